@@ -1,0 +1,1 @@
+"""A Singer tap that brings Labelbox into any warehouse."""

@@ -1,0 +1,139 @@
+"""Bulk exports: wait until one is ready, and read it without holding it."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+# How far before the end of what has arrived JSON's decoder may stumble for the
+# only reason that the rest is missing: a literal or an escape is no longer.
+CUT = 16
+
+WHITE_SPACE = re.compile(r"[ \t\r\n]+")
+ENDS = tuple(",] \t\r\n")  # what may follow an item
+DECODER = json.JSONDecoder()
+
+
+def wait(
+    ask: Callable[[], dict[str, Any]],
+    *,
+    interval: float,
+    timeout: float,
+) -> dict[str, Any]:
+    """Ask until the export is ready.
+
+    ``shouldPoll`` alone does not tell: it was seen false beside an empty link.
+
+    Args:
+        ask: Asks for the export, which also starts it.
+        interval: Seconds between two questions.
+        timeout: Seconds after which to give up.
+
+    Returns:
+        The reply, with ``download_url`` and ``created_at``.
+
+    """
+    deadline = time.monotonic() + timeout
+    while (export := ask())["should_poll"] or not export["download_url"]:
+        if time.monotonic() + interval > deadline:
+            msg = f"the export was not ready after {timeout:g} s: raise export_timeout"
+            raise UnavailableError(msg)
+        time.sleep(interval)
+    return export
+
+
+def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
+    """Decode the items of one JSON array, each as soon as it has arrived.
+
+    Raises:
+        UnavailableError: If the text is cut short or is no JSON array.
+
+    """
+    text = _Text(chunks)
+    text.expect("[")
+    if text.peek() == "]":
+        return
+    while True:
+        yield text.value()
+        if text.expect(",]") == "]":
+            return
+
+
+class _Text:
+    """A JSON text of which only what is still to be read is kept."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = codecs.iterdecode(chunks, "utf-8")
+        self._text = ""
+        self._position = 0
+        self._dropped = 0  # characters before _text, for messages only
+
+    def peek(self) -> str:
+        """Give the next character that is no white space; "" at the end."""
+        while True:
+            if blank := WHITE_SPACE.match(self._text, self._position):
+                self._position = blank.end()
+            if self._position < len(self._text) or not self._more():
+                return self._text[self._position : self._position + 1]
+
+    def expect(self, marks: str) -> str:
+        """Pass the next character, which has to be one of these."""
+        mark = self.peek()
+        if not mark or mark not in marks:
+            raise self._broken(f"{mark or 'the end'} instead of {' or '.join(marks)}")
+        self._position += 1
+        return mark
+
+    def value(self) -> Any:
+        """Decode the next value, reading on until all of it is there."""
+        self.peek()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self._text, self._position)
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated string")
+                cut = cut or error.pos >= len(self._text) - CUT
+                if not cut or not self._more():
+                    raise self._broken(error.msg) from None
+            else:
+                # A number may go on in what has not arrived; all else has an end.
+                open_ended = isinstance(value, int | float)
+                if not (open_ended and self._text[end : end + 1] not in ENDS):
+                    self._position = end
+                    return value
+                if not self._more():
+                    raise self._broken("a number has no end")
+
+    def _more(self) -> bool:
+        """Read on by as much as is waiting already; False at the end.
+
+        So a value is decoded from its start only as often as its size doubles.
+        """
+        waiting = [self._text[self._position :]]
+        wanted = len(waiting[0])
+        self._dropped += self._position
+        self._text, self._position = waiting[0], 0
+        try:
+            for piece in self._chunks:
+                waiting.append(piece)
+                wanted -= len(piece)
+                if wanted < 0:
+                    break
+        except UnicodeDecodeError as error:
+            raise self._broken(error.reason) from None
+        self._text = "".join(waiting)
+        return len(waiting) > 1
+
+    def _broken(self, reason: str) -> UnavailableError:
+        at = self._dropped + self._position
+        return UnavailableError(
+            f"the export is no whole JSON: {reason} (character {at})"
+        )

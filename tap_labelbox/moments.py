@@ -1,0 +1,46 @@
+"""Moments as text: UTC, milliseconds, ``2026-01-31T09:30:00.000Z``.
+
+State compares bookmarks as text, so all of them have one form.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def parse(text: str) -> datetime:
+    """Read an ISO 8601 moment; without an offset it is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def write(moment: datetime) -> str:
+    """Give the one form that bookmarks and filters have."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def normal(text: str) -> str:
+    """Bring any ISO 8601 moment into the one form."""
+    return write(parse(text))
+
+
+def is_moment(text: str) -> bool:
+    """Tell whether a text can be read as a moment."""
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def shift(text: str, by: timedelta) -> str:
+    """Give the moment so much later, or earlier."""
+    return write(parse(text) + by)
+
+
+def just_before(text: str) -> str:
+    """Give the last moment before this one, for a filter that excludes its bound."""
+    return shift(text, -MILLISECOND)

@@ -1,0 +1,197 @@
+"""The settings, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from singer_sdk import typing as th
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+from tap_labelbox import moments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+API_KEY_VARIABLE = "LABELBOX_API_KEY"  # the official client's
+
+LABEL_FILTERS = th.ObjectType(
+    th.Property(
+        "created_by_id", th.StringType(min_length=1), description="Labels by this user."
+    ),
+    th.Property(
+        "type_id",
+        th.StringType(min_length=1),
+        description="Labels of this type, such as Submitted or Skipped.",
+    ),
+    th.Property(
+        "dataset_id",
+        th.StringType(min_length=1),
+        description="Labels of data rows of this dataset.",
+    ),
+    th.Property(
+        "agreement_gt", th.NumberType, description="Labels with more agreement."
+    ),
+    th.Property(
+        "agreement_lt", th.NumberType, description="Labels with less agreement."
+    ),
+    th.Property(
+        "created_before", th.DateTimeType, description="Labels made before this moment."
+    ),
+    additional_properties=False,
+)
+
+SETTINGS = th.PropertiesList(
+    th.Property(
+        "api_key",
+        th.StringType(min_length=1),
+        required=True,
+        secret=True,
+        title="API key",
+        description="Labelbox API key. If it is not set, the environment variable "
+        f"{API_KEY_VARIABLE} is used.",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        default="https://api.labelbox.com/graphql",
+        title="API URL",
+        description="Address of the GraphQL API, ending in /graphql; all other "
+        "addresses derive from it.",
+    ),
+    th.Property(
+        "start_date",
+        th.DateTimeType,
+        title="Start date",
+        description="No label made before this moment is read, where there is no "
+        "bookmark yet.",
+    ),
+    th.Property(
+        "project_ids",
+        th.ArrayType(th.StringType(min_length=1)),
+        title="Project IDs",
+        description="Read only these projects. By default all that the API key may "
+        "see are read.",
+    ),
+    th.Property(
+        "label_filters",
+        LABEL_FILTERS,
+        default={},
+        title="Label filters",
+        description="Which labels the stream labels reads: created_by_id, type_id, "
+        "dataset_id, agreement_gt, agreement_lt, created_before.",
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=100),
+        default=100,
+        title="Page size",
+        description="Rows asked for at a time, 1 to 100.",
+    ),
+    th.Property(
+        "lookback_seconds",
+        th.IntegerType(minimum=0),
+        default=60,
+        title="Lookback (seconds)",
+        description="How far before its bookmark an incremental read begins. "
+        "Labelbox lists a label some seconds after it was made.",
+    ),
+    th.Property(
+        "export_poll_interval",
+        th.NumberType(exclusive_minimum=0),
+        default=2,
+        title="Export poll interval (seconds)",
+        description="Seconds between two questions whether an export is ready.",
+    ),
+    th.Property(
+        "export_timeout",
+        th.NumberType(exclusive_minimum=0),
+        default=7200,
+        title="Export timeout (seconds)",
+        description="Seconds to wait for an export before its project is left out.",
+    ),
+    th.Property(
+        "request_timeout",
+        th.NumberType(exclusive_minimum=0),
+        default=60,
+        title="Request timeout (seconds)",
+        description="Seconds without an answer after which a request is given up "
+        "and sent again.",
+    ),
+    th.Property(
+        "max_retries",
+        th.IntegerType(minimum=0),
+        default=8,
+        title="Retries",
+        description="Further tries of a request that failed in passing.",
+    ),
+    additional_properties=False,
+).to_dict()
+
+
+def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """Fill in the defaults, and say which settings cannot be used, and why.
+
+    The SDK's own texts name no setting, let any date pass, and print the value,
+    which may be the key.
+    """
+    # The SDK takes whole numbers out of the environment, but leaves others text.
+    for name in ("export_poll_interval", "export_timeout", "request_timeout"):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            config[name] = float(config[name])
+    told = [
+        text
+        for error in JSONSchemaValidator(schema).iter_errors(config)
+        for text in _told(error)
+    ]
+    if not told:
+        told += _address_problems(config["api_url"])
+        told += _date_problems("start_date", config.get("start_date"))
+        before = config["label_filters"].get("created_before")
+        told += _date_problems("label_filters.created_before", before)
+    return told
+
+
+def _told(error: Any) -> Iterator[str]:
+    name = ".".join(str(part) for part in error.absolute_path)
+    match error.validator, error.validator_value:
+        case "required", names:
+            missing = next(n for n in names if n not in error.instance)
+            hint = f" (or {API_KEY_VARIABLE} in the environment)" * (
+                missing == "api_key"
+            )
+            yield f"{missing} is not set: set it{hint}"
+        case "additionalProperties", _:
+            known = error.schema["properties"]
+            prefix = f"{name}." if name else ""
+            for unknown in sorted(set(error.instance) - set(known)):
+                yield f"{prefix}{unknown} is no setting: take it out"
+        case "type", types:
+            wanted = types if isinstance(types, str) else " or ".join(types)
+            yield f"{name} has to be of type {wanted}"
+        case "minLength", _:
+            yield f"{name} is empty: set it or take it out"
+        case (("minimum" | "maximum" | "exclusiveMinimum"), bound):
+            relation = {
+                "minimum": "at least",
+                "maximum": "at most",
+                "exclusiveMinimum": "more than",
+            }[error.validator]
+            yield f"{name} has to be {relation} {bound}, not {error.instance}"
+        case _:
+            yield f"{name}: {error.message}"
+
+
+def _address_problems(api_url: str) -> Iterator[str]:
+    parts = urlsplit(api_url)
+    if parts.scheme not in {"http", "https"} or not parts.path.endswith("/graphql"):
+        yield (
+            "api_url has to be a web address that ends in /graphql, such as "
+            f"https://api.labelbox.com/graphql, not {api_url!r}"
+        )
+
+
+def _date_problems(name: str, text: str | None) -> Iterator[str]:
+    if text is not None and not moments.is_moment(text):
+        yield f"{name} has to be a date such as 2026-01-31T09:30:00Z, not {text!r}"

@@ -1,0 +1,138 @@
+"""What all streams share: records that match their schema, bookmarks by project."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from singer_sdk import Stream
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
+
+from tap_labelbox.errors import UnavailableError
+from tap_labelbox.state import ProjectState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_sdk.helpers.types import Context, Record
+
+    from tap_labelbox.client import Client
+    from tap_labelbox.pagination import Row
+    from tap_labelbox.tap import TapLabelbox
+    from tap_labelbox.workspace import Workspace
+
+STATE_EVERY_SECONDS = 30.0
+STATE_EVERY_RECORDS = 1000
+
+
+class LabelboxStream(Stream):
+    """A table of the workspace."""
+
+    primary_keys = ("id",)
+
+    @property
+    def workspace(self) -> Workspace:
+        """What the streams of this run share."""
+        return cast("TapLabelbox", self._tap).workspace
+
+    @property
+    def client(self) -> Client:
+        """The door to Labelbox."""
+        return self.workspace.client
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in the schema's order."""
+        return tuple(self.schema["properties"])
+
+    def log(self, message: str, *args: Any, **options: Any) -> None:
+        """Log what the SDK has to say of this stream.
+
+        Not its "unhandled error" before every error: the tap tells that once.
+        """
+        if options.get("level") != logging.ERROR:
+            super().log(message, *args, **options)
+
+    def record(self, row: Row) -> Record:
+        """Lay a row out in the stream's columns, null where it has nothing.
+
+        What hangs on a relation becomes flat: ``created_by: {id}`` is the column
+        ``created_by_id``.
+        """
+        flat: Record = {}
+        for name, value in row.items():
+            if name not in self.columns and isinstance(value, dict):
+                flat |= {f"{name}_{part}": v for part, v in value.items()}
+            else:
+                flat[name] = value
+        return {column: flat.get(column) for column in self.columns}
+
+
+class ProjectStream(LabelboxStream):
+    """A table that is read project by project, with a bookmark for each.
+
+    The projects are partitions of one stream. As children of ``projects`` the
+    SDK would write the whole state once a project.
+    """
+
+    _state_due = 0.0
+
+    @abstractmethod
+    def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
+        """Read one project from its bookmark on, and move the bookmark."""
+
+    @property
+    def partitions(self) -> list[dict[str, Any]]:
+        """Give a context for each project."""
+        project_ids = self.workspace.project_ids
+        # A STATE names every project. Were it not rarer with many of them, state
+        # would be most of what is written.
+        self.STATE_MSG_FREQUENCY = STATE_EVERY_RECORDS + len(project_ids)
+        return [{"project_id": project_id} for project_id in project_ids]
+
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Read one project; one that is not to be had does not stop the others."""
+        if context is None:  # what the SDK asks for where there are no partitions
+            return
+        project_id = context["project_id"]
+        try:
+            yield from self.project_records(project_id, context)
+        except UnavailableError as error:
+            self.workspace.miss(f"{self.name} of project {project_id}", error)
+        except Exception:
+            # The SDK writes no state when a stream fails, but what was read was.
+            self._write_state_message()
+            raise
+        # Where projects are slow, the state is not to wait for many records.
+        if time.monotonic() > self._state_due:
+            self._state_due = time.monotonic() + STATE_EVERY_SECONDS
+            self._write_state_message()
+
+    @cached_property
+    def state_manager(self) -> ProjectState:
+        """Keep the bookmarks as :mod:`tap_labelbox.state` says."""
+        return ProjectState(
+            tap_name=self.tap_name, stream_name=self.name, tap_state=self.tap_state
+        )
+
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        """Bookmarks need no upper bound: what is read has one."""
+
+    def compare_start_date(self, value: str, start_date_value: str) -> str:
+        """Prefer the bookmark: start_date counts only where there is none."""
+        del start_date_value
+        return value
+
+    def bookmark(self, context: Context) -> str | None:
+        """Give the moment up to which a project was read by earlier runs."""
+        if self.replication_method != REPLICATION_INCREMENTAL:
+            return None
+        return self.state_manager.bookmark(context, str(self.replication_key))
+
+    def advance(self, context: Context, moment: str) -> None:
+        """Say that a project has been read up to a moment."""
+        if self.replication_method == REPLICATION_INCREMENTAL:
+            self.state_manager.advance(context, str(self.replication_key), moment)

@@ -1,0 +1,246 @@
+"""The bulk export (v1): one file of labels a project, made on request."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from tap_labelbox import exports, moments
+from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
+from tap_labelbox.streams.base import ProjectStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_sdk.helpers.types import Context, Record
+
+LINKS = 3  # opened for one project before it is left out
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
+WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
+
+# A review of a label, in the file's own spelling.
+REVIEW = th.ObjectType(
+    th.Property("id", th.StringType, description="Review ID."),
+    th.Property("score", th.NumberType, description="1 approves, -1 rejects."),
+    th.Property("createdAt", th.StringType, description="When it was given."),
+    th.Property("createdBy", th.StringType, description="E-mail of the reviewer."),
+    th.Property("labelId", th.StringType, description="ID of the label."),
+)
+
+
+class BulkExportStream(ProjectStream):
+    """The labels of each project's newest bulk export file, if it is a new one.
+
+    Which columns a file has depends on its age; its own spelling of each
+    (``DataRow ID``) becomes snake_case.
+    """
+
+    name = "bulk_export"
+    replication_key = "exported_at"
+    schema = th.PropertiesList(
+        th.Property("id", th.StringType, required=True, description="Label ID."),
+        th.Property(
+            "project_id",
+            th.StringType,
+            required=True,
+            description="ID of the exported project.",
+        ),
+        th.Property(
+            "exported_at",
+            th.DateTimeType,
+            required=True,
+            description="When the file was made; at most every 30 minutes. The "
+            "bookmark is kept by this column.",
+        ),
+        th.Property(
+            "label",
+            th.StringType,
+            description="The annotations as JSON text, in the shape of their era: an "
+            'object, an array of frames, or the string "Skip".',
+        ),
+        th.Property(
+            "labeled_data",
+            th.StringType,
+            description="What was labeled: an address (which may expire) or a text.",
+        ),
+        th.Property(
+            "data_row_id", th.StringType, description="ID of the labeled data row."
+        ),
+        th.Property(
+            "external_id",
+            th.StringType,
+            description="The data row's own ID where it comes from.",
+        ),
+        th.Property(
+            "global_key",
+            th.StringType,
+            description="The data row's own ID, unique in the organization.",
+        ),
+        th.Property(
+            "dataset_name", th.StringType, description="Name of the data row's dataset."
+        ),
+        th.Property("project_name", th.StringType, description="Name of the project."),
+        th.Property("created_by", th.StringType, description="E-mail of the labeler."),
+        th.Property("created_at", th.DateTimeType, description="When it was made."),
+        th.Property("updated_at", th.DateTimeType, description="Latest change to it."),
+        th.Property(
+            "seconds_to_label",
+            th.NumberType,
+            description="Seconds spent on it, labeling and reviewing.",
+        ),
+        th.Property(
+            "seconds_to_create", th.NumberType, description="Seconds spent labeling."
+        ),
+        th.Property(
+            "seconds_to_review", th.NumberType, description="Seconds spent reviewing."
+        ),
+        th.Property(
+            "agreement",
+            th.NumberType,
+            description="Consensus with other labels of the data row, 0 to 1; -1 or "
+            "null where there is none.",
+        ),
+        th.Property(
+            "benchmark_agreement",
+            th.NumberType,
+            description="Agreement with the benchmark label, 0 to 1; -1 or null "
+            "where there is none.",
+        ),
+        th.Property(
+            "benchmark_id", th.StringType, description="ID of the benchmark label."
+        ),
+        th.Property(
+            "benchmark_reference_id",
+            th.StringType,
+            description="ID of the benchmark label, in files of early 2020.",
+        ),
+        th.Property(
+            "has_open_issues",
+            th.IntegerType,
+            description="1 if an issue on it is open, else 0.",
+        ),
+        th.Property(
+            "skipped",
+            th.BooleanType,
+            description="Whether the labeler skipped the data row.",
+        ),
+        th.Property(
+            "reviews", th.ArrayType(REVIEW), description="Reviews of the label."
+        ),
+        th.Property(
+            "data_row_metadata",
+            th.ArrayType(th.ObjectType()),
+            description="Custom metadata of the data row.",
+        ),
+        th.Property(
+            "media_attributes",
+            th.ObjectType(),
+            description="What is known of the file: size, type and the like.",
+        ),
+        th.Property("media_type", th.StringType, description="Kind of data row."),
+        th.Property(
+            "data_split",
+            th.StringType,
+            description="Part of a data split it belongs to, such as training.",
+        ),
+        th.Property(
+            "view_label", th.StringType, description="Address of the label in the app."
+        ),
+        th.Property(
+            "additional_columns",
+            th.ObjectType(),
+            description="What has no column here, or does not fit into it, by its "
+            "name in the file.",
+        ),
+    ).to_dict()
+
+    _offered = True
+
+    def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
+        """Read a project's newest file, unless the last run did."""
+        if not self._offered:
+            return
+        for links_left in reversed(range(LINKS)):
+            try:
+                export = self._export(project_id)
+                exported_at = moments.normal(export["created_at"])
+                if exported_at == self.bookmark(context):
+                    self.logger.info("Project %s has no new bulk export", project_id)
+                    return
+                chunks = self.client.download(export["download_url"])
+                for row in exports.array_items(chunks):
+                    yield self._exported(row, project_id, exported_at)
+            except NotOfferedError as error:
+                self._offered = False
+                self.logger.warning(
+                    "Labelbox does not offer the bulk export to this account (%s): "
+                    "deselect bulk_export; its replacement is the data row export",
+                    error,
+                )
+                return
+            except ExpiredLinkError as error:
+                if not links_left:
+                    raise UnavailableError(error) from None
+            else:
+                self.advance(context, exported_at)
+                return
+
+    def _export(self, project_id: str) -> dict[str, Any]:
+        """Start the export of a project if need be, and wait for its file."""
+
+        def ask() -> dict[str, Any]:
+            data = self.client.execute("export_labels", project_id=project_id)
+            if not isinstance(export := data.get("exportLabels"), dict):
+                msg = "Labelbox answered without exportLabels and without an error"
+                raise UnavailableError(msg)
+            return export
+
+        return exports.wait(
+            ask,
+            interval=self.config["export_poll_interval"],
+            timeout=self.config["export_timeout"],
+        )
+
+    def _exported(self, row: Any, project_id: str, exported_at: str) -> Record:
+        """Lay out one item of the file, whatever its era."""
+        if not isinstance(row, dict) or not isinstance(row.get("ID"), str):
+            msg = f"its file holds an item without ID: {json.dumps(row):.200}"
+            raise UnavailableError(msg)
+        record: Record = dict.fromkeys(self.columns)
+        own = {"project_id": project_id, "exported_at": exported_at}
+        left: dict[str, Any] = {}
+        for name, value in row.items():
+            column = WORD_BREAK.sub("_", name).lower()
+            free = column not in own and record.get(column, "") is None
+            fitting = self._fitting(column, value) if free else None
+            if fitting is None and value is not None:
+                left[name] = value
+            else:
+                record[column] = fitting
+        return record | own | {"additional_columns": left}
+
+    def _fitting(self, column: str, value: Any) -> Any:
+        """Give a value as its column wants it; None if it does not fit."""
+        if column == "label" and value is not None:
+            return json.dumps(value, ensure_ascii=False)
+        wanted = self.schema["properties"][column]
+        match wanted["type"][0], value:
+            case "string", str() if wanted.get("format") == "date-time":
+                return value if moments.is_moment(value) else None
+            case "number", str():  # in files of early 2018
+                return float(value) if NUMBER.fullmatch(value) else None
+            case "integer", int() | float() if value == int(value):
+                return int(value)
+            case (
+                ("string", str())
+                | ("number", int() | float())
+                | ("boolean", bool())
+                | ("array", list())
+                | ("object", dict())
+            ):
+                return value
+        return None

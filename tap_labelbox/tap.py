@@ -1,0 +1,124 @@
+"""The tap: its settings, its streams, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from singer_sdk import Tap
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.plugin_base import _ConfigInput as Inputs
+
+from tap_labelbox import settings
+from tap_labelbox.errors import LabelboxError, SettingsError
+from tap_labelbox.state import MessageWriter, StateWriter
+from tap_labelbox.streams import STREAMS
+from tap_labelbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+
+    from singer_sdk import Stream
+
+
+class TapLabelbox(Tap):
+    """Brings Labelbox's projects, labels and exports into any warehouse."""
+
+    name = "tap-labelbox"
+    package_name = "tap-labelbox"
+    config_jsonschema = settings.SETTINGS
+    message_writer_class = MessageWriter
+
+    def __init__(self, **options: Any) -> None:
+        """Take what the SDK's tap takes."""
+        super().__init__(**options)
+        self._state_writer = StateWriter(cast("MessageWriter", self.message_writer))
+
+    def discover_streams(self) -> list[Stream]:
+        """Give every stream; this needs no key and no network."""
+        return [stream(self) for stream in STREAMS]
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """What the streams of this run share."""
+        return Workspace(self.config, self.logger)
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        if key := os.environ.get(settings.API_KEY_VARIABLE):
+            self._config.setdefault("api_key", key)
+        self.append_builtin_config(self.config_jsonschema)
+        told = settings.problems(self._config, self.config_jsonschema)
+        if told and raise_errors:
+            raise ConfigValidationError("; ".join(told), errors=told)
+        return told
+
+    # The SDK ends with a traceback on any error, and knows no run that went to
+    # its end but left something out. So both ways to run the tap are wrapped.
+
+    @classmethod
+    def invoke(  # type: ignore[override]  # as the SDK's Tap does
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Inputs | None = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Sync all selected streams."""
+        super(Tap, cls).invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        config = config or Inputs()
+        with plain_errors(cls.logger):
+            tap = cls(
+                config=config.config,
+                state=_json("--state", state),
+                catalog=_json("--catalog", catalog),
+                parse_env_config=config.parse_env,
+            )
+            tap.sync_all()
+            tap.workspace.check()
+
+    @classmethod
+    def cb_test(cls, ctx: Any, param: Any, value: str) -> None:
+        """Sync one record of each stream."""
+        with plain_errors(cls.logger):
+            super().cb_test(ctx, param, value)
+
+    @classmethod
+    def cb_config(cls, ctx: Any, param: Any, value: tuple[str, ...]) -> Inputs:
+        """Read the configuration files."""
+        with plain_errors(cls.logger):
+            try:
+                return super().cb_config(ctx, param, value)
+            except (OSError, ValueError) as error:
+                msg = f"--config cannot be read: {error}"
+                raise SettingsError(msg) from None
+
+
+@contextmanager
+def plain_errors(logger: logging.Logger) -> Iterator[None]:
+    """End the process with one line for each thing a user can mend."""
+    try:
+        yield
+    except ConfigValidationError as error:
+        for line in error.errors:
+            logger.error(line)
+    except LabelboxError as error:
+        logger.error(error)
+    else:
+        return
+    sys.exit(1)
+
+
+def _json(option: str, file: IO[str] | None) -> dict[str, Any] | None:
+    try:
+        return None if file is None else json.load(file)
+    except ValueError as error:
+        msg = f"{option} cannot be read: {error}"
+        raise SettingsError(msg) from None

@@ -1,0 +1,86 @@
+"""What one run knows, shared by its streams."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox import moments
+from tap_labelbox.client import Client
+from tap_labelbox.errors import IncompleteError, UnavailableError
+from tap_labelbox.pagination import pages
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator, Mapping
+
+    from tap_labelbox.pagination import Row
+
+
+class Workspace:
+    """The Labelbox workspace that a key opens, as of the start of this run."""
+
+    def __init__(self, config: Mapping[str, Any], logger: logging.Logger) -> None:
+        """Freeze the moment up to which this run reads; send nothing yet."""
+        self.started_at = moments.write(datetime.now(UTC))
+        self.client = Client(
+            config["api_url"],
+            config["api_key"],
+            timeout=config["request_timeout"],
+            max_retries=config["max_retries"],
+            logger=logger,
+        )
+        self._wanted: list[str] | None = config.get("project_ids")
+        self._page_size: int = config["page_size"]
+        self._logger = logger
+        self._missing: list[str] = []
+
+    def projects(self, document: str) -> Iterator[Row]:
+        """List the projects that the key may see and the settings ask for."""
+
+        def page(after: str | None, skip: int, first: int) -> list[Row]:
+            where: dict[str, Any] = {"deleted": False}
+            if after:
+                where["createdAt_gt"] = after
+            data = self.client.execute(document, where=where, skip=skip, first=first)
+            return rows(data, "projects")
+
+        for found, _ in pages(page, self._page_size):
+            for project in found:
+                if self._wanted is None or project["id"] in self._wanted:
+                    yield project
+
+    @cached_property
+    def project_ids(self) -> list[str]:
+        """The projects to read, oldest first; those that are not there are told."""
+        found = [project["id"] for project in self.projects("project_ids")]
+        for project_id in dict.fromkeys(self._wanted or []):
+            if project_id not in found:
+                self.miss(
+                    f"project {project_id}",
+                    "deleted, unknown, or not for this API key; take it out of "
+                    "project_ids or give the key access",
+                )
+        return found
+
+    def miss(self, what: str, why: object) -> None:
+        """Tell, once, what this run leaves out, and go on."""
+        if what not in self._missing:
+            self._missing.append(what)
+            self._logger.error("%s is left out: %s", what, why)
+
+    def check(self) -> None:
+        """Raise an error at the end of a run that left something out."""
+        if self._missing:
+            msg = f"everything else was read, but not {', '.join(self._missing)}"
+            raise IncompleteError(msg)
+
+
+def rows(found: dict[str, Any], field: str) -> list[Row]:
+    """Give a list of a reply; an absent list is not an empty one."""
+    listed: list[Row] | None = found.get(field)
+    if listed is None:
+        msg = f"Labelbox answered without {field} and without an error"
+        raise UnavailableError(msg)
+    return listed

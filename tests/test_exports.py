@@ -1,0 +1,127 @@
+"""Waiting for a bulk export, and reading it piece by piece."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_labelbox.errors import UnavailableError
+from tap_labelbox.exports import array_items, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def cut(text: bytes, size: int) -> Iterator[bytes]:
+    """Give a text in pieces of so many bytes."""
+    return (text[at : at + size] for at in range(0, len(text), size))
+
+
+@given(
+    items=st.lists(JSON),
+    size=st.integers(1, 40),
+    indent=st.sampled_from([None, 1]),
+    ascii_only=st.booleans(),
+)
+def test_an_array_is_read_wherever_it_is_cut(
+    items: list[Any], size: int, indent: int | None, *, ascii_only: bool
+) -> None:
+    """Within a number, a word, an escape or a character: all comes out whole."""
+    text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
+
+    assert list(array_items(cut(text.encode("utf-8", "replace"), size))) == json.loads(
+        text.encode("utf-8", "replace")
+    )
+
+
+@given(items=st.lists(JSON, min_size=1), size=st.integers(1, 40), data=st.data())
+def test_an_array_that_is_cut_short_is_an_error(
+    items: list[Any], size: int, data: st.DataObject
+) -> None:
+    """The end of the file is not the end of the array."""
+    text = json.dumps(items).encode()
+    short = text[: data.draw(st.integers(0, len(text) - 1))]
+
+    with pytest.raises(UnavailableError, match="no whole JSON"):
+        list(array_items(cut(short, size)))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"null", b'{"a": 1}', b"[1 2]", b"[1,]", b"[1}", b'["\xff"]', b"[nul]"]
+)
+def test_what_is_no_array_is_an_error(text: bytes) -> None:
+    """A page of a proxy, for one."""
+    with pytest.raises(UnavailableError, match="no whole JSON"):
+        list(array_items([text]))
+
+
+def test_a_broken_file_is_not_read_to_its_end() -> None:
+    """A mistake early in a large file does not collect the rest in memory."""
+    read = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        yield b'[{"ID": oops, "Label": {}},'
+        while True:
+            read += 1
+            yield b'{"ID": "1"},' * 1000
+
+    with pytest.raises(UnavailableError):
+        list(array_items(chunks()))
+
+    assert read <= 2
+
+
+def test_items_come_out_before_the_file_is_whole() -> None:
+    """What has been read can be written and forgotten."""
+    read = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        yield b"["
+        for _ in range(100):
+            read += 1
+            yield b'{"ID": "1"},\n'
+
+    assert next(array_items(chunks())) == {"ID": "1"}
+    assert read < 5
+
+
+def test_an_export_is_ready_only_with_a_link() -> None:
+    """``shouldPoll`` was seen false beside an empty link."""
+    replies = iter(
+        [
+            {"should_poll": True, "download_url": None},
+            {"should_poll": False, "download_url": None},
+            {"should_poll": True, "download_url": "https://example.com/old"},
+            {"should_poll": False, "download_url": "https://example.com/new"},
+        ]
+    )
+
+    export = wait(lambda: next(replies), interval=0.001, timeout=5)
+
+    assert export["download_url"] == "https://example.com/new"
+
+
+def test_an_export_that_never_comes_is_given_up() -> None:
+    """The message says what to change."""
+    with pytest.raises(UnavailableError, match=r"0.01 s: raise export_timeout"):
+        wait(
+            lambda: {"should_poll": True, "download_url": None},
+            interval=0.002,
+            timeout=0.01,
+        )
