@@ -17,6 +17,7 @@ The text of each is one line: what is wrong, and what to do.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Nobody's nightly run should sleep for a day because one header said so.
 LONGEST_RETRY_AFTER = 600.0
+
+VARIABLE = re.compile(r"Variable .\$\w+. got invalid value")
 
 
 class LabelboxError(Exception):
@@ -165,7 +168,7 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxErro
     extensions = error.get("extensions") or {}
     exception = extensions.get("exception") or {}
     code = extensions.get("code") or exception.get("code")
-    if message.startswith('Variable "$'):  # servers differ in the code of this one
+    if VARIABLE.match(message):  # servers differ in the code of this one
         code = "BAD_USER_INPUT"
     kind = _kind(code, exception.get("status"), response.status_code)
     if kind in {TransientError, UnavailableError} and code not in BY_CODE:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # GraphQL has no codes for these; the wording is graphql-js's, and old.
-UNKNOWN_FIELD = re.compile(r'Cannot query field "(\w+)" on type "(\w+)"')
-UNKNOWN_ARGUMENT = re.compile(r'Unknown argument "(\w+)" on field "([\w.]+)"')
-UNKNOWN_ORDER = re.compile(r'Value "(\w+)" does not exist in "(\w+OrderBy)" enum')
-UNKNOWN_INPUT = re.compile(r'Field "(\w+)" is not defined by type "(\w+)"')
+UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
+UNKNOWN_ARGUMENT = re.compile(r"Unknown argument .(\w+). on field .([\w.]+).")
+UNKNOWN_ORDER = re.compile(r"Value .(\w+). does not exist in .(\w+OrderBy). enum")
+UNKNOWN_INPUT = re.compile(r"Field .(\w+). is not defined by type .(\w+).")
 
 # A filter that a user set must hold; these only save work.
 OPTIONAL_INPUTS = frozenset({"deleted", "createdAt_gt", "createdAt_lt"})
@@ -67,7 +67,7 @@ class Document:
                     return []
                 named.append(f"{parent}.{name}")
             elif match := UNKNOWN_ARGUMENT.search(message):
-                self._drop_argument(match[1])
+                self._drop_argument(match[1], match[2].rpartition(".")[2])
                 named.append(f"{match[2]}({match[1]})")
             elif match := UNKNOWN_ORDER.search(message):
                 self._drop_argument("orderBy")
@@ -97,15 +97,18 @@ class Document:
         self.text = re.sub(r"(\w+:\s*)?\w+\s*\{\s*\}", "", self.text)
         return True
 
-    def _drop_argument(self, name: str) -> None:
+    def _drop_argument(self, name: str, of: str = r"\w+") -> None:
+        def less(match: re.Match[str]) -> str:
+            arguments = match[2].split(", ")
+            kept = [text for text in arguments if not text.startswith(f"{name}:")]
+            return f"{match[1]}({', '.join(kept)})"
+
         self.dropped.add(name)
-        value = rf"\b{name}:\s*[^,)]+"
-        self.text = re.sub(rf"{value},\s*|,\s*{value}", "", self.text)
-        # A variable that is used no longer must not be declared either.
-        for variable in re.findall(r"\$(\w+):", self.text):
-            if self.text.count(f"${variable}") == 1:
-                declared = rf"\${variable}:\s*\w+!?"
-                self.text = re.sub(rf"{declared},\s*|,\s*{declared}", "", self.text)
+        self.text = re.sub(rf"\b({of})\(([^()]*)\)", less, self.text)
+        # A variable that nothing uses any more must not be declared either.
+        for variable in re.findall(r"(\$\w+):", self.text):
+            if len(re.findall(rf"{re.escape(variable)}\b", self.text)) == 1:
+                self._drop_argument(variable)
 
     def _offset(self, place: tuple[int, int]) -> int:
         line, column = place

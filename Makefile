@@ -1,0 +1,120 @@
+# `make` lists what there is. Nothing is written outside this folder.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+BIN := .venv/bin
+READY := .venv/ready
+
+# Caches stay here too, unless the environment has a better place for them.
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+export XDG_STATE_HOME ?= $(CURDIR)/.cache/state
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export UV_PYTHON_DOWNLOADS := never
+export MELTANO_SEND_ANONYMOUS_USAGE_STATS := false
+# Another project's Python must not leak in.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile \
+		| while IFS='|' read -r target does; do printf '  make %-8s %s\n' "$$target" "$$does"; done
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with every tool in it
+	@:
+
+$(READY): pyproject.toml requirements-dev.txt
+	@if ! $(BIN)/python -c '' 2>/dev/null; then \
+		for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do \
+			"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
+			python=; \
+		done; \
+		if [ -z "$$python" ]; then \
+			echo "No Python from 3.11 to 3.14 was found (python3 is: $$(python3 --version 2>&1 | head -n 1))."; \
+			echo "Install one, or say where it is: make setup PYTHON=/path/to/python3.12"; \
+			exit 1; \
+		fi >&2; \
+		if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+			echo "$$python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; \
+			exit 1; \
+		fi; \
+		echo "Making .venv with $$("$$python" --version)"; \
+		"$$python" -m venv --clear .venv; \
+	fi
+	@echo "Installing what requirements-dev.txt lists (a minute or less the first time)"
+	@$(BIN)/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.txt)"
+	@$(call install,--requirement requirements-dev.txt)
+	@$(call install,--no-build-isolation --no-deps --editable '.[sandbox]')
+	@touch $@
+
+# uv is quick, but reads no pip configuration: where that names the only
+# registry there is, pip itself does the work.
+define install
+$(BIN)/uv pip install --quiet --python $(BIN)/python $(1) \
+	|| { echo "uv could not; pip tries (slower)"; $(BIN)/python -m pip install --quiet $(1); }
+endef
+
+.PHONY: test
+test: lint unit ## Run all checks of the code, then the tests (what CI runs)
+
+.PHONY: lint
+lint: setup ## Check style, types, layers and dependencies
+	@echo "ruff: style"
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "Run: make format"; exit 1; }
+	@echo "mypy: types (slow the first time)"
+	@$(BIN)/mypy
+	@echo "import-linter: who may import whom"
+	@$(BIN)/lint-imports --no-logo
+	@echo "deptry: dependencies"
+	@$(BIN)/deptry .
+
+.PHONY: unit
+unit: setup ## Run the tests alone: make unit ARGS='-k labels'
+	@echo "pytest: the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint ## Check the code, and the files for GitHub and Meltano
+	@echo "check-jsonschema: .github, meltano.yml"
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@[ ! -e meltano.yml ] || $(BIN)/check-jsonschema --builtin-schema vendor.meltano meltano.yml
+	@echo "zizmor: are the workflows safe?"
+	@$(BIN)/zizmor --offline --quiet --persona pedantic .github
+
+.PHONY: format
+format: setup ## Let ruff format the code and mend what it can
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+.PHONY: demo
+demo: setup ## Sync a made-up Labelbox into a database
+	@$(BIN)/python scripts/demo.py
+
+.PHONY: docs
+docs: setup ## Write the generated parts of the documentation
+	@$(BIN)/python scripts/write_docs.py
+
+.PHONY: build
+build: setup ## Build the wheel and the sdist into dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+	@ls dist
+
+.PHONY: lock
+lock: ## Write requirements-dev.txt anew from pyproject.toml
+	@[ -x $(BIN)/uv ] || $(MAKE) --no-print-directory setup
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev \
+		--custom-compile-command 'make lock' --output-file requirements-dev.txt pyproject.toml
+
+.PHONY: clean
+clean: ## Delete what these targets have made
+	@rm -rf .venv .cache .meltano .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache build dist output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,212 @@
+"""Write what the documents say of settings and streams, out of the code.
+
+``python scripts/write_docs.py`` writes; ``--check`` only tells what is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tap_labelbox.settings import SETTINGS
+from tap_labelbox.streams import STREAMS
+
+ROOT = Path(__file__).parent.parent
+REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox"
+GENERATED = "Written by scripts/write_docs.py: change the code, then run `make docs`."
+
+KINDS = {
+    "array": "array",
+    "boolean": "boolean",
+    "integer": "integer",
+    "number": "integer",  # Meltano has no other kind for numbers
+    "object": "object",
+}
+
+
+def about() -> dict[str, Any]:
+    """Give what ``tap-labelbox --about`` says, the SDK's own settings included."""
+    command = [sys.executable, "-m", "tap_labelbox", "--about", "--format=json"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def kind(schema: dict[str, Any]) -> str:
+    """Give a setting's kind in Meltano's words."""
+    if schema.get("secret"):
+        return "password"
+    if schema.get("format") == "date-time":
+        return "date_iso8601"
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return KINDS.get(types[0], "string")
+
+
+def plugin_settings(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give settings as Meltano and its Hub list them."""
+    listed = []
+    for name, schema in sorted(settings.items()):
+        entry = {
+            "name": name,
+            "label": schema.get("title", name.replace("_", " ").capitalize()),
+            "kind": kind(schema),
+            "description": schema.get("description", ""),
+        }
+        if schema.get("secret"):
+            entry["sensitive"] = True
+        if "default" in schema:
+            entry["value"] = schema["default"]
+        listed.append(entry)
+    return listed
+
+
+def settings_table() -> str:
+    """Give the README's table of settings."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, schema in SETTINGS["properties"].items():
+        default = json.dumps(schema["default"]) if "default" in schema else ""
+        default = "required" if name in SETTINGS["required"] else f"`{default}`"
+        default = default.replace("``", "")
+        lines.append(f"| `{name}` | {default} | {schema['description']} |")
+    return "\n".join(lines)
+
+
+def streams_table() -> str:
+    """Give the README's table of streams."""
+    lines = ["| stream | key | bookmark | one record is |", "|---|---|---|---|"]
+    for stream in STREAMS:
+        key = ", ".join(f"`{name}`" for name in stream.primary_keys)
+        replication_key = vars(stream).get("replication_key")
+        bookmark = f"`{replication_key}`, by project" if replication_key else "none"
+        link = f"[`{stream.name}`](docs/streams.md#{stream.name})"
+        summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
+        lines.append(f"| {link} | {key} | {bookmark} | {summary} |")
+    return "\n".join(lines)
+
+
+def streams_page() -> str:
+    """Give the page of all columns."""
+    parts = [f"<!-- {GENERATED} -->", "# Streams", ""]
+    for stream in STREAMS:
+        doc = re.sub(r"\n +", "\n", (stream.__doc__ or "").strip())
+        parts += [f"## {stream.name}", "", doc, "", "| column | type | meaning |"]
+        parts += ["|---|---|---|"]
+        for name, schema in stream.schema["properties"].items():
+            described = schema["description"].replace("|", "\\|")
+            parts.append(f"| `{name}` | {column_type(schema)} | {described} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def column_type(schema: dict[str, Any]) -> str:
+    """Give a column's type in a word or two."""
+    base = schema["type"][0] if isinstance(schema["type"], list) else schema["type"]
+    return "date-time" if schema.get("format") == "date-time" else str(base)
+
+
+def hub_listing() -> str:
+    """Give the listing for Meltano Hub."""
+    told = about()
+    pythons = [
+        line.rpartition(" ")[2]
+        for line in metadata("tap-labelbox").get_all("Classifier") or []
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", line)
+    ]
+    listing = {
+        "name": "tap-labelbox",
+        "namespace": "tap_labelbox",
+        "variant": "tap-labelbox",
+        "label": "Labelbox",
+        "description": "Data labeling platform for machine learning",
+        "domain_url": "https://docs.labelbox.com",
+        "docs": f"{REPOSITORY}#readme",
+        "repo": REPOSITORY,
+        "pip_url": "tap-labelbox",
+        "executable": "tap-labelbox",
+        "logo_url": "/assets/logos/extractors/labelbox.png",
+        "keywords": ["api", "meltano_sdk"],
+        "maintenance_status": "active",
+        "quality": "silver",
+        "supported_python_versions": pythons,
+        "capabilities": sorted(told["capabilities"]),
+        "settings_group_validation": [["api_key"]],
+        "settings": plugin_settings(told["settings"]["properties"]),
+        "usage": "To see it work without an account, install `tap-labelbox[sandbox]` "
+        "and run `python -m tap_labelbox.sandbox`: it prints the settings for a "
+        "Labelbox of your own.\n",
+    }
+    return f"# {GENERATED}\n" + dump(listing)
+
+
+def dump(content: Any) -> str:
+    """Write YAML in the order given."""
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=88)
+    return str(text)
+
+
+def indent(text: str, by: int) -> str:
+    """Move lines to the right."""
+    return "".join(" " * by + line for line in text.splitlines(keepends=True))
+
+
+def filled(path: str, **blocks: str) -> str:
+    """Give a file with what stands between its marks replaced."""
+    text = (ROOT / path).read_text("utf-8")
+    for name, block in blocks.items():
+        mark = re.compile(
+            rf"(^[^\n]*\bbegin {name}\b[^\n]*\n).*?(^[^\n]*\bend {name}\b)",
+            re.DOTALL | re.MULTILINE,
+        )
+        if not mark.search(text):
+            sys.exit(f"{path} has no place for {name}")
+        text = mark.sub(lambda m, b=block: f"{m[1]}{b.rstrip()}\n{m[2]}", text)
+    return text
+
+
+def documents() -> dict[str, str]:
+    """Give every document as it has to be."""
+    own = {n: s for n, s in SETTINGS["properties"].items() if "stream_map" not in n}
+    own = {name: SETTINGS["properties"][name] for name in OWN_SETTINGS if name in own}
+    return {
+        "README.md": filled(
+            "README.md", settings=settings_table(), streams=streams_table()
+        ),
+        "docs/streams.md": streams_page(),
+        "docs/hub.yml": hub_listing(),
+        "meltano.yml": filled(
+            "meltano.yml", settings=indent(dump(plugin_settings(own)), 4)
+        ),
+    }
+
+
+# As the module is loaded, the SDK has not yet added its settings to them.
+OWN_SETTINGS = tuple(SETTINGS["properties"])
+
+
+def main() -> None:
+    """Write the documents, or tell which are stale."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    stale = [
+        path
+        for path, text in documents().items()
+        if not (ROOT / path).exists() or (ROOT / path).read_text("utf-8") != text
+    ]
+    for path in stale:
+        if not check:
+            (ROOT / path).write_text(documents()[path], "utf-8")
+    if check and stale:
+        sys.exit(f"stale: {', '.join(stale)}; run `make docs`")
+
+
+if __name__ == "__main__":
+    main()

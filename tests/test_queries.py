@@ -1,0 +1,176 @@
+"""The documents are what Labelbox's schema takes, and survive what it forgets."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from graphql import GraphQLError, build_schema, parse, validate
+from graphql.language import FieldNode, Visitor, visit
+
+from tap_labelbox.queries import Document
+from tap_labelbox.streams import STREAMS
+
+SCHEMA_TEXT = files("tap_labelbox.sandbox").joinpath("schema.graphql").read_text("utf-8")
+SCHEMA = build_schema(SCHEMA_TEXT)
+NAMES = sorted(
+    file.name.removesuffix(".graphql")
+    for file in files("tap_labelbox.queries").iterdir()
+    if file.name.endswith(".graphql")
+)
+EACH = pytest.mark.parametrize("name", NAMES)
+
+
+def problems(text: str) -> list[GraphQLError]:
+    """Give what is wrong with a document, as a server says it."""
+    return validate(SCHEMA, parse(text))
+
+
+class Fields(Visitor):
+    """Collects the fields of a document that can be missed: all but the lists."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        super().__init__()
+        self.found: list[FieldNode] = []
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        """Keep a field."""
+        if not node.arguments:
+            self.found.append(node)
+
+
+def fields(text: str) -> list[FieldNode]:
+    """Give the fields of a document that have no arguments."""
+    collected = Fields()
+    visit(parse(text), collected)
+    return collected.found
+
+
+@EACH
+def test_a_document_is_valid(name: str) -> None:
+    """As Labelbox's schema is known."""
+    assert problems(Document.load(name).text) == []
+
+
+@EACH
+def test_a_document_has_one_operation_by_its_own_name(name: str) -> None:
+    """``project_ids.graphql`` is ``ProjectIds``."""
+    (operation,) = parse(Document.load(name).text).definitions
+
+    assert operation.name.value == name.title().replace("_", "")
+
+
+@EACH
+def test_any_field_can_be_dropped(name: str) -> None:
+    """What is left is valid, and asks for all the rest."""
+    for field in fields(text := Document.load(name).text):
+        document = Document(text)
+        place = field.loc.source.get_location(field.loc.start)  # type: ignore[union-attr]
+        error = {
+            "message": f'Cannot query field "{field.name.value}" on type "Label".',
+            "locations": [{"line": place.line, "column": place.column}],
+        }
+
+        named = document.drop([error])
+
+        assert named == [f"Label.{field.name.value}"]
+        assert problems(document.text) == []
+        # A relation goes with its fields, and with the last of them.
+        assert len(fields(document.text)) >= len(fields(text)) - 5
+        assert len(fields(document.text)) < len(fields(text))
+
+
+def test_several_fields_can_be_dropped_at_once() -> None:
+    """A server names all that it does not know."""
+    document = Document.load("labels")
+    forgotten = re.sub(r"\b(type: LabelType|agreement: Float|globalKey: String)\b", "", SCHEMA_TEXT)
+    errors = validate(build_schema(forgotten), parse(document.text))
+
+    named = document.drop([error.formatted for error in errors])
+
+    assert sorted(named) == ["DataRow.globalKey", "Label.agreement", "Label.type"]
+    assert document.dropped == {"global_key", "agreement", "type"}
+    assert validate(build_schema(forgotten), parse(document.text)) == []
+
+
+def test_a_field_is_found_without_its_place() -> None:
+    """Servers may leave locations out."""
+    document = Document.load("labels")
+
+    document.drop([{"message": 'Cannot query field "type" on type "Label".'}])
+
+    assert "type" not in document.text
+    assert problems(document.text) == []
+
+
+def test_a_relation_of_which_nothing_is_left_goes_as_well() -> None:
+    """``type { }`` would be no GraphQL."""
+    document = Document("{ project { type { name } id } }")
+
+    document.drop([{"message": 'Cannot query field "name" on type "LabelType".'}])
+
+    assert document.text.split() == "{ project { id } }".split()
+
+
+@pytest.mark.parametrize(
+    ("message", "gone"),
+    [
+        ('Unknown argument "orderBy" on field "Project.labels".', "orderBy"),
+        ('Value "createdAt_ASC" does not exist in "LabelOrderBy" enum.', "orderBy"),
+        ('Unknown argument "where" on field "Project.labels".', "$where"),
+    ],
+)
+def test_an_argument_can_be_dropped(message: str, gone: str) -> None:
+    """With it goes the variable that nobody uses any more."""
+    document = Document.load("labels")
+
+    document.drop([{"message": message}])
+
+    assert gone not in document.text
+    assert problems(document.text) == []
+
+
+def test_a_window_can_be_dropped_but_no_filter_of_a_user() -> None:
+    """A window only saves work; a filter says which rows are wanted."""
+    where = {"createdAt_gt": "2026", "agreement_gt": 0.5}
+    document = Document.load("labels")
+    unknown = 'Variable "$where" got invalid value {{}}; Field "{}" is not defined by type "LabelWhereInput".'
+
+    assert document.drop([{"message": unknown.format("createdAt_gt")}])
+    assert not document.drop([{"message": unknown.format("agreement_gt")}])
+    assert document.variables({"where": where, "skip": 0}) == {
+        "where": {"agreement_gt": 0.5},
+        "skip": 0,
+    }
+
+
+def test_an_operation_keeps_its_root() -> None:
+    """Without ``exportLabels`` nothing is left to ask."""
+    document = Document.load("export_labels")
+    text = document.text
+
+    assert not document.drop(
+        [{"message": 'Cannot query field "exportLabels" on type "Mutation".'}]
+    )
+    assert document.text == text
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_every_column_has_a_description_and_a_type(stream: Any) -> None:
+    """Targets fail on untyped columns, and on objects without properties."""
+
+    def check(schema: dict[str, Any], where: str) -> None:
+        assert "type" in schema, where
+        if "object" in schema["type"]:
+            assert "properties" in schema, where
+        for name, inner in schema.get("properties", {}).items():
+            assert inner.get("description"), f"{where}.{name}"
+            check(inner, f"{where}.{name}")
+        if "array" in schema["type"]:
+            check(schema["items"], f"{where}[]")
+
+    check(stream.schema, stream.name)
+    assert stream.primary_keys
