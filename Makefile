@@ -15,6 +15,10 @@ export XDG_STATE_HOME ?= $(CURDIR)/.cache/state
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_PYTHON_DOWNLOADS := never
 export MELTANO_SEND_ANONYMOUS_USAGE_STATS := false
+# pip asks rustc for its version, and rustup's rustc makes itself a home for that.
+ifeq ($(wildcard $(HOME)/.rustup),)
+export RUSTUP_HOME ?= $(CURDIR)/.cache/rustup
+endif
 # Another project's Python must not leak in.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
@@ -108,10 +112,10 @@ build: setup ## Build the wheel and the sdist into dist/
 	@ls dist
 
 .PHONY: lock
-lock: ## Write requirements-dev.txt anew from pyproject.toml
+lock: ## Write requirements-dev.txt from pyproject.toml; newest: ARGS=--upgrade
 	@[ -x $(BIN)/uv ] || $(MAKE) --no-print-directory setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev \
-		--custom-compile-command 'make lock' --output-file requirements-dev.txt pyproject.toml
+		--custom-compile-command 'make lock' --output-file requirements-dev.txt $(ARGS) pyproject.toml
 
 .PHONY: clean
 clean: ## Delete what these targets have made

@@ -81,7 +81,7 @@ def settings_table() -> str:
 
 def streams_table() -> str:
     """Give the README's table of streams."""
-    lines = ["| stream | key | bookmark | one record is |", "|---|---|---|---|"]
+    lines = ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
     for stream in STREAMS:
         key = ", ".join(f"`{name}`" for name in stream.primary_keys)
         replication_key = vars(stream).get("replication_key")
@@ -161,20 +161,19 @@ def filled(path: str, **blocks: str) -> str:
     """Give a file with what stands between its marks replaced."""
     text = (ROOT / path).read_text("utf-8")
     for name, block in blocks.items():
-        mark = re.compile(
-            rf"(^[^\n]*\bbegin {name}\b[^\n]*\n).*?(^[^\n]*\bend {name}\b)",
-            re.DOTALL | re.MULTILINE,
+        place = re.compile(
+            rf"(?<=begin {name}).*?(?=^[^\n]*end {name})", re.DOTALL | re.MULTILINE
         )
-        if not mark.search(text):
+        if not (found := place.search(text)):
             sys.exit(f"{path} has no place for {name}")
-        text = mark.sub(lambda m, b=block: f"{m[1]}{b.rstrip()}\n{m[2]}", text)
+        rest_of_line = found[0].partition("\n")[0]
+        filling = f"{rest_of_line}\n{block.rstrip()}\n"
+        text = text[: found.start()] + filling + text[found.end() :]
     return text
 
 
 def documents() -> dict[str, str]:
     """Give every document as it has to be."""
-    own = {n: s for n, s in SETTINGS["properties"].items() if "stream_map" not in n}
-    own = {name: SETTINGS["properties"][name] for name in OWN_SETTINGS if name in own}
     return {
         "README.md": filled(
             "README.md", settings=settings_table(), streams=streams_table()
@@ -182,13 +181,10 @@ def documents() -> dict[str, str]:
         "docs/streams.md": streams_page(),
         "docs/hub.yml": hub_listing(),
         "meltano.yml": filled(
-            "meltano.yml", settings=indent(dump(plugin_settings(own)), 4)
+            "meltano.yml",
+            settings=indent(dump(plugin_settings(SETTINGS["properties"])), 4),
         ),
     }
-
-
-# As the module is loaded, the SDK has not yet added its settings to them.
-OWN_SETTINGS = tuple(SETTINGS["properties"])
 
 
 def main() -> None:

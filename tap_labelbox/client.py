@@ -210,7 +210,7 @@ class Client:
         while fault.__context__ is not None:
             fault = fault.__context__
         host = urlsplit(address).netloc
-        return errors.TransientError(f"{host}: {fault or type(fault).__name__}")
+        return errors.TransientError(f"{host}: {str(fault) or type(fault).__name__}")
 
 
 def _pauses() -> Generator[float, errors.TransientError, None]:

@@ -61,8 +61,8 @@ def pages(fetch: Fetch, size: int, after: str | None = None) -> Iterator[Page]:
     fruitless = 0
     while True:
         page = fetch(start, skip, first)
-        moments = [row["created_at"] or "" for row in page]
-        ordered = ordered and moments == sorted(moments)
+        moments = [row.get("created_at") or "" for row in page]
+        ordered = ordered and all(moments) and moments == sorted(moments)
         if not overlap <= {row["id"] for row in page}:
             fruitless += 1
             if fruitless > FRUITLESS_RESTARTS:
@@ -80,7 +80,7 @@ def pages(fetch: Fetch, size: int, after: str | None = None) -> Iterator[Page]:
         if ended:
             return
         last = page[-1]
-        ties = [row for row in page if row["created_at"] == last["created_at"]]
+        ties = [r for r, at in zip(page, moments, strict=True) if at == moments[-1]]
         if len(ties) == len(page) or not ordered:
             overlap = {last["id"]}  # more of one moment than a page holds
         else:

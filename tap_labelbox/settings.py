@@ -126,6 +126,15 @@ SETTINGS = th.PropertiesList(
         title="Retries",
         description="Further tries of a request that failed in passing.",
     ),
+    # The SDK obeys this one, but tells nobody of it before 0.55.
+    th.Property(
+        "emit_activate_version_messages",
+        th.BooleanType,
+        default=False,
+        title="Emit ACTIVATE_VERSION messages",
+        description="Whether a target is told to delete the rows of projects that "
+        "are no longer there.",
+    ),
     additional_properties=False,
 ).to_dict()
 
@@ -145,6 +154,8 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         for error in JSONSchemaValidator(schema).iter_errors(config)
         for text in _told(error)
     ]
+    if config.get("project_ids") == []:
+        told.append("project_ids is empty: name projects, or take it out to read all")
     if not told:
         told += _address_problems(config["api_url"])
         told += _date_problems("start_date", config.get("start_date"))

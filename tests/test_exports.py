@@ -61,7 +61,8 @@ def test_an_array_that_is_cut_short_is_an_error(
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"null", b'{"a": 1}', b"[1 2]", b"[1,]", b"[1}", b'["\xff"]', b"[nul]"]
+    "text",
+    [b"", b"null", b'{"a": 1}', b"[1 2]", b"[1,]", b"[1}", b'["\xff"]', b"[nul]"],
 )
 def test_what_is_no_array_is_an_error(text: bytes) -> None:
     """A page of a proxy, for one."""
@@ -103,7 +104,7 @@ def test_items_come_out_before_the_file_is_whole() -> None:
 
 def test_an_export_is_ready_only_with_a_link() -> None:
     """``shouldPoll`` was seen false beside an empty link."""
-    replies = iter(
+    replies: Iterator[dict[str, Any]] = iter(
         [
             {"should_poll": True, "download_url": None},
             {"should_poll": False, "download_url": None},

@@ -7,13 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from graphql import GraphQLError, build_schema, parse, validate
-from graphql.language import FieldNode, Visitor, visit
+from graphql import build_schema, parse, validate
+from graphql.language import FieldNode, OperationDefinitionNode, Visitor, visit
 
 from tap_labelbox.queries import Document
 from tap_labelbox.streams import STREAMS
 
-SCHEMA_TEXT = files("tap_labelbox.sandbox").joinpath("schema.graphql").read_text("utf-8")
+SCHEMA_TEXT = (
+    files("tap_labelbox.sandbox").joinpath("schema.graphql").read_text("utf-8")
+)
 SCHEMA = build_schema(SCHEMA_TEXT)
 NAMES = sorted(
     file.name.removesuffix(".graphql")
@@ -23,7 +25,7 @@ NAMES = sorted(
 EACH = pytest.mark.parametrize("name", NAMES)
 
 
-def problems(text: str) -> list[GraphQLError]:
+def problems(text: str) -> list[Any]:
     """Give what is wrong with a document, as a server says it."""
     return validate(SCHEMA, parse(text))
 
@@ -60,6 +62,8 @@ def test_a_document_has_one_operation_by_its_own_name(name: str) -> None:
     """``project_ids.graphql`` is ``ProjectIds``."""
     (operation,) = parse(Document.load(name).text).definitions
 
+    assert isinstance(operation, OperationDefinitionNode)
+    assert operation.name
     assert operation.name.value == name.title().replace("_", "")
 
 
@@ -86,10 +90,12 @@ def test_any_field_can_be_dropped(name: str) -> None:
 def test_several_fields_can_be_dropped_at_once() -> None:
     """A server names all that it does not know."""
     document = Document.load("labels")
-    forgotten = re.sub(r"\b(type: LabelType|agreement: Float|globalKey: String)\b", "", SCHEMA_TEXT)
+    forgotten = re.sub(
+        r"\b(type: LabelType|agreement: Float|globalKey: String)\b", "", SCHEMA_TEXT
+    )
     errors = validate(build_schema(forgotten), parse(document.text))
 
-    named = document.drop([error.formatted for error in errors])
+    named = document.drop([dict(error.formatted) for error in errors])
 
     assert sorted(named) == ["DataRow.globalKey", "Label.agreement", "Label.type"]
     assert document.dropped == {"global_key", "agreement", "type"}
@@ -112,7 +118,7 @@ def test_a_relation_of_which_nothing_is_left_goes_as_well() -> None:
 
     document.drop([{"message": 'Cannot query field "name" on type "LabelType".'}])
 
-    assert document.text.split() == "{ project { id } }".split()
+    assert document.text.split() == ["{", "project", "{", "id", "}", "}"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +143,7 @@ def test_a_window_can_be_dropped_but_no_filter_of_a_user() -> None:
     """A window only saves work; a filter says which rows are wanted."""
     where = {"createdAt_gt": "2026", "agreement_gt": 0.5}
     document = Document.load("labels")
-    unknown = 'Variable "$where" got invalid value {{}}; Field "{}" is not defined by type "LabelWhereInput".'
+    unknown = 'Field "{}" is not defined by type "LabelWhereInput".'
 
     assert document.drop([{"message": unknown.format("createdAt_gt")}])
     assert not document.drop([{"message": unknown.format("agreement_gt")}])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from singer_sdk import Stream
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
-from tap_labelbox.errors import UnavailableError
+from tap_labelbox.errors import LabelboxError, UnavailableError
 from tap_labelbox.state import ProjectState
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ class LabelboxStream(Stream):
     def client(self) -> Client:
         """The door to Labelbox."""
         return self.workspace.client
+
+    def execute(self, document: str, **variables: object) -> dict[str, Any]:
+        """Run a document of this stream; see :meth:`Client.execute`."""
+        data = self.client.execute(document, **variables)
+        for key in (*self.primary_keys, self.replication_key):
+            if key in self.client.document(document).dropped:
+                msg = f"{self.name} cannot be read: Labelbox gives no {key}"
+                raise LabelboxError(msg)
+        return data
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ class BulkExportStream(ProjectStream):
         """Start the export of a project if need be, and wait for its file."""
 
         def ask() -> dict[str, Any]:
-            data = self.client.execute("export_labels", project_id=project_id)
+            data = self.execute("export_labels", project_id=project_id)
             if not isinstance(export := data.get("exportLabels"), dict):
                 msg = "Labelbox answered without exportLabels and without an error"
                 raise UnavailableError(msg)

@@ -137,7 +137,7 @@ class LabelsStream(ProjectStream):
         if after:
             where["createdAt_gt"] = after
         try:
-            found = self.client.execute(
+            found = self.execute(
                 "labels", project_id=project_id, where=where, skip=skip, first=first
             )
         except QueryError as error:

@@ -93,6 +93,7 @@ class ProjectsStream(LabelboxStream):
     ).to_dict()
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Read all projects."""
+        """Read all projects; there is no context."""
+        del context
         for project in self.workspace.projects("projects"):
             yield self.record(project)

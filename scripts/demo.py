@@ -1,0 +1,179 @@
+"""A made-up Labelbox, synced twice into DuckDB, in a minute: ``make demo``.
+
+Runs the real ``meltano run tap-labelbox target-duckdb`` on the project in
+``meltano.yml``, and compares what the sandbox holds with what arrived.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from tap_labelbox.sandbox import World, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_labelbox.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent
+WAREHOUSE = ROOT / "output" / "warehouse.duckdb"
+STATE = ROOT / ".meltano" / "demo.db"
+
+REPORTS = {
+    "Labels by project": """
+        select
+            p.name as project,
+            count(l.id) as labels,
+            count(*) filter (l.is_skipped) as skipped,
+            round(sum(l.seconds_to_label) / 3600, 1) as hours
+        from labelbox.projects as p
+        left join labelbox.labels as l on l.project_id = p.id
+        group by p.name
+        order by labels desc
+    """,
+    "Labels by labeler": """
+        select
+            created_by_email as labeler,
+            count(*) as labels,
+            round(avg(seconds_to_label), 1) as seconds_each,
+            round(avg(agreement) filter (agreement >= 0), 2) as agreement,
+            max(created_at)::date as latest
+        from labelbox.labels
+        group by created_by_email
+        order by labels desc
+    """,
+}
+
+
+def main() -> None:
+    """Sync, change something, sync again, and show what is there."""
+    world = World(seed=7, projects=6, labels=900)
+    WAREHOUSE.parent.mkdir(exist_ok=True)
+    for old in (WAREHOUSE, WAREHOUSE.with_name(WAREHOUSE.name + ".wal"), STATE):
+        old.unlink(missing_ok=True)
+    with serve(world) as sandbox:
+        say(f"A Labelbox of your own answers at {sandbox.url}")
+        with waiting("Installing the loader (the first time only)"):
+            meltano(sandbox, "install", "loader", "target-duckdb")
+        sync(sandbox, "First run: everything")
+        project = world.projects[0]
+        for _ in range(5):
+            world.add_label(project.id)
+        say(f"\nMeanwhile somebody labels 5 more data rows of {project.name!r}.")
+        sync(sandbox, "Second run: what is new")
+    compare(world)
+    for title, text in REPORTS.items():
+        show(title, text)
+    say(f"""
+The warehouse is the file {WAREHOUSE.relative_to(ROOT)}. With an account of your own:
+
+  export TAP_LABELBOX_API_KEY=...      # Workspace settings > API keys
+  .venv/bin/meltano --environment live run tap-labelbox target-duckdb
+""")
+
+
+def sync(sandbox: Sandbox, what: str) -> None:
+    """Run the pipeline, and say how many records of each stream went through."""
+    with waiting(what):
+        log = meltano(sandbox, "run", "tap-labelbox", "target-duckdb")
+    counts = dict.fromkeys(("projects", "labels", "bulk_export"), 0)
+    for text in re.findall(r"\{.*record_count.*\}", log):
+        stream = re.search(r'"stream":\s*"(\w+)"', text)
+        value = re.search(r'"value":\s*(\d+)', text)
+        if stream and value:
+            counts[stream[1]] += int(value[1])
+    say("  " + ", ".join(f"{count} {stream}" for stream, count in counts.items()))
+
+
+def meltano(sandbox: Sandbox, *arguments: str) -> str:
+    """Run Meltano on the sandbox, within the checkout, and give its log."""
+    environment = os.environ | {
+        "MELTANO_DATABASE_URI": f"sqlite:///{STATE}",
+        "TAP_LABELBOX_API_URL": sandbox.url,
+        "TAP_LABELBOX_API_KEY": sandbox.api_key,
+        "TAP_LABELBOX_EXPORT_POLL_INTERVAL": "1",
+    }
+    cache = ROOT / ".cache"
+    environment.setdefault("UV_CACHE_DIR", str(cache / "uv"))
+    environment.setdefault("XDG_CACHE_HOME", str(cache))
+    environment.setdefault("XDG_STATE_HOME", str(cache / "state"))
+    command = [str(Path(sys.executable).with_name("meltano")), *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"\n{done.stdout}{done.stderr}\nmeltano {' '.join(arguments)} failed")
+    return done.stdout + done.stderr
+
+
+def compare(world: World) -> None:
+    """Stop if a row is missing, or one too many."""
+    labels = [label.id for p in world.projects for label in world.labels(p.id)]
+    expected = {"projects": [p.id for p in world.projects], "labels": labels}
+    for table, ids in expected.items():
+        found = [row[0] for row in query(f"select id from labelbox.{table}")[1]]  # noqa: S608
+        if sorted(found) != sorted(ids):
+            sys.exit(f"{table}: {len(ids)} in the sandbox, {len(found)} arrived")
+    say(f"\nAll {len(labels)} labels arrived, each once.")
+
+
+def query(text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Give the columns and rows of a query of the warehouse."""
+    with duckdb.connect(str(WAREHOUSE), read_only=True) as warehouse:
+        found = warehouse.execute(text)
+        return [column[0] for column in found.description or []], found.fetchall()
+
+
+def show(title: str, text: str) -> None:
+    """Print a query's result as a table."""
+    columns, rows = query(text)
+    cells = [columns, *([("" if v is None else str(v)) for v in row] for row in rows)]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(columns))]
+    say(f"\n{title}")
+    for row in cells:
+        first, *rest = [*zip(row, widths, strict=True)]
+        numbers = [cell.rjust(width) for cell, width in rest]
+        say("  ".join(["", first[0].ljust(first[1]), *numbers]))
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show that something is going on, and how long it took."""
+    began, done = time.monotonic(), threading.Event()
+
+    def tick() -> None:
+        while not done.wait(0.5):
+            print(f"\r{what}: {time.monotonic() - began:.0f} s", end="", flush=True)
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    if sys.stdout.isatty():
+        ticker.start()
+    else:
+        say(f"{what} …")
+    try:
+        yield
+    finally:
+        done.set()
+        if ticker.is_alive():
+            ticker.join()
+            print("\r", end="")
+    say(f"{what}: done in {time.monotonic() - began:.0f} s")
+
+
+def say(text: str) -> None:
+    """Print a line now, not when a buffer is full."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

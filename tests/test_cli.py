@@ -1,0 +1,203 @@
+"""What a user sees of the command, above all when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_labelbox.sandbox import Reply
+from tests.runner import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+    from tap_labelbox.sandbox import Sandbox
+    from tests.runner import Runner
+
+
+def errors(done: CompletedProcess[str]) -> list[str]:
+    """Give the messages of the lines that are errors."""
+    return [
+        line.split("|", 3)[3].strip()
+        for line in done.stderr.splitlines()
+        if "| ERROR " in line
+    ]
+
+
+def refused(tmp_path: Path, **settings: Any) -> list[str]:
+    """Give what is said of a configuration that has to be refused."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"api_key": "k" * 20} | settings))
+    done = command("--config", str(file))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return errors(done)
+
+
+@pytest.mark.parametrize("argument", ["--discover", "--about", "--help", "--version"])
+def test_it_tells_about_itself_without_a_key(argument: str) -> None:
+    """And without a network."""
+    done = command(argument)
+
+    assert done.returncode == 0
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"api_key": ""}, "api_key is empty"),
+        ({"api_key": 12345678}, "api_key has to be of type string"),
+        ({"page_size": 0}, "page_size has to be at least 1, not 0"),
+        ({"page_size": 101}, "page_size has to be at most 100, not 101"),
+        ({"page_size": "many"}, "page_size has to be of type integer"),
+        ({"pagesize": 5}, "pagesize is no setting"),
+        ({"start_date": "last week"}, "start_date has to be a date"),
+        ({"api_url": "labelbox"}, "api_url has to be a web address"),
+        ({"api_url": "https://api.labelbox.com"}, "that ends in /graphql"),
+        ({"project_ids": "p1"}, "project_ids has to be of type array"),
+        ({"project_ids": []}, "project_ids is empty"),
+        ({"label_filters": {"creator": "x"}}, "label_filters.creator is no setting"),
+        ({"label_filters": {"agreement_gt": "x"}}, "label_filters.agreement_gt has"),
+        (
+            {"label_filters": {"created_before": "x"}},
+            "label_filters.created_before has",
+        ),
+        ({"lookback_seconds": -1}, "lookback_seconds has to be at least 0, not -1"),
+        ({"export_poll_interval": 0}, "export_poll_interval has to be more than 0"),
+        ({"max_retries": -1}, "max_retries has to be at least 0, not -1"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    """In one line, before any request; a key is not repeated."""
+    (line,) = refused(tmp_path, **settings)
+
+    assert said in line
+    assert "12345678" not in line
+
+
+def test_no_key_at_all(tmp_path: Path) -> None:
+    """The line says both places where it may be."""
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+
+    (line,) = errors(command("--config", str(file)))
+
+    assert line == "api_key is not set: set it (or LABELBOX_API_KEY in the environment)"
+
+
+def test_the_key_may_be_in_the_official_clients_variable(
+    run: Runner, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Without any setting for it."""
+    file = tmp_path / "config.json"
+    settings = run.config()
+    settings["api_key"] = sandbox.api_key
+    del settings["api_key"]
+    file.write_text(json.dumps(settings))
+
+    done = command(
+        "--config", str(file), environment={"LABELBOX_API_KEY": sandbox.api_key}
+    )
+
+    assert done.returncode == 0
+    assert '"RECORD"' in done.stdout
+
+
+def test_settings_may_be_in_the_environment(run: Runner) -> None:
+    """As Meltano gives them, numbers too."""
+    settings = {
+        f"TAP_LABELBOX_{name.upper()}": value if isinstance(value, str) else str(value)
+        for name, value in run.config(page_size=50).items()
+    }
+
+    done = command("--config", "ENV", environment=settings)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--test"]])
+def test_a_wrong_key(run: Runner, arguments: list[str]) -> None:
+    """One line: what is wrong, and what to do."""
+    done = run.command(*arguments, api_key="lb-wrong-0123456789")
+
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert "does not accept the API key" in line
+    assert "set api_key" in line
+    assert "Traceback" not in done.stderr
+    assert "lb-wrong-0123456789" not in done.stderr + done.stdout
+
+
+def test_an_address_that_answers_html(run: Runner, sandbox: Sandbox) -> None:
+    """As a proxy's login page does."""
+    page = Reply(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")
+    sandbox.before = lambda _: page
+
+    done = run.command()
+
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert "text/html instead of JSON: check api_url" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_at_the_address(run: Runner) -> None:
+    """The line says which, and that it was tried again."""
+    done = run.command(api_url="http://127.0.0.1:9/graphql", max_retries=1)
+
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in line
+    assert "refused" in line
+    assert "2 tries" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_projects_that_are_left_out(run: Runner) -> None:
+    """Each is named, the rest is read, and the exit code tells."""
+    world = run.world
+    good, bad = world.projects[0].id, world.forbidden_project.id
+
+    done = run.command(project_ids=[good, bad, "cunknown"])
+
+    assert done.returncode == 1
+    assert [line for line in errors(done) if bad in line and "left out" in line]
+    assert [line for line in errors(done) if "project cunknown is left out" in line]
+    assert good not in " ".join(errors(done))
+    assert f'"project_id":"{good}"' in done.stdout.replace(": ", ":")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
+def test_a_file_that_is_no_json(run: Runner, tmp_path: Path, option: str) -> None:
+    """One line that names the option."""
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"bookmarks": ')
+
+    done = run.command(option, str(broken))
+
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert line.startswith(f"{option} cannot be read")
+
+
+def test_the_key_is_nowhere(run: Runner, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Not in the log, at its most talkative, nor in what is written."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(run.config()))
+
+    done = command(
+        "--config",
+        str(file),
+        environment={"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"},
+    )
+
+    assert done.returncode == 0
+    assert sandbox.api_key not in done.stdout + done.stderr

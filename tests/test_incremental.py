@@ -1,0 +1,80 @@
+"""What several runs see is what one full run sees."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tap_labelbox.sandbox import World, serve
+from tests.runner import Runner
+
+START = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), page_size=st.integers(2, 9))
+def test_several_runs_see_what_one_full_run_sees(seed: int, page_size: int) -> None:
+    """For any cut between them: ties, late labels and deletions, also meanwhile.
+
+    The last run comes late enough for every label to be listed.
+    """
+    chance = random.Random(seed)
+    world = World(projects=2, labels=0)
+    projects = [project.id for project in world.projects]
+    clock = START
+
+    def happen() -> None:
+        """Make labels, some of one moment, some listed late; delete some."""
+        for _ in range(chance.randrange(8)):
+            moment = clock - timedelta(milliseconds=chance.randrange(4) * 700)
+            world.add_label(
+                chance.choice(projects), moment, listed_after=chance.choice([0, 0, 9])
+            )
+        for project_id in projects:
+            for label in world.labels(project_id):
+                if chance.random() < 0.05:
+                    world.delete_label(label.id)
+
+    with serve(world) as sandbox:
+        run = Runner(sandbox, world)
+        state: Any = None
+        seen: set[str] = set()
+        for _ in range(chance.randrange(2, 5)):
+            for _ in range(3):
+                clock += timedelta(seconds=chance.choice([0, 1, 5, 60]))
+                happen()
+            sandbox.before = lambda r: happen() if r.operation == "Labels" else None
+            output = run("labels", state=state, now=clock, page_size=page_size)
+            sandbox.before = None
+            assert output.error is None
+            seen |= set(output.ids("labels"))
+            state = output.state
+        clock += timedelta(hours=1)
+        seen |= set(run("labels", state=state, now=clock).ids("labels"))
+
+        full = set(run("labels", now=clock).ids("labels"))
+
+    assert full <= seen  # what was deleted since was there when it was read
+
+
+def test_a_run_that_is_cut_short_loses_nothing(
+    run: Runner, world: World, monkeypatch: Any
+) -> None:
+    """Whatever state was the last to go out, the next run reads on from there."""
+    monkeypatch.setattr("tap_labelbox.streams.base.STATE_EVERY_RECORDS", 20)
+    whole = run("labels", page_size=10)
+    every = {label.id for p in world.projects for label in world.labels(p.id)}
+
+    seen: set[str] = set()
+    for message in whole.messages:
+        if message["type"] == "RECORD":
+            seen.add(message["record"]["id"])
+        elif message["type"] == "STATE":
+            rest = run("labels", state=message["value"])
+            assert seen | set(rest.ids("labels")) == every
+
+    assert len(whole.states) > 5

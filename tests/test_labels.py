@@ -1,0 +1,453 @@
+"""The stream of labels, read page by page from the sandbox."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_labelbox import moments
+from tap_labelbox.errors import AccessError, IncompleteError, LabelboxError
+from tap_labelbox.sandbox import Reply, World
+
+if TYPE_CHECKING:
+    from tap_labelbox.sandbox import Request, Sandbox
+    from tests.runner import Output, Runner
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def all_ids(world: World) -> list[str]:
+    """Give every label that the key may see."""
+    return [label.id for p in world.projects for label in world.labels(p.id)]
+
+
+def bookmarks(output: Output) -> dict[str, str]:
+    """Give the bookmark of each project."""
+    return {
+        partition["context"]["project_id"]: partition["replication_key_value"]
+        for partition in output.state["bookmarks"]["labels"]["partitions"]
+        if "replication_key_value" in partition
+    }
+
+
+def label_requests(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Give the variables of each page that was asked for."""
+    return [r.variables for r in sandbox.requests if r.operation == "Labels"]
+
+
+def test_every_label_comes_once(run: Runner, world: World) -> None:
+    """Of every project, over page ends, ties and an empty project."""
+    assert sorted(run("labels").ids("labels")) == sorted(all_ids(world))
+
+
+def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
+    """Each holds what Labelbox says, flat and under its own name."""
+    records = {record["id"]: record for record in run("labels").records("labels")}
+
+    for label_id, record in records.items():
+        label = world.label(label_id)
+        assert label
+        assert record == {
+            "id": label.id,
+            "project_id": label.project.id,
+            "label": label.label,
+            "seconds_to_label": label.seconds_to_label,
+            "agreement": label.agreement,
+            "benchmark_agreement": label.benchmark_agreement,
+            "is_benchmark_reference": label.is_benchmark_reference,
+            "is_skipped": label.type["name"] == "Skipped" or label.label == "Skip",
+            "created_at": moments.write(label.created_at),
+            "updated_at": moments.write(label.updated_at),
+            "type_id": label.type["id"],
+            "type_name": label.type["name"],
+            "created_by_id": label.created_by.id,
+            "created_by_email": label.created_by.email,
+            "data_row_id": label.data_row.id,
+            "data_row_external_id": label.data_row.external_id,
+            "data_row_global_key": label.data_row.global_key,
+            "data_row_row_data": label.data_row.row_data,
+        }
+
+
+def test_skipped_labels_are_told(run: Runner, world: World) -> None:
+    """Whether by the type or, in 2018, by the text."""
+    project = world.projects[0]
+    text = world.add_label(project.id, type=world.label_types["Any"], text="Skip")
+    kind = world.add_label(project.id, type=world.label_types["Skipped"], text="{}")
+    neither = world.add_label(project.id, type=world.label_types["Any"], text="{}")
+
+    skipped = {r["id"]: r["is_skipped"] for r in run("labels").records("labels")}
+
+    assert [skipped[x.id] for x in (text, kind, neither)] == [True, True, False]
+
+
+def test_a_second_run_reads_what_is_new(run: Runner, world: World) -> None:
+    """And what lies in the lookback, which a target merges by its key."""
+    first = run("labels")
+    new = world.add_label(world.projects[0].id)
+
+    second = run("labels", state=first.state)
+
+    assert new.id in second.ids("labels")
+    assert len(second.ids("labels")) < 20
+    assert bookmarks(second)[new.project.id] == moments.write(new.created_at)
+
+
+def test_labels_made_during_a_run_wait_for_the_next(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """The window ends when the run starts, so that they move no page."""
+    made: list[str] = []
+
+    def label(request: Request) -> None:
+        if request.operation == "Labels":
+            made.append(world.add_label(request.variables["project_id"]).id)
+
+    sandbox.before = label
+    first = run("labels")
+    sandbox.before = None
+    second = run("labels", state=first.state)
+
+    assert not set(made) & set(first.ids("labels"))
+    assert set(made) <= set(second.ids("labels"))
+
+
+def test_a_label_deleted_between_pages_hides_no_other(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """The later ones move up by one; the tap notices and goes back."""
+    deleted = []
+
+    def delete(request: Request) -> None:
+        if request.operation == "Labels" and request.variables["skip"] > 0:
+            labels = world.labels(request.variables["project_id"])
+            world.delete_label(labels[3].id)
+            deleted.append(labels[3].id)
+
+    sandbox.before = delete
+    found = run("labels", page_size=10).ids("labels")
+
+    assert deleted
+    assert set(all_ids(world)) <= set(found)
+
+
+def test_a_label_listed_late_is_read_by_the_next_run(run: Runner, world: World) -> None:
+    """Labelbox lists a label some seconds after it was made."""
+    project = world.projects[0].id
+    late = world.add_label(project, NOW - timedelta(seconds=8), listed_after=10)
+    seen = world.add_label(project, NOW - timedelta(seconds=1))
+
+    first = run("labels", now=NOW)
+    second = run("labels", now=NOW + timedelta(hours=1), state=first.state)
+
+    assert seen.id in first.ids("labels")
+    assert late.id not in first.ids("labels")
+    assert late.id in second.ids("labels")
+
+
+@pytest.mark.parametrize("lookback", [0, 60])
+def test_labels_of_the_bookmarks_own_millisecond_are_read(
+    run: Runner, world: World, lookback: int
+) -> None:
+    """``createdAt_gt`` excludes its bound, so the tap asks from just before."""
+    project = world.projects[0].id
+    world.add_label(project, NOW)
+    later = NOW + timedelta(hours=1)
+    first = run("labels", now=later)
+    twin = world.add_label(project, NOW)
+
+    second = run("labels", now=later, state=first.state, lookback_seconds=lookback)
+
+    assert twin.id in second.ids("labels")
+
+
+def test_start_date_counts_where_there_is_no_bookmark(
+    run: Runner, world: World
+) -> None:
+    """A label made at that very moment is in."""
+    project = world.projects[0].id
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    world.add_label(project, start - timedelta(milliseconds=1))
+    wanted = [world.add_label(project, start).id, world.add_label(project, NOW).id]
+
+    first = run("labels", start_date="2026-03-01")
+    second = run("labels", start_date="2026-10-01T00:00:00Z", state=first.state)
+
+    assert first.ids("labels") == wanted
+    assert second.ids("labels") == wanted[1:]
+
+
+def test_the_lookback_does_not_reach_before_start_date(
+    run: Runner, world: World
+) -> None:
+    """A second run must not bring what the first was told to leave."""
+    project = world.projects[0].id
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    world.add_label(project, start - timedelta(seconds=5))
+    kept = world.add_label(project, start + timedelta(seconds=5)).id
+    first = run("labels", start_date="2026-03-01")
+
+    second = run("labels", start_date="2026-03-01", state=first.state)
+
+    assert first.ids("labels") == second.ids("labels") == [kept]
+
+
+@pytest.mark.parametrize(
+    ("name", "keeps"),
+    [
+        ("created_by_id", lambda label, value: label.created_by.id == value),
+        ("type_id", lambda label, value: label.type["id"] == value),
+        ("dataset_id", lambda label, value: label.data_row.dataset.id == value),
+        ("agreement_gt", lambda label, value: (label.agreement or -2) > value),
+        ("agreement_lt", lambda label, value: (label.agreement or 2) < value),
+        ("created_before", lambda label, v: moments.write(label.created_at) < v),
+    ],
+)
+def test_filters_choose_labels(
+    run: Runner, world: World, name: str, keeps: Any
+) -> None:
+    """Each of the data-export page's filters is taken by the server."""
+    labels = [label for p in world.projects for label in world.labels(p.id)]
+    value = {
+        "created_by_id": labels[0].created_by.id,
+        "type_id": labels[0].type["id"],
+        "dataset_id": labels[0].data_row.dataset.id,
+        "agreement_gt": 0.3,
+        "agreement_lt": 0.3,
+        "created_before": moments.write(labels[len(labels) // 2].created_at),
+    }[name]
+
+    found = run("labels", label_filters={name: value}).ids("labels")
+
+    assert sorted(found) == sorted(x.id for x in labels if keeps(x, value))
+    assert name == "created_before" or found
+
+
+def test_page_size_is_what_is_asked_for(run: Runner, sandbox: Sandbox) -> None:
+    """No request wants more."""
+    run("labels", page_size=30)
+
+    assert {r["first"] for r in label_requests(sandbox)} == {30}
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "column"),
+    [
+        ("Label.type", "type_name"),
+        ("Label.agreement", "agreement"),
+        ("User.email", "created_by_email"),
+        ("DataRow.globalKey", "data_row_global_key"),
+        ("Label.dataRow", "data_row_id"),
+    ],
+)
+def test_a_field_that_labelbox_forgot_is_null(
+    world: World, serving: Any, forgotten: str, column: str, caplog: Any
+) -> None:
+    """It is said once, and all the rest goes on."""
+    output = serving(world, forget=[forgotten])("labels", page_size=20)
+
+    told = [m for m in caplog.messages if "no longer knows" in m]
+    assert told == [f"Labelbox no longer knows {forgotten}: going on without"]
+    assert {r[column] for r in output.records("labels")} == {None}
+    assert sorted(output.ids("labels")) == sorted(all_ids(world))
+    assert output.error is None
+
+
+@pytest.mark.parametrize(
+    "forgotten",
+    [
+        "Project.labels.orderBy",
+        "LabelOrderBy.createdAt_ASC",
+        "LabelWhereInput.createdAt_lt",
+        "LabelWhereInput.createdAt_gt",
+        "Project.labels.where",
+    ],
+)
+def test_without_an_order_or_a_window_nothing_is_lost(
+    world: World, serving: Any, forgotten: str
+) -> None:
+    """It only costs work: labels are read again, or from the beginning."""
+    run = serving(world, forget=[forgotten])
+    first = run("labels", page_size=20)
+    new = world.add_label(world.projects[0].id)
+    second = run("labels", state=first.state, page_size=20)
+
+    assert sorted(set(first.ids("labels"))) == sorted(set(all_ids(world)) - {new.id})
+    assert new.id in second.ids("labels")
+    assert first.error is second.error is None
+
+
+def test_a_filter_that_labelbox_forgot_stops_the_run(
+    world: World, serving: Any
+) -> None:
+    """Going on without it would bring labels that nobody asked for."""
+    run = serving(world, forget=["LabelWhereInput.agreement_gt"])
+    output = run("labels", label_filters={"agreement_gt": 0.5})
+
+    assert isinstance(output.error, LabelboxError)
+    assert "agreement_gt" in str(output.error)
+    assert output.ids("labels") == []
+
+
+def test_a_key_column_that_labelbox_forgot_stops_the_run(
+    world: World, serving: Any
+) -> None:
+    """Without its moment a label has no place in time."""
+    output = serving(world, forget=["Label.createdAt"])("labels")
+
+    assert isinstance(output.error, LabelboxError)
+    assert "created_at" in str(output.error)
+
+
+def answer(body: Any, status: int = 200) -> Reply:
+    """Give a reply in JSON."""
+    return Reply(
+        status, {"Content-Type": "application/json"}, json.dumps(body).encode()
+    )
+
+
+def test_an_error_inside_http_200_never_ends_the_stream_quietly(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """Also not with data beside it: that may be a part only."""
+    odd = {"message": "no", "extensions": {"code": "ODD"}}
+
+    def fail(request: Request) -> Reply | None:
+        if request.operation == "Labels" and request.variables["skip"] > 0:
+            return answer({"errors": [odd], "data": {"project": {"labels": []}}})
+        return None
+
+    sandbox.before = fail
+    output = run("labels", page_size=50)
+
+    assert isinstance(output.error, IncompleteError)
+    large = [p.id for p in world.projects if len(world.labels(p.id)) >= 50]
+    assert all(project_id in str(output.error) for project_id in large)
+    # What was read before is kept, and the bookmark says so much and no more.
+    for project_id in large:
+        read = [r for r in output.records("labels") if r["project_id"] == project_id]
+        assert len(read) == 50
+        assert bookmarks(output)[project_id] == read[-1]["created_at"]
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"project": None}, {"project": {"labels": None}}]
+)
+def test_an_absent_list_is_no_empty_list(
+    run: Runner, sandbox: Sandbox, world: World, data: Any, monkeypatch: Any
+) -> None:
+    """Without labels and without an error there is something wrong."""
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    project_id = world.projects[0].id
+
+    def fail(request: Request) -> Reply | None:
+        wanted = request.operation == "Labels"
+        if wanted and request.variables["project_id"] == project_id:
+            return answer({"data": data})
+        return None
+
+    sandbox.before = fail
+    output = run("labels")
+
+    assert isinstance(output.error, LabelboxError)
+
+
+def test_a_passing_fault_costs_nothing(
+    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+) -> None:
+    """The request is sent again; the warehouse sees no difference."""
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    internal = {"message": "x", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}
+    faults = iter(
+        [
+            Reply(503, {"Content-Type": "text/html"}, b"<h1>upstream</h1>"),
+            Reply(
+                429, {"Content-Type": "text/plain", "Retry-After": "0"}, b"slow down"
+            ),
+            answer({"message": "You have exceeded your limit"}, 429),
+            answer({"errors": [internal]}),
+            Reply(200, {"Content-Type": "application/json"}, b'{"data": {"proj'),
+        ]
+    )
+    turn = iter(range(10_000))
+
+    sandbox.before = lambda _: next(faults, None) if next(turn) % 2 else None
+    output = run("labels", page_size=20)
+
+    assert output.error is None
+    assert sorted(output.ids("labels")) == sorted(all_ids(world))
+
+
+def test_retry_after_is_obeyed(
+    run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
+) -> None:
+    """The wait is as long as Labelbox asks, and is one line of the log."""
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.001)
+    replies = iter([Reply(429, {"Retry-After": "0.2"}, b"slow down")])
+    sandbox.before = lambda _: next(replies, None)
+
+    run("projects")
+
+    assert [m for m in caplog.messages if "trying again in 0.2 s" in m]
+
+
+def test_a_wrong_key_stops_the_run(run: Runner) -> None:
+    """Nothing else could be read with it."""
+    output = run("labels", api_key="wrong-key-123")
+
+    assert isinstance(output.error, AccessError)
+    assert "wrong-key-123" not in str(output.error)
+
+
+def test_projects_that_cannot_be_read_are_named(run: Runner, world: World) -> None:
+    """Deleted, forbidden and unknown ones; the others are read."""
+    bad = [world.deleted_project.id, world.forbidden_project.id, "cnosuchproject"]
+    good = world.projects[0].id
+
+    output = run("labels", project_ids=[*bad, good])
+
+    assert isinstance(output.error, IncompleteError)
+    assert all(project_id in str(output.error) for project_id in bad)
+    assert good not in str(output.error)
+    assert sorted(output.ids("labels")) == sorted(x.id for x in world.labels(good))
+
+
+def test_an_account_without_projects_has_no_labels(serving: Any) -> None:
+    """That is no error."""
+    world = World(projects=0, labels=0)
+    output = serving(world)()
+
+    assert output.error is None
+    assert {m["type"] for m in output.messages} == {"SCHEMA", "STATE"}
+
+
+def test_a_stream_without_bookmarks_reads_everything(run: Runner, world: World) -> None:
+    """A catalog may ask for the full table."""
+    state = run("labels").state
+    catalog = {
+        "streams": [
+            {
+                "tap_stream_id": "labels",
+                "stream": "labels",
+                "replication_method": "FULL_TABLE",
+                "key_properties": ["id"],
+                "schema": {"properties": {"id": {"type": ["string"]}}},
+                "metadata": [
+                    {
+                        "breadcrumb": [],
+                        "metadata": {
+                            "selected": True,
+                            "forced-replication-method": "FULL_TABLE",
+                        },
+                    }
+                ],
+            }
+        ]
+    }
+
+    output = run(catalog=catalog, state=state)
+
+    assert sorted(output.ids("labels")) == sorted(all_ids(world))

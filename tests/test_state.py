@@ -1,0 +1,91 @@
+"""State: one bookmark a project, at a cost that does not explode."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.state import ProjectState
+
+if TYPE_CHECKING:
+    from tap_labelbox.sandbox import Request
+    from tests.runner import Runner
+
+
+def test_the_last_message_is_a_state(run: Runner) -> None:
+    """Some targets keep a STATE only if nothing comes after it."""
+    first = run()
+    second = run(state=first.state)
+    third = run("projects", state=first.state)
+
+    for output in (first, second, third):
+        assert output.messages[-1]["type"] == "STATE"
+    assert third.state == first.state
+
+
+def test_no_state_repeats_the_message_before(run: Runner) -> None:
+    """Once is enough."""
+    messages = run().messages
+
+    for one, other in pairwise(messages):
+        assert one != other
+
+
+def test_state_stays_small_beside_the_records(serving: Any) -> None:
+    """A STATE names every project, so it is rarer the more there are."""
+    output = serving(World(projects=300, labels_per_project=10))("labels")
+
+    kinds = [message["type"] for message in output.messages]
+    assert kinds.count("SCHEMA") == 1
+    assert kinds.count("RECORD") == 3000
+    assert kinds.count("STATE") <= 5
+    assert len(output.state["bookmarks"]["labels"]["partitions"]) == 300
+
+
+def test_a_failed_run_says_how_far_it_came(run: Runner, world: World) -> None:
+    """What has been read need not be read again."""
+    project_id = world.projects[0].id
+
+    def refuse(request: Request) -> Reply | None:
+        if request.operation == "Labels" and request.variables["skip"] > 0:
+            error = {"message": "x", "extensions": {"code": "AUTHENTICATION_ERROR"}}
+            return Reply(401, {}, json.dumps({"errors": [error]}).encode())
+        return None
+
+    run.sandbox.before = refuse
+    output = run("labels", page_size=20)
+    run.sandbox.before = None
+    rest = run("labels", state=output.state)
+
+    first = output.ids("labels")
+    assert output.error is not None
+    assert len(first) == 20
+    assert {x.id for x in world.labels(project_id)} <= {*first, *rest.ids("labels")}
+    assert len(rest.ids("labels")) < sum(
+        len(world.labels(p.id)) for p in world.projects
+    )
+
+
+def test_a_bookmark_never_goes_back() -> None:
+    """A label that was read again is older than the bookmark."""
+    state = ProjectState(stream_name="labels", tap_name="tap-labelbox", tap_state={})
+    context = {"project_id": "p1"}
+
+    state.advance(context, "created_at", "2026-01-02T00:00:00.000Z")
+    state.advance(context, "created_at", "2026-01-01T00:00:00.000Z")
+
+    assert state.bookmark(context, "created_at") == "2026-01-02T00:00:00.000Z"
+
+
+def test_projects_that_are_gone_keep_their_bookmark(run: Runner, world: World) -> None:
+    """They may come back, or be another run's."""
+    first = run("labels")
+    gone = world.projects[0].id
+    world.delete_project(gone)
+
+    second = run("labels", state=first.state)
+
+    partitions = second.state["bookmarks"]["labels"]["partitions"]
+    assert gone in [partition["context"]["project_id"] for partition in partitions]

@@ -1,0 +1,122 @@
+"""The tap's output, loaded by real targets and read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_labelbox.sandbox import World
+    from tests.runner import Runner
+
+ROOT = Path(__file__).parent.parent
+
+duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
+
+
+@pytest.fixture(scope="session")
+def target() -> Callable[[str], Path]:
+    """Give the command of a loader, as meltano.yml pins and installs it."""
+
+    def find(name: str) -> Path:
+        path = ROOT / ".meltano" / "loaders" / name / "venv" / "bin" / name
+        if not path.exists():
+            meltano = Path(sys.executable).with_name("meltano")
+            cache = str(ROOT / ".cache")
+            settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
+            subprocess.run(
+                [meltano, "install", "loader", name],
+                cwd=ROOT,
+                env=settings | dict(os.environ),
+                check=True,
+                capture_output=True,
+            )
+        return path
+
+    return find
+
+
+def load(command: Path, output: str, **settings: str) -> list[Any]:
+    """Load what the tap wrote; give the states that the target confirms."""
+    config = Path(settings.pop("folder")) / "target.json"
+    config.write_text(json.dumps(settings))
+    done = subprocess.run(
+        [command, "--config", config],
+        input=output,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=config.parent,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_duckdb_holds_what_the_sandbox_holds(
+    run: Runner, world: World, target: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """After two runs: every row once, its text as it was, in the right types."""
+    file = tmp_path / "warehouse.duckdb"
+    settings = {"folder": str(tmp_path), "path": str(file)}
+    settings |= {"default_target_schema": "labelbox"}
+    command = target("target-duckdb")
+
+    first = run()
+    load(command, first.text, **settings)
+    world.add_label(world.projects[0].id)
+    second = run(state=first.state)
+    load(command, second.text, **settings)
+
+    with duckdb.connect(str(file), read_only=True) as warehouse:
+
+        def rows(query: str) -> list[Any]:
+            return list(warehouse.execute(query).fetchall())
+
+        labels = [label for p in world.projects for label in world.labels(p.id)]
+        assert sorted(rows("select id, project_id, label from labelbox.labels")) == (
+            sorted((label.id, label.project.id, label.label) for label in labels)
+        )
+        assert sorted(rows("select id, name from labelbox.projects")) == sorted(
+            (project.id, project.name) for project in world.projects
+        )
+        sent = {r["id"]: json.loads(r["label"]) for r in first.records("bulk_export")}
+        assert {
+            label_id: json.loads(label)
+            for label_id, label in rows("select id, label from labelbox.bulk_export")
+        } == sent
+        types = dict(
+            rows(
+                "select column_name, data_type from information_schema.columns "
+                "where table_name = 'labels'"
+            )
+        )
+        assert types["seconds_to_label"] == "DOUBLE"
+        assert types["created_at"] == "TIMESTAMP"
+        assert types["is_skipped"] == "BOOLEAN"
+
+
+def test_a_target_that_keeps_only_the_last_state_has_it(
+    run: Runner, target: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """target-jsonl forgets a STATE when a RECORD follows it."""
+    output = run()
+
+    states = load(
+        target("target-jsonl"),
+        output.text,
+        folder=str(tmp_path),
+        destination_path=str(tmp_path),
+    )
+
+    assert states == [output.state]
+    written = (tmp_path / "labels.jsonl").read_text("utf-8").split("\n")
+    assert len([line for line in written if line]) == len(output.ids("labels"))
