@@ -44,7 +44,7 @@ def target() -> Callable[[str], Path]:
     return find
 
 
-def load(command: Path, output: str, **settings: str) -> list[Any]:
+def load(command: Path, output: str, **settings: Any) -> list[Any]:
     """Load what the tap wrote; give the states that the target confirms."""
     config = Path(settings.pop("folder")) / "target.json"
     config.write_text(json.dumps(settings))
@@ -115,6 +115,7 @@ def test_a_target_that_keeps_only_the_last_state_has_it(
         output.text,
         folder=str(tmp_path),
         destination_path=str(tmp_path),
+        do_timestamp_file=False,
     )
 
     assert states == [output.state]
