@@ -61,7 +61,7 @@ def main() -> None:
     WAREHOUSE.parent.mkdir(exist_ok=True)
     for old in (WAREHOUSE, WAREHOUSE.with_name(WAREHOUSE.name + ".wal"), STATE):
         old.unlink(missing_ok=True)
-    with serve(world) as sandbox:
+    with serve(world, polls=1) as sandbox:
         say(f"A Labelbox of your own answers at {sandbox.url}")
         with waiting("Installing target-duckdb (once)"):
             meltano(sandbox, "install", "loader", "target-duckdb")
@@ -110,7 +110,7 @@ def meltano(sandbox: Sandbox, *arguments: str) -> list[dict[str, Any]]:
         "MELTANO_DATABASE_URI": f"sqlite:///{STATE}",
         "TAP_LABELBOX_API_URL": sandbox.url,
         "TAP_LABELBOX_API_KEY": sandbox.api_key,
-        "TAP_LABELBOX_EXPORT_POLL_INTERVAL": "0.2",
+        "TAP_LABELBOX_EXPORT_POLL_INTERVAL": "1",
     }
     program = Path(sys.executable).with_name("meltano")
     done = subprocess.run(
@@ -123,9 +123,11 @@ def meltano(sandbox: Sandbox, *arguments: str) -> list[dict[str, Any]]:
         check=False,
     )
     lines = [line for line in done.stdout.split("\n") if line.startswith("{")]
+    log: list[dict[str, Any]] = [json.loads(line) for line in lines]
     if done.returncode:
-        sys.exit(f"\n{done.stdout}\nmeltano {' '.join(arguments)} failed")
-    return [json.loads(line) for line in lines]
+        events = "\n".join(str(line.get("event")) for line in log) or done.stdout
+        sys.exit(f"\n{events}\nmeltano {' '.join(arguments)} failed")
+    return log
 
 
 def arrived() -> dict[str, int]:

@@ -27,7 +27,7 @@ KINDS = {
     "array": "array",
     "boolean": "boolean",
     "integer": "integer",
-    "number": "integer",  # Meltano has no other kind for numbers
+    "number": "decimal",
     "object": "object",
 }
 

@@ -36,20 +36,24 @@ class Workspace:
         self._logger = logger
         self._missing: list[str] = []
 
-    def projects(self, document: str) -> Iterator[Row]:
-        """List the projects that the key may see and the settings ask for."""
+    def listed(self, document: str, field: str) -> Iterator[Row]:
+        """Go through a list of the workspace, as a document's root field gives it."""
 
         def page(after: str | None, skip: int, first: int) -> list[Row]:
             where: dict[str, Any] = {"deleted": False}
             if after:
                 where["createdAt_gt"] = after
             data = self.client.execute(document, where=where, skip=skip, first=first)
-            return rows(data, "projects")
+            return rows(data, field)
 
         for found, _ in pages(page, self._page_size):
-            for project in found:
-                if self._wanted is None or project["id"] in self._wanted:
-                    yield project
+            yield from found
+
+    def projects(self, document: str) -> Iterator[Row]:
+        """Go through the projects that the settings ask for."""
+        for project in self.listed(document, "projects"):
+            if self._wanted is None or project["id"] in self._wanted:
+                yield project
 
     @cached_property
     def project_ids(self) -> list[str]:

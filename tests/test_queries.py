@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from graphql import build_schema, parse, validate
-from graphql.language import FieldNode, OperationDefinitionNode, Visitor, visit
+from graphql.language import OperationDefinitionNode, Visitor, visit
 
 from tap_labelbox.queries import Document
 from tap_labelbox.streams import STREAMS
+
+if TYPE_CHECKING:
+    from graphql.language import FieldNode
 
 SCHEMA_TEXT = (
     files("tap_labelbox.sandbox").joinpath("schema.graphql").read_text("utf-8")

@@ -43,6 +43,12 @@ class LabelboxStream(Stream):
         """The door to Labelbox."""
         return self.workspace.client
 
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Read the list of this name; there is no context."""
+        del context
+        for row in self.workspace.listed(self.name, self.name):
+            yield self.record(row)
+
     def execute(self, document: str, **variables: object) -> dict[str, Any]:
         """Run a document of this stream; see :meth:`Client.execute`."""
         data = self.client.execute(document, **variables)

@@ -1,0 +1,136 @@
+"""What README, meltano.yml and the Hub listing say is what the code does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from singer_sdk import typing as th
+
+from tap_labelbox.queries import Document
+from tap_labelbox.settings import SETTINGS
+from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.base import LabelboxStream
+from tests.runner import command
+
+if TYPE_CHECKING:
+    from tests.runner import Runner
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+SETTINGS_TABLE = README.split("begin settings")[1].split("end settings")[0]
+MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
+(EXTRACTOR,) = MELTANO["plugins"]["extractors"]
+
+
+def about() -> dict[str, Any]:
+    """Give what the tap says of itself."""
+    told: dict[str, Any] = json.loads(command("--about", "--format=json").stdout)
+    return told
+
+
+def test_generated_documents_are_fresh() -> None:
+    """Settings and streams stand in the documents as they stand in the code."""
+    script = ROOT / "scripts" / "write_docs.py"
+
+    done = subprocess.run(
+        [sys.executable, script, "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_meltano_yml_lists_every_setting() -> None:
+    """With its default, and whether it is a secret."""
+    listed = {entry["name"]: entry for entry in EXTRACTOR["settings"]}
+    coded = about()["settings"]["properties"]
+
+    table = re.findall(r"^\| `(\w+)` \|", SETTINGS_TABLE, re.MULTILINE)
+    assert set(listed) == set(table) <= set(coded)
+    for name, entry in listed.items():
+        assert entry.get("value") == coded[name].get("default"), name
+        assert entry.get("sensitive", False) == coded[name].get("secret", False), name
+
+
+def test_capabilities_are_those_of_the_tap() -> None:
+    """In meltano.yml, in the Hub listing and in the README's example."""
+    coded = sorted(about()["capabilities"])
+    hub = yaml.safe_load((ROOT / "docs" / "hub.yml").read_text("utf-8"))
+    example = re.search(r"^    capabilities: (\[.*\])$", README, re.MULTILINE)
+
+    assert EXTRACTOR["capabilities"] == coded
+    assert hub["capabilities"] == coded
+    assert example
+    assert yaml.safe_load(example[1]) == coded
+
+
+def test_meltano_yml_has_two_environments_and_two_loaders() -> None:
+    """One to try, one to use."""
+    assert {e["name"] for e in MELTANO["environments"]} >= {"demo", "live"}
+    assert len(MELTANO["plugins"]["loaders"]) >= 2
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_every_column_is_described_once(stream: Any) -> None:
+    """docs/streams.md has a line for it."""
+    page = (ROOT / "docs" / "streams.md").read_text("utf-8")
+    section = page.split(f"\n## {stream.name}\n")[1].split("\n## ")[0]
+    columns = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+
+    assert columns == list(stream.schema["properties"])
+
+
+def test_what_the_readme_shows_of_the_demo_is_what_it_prints() -> None:
+    """Every line of the demo's text, but for numbers that differ each time."""
+    shown = README.split("<!-- begin demo -->")[1].split("<!-- end demo -->")[0]
+    script = (ROOT / "scripts" / "demo.py").read_text("utf-8")
+
+    for heading in ("First run: everything", "Labels by project", "Labels by labeler"):
+        assert heading in shown
+        assert heading in script
+
+
+@pytest.mark.parametrize(
+    "link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README)))
+)
+def test_links_lead_somewhere(link: str) -> None:
+    """Within the repository."""
+    assert (ROOT / link).exists()
+
+
+def test_the_example_of_a_new_stream_works(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document and a class, as CONTRIBUTING.md has them, are a stream."""
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    blocks = dict(
+        re.findall(r"^   ```(\w+)\n(.*?)^   ```", guide, re.DOTALL | re.MULTILINE)
+    )
+    known: dict[str, Any] = {"LabelboxStream": LabelboxStream, "th": th}
+    exec(textwrap.dedent(blocks["python"]), known)  # noqa: S102
+    monkeypatch.setattr("tap_labelbox.tap.STREAMS", [known["DatasetsStream"]])
+    monkeypatch.setattr(Document, "load", lambda _: Document(blocks["graphql"]))
+
+    output = run("datasets")
+
+    assert output.error is None
+    assert output.ids("datasets") == [dataset.id for dataset in run.world.datasets]
+
+
+def test_settings_have_titles_and_descriptions() -> None:
+    """A user sees them in --about, in Meltano and at the Hub."""
+    for name, schema in SETTINGS["properties"].items():
+        assert schema.get("title"), name
+        assert schema.get("description"), name
