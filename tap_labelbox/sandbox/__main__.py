@@ -1,0 +1,62 @@
+"""``python -m tap_labelbox.sandbox``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from contextlib import suppress
+
+from tap_labelbox.sandbox import World, serve
+
+DESCRIPTION = """\
+Serve a made-up Labelbox workspace on this machine, without an account. Prints its
+address and settings for the tap, and runs until Ctrl-C."""
+
+
+def main() -> None:
+    """Read the arguments and serve until interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tap_labelbox.sandbox",
+        description=DESCRIPTION,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="0 is any free one")
+    add("--projects", type=int, default=13, help="how many the key may see")
+    add("--labels", type=int, default=1300, help="in all, unevenly shared out")
+    add("--seed", type=int, default=1, help="another workspace, other faults")
+    add("--latency", type=float, default=0.0, help="seconds before each reply")
+    add("--faults", type=float, default=0.0, help="share of requests that fail, 0 to 1")
+    add(
+        "--forget",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="what the API no longer knows: Label.type, Project.labels.orderBy, "
+        "LabelWhereInput.createdAt_lt, LabelOrderBy.createdAt_ASC, …",
+    )
+    add(
+        "--exports-v1",
+        choices=("works", "retired", "forbidden"),
+        default="works",
+        help="the bulk export",
+    )
+    add("--polls", type=int, default=2, help="how often an export is not ready yet")
+    add("--link-seconds", type=float, default=86_400.0, help="life of a link to a file")
+    given = vars(parser.parse_args())
+    world = World(given["seed"], given.pop("projects"), given.pop("labels"))
+    with serve(world, **given) as sandbox:
+        settings = {"api_url": sandbox.url, "api_key": sandbox.api_key}
+        sys.stdout.write(
+            f"{len(world.projects)} projects at {sandbox.url}\n"
+            f"Settings for the tap:\n{json.dumps(settings, indent=2)}\n"
+        )
+        sys.stdout.flush()
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What a sandbox can be told to do differently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# How many exports may run at once.
+EXPORTS_PER_PROJECT = 10
+EXPORTS_PER_ORGANIZATION = 20
+
+
+@dataclass(kw_only=True)
+class Knobs:
+    """How a sandbox behaves.
+
+    All may be turned any time but `seed`, `forget` and a retired `exports_v1`, which
+    are looked at when the sandbox starts.
+    """
+
+    latency: float = 0.0
+    """Seconds before each reply."""
+    faults: float = 0.0
+    """Share of requests, 0 to 1, that fail in one of the ways of `faults`."""
+    seed: int = 1
+    """Other faults at other requests."""
+    forget: Sequence[str] = ()
+    """What the API no longer knows: Label.type (a field), Project.labels.orderBy (an
+    argument), LabelWhereInput.createdAt_lt (an input), LabelOrderBy.createdAt_ASC."""
+    polls: int = 2
+    """How often an export is said to be in the making."""
+    link_seconds: float = 86_400.0
+    """Seconds after which the link to a file is refused."""
+    exports_v1: Literal["works", "retired", "forbidden"] = "works"
+    """Whether exportLabels works, is unknown to the API, or not part of the plan."""
+    export_outcome: Literal["COMPLETE", "FAILED", "CANCELED"] = "COMPLETE"
+    """How a data row export ends."""
+    part_size: int = 1_000_000
+    """Bytes of a part of a data row export, about."""
+    cut_parts: bool = False
+    """Whether a part may end inside a line, and inside a character if there is one
+    of several bytes."""
+    unexportable: int = 0
+    """How many data rows of an export are in its ERRORS, and not in its RESULT."""

@@ -1,0 +1,384 @@
+"""How the annotations of a label are written: of old, and today.
+
+`old` is what a bulk export and the GraphQL API give, in the notation of the
+project's era; `new` is what a data row export gives.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox.sandbox import content
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_labelbox.sandbox.content import Answer, Choice, Thing
+    from tap_labelbox.sandbox.world import Label
+
+Row = dict[str, Any]
+
+API = "https://api.labelbox.com"
+FRAMES = range(3, 8)  # the frames of a video in which a thing is seen
+KEY_FRAMES = (3, 7)  # those somebody drew; the others are interpolated
+
+
+def text(label: Label) -> str:
+    """Give the old notation as text, which `Label.label` holds."""
+    written = old(label)
+    return written if isinstance(written, str) else content.compact(written)
+
+
+# --- the old notations -------------------------------------------------------
+
+
+def old(label: Label) -> Any:
+    """Write annotations as the bulk export of the project's era does."""
+    era, media = label.project.era, label.project.media
+    if label.is_skipped:
+        return _skipped(label)
+    things, answers = content.said(label)
+    if era == "2018-02":
+        return _rings(things, as_points=label.data_row.number % 4 == 0)
+    if era == "2018-06":
+        return _rings(things, as_points=False)
+    if era == "2018-08":
+        return _geometries(things, answers)
+    if media == "VIDEO":
+        return [
+            {
+                "frameNumber": frame,
+                "classifications": [],
+                "objects": [
+                    _old_thing(label, thing, number, frame)
+                    for number, thing in enumerate(things)
+                ],
+            }
+            for frame in FRAMES
+        ]
+    written: Row = {
+        "objects": [_old_thing(label, t, n, None) for n, t in enumerate(things)],
+        "classifications": [_old_answer(answer, label) for answer in answers],
+    }
+    if era == "2023":
+        written["relationships"] = []
+    return written
+
+
+def _skipped(label: Label) -> Any:
+    if label.project.era.startswith("2018"):
+        return "Skip" if label.data_row.number % 2 else {}
+    return {"objects": [], "classifications": []} if label.data_row.number % 2 else {}
+
+
+def _rings(things: list[Thing], *, as_points: bool) -> Row:
+    """Write well-known text, or points, under the name of each class."""
+    written: dict[str, list[Thing]] = {}
+    for thing in things:
+        written.setdefault(thing.name, []).append(thing)
+    if as_points:
+        return {name: [t.corners[:-1] for t in same] for name, same in written.items()}
+    return {
+        name: f"MULTIPOLYGON ({', '.join(_ring(thing) for thing in same)})"
+        for name, same in written.items()
+    }
+
+
+def _ring(thing: Thing) -> str:
+    points = ", ".join("{x} {y}".format(**point) for point in thing.corners)
+    return f"(({points}))"
+
+
+def _geometries(things: list[Thing], answers: list[Answer]) -> Row:
+    written: Row = {}
+    for thing in things:
+        geometry: Any = thing.corners[:-1]
+        if thing.tool == "point":
+            geometry = thing.corners[0]
+        elif thing.tool == "line":
+            geometry = f"POLYGON ({_ring(thing)[1:-1]})"
+        drawn: Row = {"geometry": geometry}
+        if thing.tool == "rectangle":
+            drawn["color"] = thing.color
+        written.setdefault(thing.name, []).append(drawn)
+    for answer in answers:
+        name = answer.name.lower().replace(" ", "_")
+        written[name] = [c.name for c in answer.choices] or answer.text
+    return written
+
+
+def _old_thing(label: Label, thing: Thing, number: int, frame: int | None) -> Row:
+    written: Row = _old_names(thing) | {"color": thing.color}
+    if frame is not None:
+        written["keyframe"] = frame in KEY_FRAMES
+    match label.project.media, thing.tool:
+        case "TEXT" | "CONVERSATIONAL", _:
+            written["data"] = {"location": _span(thing)}
+            written |= {"format": "text.location", "version": 1}
+        case "PDF", _:
+            written |= {"bbox": _box(thing, 0, int), "page": 1, "unit": "POINTS"}
+        case "TMS_GEO", _:
+            written["geometry"] = _geojson(thing)
+        case _, "rectangle":
+            written["bbox"] = _box(thing, frame or 0, int)
+        case _, "polygon":
+            written["polygon"] = thing.corners
+        case _, "line":
+            written["line"] = thing.corners[:3]
+        case _, "point":
+            written["point"] = thing.corners[0]
+    written["instanceURI"] = f"{API}/masks/feature/{thing.feature_id}?token=made-up"
+    if label.project.era != "2020" or number % 2 == 0:
+        answers = [_old_answer(answer, label) for answer in thing.answers]
+        # Some exports of 2021 hold a list of lists.
+        nested = label.project.era == "2021" and number % 3 == 2
+        written["classifications"] = [answers] if nested else answers
+    return written
+
+
+def _old_answer(answer: Answer, label: Label) -> Row:
+    written = _old_names(answer)
+    choices = [_old_choice(choice, label) for choice in answer.choices]
+    if answer.kind == "text":
+        written["answer"] = answer.text
+    elif answer.kind == "checklist":
+        written["answers"] = choices
+    else:
+        written["answer"] = choices if label.project.era == "2020" else choices[0]
+    return written
+
+
+def _old_choice(choice: Choice, label: Label) -> Row:
+    written = _old_names(choice)
+    if choice.answers:
+        written["classifications"] = [_old_answer(a, label) for a in choice.answers]
+    return written
+
+
+def _old_names(said: Thing | Answer | Choice) -> Row:
+    return {
+        "featureId": said.feature_id,
+        "schemaId": said.schema_id,
+        "title": said.name,
+        "value": said.name.lower().replace(" ", "_"),
+    }
+
+
+# --- today's notation --------------------------------------------------------
+
+
+def new(label: Label, *, interpolated: bool) -> Row:
+    """Write annotations as a data row export does.
+
+    Args:
+        label: Whose.
+        interpolated: Whether to write the frames of a video nobody drew, too.
+    """
+    things, answers = content.said(label)
+    media = label.project.media
+    about_message = media in {"CONVERSATIONAL", "LLM"}
+    classifications = [
+        _new_answer(answer, "message-0" if about_message and number else None)
+        for number, answer in enumerate(answers)
+    ]
+    if media == "VIDEO":
+        return _frames(label, things, interpolated=interpolated) | {
+            "classifications": classifications
+        }
+    if media == "AUDIO":
+        return {"classifications": classifications, "segments": {}, "timestamp": {}}
+    if media == "DICOM":
+        return _slices(label, things) | {"classifications": classifications}
+    objects = [_new_thing(label, thing, 0) for thing in things]
+    pairs = list(pairwise(objects))[:1]
+    return {
+        "objects": objects,
+        "classifications": classifications,
+        "relationships": [
+            {
+                "feature_id": source["feature_id"][::-1],
+                "name": "belongs to",
+                "value": "belongs_to",
+                "annotation_kind": "UnidirectionalRelationship",
+                "unidirectional_relationship": {
+                    "source": source["feature_id"],
+                    "target": target["feature_id"],
+                },
+                "classifications": [],
+            }
+            for source, target in pairs
+            if media in {"IMAGE", "TEXT"}
+        ],
+    }
+
+
+def _frames(label: Label, things: list[Thing], *, interpolated: bool) -> Row:
+    frames: Row = {}
+    for frame in FRAMES if interpolated else KEY_FRAMES:
+        seen = {t.feature_id: _new_thing(label, t, frame) for t in things}
+        frames[str(frame)] = {"objects": seen, "classifications": []}
+    return {
+        "frames": frames if things else {},
+        "segments": {t.feature_id: [[FRAMES[0], FRAMES[-1]]] for t in things},
+        "key_frame_feature_map": {
+            t.feature_id: {str(f): f in KEY_FRAMES for f in FRAMES} for t in things
+        },
+    }
+
+
+def _slices(label: Label, things: list[Thing]) -> Row:
+    planes = ("Axial", "Sagittal", "Coronal")
+    drawn = {t.feature_id: _new_thing(label, t, 0) for t in things}
+    frames = {"1": {"objects": drawn, "classifications": []}} if things else {}
+    return {
+        "groups": {
+            plane: {
+                "name": plane,
+                "classifications": [],
+                "frames": frames if plane == "Axial" else {},
+            }
+            for plane in planes
+        },
+        "segments": {
+            plane: {t.feature_id: [[1, 1]] for t in things if plane == "Axial"}
+            for plane in planes
+        },
+        "key_frame_feature_map": {
+            t.feature_id: {p: {"1": True} if p == "Axial" else {} for p in planes}
+            for t in things
+        },
+    }
+
+
+def _new_thing(label: Label, thing: Thing, frame: int) -> Row:
+    kind, geometry = DRAWN[label.project.media, thing.tool]
+    answers = [_new_answer(answer) for answer in thing.answers]
+    return _new_names(thing) | {
+        "annotation_kind": kind,
+        "classifications": answers if frame != KEY_FRAMES[-1] else [],
+        **geometry(label, thing, frame),
+    }
+
+
+def _bounding_box(_: Label, thing: Thing, frame: int) -> Row:
+    return {"bounding_box": _box(thing, frame, float)}
+
+
+def _on_page(_: Label, thing: Thing, frame: int) -> Row:
+    return {
+        "page_number": 1,
+        "bounding_box": _box(thing, frame, float),
+        "page_dimensions": {"height": 792.0, "width": 612.0},
+    }
+
+
+def _tokens(_label: Label, thing: Thing, _frame: int) -> Row:
+    tokens = [f"{thing.feature_id[:8]}-{number}" for number in range(2)]
+    group = {"id": thing.feature_id, "page_number": 1, "tokens": tokens}
+    return {"location": {"groups": [group | {"text": "1.250,00 €"}]}}
+
+
+def _in_text(label: Label, thing: Thing, _: int) -> Row:
+    span = _span(thing)
+    token = label.data_row.row_data[span["start"] : span["end"] + 1]
+    return {"location": span | {"token": token}}
+
+
+def _in_message(_label: Label, thing: Thing, _frame: int) -> Row:
+    place = {"message_id": "message-0", "location": _span(thing)}
+    return {"conversational_location": place}
+
+
+def _mask(label: Label, thing: Thing, frame: int) -> Row:
+    place = f"/index/{frame}" if frame else ""
+    url = f"{API}/api/v1/projects/{label.project.id}/annotations/{thing.feature_id}"
+    composite = f"{API}/api/v1/tasks/{label.id}/masks/{label.id}/index/1"
+    return {
+        "mask": {"url": f"{url}{place}/mask"},
+        "composite_mask": {"url": composite, "color_rgb": [20, 96, 255]},
+    }
+
+
+CHOSEN = {"message_id": "message-2", "model_config_name": "model A"}
+PARENT = {"parent_message_id": "message-0"}
+
+# The kind of an annotation and its geometry, by media type and tool.
+DRAWN: dict[tuple[str, str], tuple[str, Callable[[Label, Thing, int], Row]]] = {
+    ("IMAGE", "rectangle"): ("ImageBoundingBox", _bounding_box),
+    ("IMAGE", "polygon"): ("ImagePolygon", lambda _, t, _n: {"polygon": t.corners}),
+    ("IMAGE", "line"): ("ImagePolyline", lambda _, t, _n: {"line": t.corners[:3]}),
+    ("IMAGE", "point"): ("ImagePoint", lambda _, t, _n: {"point": t.corners[0]}),
+    ("IMAGE", "raster-segmentation"): ("ImageSegmentationMask", _mask),
+    ("VIDEO", "rectangle"): ("VideoBoundingBox", _bounding_box),
+    ("VIDEO", "raster-segmentation"): ("VideoSegmentationMask", _mask),
+    ("TEXT", "named-entity"): ("TextEntity", _in_text),
+    ("CONVERSATIONAL", "named-entity"): ("ConversationalTextEntity", _in_message),
+    ("PDF", "rectangle"): ("DocumentBoundingBox", _on_page),
+    ("PDF", "named-entity"): ("DocumentEntityToken", _tokens),
+    ("DICOM", "line"): ("DICOMPolyline", lambda _, t, _n: {"line": t.corners[:2]}),
+    ("TMS_GEO", "polygon"): ("GeoPolygon", lambda _, t, _n: {"geojson": _geojson(t)}),
+    ("TMS_GEO", "point"): ("GeoPoint", lambda _, t, _n: {"geojson": _geojson(t)}),
+    ("LLM", "message-single-selection"): (
+        "MessageSingleSelection",
+        lambda *_: {"selected_message": CHOSEN | PARENT},
+    ),
+    ("LLM", "message-multi-selection"): (
+        "MessageMultiSelection",
+        lambda *_: {"selected_messages": {"messages": [CHOSEN]} | PARENT},
+    ),
+    ("LLM", "message-ranking"): (
+        "MessageRanking",
+        lambda *_: {
+            "ranked_messages": {"ranked_messages": [CHOSEN | {"order": 1}]} | PARENT
+        },
+    ),
+}
+
+
+def _new_answer(answer: Answer, message: str | None = None) -> Row:
+    written = _new_names(answer)
+    about = "" if message is None else "conversational_"
+    if message is not None:
+        written["message_id"] = message
+    choices = [
+        _new_names(choice)
+        | {"classifications": [_new_answer(nested) for nested in choice.answers]}
+        for choice in answer.choices
+    ]
+    if answer.kind == "text":
+        written[f"{about}text_answer"] = {"content": answer.text}
+    elif answer.kind == "checklist":
+        written[f"{about}checklist_answers"] = choices
+    else:
+        written[f"{about}radio_answer"] = choices[0]
+    return written
+
+
+def _new_names(said: Thing | Answer | Choice) -> Row:
+    return {
+        "feature_id": said.feature_id,
+        "feature_schema_id": said.schema_id,
+        "name": said.name,
+        "value": said.name.lower().replace(" ", "_"),
+    }
+
+
+def _span(thing: Thing) -> dict[str, int]:
+    return {"start": thing.left % 20, "end": thing.left % 20 + 8}
+
+
+def _box(thing: Thing, drift: int, number: type[int | float]) -> Row:
+    return {
+        "top": number(thing.top + 3 * drift),
+        "left": number(thing.left + drift),
+        "height": number(thing.height),
+        "width": number(thing.width),
+    }
+
+
+def _geojson(thing: Thing) -> Row:
+    ring = [[p["x"] / 100, p["y"] / 100] for p in thing.corners]
+    if thing.tool == "point":
+        return {"type": "Point", "coordinates": ring[0]}
+    return {"type": "Polygon", "coordinates": [ring]}

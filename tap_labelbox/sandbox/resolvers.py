@@ -1,0 +1,568 @@
+"""What the fields of the schema give, where it is not an attribute of the object."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox.sandbox import content, notation
+from tap_labelbox.sandbox.schema import refusal, snake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tap_labelbox.sandbox.bulk import BulkExports
+    from tap_labelbox.sandbox.schema import Info
+    from tap_labelbox.sandbox.tasks import DataRowExports
+    from tap_labelbox.sandbox.world import DataRow, Dataset, Label, Project, World
+
+Row = dict[str, Any]
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "_gte": lambda value, bound: value >= bound,
+    "_lte": lambda value, bound: value <= bound,
+    "_gt": lambda value, bound: value > bound,
+    "_lt": lambda value, bound: value < bound,
+    "_in": lambda value, bound: value in bound,
+}
+STATES = {
+    "TO_LABEL": "Unlabeled",
+    "IN_REVIEW": "InReview",
+    "IN_REWORK": "InRework",
+    "DONE": "Done",
+}
+
+
+@dataclass
+class Workspace:
+    """What resolvers work on; they find it as `info.context`."""
+
+    world: World
+    bulk_exports: BulkExports
+    data_row_exports: DataRowExports
+
+    def project(self, project_id: str | None) -> Project:
+        """Give a project, unless it is not to be had."""
+        project = self.world.project(project_id or "")
+        if project is None or project.deleted:
+            raise missing("Project", project_id)
+        if project.forbidden:
+            message = "You are not authorized to access this project"
+            raise refusal("AUTHORIZATION_ERROR", message)
+        return project
+
+
+def missing(kind: str, given_id: Any) -> Exception:
+    """Give the error for an id that nothing has."""
+    return refusal("RESOURCE_NOT_FOUND", f"{kind} {given_id} not found")
+
+
+def by_id(kind: str, rows: Iterable[Any], given_id: Any) -> Any:
+    """Give the row with this id."""
+    for row in rows:
+        if (row["id"] if isinstance(row, dict) else row.id) == given_id:
+            return row
+    raise missing(kind, given_id)
+
+
+def matches(row: Any, where: Row | None) -> bool:
+    """Tell whether a row meets every condition, such as `created_at_gt`."""
+    for name, bound in (where or {}).items():
+        if name == "and":
+            met = all(matches(row, one) for one in bound)
+        elif name == "or":
+            met = any(matches(row, one) for one in bound)
+        elif name == "not":
+            met = not any(matches(row, one) for one in bound)
+        elif name == "deleted":
+            met = getattr(row, "deleted", False) == bool(bound)
+        else:
+            suffix = next((s for s in COMPARISONS if name.endswith(s)), "")
+            value = getattr(row, name.removesuffix(suffix))
+            met = COMPARISONS[suffix](value, bound) if suffix else value == bound
+        if not met:
+            return False
+    return True
+
+
+def ordered(rows: list[Any], order_by: str) -> list[Any]:
+    """Sort by `createdAt_ASC` and the like; equal rows by id."""
+    name, direction = order_by.rsplit("_", 1)
+    value = attrgetter(snake(name), "id")
+    return sorted(rows, key=value, reverse=direction == "DESC")
+
+
+# --- roots -------------------------------------------------------------------
+
+
+def one(kind: str, rows: Callable[[World], Iterable[Any]]) -> Callable[..., Any]:
+    """Give what finds one of these rows by its id."""
+
+    def find(_: Any, info: Info, where: Row) -> Any:
+        return by_id(kind, rows(info.context.world), where.get("id"))
+
+    return find
+
+
+def every(rows: Callable[[World], list[Any]]) -> Callable[..., list[Any]]:
+    """Give what lists all of these rows."""
+    return lambda _, info, **_arguments: rows(info.context.world)
+
+
+def _user(_: Any, info: Info, where: Row | None = None) -> Any:
+    world: World = info.context.world
+    if not where or where.get("id") is None:
+        return world.key_owner
+    return by_id("User", world.users, where["id"])
+
+
+def _project(_: Any, info: Info, where: Row) -> Project:
+    found: Project = info.context.project(where.get("id"))
+    return found
+
+
+def _projects(
+    _: Any,
+    info: Info,
+    where: Row | None = None,
+    order_by: str | None = None,
+) -> list[Project]:
+    world: World = info.context.world
+    where = dict(where or {})
+    if where.get("deleted"):
+        rows = [p for p in (world.deleted_project,) if p.deleted]
+    else:
+        rows = world.projects
+    return ordered([p for p in rows if matches(p, where)], order_by or "createdAt_ASC")
+
+
+def _label(_: Any, info: Info, where: Row) -> Label:
+    found: Label | None = info.context.world.label(where.get("id") or "")
+    if found is None or found.project.deleted:
+        raise missing("Label", where.get("id"))
+    info.context.project(found.project.id)
+    return found
+
+
+def _data_row(_: Any, info: Info, where: Row) -> DataRow:
+    found: DataRow | None = info.context.world.data_row(where.get("id") or "")
+    if found is None:
+        raise missing("DataRow", where.get("id"))
+    return found
+
+
+def _datasets(_: Any, info: Info, where: Row | None = None) -> list[Dataset]:
+    return [x for x in info.context.world.datasets if matches(x, where)]
+
+
+def _dataset_data_rows(
+    _: Any, info: Info, given_id: str, where: Row | None = None
+) -> list[DataRow]:
+    dataset = by_id("Dataset", info.context.world.datasets, given_id)
+    return [row for row in reversed(dataset.data_rows) if matches(row, where)]
+
+
+def named(rows: Callable[[World], list[Row]]) -> Callable[..., list[Row]]:
+    """Give what searches these rows by name."""
+
+    def search(_: Any, info: Info, where: Row | None = None) -> list[Row]:
+        text = ((where or {}).get("search") or "").lower()
+        return [x for x in rows(info.context.world) if text in x["name"].lower()]
+
+    return search
+
+
+def feature_schemas(world: World) -> list[Row]:
+    """Give the tools and questions of all ontologies."""
+    return [
+        {"id": node["featureSchemaId"], "name": node["name"], "normalized": node}
+        for ontology in world.ontologies
+        for nodes in ontology["normalized"].values()
+        for node in nodes
+    ]
+
+
+def _project_workflow(_: Any, info: Info, project_id: str) -> Row:
+    found = info.context.project(project_id)
+    nodes = [{"id": q["id"], "label": q["name"]} for q in found.task_queues]
+    return {
+        "projectId": project_id,
+        "config": {"nodes": nodes, "edges": []},
+        "createdAt": found.created_at,
+        "updatedAt": found.created_at,
+    }
+
+
+def _issue(_: Any, info: Info, where: Row) -> Row:
+    rows = (row for found in info.context.world.projects for row in found.issues)
+    found_issue: Row = by_id("Issue", rows, where.get("id"))
+    return found_issue
+
+
+def _task(_: Any, info: Info, where: Row | None = None) -> Any:
+    return by_id("Task", info.context.data_row_exports.tasks, (where or {}).get("id"))
+
+
+def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
+    """Give one version of each label, as it was submitted; oldest first."""
+    found = info.context.project(where["project_id"])
+    after, before = where.get("created_after"), where.get("created_before")
+    rows: list[Label] = found.labels
+    low = bisect_left(rows, after, key=_made) if after else 0
+    high = bisect_left(rows, before, key=_made) if before else len(rows)
+    wanted = {
+        "id": where.get("label_id"),
+        "data_row.id": where.get("data_row_id"),
+        "created_by.id": where.get("created_by_id"),
+    }
+    return [
+        {"id": f"v1-{row.id}", "labelId": row.id, "label": row, "project": found}
+        for row in rows[low:high]
+        if all(v in (None, attrgetter(name)(row)) for name, v in wanted.items())
+    ]
+
+
+def _label_version(_: Any, info: Info, where: Row) -> Row:
+    given_id = where.get("id") or ""
+    row = _label(_, info, {"id": given_id.removeprefix("v1-")})
+    return {"id": given_id, "labelId": row.id, "label": row, "project": row.project}
+
+
+def _audit_events(_: Any, info: Info, where: Row | None = None) -> Any:
+    world: World = info.context.world
+    group, role, where = world.user_groups[0], world.roles[1], where or {}
+    events: list[Row] = [
+        {
+            "id": f"event-{person.id}",
+            "groupId": group["id"],
+            "groupName": group["name"],
+            "type": "MEMBER_ADDED",
+            "occurredAt": person.created_at,
+            "actorKind": "PERSON",
+            "channel": "UI",
+            "actorUserId": world.key_owner.id,
+            "memberUserId": person.id,
+            "roleId": role["id"],
+            "roleName": role["name"],
+        }
+        for person in group["members"]
+    ]
+    after, before = where.get("occurred_after"), where.get("occurred_before")
+    return [
+        event
+        for event in events
+        if (after is None or event["occurredAt"] >= after)
+        and (before is None or event["occurredAt"] < before)
+        and where.get("group_id") in (None, event["groupId"])
+    ]
+
+
+# --- of a project ------------------------------------------------------------
+
+_made = attrgetter("created_at")
+
+
+def _labels(
+    source: Project,
+    info: Info,
+    where: Row | None = None,
+    order_by: str | None = None,
+) -> list[Label]:
+    """Give the labels that are listed by now; the newest first, unless told."""
+    now, where = info.context.world.now(), where or {}
+    after, before = where.get("created_at_gt"), where.get("created_at_lt")
+    low = bisect_right(source.labels, after, key=_made) if after else 0
+    high = bisect_left(source.labels, before, key=_made) if before else None
+    rows = source.labels[low:high]
+    if source.last_listed_at > now:
+        rows = [row for row in rows if row.listed_at <= now]
+    for met in _conditions(where):
+        rows = [row for row in rows if met(row)]
+    match order_by:
+        case None | "createdAt_DESC":
+            return rows[::-1]
+        case "createdAt_ASC":
+            return rows
+    return ordered(rows, order_by)
+
+
+def _conditions(where: Row) -> list[Callable[[Label], bool]]:
+    """Give the conditions on labels, other than on their age."""
+    conditions: list[Callable[[Label], bool]] = []
+
+    def has_id(given: Row | None, read: Callable[[Label], str]) -> None:
+        if given and given.get("id") is not None:
+            conditions.append(lambda row: read(row) == given["id"])
+        if given and given.get("id_in") is not None:
+            conditions.append(lambda row: read(row) in given["id_in"])
+
+    has_id(where.get("created_by"), lambda row: row.created_by.id)
+    has_id(where.get("type"), lambda row: str(row.type["id"]))
+    in_dataset = (where.get("data_row") or {}).get("dataset")
+    has_id(in_dataset, lambda row: row.data_row.dataset.id)
+    low, high = where.get("agreement_gt"), where.get("agreement_lt")
+    if low is not None:
+        conditions.append(lambda row: row.agreement is not None and row.agreement > low)
+    if high is not None:
+        conditions.append(
+            lambda row: row.agreement is not None and row.agreement < high
+        )
+    return conditions
+
+
+def _project_datasets(source: Project, _: Info) -> list[Dataset]:
+    return [source.dataset]
+
+
+def _batches(source: Project, _: Info) -> list[Row]:
+    sizes = Counter(row.batch["id"] for row in source.data_rows)
+    return [batch | {"size": sizes[batch["id"]]} for batch in source.batches]
+
+
+def _task_queues(source: Project, _: Info) -> list[Row]:
+    return [
+        queue
+        | {"rows": [row for row in source.data_rows if row.status == queue["status"]]}
+        for queue in source.task_queues
+    ]
+
+
+def _queue_count(
+    source: Row, _: Info, where: Row | None = None, **arguments: Any
+) -> int:
+    """Count the data rows of a task queue, of some batches or all."""
+    where = arguments.get("input") or where or {}
+    wanted = set(where.get("batch_ids") or ())
+    for element in (where.get("search_query") or {}).get("query", ()):
+        wanted |= set(element.get("ids", ()))
+    return sum(not wanted or row.batch["id"] in wanted for row in source["rows"])
+
+
+def _state_counts(
+    source: Project, _: Info, batch_ids: list[str] | None = None
+) -> list[Row]:
+    rows = [r for r in source.data_rows if not batch_ids or r.batch["id"] in batch_ids]
+    counts = Counter(STATES[row.status] for row in rows)
+    counts["Labeled"] = sum(bool(row.labels) for row in rows)
+    counts["Skipped"] = sum(any(x.is_skipped for x in row.labels) for row in rows)
+    counts |= {"All": len(rows)}
+    states = [*STATES.values(), "Labeled", "Skipped", "All", "NotInTaskQueue"]
+    return [{"state": state, "count": counts[state]} for state in states]
+
+
+def _labeler_performance(source: Project, _: Info) -> list[Row]:
+    work: dict[Any, list[Label]] = {}
+    for row in source.labels:
+        work.setdefault(row.created_by, []).append(row)
+    return [
+        {
+            "count": len(rows),
+            "user": person,
+            "secondsPerLabel": sum(x.seconds_to_label for x in rows) / len(rows),
+            "totalTimeLabeling": sum(x.seconds_to_label for x in rows),
+            "consensus": None,
+            "averageBenchmarkAgreement": None,
+            "lastActivityTime": rows[-1].created_at,
+        }
+        for person, rows in work.items()
+    ]
+
+
+def _review_metrics(source: Project, _: Info, net_score: str) -> dict[str, int]:
+    """Count the labels by what their reviews sum up to."""
+    sums = [
+        sum(r["score"] for r in x.reviews) if x.reviews else None for x in source.labels
+    ]
+    if net_score == "None":
+        return {"count": sums.count(None)}
+    sign = {"Negative": -1, "Zero": 0, "Positive": 1}[net_score]
+    return {"count": sum(s is not None and (s > 0) - (s < 0) == sign for s in sums)}
+
+
+def _benchmarks(source: Project, _: Info) -> list[Row]:
+    return [
+        {
+            "id": f"benchmark-{row.id}",
+            "createdAt": row.created_at,
+            "lastActivity": row.updated_at,
+            "averageAgreement": None,
+            "completedCount": 0,
+            "createdBy": row.created_by,
+            "referenceLabel": row,
+        }
+        for row in source.labels
+        if row.is_benchmark_reference
+    ]
+
+
+def _issues(source: Project, _: Info, where: Row | None = None) -> list[Row]:
+    where = where or {}
+    in_row = where.get("data_row") or {}
+    return [
+        row
+        for row in source.issues
+        if where.get("status") in (None, row["status"])
+        and where.get("category_id") in (None, row["categoryId"])
+        and (where.get("content") or "") in row["content"]
+        and in_row.get("id") in (None, row["dataRowId"])
+        and (
+            not where.get("created_by_ids")
+            or row["createdBy"].id in where["created_by_ids"]
+        )
+    ]
+
+
+def _issue_export_url(source: Project, info: Info, where: Row | None = None) -> str:
+    rows = _issues(source, info, where)
+    url: str = info.context.data_row_exports.issue_file(source, rows)
+    return url
+
+
+# --- exports -----------------------------------------------------------------
+
+
+def _export_labels(_: Any, info: Info, data: Row) -> Row:
+    found = info.context.project(data["project_id"])
+    exported: Row = info.context.bulk_exports.ask(found)
+    return exported
+
+
+def start_export(kind: str) -> Callable[..., Row]:
+    """Give what starts a data row export of this kind."""
+
+    def start(_: Any, info: Info, **arguments: Any) -> Row:
+        workspace, asked = info.context, arguments["input"]
+        filters = asked["filters"]
+        if kind == "Project":
+            workspace.project(filters["project_id"])
+        if kind == "Slice":
+            by_id("Slice", workspace.world.slices, filters["slice_id"])
+        if kind == "ModelRun":
+            by_id("ModelRun", model_runs(workspace.world), filters["model_run_id"])
+        started = workspace.data_row_exports.start(kind, asked)
+        return {"taskId": started.id, "isStreamable": True}
+
+    return start
+
+
+def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[Any]:
+    tasks = info.context.data_row_exports.tasks
+    wanted = (where or {}).get("id")
+    owner = info.context.world.key_owner
+    return [t for t in tasks if source is owner and wanted in (None, t.id)]
+
+
+def model_runs(world: World) -> list[Row]:
+    """Give the runs of all models."""
+    return [run for model in world.models for run in model["modelRuns"]]
+
+
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "Query.user": _user,
+    "Query.users": every(lambda world: world.users),
+    "Query.organization": lambda _, info: info.context.world.organization,
+    "Query.project": _project,
+    "Query.projects": _projects,
+    "Query.dataset": one("Dataset", lambda world: world.datasets),
+    "Query.datasets": _datasets,
+    "Query.datasetDataRows": _dataset_data_rows,
+    "Query.dataRow": _data_row,
+    "Query.label": _label,
+    "Query.labelVersion": _label_version,
+    "Query.labelVersions": _label_versions,
+    "Query.ontology": one("Ontology", lambda world: world.ontologies),
+    "Query.ontologies": named(lambda world: world.ontologies),
+    "Query.rootSchemaNodes": named(feature_schemas),
+    "Query.rootSchemaNode": lambda _, info, where: by_id(
+        "FeatureSchema",
+        feature_schemas(info.context.world),
+        where.get("feature_schema_id"),
+    ),
+    "Query.customMetadataOntology": every(lambda world: world.metadata_ontology),
+    "Query.models": every(lambda world: world.models),
+    "Query.model": one("Model", lambda world: world.models),
+    "Query.modelRun": one("ModelRun", model_runs),
+    "Query.catalogSavedQueries": every(lambda world: world.slices),
+    "Query.getSavedQuery": lambda _, info, given_id: by_id(
+        "Slice", info.context.world.slices, given_id
+    ),
+    "Query.embeddings": every(lambda world: world.embeddings),
+    "Query.roles": every(lambda world: world.roles),
+    "Query.iamIntegrations": every(lambda world: world.iam_integrations),
+    "Query.userGroupsV2": every(lambda world: world.user_groups),
+    "Query.userGroupAuditEvents": _audit_events,
+    "Query.projectWorkflow": _project_workflow,
+    "Query.issue": _issue,
+    "Query.task": _task,
+    "Mutation.exportLabels": _export_labels,
+    "Mutation.exportDataRowsInProject": start_export("Project"),
+    "Mutation.exportDataRowsInCatalog": start_export("Catalog"),
+    "Mutation.exportDataRowsInSlice": start_export("Slice"),
+    "Mutation.exportDataRowsInModelRun": start_export("ModelRun"),
+    "Organization.users": every(lambda world: world.users),
+    "Organization.projects": _projects,
+    "Organization.webhooks": every(
+        lambda world: [hook for found in world.projects for hook in found.webhooks]
+    ),
+    "Organization.resourceTag": every(lambda world: world.resource_tags),
+    "Organization.invites": every(lambda world: world.invites),
+    "User.projects": _projects,
+    "User.createdTasks": _created_tasks,
+    "UserGroup.projects": lambda source, _: {
+        "nodes": source["projects"],
+        "totalCount": len(source["projects"]),
+    },
+    "UserGroup.members": lambda source, info: {
+        "nodes": source["members"],
+        "totalCount": len(source["members"]),
+        "userGroupRoles": [
+            {"userId": person.id, "roleId": info.context.world.roles[1]["id"]}
+            for person in source["members"]
+        ],
+    },
+    "Project.labels": _labels,
+    "Project.datasets": _project_datasets,
+    "Project.batches": _batches,
+    "Project.taskQueues": _task_queues,
+    "TaskQueue.dataRowCount": _queue_count,
+    "Project.workstreamStateCounts": _state_counts,
+    "Project.labelerPerformance": _labeler_performance,
+    "Project.reviewMetrics": lambda source, _: source,
+    "ReviewMetrics.labelAggregate": _review_metrics,
+    "Project.benchmarks": _benchmarks,
+    "Project.issues": _issues,
+    "Project.issueExportUrl": _issue_export_url,
+    "Task.status": lambda source, info: info.context.data_row_exports.status(source),
+    "Task.exportMetadataHeader": lambda source, info, stream_type: (
+        info.context.data_row_exports.header(source, stream_type)
+    ),
+    "Task.exportFileFromOffset": lambda source, info, stream_type, offset: (
+        info.context.data_row_exports.part(source, stream_type, offset)
+    ),
+    "LabelVersion.dataRowId": lambda source, _: source["label"].data_row.id,
+    "LabelVersion.projectId": lambda source, _: source["project"].id,
+    "LabelVersion.action": lambda *_: "SUBMITTED",
+    "LabelVersion.createdAt": lambda source, _: source["label"].created_at,
+    "LabelVersion.createdById": lambda source, _: source["label"].created_by.id,
+    "LabelVersion.stage": lambda source, _: {
+        "taskQueueId": source["project"].task_queues[0]["id"],
+        "name": source["project"].task_queues[0]["name"],
+        "type": source["project"].task_queues[0]["queueType"],
+    },
+    "LabelVersion.annotationCount": lambda source, _: len(
+        content.said(source["label"])[0]
+    ),
+    "LabelVersion.label": lambda source, _: source["label"].label,
+    "LabelVersion.labelJson": lambda source, _: notation.old(source["label"]),
+    "Ontology.objectSchemaCount": lambda source, _: len(source["normalized"]["tools"]),
+    "Ontology.classificationSchemaCount": lambda source, _: len(
+        source["normalized"]["classifications"]
+    ),
+    "Ontology.projects": lambda source, info, **_: [
+        found for found in info.context.world.projects if found.ontology is source
+    ],
+    "DataRow.labels": lambda source, _info, **_: source.labels,
+}

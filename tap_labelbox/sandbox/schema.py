@@ -1,0 +1,317 @@
+"""GraphQL as Labelbox's server speaks it: graphql-core, with graphql-js's words."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import graphql
+from graphql import GraphQLError, execute_sync
+
+from tap_labelbox.sandbox.replies import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from graphql import GraphQLField, GraphQLResolveInfo, GraphQLSchema
+
+    Resolver = Callable[..., Any]
+    Info = GraphQLResolveInfo[Any]
+
+PAGE = 100  # rows at most, and rows if nobody says how many
+DATA_ROW_PAGE = 500  # the same for `datasetDataRows`
+NESTED_LISTS = 3  # lists within lists that may be asked for at once
+NESTED_FIELDS = 15
+DOCUMENTS = 1000  # documents whose parsed form is kept
+# graphql-core's words, and those of the graphql-js that Apollo's servers run on.
+WORDS = (
+    (r"(?<!\w)'([^']*)'(?!\w)", r'"\1"'),
+    (
+        r'Expected value of type "(\w+)" not to include unknown field "(\w+)".*',
+        r'Field "\2" is not defined by type "\1".',
+    ),
+    (r'^(Variable "\$\w+") has invalid value: ', r"\1 got invalid value; "),
+)
+TOO_COMPLEX = "Query complexity limit exceeded"
+
+
+class _Document(NamedTuple):
+    """A document that can be executed, or the reply that says why not."""
+
+    parsed: graphql.DocumentNode | None
+    refused: Reply | None
+
+
+class Schema:
+    """What can be asked, and how it is answered.
+
+    Args:
+        resolvers: What answers `Type.field`, for each field that is not just read
+            off its object. One that takes `skip` and `first` may return the whole
+            list, and so may one that gives `nodes`.
+        forget: Parts of the schema to leave out: `Type.field`,
+            `Type.field.argument`, `Input.field` or `Enum.VALUE`.
+    """
+
+    def __init__(
+        self, resolvers: Mapping[str, Resolver], forget: Iterable[str] = ()
+    ) -> None:
+        text = files(__package__).joinpath("schema.graphql").read_text("utf-8")
+        self._schema = graphql.build_schema(text)
+        self._documents: dict[str, _Document] = {}
+        _set_scalars(self._schema)
+        for name in forget:
+            _forget(self._schema, name)
+        _wire(self._schema, dict(resolvers))
+
+    def answer(
+        self, text: str, variables: dict[str, Any], operation: str | None, context: Any
+    ) -> Reply:
+        """Execute a document, or say why it cannot be."""
+        document = self._documents.get(text)
+        if document is None:
+            if len(self._documents) >= DOCUMENTS:
+                self._documents.clear()
+            document = self._documents[text] = self._read(text)
+        if document.refused or document.parsed is None:
+            return document.refused or Reply(500)
+        result = execute_sync(
+            self._schema,
+            document.parsed,
+            context_value=context,
+            variable_values=variables,
+            operation_name=operation if len(document.parsed.definitions) > 1 else None,
+        )
+        if not result.errors:
+            return Reply(200, {}, {"data": result.data})
+        if result.data is None and not any(error.path for error in result.errors):
+            return _refused(result.errors, "BAD_USER_INPUT")
+        errors = [_formatted(error, _crash(error)) for error in result.errors]
+        return Reply(200, {}, {"errors": errors, "data": result.data})
+
+    def _read(self, text: str) -> _Document:
+        try:
+            parsed = graphql.parse(text)
+        except GraphQLError as error:
+            return _Document(None, _refused([error], "GRAPHQL_PARSE_FAILED"))
+        rules = [*graphql.specified_rules, _Complexity]
+        if errors := graphql.validate(self._schema, parsed, rules):
+            return _Document(None, _refused(errors, "GRAPHQL_VALIDATION_FAILED"))
+        return _Document(parsed, None)
+
+
+def refusal(code: str, message: str) -> GraphQLError:
+    """Give an error with a code of Labelbox's, to raise in a resolver."""
+    return GraphQLError(message, extensions={"code": code})
+
+
+def connection(
+    rows: list[Any], first: int | None, after: str | None, limit: int = PAGE
+) -> dict[str, Any]:
+    """Give a page of a list that is read by cursor, with every form of cursor.
+
+    The cursor is the id of the last row of the page before; none follows the last
+    page.
+    """
+    first = limit if first is None else first
+    if not 1 <= first <= limit:
+        msg = f"first must be between 1 and {limit}"
+        raise refusal("BAD_USER_INPUT", msg)
+    start = 0
+    if after:
+        ids = [_id(row) for row in rows]
+        if after not in ids:
+            raise refusal("BAD_USER_INPUT", f"Invalid cursor: {after}")
+        start = ids.index(after) + 1
+    nodes = rows[start : start + first]
+    more = len(rows) > start + first
+    cursor = _id(nodes[-1]) if more else None
+    return {
+        "nodes": nodes,
+        "totalCount": len(rows),
+        "nextCursor": cursor,
+        "pageInfo": {"hasNextPage": more, "startCursor": cursor, "endCursor": cursor},
+    }
+
+
+def snake(name: str) -> str:
+    """Give a GraphQL name in Python's spelling."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _id(row: Any) -> str:
+    return str(row["id"] if isinstance(row, dict) else row.id)
+
+
+# --- errors ------------------------------------------------------------------
+
+
+def _refused(errors: Iterable[GraphQLError], code: str) -> Reply:
+    return Reply(400, {}, {"errors": [_formatted(e, {"code": code}) for e in errors]})
+
+
+def _formatted(error: GraphQLError, extensions: dict[str, Any]) -> dict[str, Any]:
+    formatted: dict[str, Any] = dict(error.formatted)
+    message = error.message
+    for theirs, ours in WORDS:
+        message = re.sub(theirs, ours, message)
+    return formatted | {"message": message, "extensions": extensions}
+
+
+def _crash(error: GraphQLError) -> dict[str, Any]:
+    """Give the code that a resolver chose, or that of a crash."""
+    return error.extensions or {"code": "INTERNAL_SERVER_ERROR"}
+
+
+# --- scalars -----------------------------------------------------------------
+
+
+def _set_scalars(schema: GraphQLSchema) -> None:
+    moment, size, number = map(schema.type_map.get, ("DateTime", "PageSize", "UInt64"))
+    # graphql-core 3.3 has new names for these functions, and 3.2 only the old ones.
+    for kind, write in ((moment, _write_moment), (number, str)):
+        vars(kind).update(serialize=write, coerce_output_value=write)
+    for kind, read in (
+        (moment, _read_moment),
+        (size, _read_page_size),
+        (number, _read_whole_number),
+    ):
+        vars(kind).update(parse_value=read, coerce_input_value=read)
+
+
+def _write_moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _read_moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        msg = f"DateTime cannot represent {value!r}"
+        raise ValueError(msg) from None
+    moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _read_page_size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= PAGE:
+        msg = f"PageSize must be a whole number from 1 to {PAGE}"
+        raise ValueError(msg)
+    return value
+
+
+def _read_whole_number(value: Any) -> int:
+    if not str(value).isdecimal():
+        msg = f"UInt64 cannot represent {value!r}"
+        raise ValueError(msg)
+    return int(value)
+
+
+# --- the schema's wiring -----------------------------------------------------
+
+
+def _forget(schema: GraphQLSchema, name: str) -> None:
+    """Take a field, an argument, an input or an enum value out."""
+    path = name.split(".")
+    holder: Any = schema.type_map.get(path[0])
+    for number, part in enumerate(path[1:], start=1):
+        members = (
+            getattr(holder, "fields", None)
+            or getattr(holder, "args", None)
+            or getattr(holder, "values", None)
+            or {}
+        )
+        if part not in members:
+            break
+        if number == len(path) - 1:
+            del members[part]
+            return
+        holder = members[part]
+    msg = f"the schema has no {name}"
+    raise ValueError(msg)
+
+
+def _wire(schema: GraphQLSchema, resolvers: dict[str, Resolver]) -> None:
+    for kind in schema.type_map.values():
+        if isinstance(kind, graphql.GraphQLInputObjectType):
+            for name, input_field in kind.fields.items():
+                input_field.out_name = snake(name)
+        elif isinstance(kind, graphql.GraphQLUnionType):
+            kind.resolve_type = _type_name
+        elif isinstance(kind, graphql.GraphQLObjectType) and kind.name[0] != "_":
+            for name, given in kind.fields.items():
+                resolver = resolvers.pop(f"{kind.name}.{name}", None) or _reader(name)
+                given.resolve = _paged(resolver, given)
+                for argument, declared in given.args.items():
+                    # `from` and `id` are no names for Python's arguments.
+                    own = {"from": "after", "id": "given_id"}
+                    declared.out_name = own.get(argument) or snake(argument)
+
+
+def _type_name(value: Any, _info: Info, _kind: Any) -> str:
+    return str(value["__typename"])
+
+
+def _reader(name: str) -> Resolver:
+    """Give what reads a field off its object."""
+    attribute = snake(name)
+
+    def read(source: Any, _info: Info, **_arguments: Any) -> Any:
+        if type(source) is dict:
+            return source.get(name)
+        return getattr(source, attribute)
+
+    return read
+
+
+def _paged(resolve: Resolver, given: GraphQLField) -> Resolver:
+    """Let a resolver that gives a whole list give a page of it."""
+    kind: Any = graphql.get_named_type(given.type)
+    by_cursor = "nodes" in getattr(kind, "fields", {}) and "first" in given.args
+    if not by_cursor and "skip" not in given.args:
+        return resolve
+
+    def page(source: Any, info: Info, **arguments: Any) -> Any:
+        skip = arguments.pop("skip", None) or 0
+        first, after = arguments.pop("first", None), arguments.pop("after", None)
+        rows = resolve(source, info, **arguments)
+        if by_cursor:
+            limit = DATA_ROW_PAGE if kind.name == "DataRowPage" else PAGE
+            return connection(rows, first, after, limit)
+        if skip < 0:
+            raise refusal("BAD_USER_INPUT", "skip must not be negative")
+        return rows[skip : skip + (first or PAGE)]
+
+    return page
+
+
+class _Complexity(graphql.ValidationRule):
+    """Refuses what would take Labelbox too long: lists of lists of lists of lists."""
+
+    def __init__(self, context: graphql.ValidationContext) -> None:
+        super().__init__(context)
+        self._lists = 0
+        self._fields = 0
+
+    def enter_field(self, node: graphql.FieldNode, *_: Any) -> None:
+        """Go one field down."""
+        self._fields += 1
+        self._lists += self._is_list()
+        if self._lists > NESTED_LISTS or self._fields > NESTED_FIELDS:
+            self.report_error(GraphQLError(TOO_COMPLEX, node))
+
+    def leave_field(self, *_: Any) -> None:
+        """Come up again."""
+        self._fields -= 1
+        self._lists -= self._is_list()
+
+    def _is_list(self) -> bool:
+        parent = self.context.get_parent_type()
+        if parent is None or parent.name.startswith("__"):
+            return False  # what the schema holds is no data
+        given = self.context.get_type()
+        return given is not None and graphql.is_list_type(
+            graphql.get_nullable_type(given)
+        )

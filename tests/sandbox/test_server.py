@@ -1,0 +1,405 @@
+"""What is asked is noted down, answered, refused, or fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import graphql
+import pytest
+import requests
+
+from tap_labelbox.sandbox import Reply, World, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_labelbox.sandbox import Request, Sandbox
+
+PROJECT = "query One($id: ID!) { project(where: {id: $id}) { id name } }"
+
+
+def test_requests_are_noted_down(sandbox: Sandbox, post: Any) -> None:
+    """With what they asked, and under which key."""
+    post(sandbox, PROJECT, id="x")
+
+    (request,) = sandbox.requests
+    assert (request.method, request.path) == ("POST", "/graphql")
+    assert (request.operation, request.variables) == ("One", {"id": "x"})
+    assert request.query == PROJECT
+    assert request.headers["authorization"] == f"Bearer {sandbox.api_key}"
+
+
+def test_both_addresses_answer(sandbox: Sandbox, post: Any) -> None:
+    """The one that the official client calls experimental, too."""
+    at_first = post(sandbox, "{ organization { id } }").json()
+
+    sandbox.root += "/_gql?"  # what `url` begins with
+    assert post(sandbox, "{ organization { id } }").json() == at_first
+    assert sandbox.requests[-1].path.startswith("/_gql")
+
+
+def test_a_hook_may_answer(sandbox: Sandbox, post: Any) -> None:
+    """In place of the sandbox."""
+    sandbox.before = lambda _: Reply(429, {"Retry-After": "7"}, {"message": "Later"})
+
+    reply = post(sandbox, PROJECT, id="x")
+
+    assert (reply.status_code, reply.headers["Retry-After"]) == (429, "7")
+    assert reply.json() == {"message": "Later"}
+
+
+def test_a_hook_sees_the_request(sandbox: Sandbox, post: Any) -> None:
+    """And if it gives nothing, the sandbox answers."""
+    seen: list[Request] = []
+    sandbox.before = seen.append
+
+    assert post(sandbox, PROJECT, id="x").status_code == 200
+    assert seen == sandbox.requests
+
+
+def test_a_reply_may_break_off(sandbox: Sandbox, post: Any) -> None:
+    """After some bytes of its body."""
+    sandbox.before = lambda _: Reply(200, {}, {"data": None}, cut=3)
+
+    with pytest.raises(requests.exceptions.RequestException):
+        post(sandbox, PROJECT, id="x")
+
+
+def test_a_reply_may_be_slow(sandbox: Sandbox, post: Any) -> None:
+    """By its own delay."""
+    sandbox.before = lambda _: Reply(200, {}, {"data": None}, delay=0.05)
+
+    assert post(sandbox, PROJECT, id="x").elapsed.total_seconds() >= 0.05
+
+
+def test_all_replies_may_be_slow(start: Callable[..., Sandbox], post: Any) -> None:
+    """By the knob."""
+    reply = post(start(latency=0.05), PROJECT, id="x")
+
+    assert reply.elapsed.total_seconds() >= 0.05
+
+
+def test_replies_are_packed(sandbox: Sandbox, post: Any) -> None:
+    """If they are worth it; the same one more than once."""
+    text = "{ users { " + " ".join(f"field{n}" for n in range(50)) + " } }"
+
+    for _ in range(2):
+        reply = post(sandbox, text)
+        assert reply.headers["Content-Encoding"] == "gzip"
+        assert len(reply.json()["errors"]) == 50
+    assert "Content-Encoding" not in post(sandbox, "{ organization { id } }").headers
+
+
+def test_many_are_served_at_once(start: Callable[..., Sandbox], post: Any) -> None:
+    """Thirty take as long as one."""
+    sandbox = start(latency=0.1)
+    began = time.perf_counter()
+
+    with ThreadPoolExecutor(30) as pool:
+        replies = list(pool.map(lambda _: post(sandbox, "{ users { id } }"), range(30)))
+
+    assert {reply.status_code for reply in replies} == {200}
+    assert time.perf_counter() - began < 1.5
+
+
+def test_it_closes_while_a_connection_is_open() -> None:
+    """And leaves no thread behind."""
+    before = set(threading.enumerate())
+
+    with requests.Session() as session, serve(World(labels=0)) as sandbox:
+        session.post(sandbox.url, json={}, timeout=10)
+        began = time.perf_counter()
+
+    assert time.perf_counter() - began < 0.5
+    assert set(threading.enumerate()) <= before
+
+
+def test_an_interpreter_ends_though_it_was_not_closed() -> None:
+    """Nobody has to think of it."""
+    code = (
+        "from tap_labelbox.sandbox import World, serve\n"
+        "serving = serve(World(labels=0))\n"
+        "print(serving.__enter__().url)"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=10
+    )
+
+    assert run.stdout.startswith(b"http://127.0.0.1:")
+
+
+def test_it_can_be_run() -> None:
+    """It tells its address and settings for the tap."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tap_labelbox.sandbox", "--labels", "10"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(6)]
+        process.terminate()
+
+    assert "projects at http://127.0.0.1:" in lines[0]
+    assert '"api_key": "sandbox-key-that-opens-nothing"' in lines[4]
+
+
+# --- errors ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{ projects { id", (400, "GRAPHQL_PARSE_FAILED", "Syntax Error: ")),
+        (
+            "{ projects { bbb } }",
+            (
+                400,
+                "GRAPHQL_VALIDATION_FAILED",
+                'Cannot query field "bbb" on type "Project".',
+            ),
+        ),
+        (
+            "{ projects(orderBy: size) { id } }",
+            (
+                400,
+                "GRAPHQL_VALIDATION_FAILED",
+                'Value "size" does not exist in "ProjectOrderBy" enum.',
+            ),
+        ),
+        (
+            "{ projects(where: {size: 1}) { id } }",
+            (
+                400,
+                "GRAPHQL_VALIDATION_FAILED",
+                'Field "size" is not defined by type "ProjectWhereInput".',
+            ),
+        ),
+        (
+            "{ projects(first: 101) { id } }",
+            (400, "GRAPHQL_VALIDATION_FAILED", 'Expected value of type "PageSize"'),
+        ),
+        (
+            "{ projects { datasets { dataRows { labels { id } } } } }",
+            (400, "GRAPHQL_VALIDATION_FAILED", "Query complexity limit exceeded"),
+        ),
+        (
+            '{ project(where: {id: "x"}) { id } }',
+            (200, "RESOURCE_NOT_FOUND", "Project x not found"),
+        ),
+        (
+            '{ label(where: {id: "x"}) { id } }',
+            (200, "RESOURCE_NOT_FOUND", "Label x not found"),
+        ),
+    ],
+)
+def test_errors_have_the_shape_that_clients_know(
+    sandbox: Sandbox, post: Any, text: str, expected: tuple[int, str, str]
+) -> None:
+    """HTTP status, code, words and place."""
+    status, code, message = expected
+    reply = post(sandbox, text)
+
+    error = reply.json()["errors"][0]
+    assert (reply.status_code, error["extensions"]["code"]) == (status, code)
+    assert error["message"].startswith(message)
+    assert error["locations"][0]["line"] == 1
+
+
+def test_a_bad_variable_is_refused(sandbox: Sandbox, post: Any) -> None:
+    """As Apollo's servers do it."""
+    reply = post(
+        sandbox, "query All($n: PageSize) { projects(first: $n) { id } }", n=101
+    )
+
+    (error,) = reply.json()["errors"]
+    assert reply.status_code == 400
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"].startswith('Variable "$n" got invalid value')
+
+
+def test_another_key_is_refused(sandbox: Sandbox) -> None:
+    """And so is none."""
+    for headers in ({"Authorization": "Bearer another"}, {}):
+        reply = requests.post(
+            sandbox.url, json={"query": "{ user { id } }"}, headers=headers, timeout=10
+        )
+
+        assert reply.status_code == 401
+        (error,) = reply.json()["errors"]
+        assert error["extensions"]["code"] == "AUTHENTICATION_ERROR"
+
+
+def test_projects_that_are_not_to_be_had(
+    sandbox: Sandbox, post: Any, world: World
+) -> None:
+    """One belongs to somebody else, one was deleted; neither is listed."""
+    listed = post(sandbox, "{ projects { id } }").json()["data"]["projects"]
+    codes = {}
+    for project in (world.forbidden_project, world.deleted_project):
+        assert {"id": project.id} not in listed
+        (error,) = post(sandbox, PROJECT, id=project.id).json()["errors"]
+        codes[project.name] = error["extensions"]["code"]
+
+    assert list(codes.values()) == ["AUTHORIZATION_ERROR", "RESOURCE_NOT_FOUND"]
+
+
+def test_faults_are_a_share_of_the_requests(
+    start: Callable[..., Sandbox], post: Any
+) -> None:
+    """Of every kind there is, if one asks often enough; and the same every time."""
+
+    def outcomes() -> list[str]:
+        sandbox = start(faults=0.5, seed=3)
+        return [outcome(sandbox) for _ in range(150)]
+
+    def outcome(sandbox: Sandbox) -> str:
+        try:
+            reply = post(sandbox, "{ users { id } }")
+        except requests.exceptions.RequestException:
+            return "broken"
+        if reply.headers["Content-Type"].startswith("text/html"):
+            return str(reply.status_code)
+        body = reply.json()
+        if "errors" in body:
+            return str(body["errors"][0]["extensions"]["code"])
+        return str(body.get("message", "data"))[:17]
+
+    seen = outcomes()
+    assert 50 <= seen.count("data") <= 100
+    assert set(seen) == {
+        "data",
+        "broken",
+        "500",
+        "502",
+        "503",
+        "504",
+        "520",
+        "INTERNAL_SERVER_ERROR",
+        "Too many requests",
+        "You have exceeded",
+    }
+    assert outcomes() == seen
+
+
+# --- the schema --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "Label.type",
+            '{ label(where: {id: "x"}) { type { id } } }',
+            'Cannot query field "type" on type "Label".',
+        ),
+        (
+            "Project.labels.orderBy",
+            '{ project(where: {id: "x"}) { labels(orderBy: createdAt_ASC) { id } } }',
+            'Unknown argument "orderBy" on field "Project.labels".',
+        ),
+        (
+            "LabelWhereInput.createdAt_lt",
+            '{ project(where: {}) { labels(where: {createdAt_lt: ""}) { id } } }',
+            'Field "createdAt_lt" is not defined by type "LabelWhereInput".',
+        ),
+        (
+            "LabelOrderBy.createdAt_ASC",
+            '{ project(where: {id: "x"}) { labels(orderBy: createdAt_ASC) { id } } }',
+            'Value "createdAt_ASC" does not exist in "LabelOrderBy" enum.',
+        ),
+        (
+            "Mutation.exportLabels",
+            'mutation { exportLabels(data: {projectId: "x"}) { shouldPoll } }',
+            'Cannot query field "exportLabels" on type "Mutation".',
+        ),
+    ],
+)
+def test_the_api_can_forget(
+    start: Callable[..., Sandbox], post: Any, name: str, text: str, message: str
+) -> None:
+    """A field, an argument, an input, an enum value, a mutation."""
+    reply = post(start(forget=[name]), text)
+
+    assert reply.status_code == 400
+    assert reply.json()["errors"][0]["message"].startswith(message)
+
+
+def test_it_cannot_forget_what_it_never_knew() -> None:
+    """A misspelt name would test nothing."""
+    with (
+        pytest.raises(ValueError, match="the schema has no Label"),
+        serve(World(labels=0), forget=["Label.typo"]),
+    ):
+        pass
+
+
+def test_every_field_can_be_asked_for(
+    start: Callable[..., Sandbox], post: Any, world: World
+) -> None:
+    """The schema promises nothing that nobody answers."""
+    sandbox = start(polls=0)
+    task = post(
+        sandbox,
+        "mutation M($id: ID!) { exportDataRowsInProject("
+        "input: {filters: {projectId: $id}}) { taskId } }",
+        id=world.projects[0].id,
+    ).json()["data"]["exportDataRowsInProject"]["taskId"]
+    project = world.projects[0]
+    label = project.labels[0]
+    values = {
+        "Query.user": world.users[0].id,
+        "Query.project": project.id,
+        "Query.dataset": project.dataset.id,
+        "Query.dataRow": label.data_row.id,
+        "Query.label": label.id,
+        "Query.labelVersion": f"v1-{label.id}",
+        "Query.ontology": project.ontology["id"],
+        "Query.model": world.models[0]["id"],
+        "Query.modelRun": world.models[0]["modelRuns"][0]["id"],
+        "Query.issue": project.issues[0]["id"],
+        "Query.task": task,
+    }
+    given = {
+        "Query.datasetDataRows": f'id: "{project.dataset.id}"',
+        "Query.labelVersions": f'where: {{projectId: "{project.id}"}}',
+        "Query.rootSchemaNode": "where: {featureSchemaId: "
+        f'"{project.ontology["normalized"]["tools"][0]["featureSchemaId"]}"}}',
+        "Query.getSavedQuery": f'id: "{world.slices[0]["id"]}"',
+        "Query.projectWorkflow": f'projectId: "{project.id}"',
+        "Task.exportMetadataHeader": "streamType: RESULT",
+        "Task.exportFileFromOffset": "streamType: RESULT, offset: 0",
+        "ReviewMetrics.labelAggregate": "netScore: None",
+    }
+    given |= {field: f'where: {{id: "{value}"}}' for field, value in values.items()}
+    schema = graphql.build_client_schema(
+        post(sandbox, graphql.get_introspection_query()).json()["data"]
+    )
+
+    def selection(kind: Any, depth: int) -> str:
+        if isinstance(kind, graphql.GraphQLUnionType):
+            return "{ __typename }"
+        parts = []
+        for name, field in getattr(kind, "fields", {}).items():
+            inner = graphql.get_named_type(field.type)
+            arguments = given.get(f"{kind.name}.{name}")
+            text = f"{name}({arguments})" if arguments else name
+            if graphql.is_leaf_type(inner):
+                parts.append(text)
+            elif depth:
+                parts.append(f"{text} {selection(inner, depth - 1)}")
+        return f"{{ __typename {' '.join(parts)} }}"
+
+    assert schema.query_type is not None
+    for name, field in schema.query_type.fields.items():
+        arguments = given.get(f"Query.{name}")
+        kind = graphql.get_named_type(field.type)
+        call = f"{name}({arguments})" if arguments else name
+        reply = post(sandbox, f"{{ {call} {selection(kind, 2)} }}").json()
+        assert "errors" not in reply, name
+        assert reply["data"][name], name

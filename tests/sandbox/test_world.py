@@ -1,0 +1,144 @@
+"""What a made-up workspace holds."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from tap_labelbox.sandbox import ANCHOR, World
+
+
+def shape(world: World) -> list[list[tuple[str, str]]]:
+    """Give all that labels say, project by project."""
+    return [[(x.id, x.label) for x in p.labels] for p in world.projects]
+
+
+def test_the_same_seed_gives_the_same_world() -> None:
+    """To the last character."""
+    assert shape(World(seed=5)) == shape(World(seed=5))
+
+
+def test_another_seed_gives_another_world() -> None:
+    """No label is in both."""
+    assert shape(World(seed=5)) != shape(World(seed=6))
+
+
+def test_projects_differ_in_size() -> None:
+    """One is empty, and one takes three pages."""
+    counts = [len(project.labels) for project in World().projects]
+
+    assert sum(counts) == 250
+    assert counts[0] > 200
+    assert counts[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("projects", "labels"), [(0, 0), (1, 0), (1, 7), (2, 1), (9, 5)]
+)
+def test_all_labels_are_shared_out(projects: int, labels: int) -> None:
+    """However few there are."""
+    world = World(projects=projects, labels=labels)
+
+    assert len(world.projects) == projects
+    assert sum(len(p.labels) for p in world.projects) == labels
+
+
+def test_projects_can_be_of_one_size() -> None:
+    """Many small ones, for example."""
+    world = World(projects=50, labels_per_project=20)
+
+    assert {len(project.labels) for project in world.projects} == {20}
+
+
+def test_a_large_world_is_made_quickly() -> None:
+    """20,000 labels in much less than two seconds."""
+    began = time.perf_counter()
+
+    World(projects=1, labels=20_000)
+
+    assert time.perf_counter() - began < 2
+
+
+def test_labels_were_made_before_the_anchor() -> None:
+    """Whatever the clock says today."""
+    assert all(x.created_at < ANCHOR for p in World().projects for x in p.labels)
+
+
+def test_pages_end_among_labels_of_one_moment() -> None:
+    """The hundredth label and the one after it, for example."""
+    moments = [label.created_at for label in World().projects[0].labels]
+
+    assert moments[99] == moments[100]
+    assert moments[199] == moments[200]
+    assert len(set(moments)) > 150
+
+
+def test_every_shape_of_annotations_occurs() -> None:
+    """Lists of frames, objects, classes with geometry, Skip and nothing at all."""
+    texts = [x.label for p in World(projects=13, labels=900).projects for x in p.labels]
+
+    for beginning in ('[{"frameNumber"', '{"objects"', "Skip", "{}"):
+        assert any(text.startswith(beginning) for text in texts)
+    for part in ("MULTIPOLYGON", '"geometry"', '"answers"', '"bbox"', '"location"'):
+        assert any(part in text for text in texts)
+
+
+def test_rows_hold_what_breaks_careless_readers() -> None:
+    """Line separators, emoji, quotes and tabs; and some have no names at all."""
+    names = [row.external_id for row in World().data_rows]
+
+    assert None in names
+    for odd in ("\u2028", "📷", '"', "\t"):
+        assert any(odd in (name or "") for name in names)
+
+
+def test_a_label_is_added_in_its_place() -> None:
+    """Labels stay sorted by creation, and by id within a moment."""
+    world = World()
+    project = world.projects[0]
+    moment = project.labels[50].created_at
+
+    added = world.add_label(project.id, moment, text="{}", agreement=0.25)
+
+    assert added in world.labels(project.id)
+    assert added.label == "{}"
+    order = [(label.created_at, label.id) for label in world.labels(project.id)]
+    assert all(one < other for one, other in pairwise(order))
+
+
+def test_a_label_is_made_now_by_default() -> None:
+    """To the millisecond, as Labelbox keeps it."""
+    world = World()
+    world.now = lambda: datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+    label = world.add_label(world.projects[1].id)
+
+    assert label.created_at == datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+
+
+def test_adding_and_deleting_a_label_are_activity() -> None:
+    """Of its data row and of its project."""
+    world = World()
+    label = world.projects[0].labels[0]
+    later = ANCHOR + timedelta(days=3)
+    world.now = lambda: later
+
+    world.delete_label(label.id)
+
+    assert world.label(label.id) is None
+    assert label.data_row.last_activity_at == later
+    assert label.project.last_activity_time == later
+
+
+def test_a_project_can_be_added_and_deleted() -> None:
+    """A deleted one is listed no more."""
+    world = World()
+
+    project = world.add_project("New", labels=3)
+    assert project in world.projects
+
+    world.delete_project(project.id)
+    assert project not in world.projects
