@@ -27,7 +27,7 @@ KINDS = {
     "array": "array",
     "boolean": "boolean",
     "integer": "integer",
-    "number": "decimal",
+    "number": "integer",  # Meltano cannot hand decimals on
     "object": "object",
 }
 

@@ -6,16 +6,20 @@ import codecs
 import json
 import re
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 # How far before the end of what has arrived JSON's decoder may stumble for the
 # only reason that the rest is missing: a literal or an escape is no longer.
 CUT = 16
+
+CHUNK = 64 * 1024  # bytes
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
@@ -65,6 +69,22 @@ def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
         yield text.value()
         if text.expect(",]") == "]":
             return
+
+
+def file_rows(path: Path) -> Iterator[Any]:
+    """Decode the items of a bulk export that was saved to a file.
+
+    A file of the data row export, which is a line for each row, has none.
+
+    Raises:
+        UnavailableError: If it is cut short.
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(CHUNK), b"")
+        first = next(chunks, b"")
+        if first.lstrip().startswith(b"["):
+            yield from array_items(chain([first], chunks))
 
 
 class _Text:

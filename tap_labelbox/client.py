@@ -115,14 +115,13 @@ class Client:
                     ", ".join(dropped),
                 )
 
-    def download(self, link: str) -> Iterator[bytes]:
-        """Read a file as it comes; a broken transfer goes on where it broke.
+    def download(self, link: str, position: int = 0) -> Iterator[bytes]:
+        """Read a file from a byte on; a broken transfer goes on where it broke.
 
         Raises:
             ExpiredLinkError: If the link opens nothing (any more).
 
         """
-        position = 0
         response: requests.Response | None = None
         chunks: Iterator[bytes] = iter(())
 

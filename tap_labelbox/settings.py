@@ -42,6 +42,39 @@ LABEL_FILTERS = th.ObjectType(
     additional_properties=False,
 )
 
+IDS = th.ArrayType(th.StringType(min_length=1))
+
+EXPORT_FILTERS = th.ObjectType(
+    th.Property(
+        "workflow_status",
+        th.StringType(allowed_values=["TO_LABEL", "IN_REVIEW", "IN_REWORK", "DONE"]),
+        description="Data rows at this step of the workflow.",
+    ),
+    th.Property("batch_ids", IDS, description="Data rows of these batches."),
+    th.Property("data_row_ids", IDS, description="These data rows."),
+    th.Property("global_keys", IDS, description="Data rows with these global keys."),
+    th.Property(
+        "label_created_after",
+        th.DateTimeType,
+        description="Data rows with a label made at or after this moment.",
+    ),
+    th.Property(
+        "label_created_before",
+        th.DateTimeType,
+        description="Data rows with a label made at or before this moment.",
+    ),
+    additional_properties=False,
+)
+
+EXPORT_INCLUDE = th.ObjectType(
+    th.Property("attachments", th.BooleanType, default=True),
+    th.Property("metadata_fields", th.BooleanType, default=True),
+    th.Property("performance_details", th.BooleanType, default=True),
+    th.Property("embeddings", th.BooleanType, default=False),
+    th.Property("interpolated_frames", th.BooleanType, default=False),
+    additional_properties=False,
+)
+
 SETTINGS = th.PropertiesList(
     th.Property(
         "api_key",
@@ -81,6 +114,34 @@ SETTINGS = th.PropertiesList(
         title="Label filters",
         description="Which labels the stream labels reads: created_by_id, type_id, "
         "dataset_id, agreement_gt, agreement_lt, created_before.",
+    ),
+    th.Property(
+        "export_filters",
+        EXPORT_FILTERS,
+        default={},
+        title="Export filters",
+        description="Which data rows the data row export reads: workflow_status, "
+        "batch_ids, data_row_ids, global_keys, label_created_after, "
+        "label_created_before.",
+    ),
+    th.Property(
+        "export_include",
+        EXPORT_INCLUDE,
+        default={
+            name: name not in {"embeddings", "interpolated_frames"}
+            for name in EXPORT_INCLUDE.type_dict["properties"]
+        },
+        title="Export include",
+        description="What the data row export brings: attachments, metadata_fields "
+        "and performance_details are true, embeddings and interpolated_frames false "
+        "unless set.",
+    ),
+    th.Property(
+        "export_files",
+        th.ArrayType(th.StringType(min_length=1)),
+        title="Export files",
+        description="Read data rows from these NDJSON files, saved from Labelbox's "
+        "app, and ask Labelbox nothing; no key is needed.",
     ),
     th.Property(
         "page_size",
@@ -139,6 +200,13 @@ SETTINGS = th.PropertiesList(
 ).to_dict()
 
 
+DATES_WITHIN = (
+    ("label_filters", "created_before"),
+    ("export_filters", "label_created_after"),
+    ("export_filters", "label_created_before"),
+)
+
+
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """Fill in the defaults, and say which settings cannot be used, and why.
 
@@ -154,13 +222,18 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         for error in JSONSchemaValidator(schema).iter_errors(config)
         for text in _told(error)
     ]
-    if config.get("project_ids") == []:
-        told.append("project_ids is empty: name projects, or take it out to read all")
+    if "export_files" in config:  # which need no key
+        told = [text for text in told if not text.startswith("api_key is not set")]
+    for name in ("project_ids", "export_files"):
+        if config.get(name) == []:
+            told.append(f"{name} is empty: fill it, or take it out")
     if not told:
         told += _address_problems(config["api_url"])
         told += _date_problems("start_date", config.get("start_date"))
-        before = config["label_filters"].get("created_before")
-        told += _date_problems("label_filters.created_before", before)
+        for setting, name in DATES_WITHIN:
+            told += _date_problems(f"{setting}.{name}", config[setting].get(name))
+        if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
+            told.append("export_filters has data_row_ids and global_keys: take one out")
     return told
 
 

@@ -26,18 +26,22 @@ class Workspace:
         self.started_at = moments.write(datetime.now(UTC))
         self.client = Client(
             config["api_url"],
-            config["api_key"],
+            config.get("api_key", ""),
             timeout=config["request_timeout"],
             max_retries=config["max_retries"],
             logger=logger,
         )
         self._wanted: list[str] | None = config.get("project_ids")
+        self._offline = "export_files" in config
         self._page_size: int = config["page_size"]
         self._logger = logger
         self._missing: list[str] = []
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
-        """Go through a list of the workspace, as a document's root field gives it."""
+        """Go through a list of the workspace, as a document's root field gives it.
+
+        Where files are read instead, Labelbox is asked nothing.
+        """
 
         def page(after: str | None, skip: int, first: int) -> list[Row]:
             where: dict[str, Any] = {"deleted": False}
@@ -46,8 +50,9 @@ class Workspace:
             data = self.client.execute(document, where=where, skip=skip, first=first)
             return rows(data, field)
 
-        for found, _ in pages(page, self._page_size):
-            yield from found
+        if not self._offline:
+            for found, _ in pages(page, self._page_size):
+                yield from found
 
     def projects(self, document: str) -> Iterator[Row]:
         """Go through the projects that the settings ask for."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_labelbox.bulk import array_items, wait
 from tap_labelbox.errors import UnavailableError
-from tap_labelbox.exports import array_items, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

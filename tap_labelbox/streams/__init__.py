@@ -1,7 +1,21 @@
 """All streams: the only list of them."""
 
+from tap_labelbox.streams import data_rows
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.streams.projects import ProjectsStream
 
-STREAMS = (ProjectsStream, LabelsStream, BulkExportStream)
+STREAMS = (
+    ProjectsStream,
+    data_rows.DataRowExportsStream,
+    data_rows.ExportLabelsStream,
+    data_rows.AnnotationsStream,
+    data_rows.AnnotationRelationshipsStream,
+    data_rows.LabelReviewsStream,
+    data_rows.WorkflowHistoryStream,
+    data_rows.DataRowMetadataStream,
+    data_rows.DataRowAttachmentsStream,
+    data_rows.ExportErrorsStream,
+    LabelsStream,
+    BulkExportStream,
+)

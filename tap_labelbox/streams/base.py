@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
+from tap_labelbox import moments
 from tap_labelbox.errors import LabelboxError, UnavailableError
 from tap_labelbox.state import ProjectState
 
@@ -31,7 +33,7 @@ STATE_EVERY_RECORDS = 1000
 class LabelboxStream(Stream):
     """A table of the workspace."""
 
-    primary_keys = ("id",)
+    primary_keys: tuple[str, ...] = ("id",)
 
     @property
     def workspace(self) -> Workspace:
@@ -146,6 +148,20 @@ class ProjectStream(LabelboxStream):
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
         return self.state_manager.bookmark(context, str(self.replication_key))
+
+    def since(self, context: Context) -> str | None:
+        """Give the moment from which on a project is read; None for all of it."""
+        start_date = self.config.get("start_date")
+        if start_date:
+            start_date = moments.normal(start_date)
+        if not (bookmark := self.bookmark(context)):
+            return start_date
+        lookback = timedelta(seconds=self.config["lookback_seconds"])
+        since = moments.shift(bookmark, -lookback)
+        # The lookback brings back nothing that start_date left out.
+        return (
+            max(since, start_date) if start_date and start_date <= bookmark else since
+        )
 
     def advance(self, context: Context, moment: str) -> None:
         """Say that a project has been read up to a moment."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from tap_labelbox import exports, moments
+from tap_labelbox import bulk, moments
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.streams.base import ProjectStream
 
@@ -160,6 +162,18 @@ class BulkExportStream(ProjectStream):
 
     _offered = True
 
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Read a project's file, or the files saved from Labelbox's app."""
+        for name in self.config.get("export_files", ()):
+            path = Path(name)
+            try:
+                made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                for row in bulk.file_rows(path):
+                    yield self._exported(row, "", moments.write(made))
+            except (OSError, UnavailableError) as error:
+                self.workspace.miss(name, error)
+        yield from super().get_records(context)
+
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read a project's newest file, unless the last run did."""
         if not self._offered:
@@ -172,13 +186,14 @@ class BulkExportStream(ProjectStream):
                     self.logger.info("Project %s has no new bulk export", project_id)
                     return
                 chunks = self.client.download(export["download_url"])
-                for row in exports.array_items(chunks):
+                for row in bulk.array_items(chunks):
                     yield self._exported(row, project_id, exported_at)
             except NotOfferedError as error:
                 self._offered = False
                 self.logger.warning(
                     "Labelbox does not offer the bulk export to this account (%s): "
-                    "deselect bulk_export; its replacement is the data row export",
+                    "deselect bulk_export; its replacement is the data row export, in "
+                    "data_row_exports, export_labels and annotations",
                     error,
                 )
                 return
@@ -199,7 +214,7 @@ class BulkExportStream(ProjectStream):
                 raise UnavailableError(msg)
             return export
 
-        return exports.wait(
+        return bulk.wait(
             ask,
             interval=self.config["export_poll_interval"],
             timeout=self.config["export_timeout"],

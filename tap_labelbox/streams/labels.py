@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +115,8 @@ class LabelsStream(ProjectStream):
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the labels made between the bookmark and the start of this run."""
-        after, before = self._after(context), self._before
+        since, before = self.since(context), self._before
+        after = moments.just_before(since) if since else None
         fetch = partial(self._page, project_id)
         for page, reached in pages(fetch, self.config["page_size"], after):
             for row in page:
@@ -150,22 +150,6 @@ class LabelsStream(ProjectStream):
         for label in labels:
             label["created_at"] = moments.normal(label["created_at"])
         return labels
-
-    def _after(self, context: Context) -> str | None:
-        """Give the moment after which labels are read, itself excluded."""
-        start_date = self.config.get("start_date")
-        if start_date:
-            start_date = moments.normal(start_date)
-        if bookmark := self.bookmark(context):
-            lookback = timedelta(seconds=self.config["lookback_seconds"])
-            since = moments.shift(bookmark, -lookback)
-            if start_date and start_date <= bookmark:
-                since = max(since, start_date)
-        elif start_date:
-            since = start_date
-        else:
-            return None
-        return moments.just_before(since)
 
     @property
     def _before(self) -> str:

@@ -1,0 +1,287 @@
+"""The data row export: a task of Labelbox, waited for and read in parts.
+
+Its result is NDJSON, stored as files of which each holds a range of bytes. A file
+may end inside a line, and inside a character; so bytes are joined, and split at
+line feeds only.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox import moments
+from tap_labelbox.errors import ExpiredLinkError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tap_labelbox.client import Client
+
+Row = dict[str, Any]
+
+MOST_IDS = 2000  # in one filter
+
+# Our name of a filter, and the API's.
+ID_FILTERS = {
+    "batch_ids": "batch",
+    "data_row_ids": "data_row_id",
+    "global_keys": "global_key",
+}
+STATUS_FILTERS = {
+    "TO_LABEL": {"type": "task_queue_not_exist"},
+    "IN_REVIEW": {"type": "task_queue_status", "status": "InReview"},
+    "IN_REWORK": {"type": "task_queue_status", "status": "InRework"},
+    "DONE": {"type": "task_queue_status", "status": "Done"},
+}
+OPTIONAL_PARAMS = {
+    "attachments": "includeAttachments",
+    "embeddings": "includeEmbeddings",
+    "interpolated_frames": "includeInterpolatedFrames",
+    "metadata_fields": "includeMetadata",
+    "performance_details": "includePerformanceDetails",
+}
+# Without these there would be no bookmark, no workflow and no labeler.
+PARAMS = (
+    "includeDataRowDetails",
+    "includeProjectDetails",
+    "includeLabelDetails",
+)
+
+
+def inputs(
+    project_id: str,
+    filters: dict[str, Any],
+    include: dict[str, bool],
+    *,
+    since: str | None,
+    until: str,
+) -> list[dict[str, Any]]:
+    """Say which exports a project needs: several where a filter has many ids.
+
+    Args:
+        project_id: The project.
+        filters: The setting ``export_filters``.
+        include: The setting ``export_include``.
+        since: Data rows active at or after this moment; all if None.
+        until: Data rows active at or before this moment.
+
+    Returns:
+        The ``filters`` and ``params`` of each export.
+    """
+    query: list[Row] = [_between("data_row_last_activity_at", since, until)]
+    after, before = (filters.get(f"label_created_{end}") for end in ("after", "before"))
+    if after or before:
+        query.append(_between("labeled_at", after, before))
+    if status := filters.get("workflow_status"):
+        query.append(STATUS_FILTERS[status])
+    slices: list[list[Row]] = [[]]
+    for name, kind in ID_FILTERS.items():
+        if ids := filters.get(name):
+            parts = [ids[at : at + MOST_IDS] for at in range(0, len(ids), MOST_IDS)]
+            slices = [
+                [*others, {"type": kind, "operator": "is", "ids": part}]
+                for others in slices
+                for part in parts
+            ]
+    params = dict.fromkeys(PARAMS, True)
+    params |= {param: include[name] for name, param in OPTIONAL_PARAMS.items()}
+    return [
+        {
+            "taskName": "tap-labelbox",
+            "filters": {
+                "projectId": project_id,
+                "searchQuery": {"scope": None, "query": [*query, *by_ids]},
+            },
+            "params": params,
+        }
+        for by_ids in slices
+    ]
+
+
+def _between(kind: str, low: str | None, high: str | None) -> Row:
+    """Give a filter by time, in whole seconds of UTC.
+
+    The zone is named, for Labelbox would take that of the key's owner.
+    """
+    start, end = (moment and _seconds(moment) for moment in (low, high))
+    operator: str
+    value: Any
+    if start and end:
+        operator, value = "BETWEEN", {"min": start, "max": end}
+    elif start:
+        operator, value = "GREATER_THAN_OR_EQUAL", start
+    else:
+        operator, value = "LESS_THAN_OR_EQUAL", end
+    bounds = {"operator": operator, "timezone": "UTC", "value": value}
+    return {"type": kind, "value": bounds}
+
+
+def _seconds(text: str) -> str:
+    return moments.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+CHUNK = 64 * 1024  # bytes
+PART_TRIES = 3  # of one byte range that brings nothing
+
+
+class Export:
+    """One running or finished export.
+
+    Args:
+        client: Asks Labelbox.
+        task_id: The task that makes the export.
+    """
+
+    def __init__(self, client: Client, task_id: str) -> None:
+        """Know an export by its task; ask nothing yet."""
+        self.task_id = task_id
+        self._client = client
+
+    @classmethod
+    def start(cls, client: Client, wanted: dict[str, Any]) -> Export:
+        """Let Labelbox begin an export.
+
+        Args:
+            client: Asks Labelbox.
+            wanted: ``filters`` and ``params``, as the API calls them.
+        """
+        wanted = wanted | {"isStreamableReady": True, "streamable": True}
+        data = client.execute("start_export", input=wanted)
+        if not (task := data.get("exportDataRowsInProject")):
+            msg = "Labelbox started no export and gave no error"
+            raise UnavailableError(msg)
+        return cls(client, task["task_id"])
+
+    def wait(self, *, interval: float, timeout: float) -> None:
+        """Wait until the export can be read.
+
+        Args:
+            interval: Seconds between two questions.
+            timeout: Seconds after which to give up.
+
+        Raises:
+            UnavailableError: If it fails, is canceled, or takes too long.
+        """
+        deadline = time.monotonic() + timeout
+        while (status := self._task("export_status")["status"]) != "COMPLETE":
+            if status not in {"IN_PROGRESS", "QUEUED", None}:
+                msg = f"its export ended as {status} (task {self.task_id})"
+                raise UnavailableError(msg)
+            if time.monotonic() + interval > deadline:
+                msg = (
+                    f"its export was not ready after {timeout:g} s (task "
+                    f"{self.task_id}): raise export_timeout"
+                )
+                raise UnavailableError(msg)
+            time.sleep(interval)
+
+    def rows(self, stream: str = "RESULT", start: int = 0) -> Iterator[tuple[int, Row]]:
+        """Decode the lines from a byte on.
+
+        Args:
+            stream: RESULT or ERRORS.
+            start: Where a line begins; the end of one given before.
+
+        Yields:
+            Each line, and the byte at which the next begins.
+
+        Raises:
+            UnavailableError: If the bytes or lines are not those that Labelbox
+                announced.
+        """
+        header = self._task("export_header", stream=stream).get("header")
+        if header is None:  # there is nothing in this stream
+            return
+        size, position, read_again = int(header["total_size"]), start, -1
+        count = 0
+        while position < size:
+            for end, line in _lines(self._bytes(stream, position, size), position):
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    if read_again == position:
+                        msg = f"its export has no JSON at byte {position}"
+                        raise UnavailableError(msg) from None
+                    read_again = position  # it may have come broken: fetch it anew
+                    break
+                position, count = end, count + 1
+                yield end, row
+        if not start and count != int(header["total_lines"]):
+            msg = f"its export has {count} lines, not {header['total_lines']}"
+            raise UnavailableError(msg)
+
+    def _bytes(self, stream: str, position: int, size: int) -> Iterator[bytes]:
+        """Give the bytes of all parts from a position on, each as announced."""
+        fruitless = 0
+        while position < size:
+            part = self._task("export_part", stream=stream, offset=str(position))[
+                "part"
+            ]
+            first, last = (int(part["offsets"][end]) for end in ("start", "end"))
+            if not first <= position <= last:
+                msg = f"its export has no part with byte {position}"
+                raise UnavailableError(msg)
+            began = position
+            try:
+                for chunk in self._client.download(part["link"], position - first):
+                    position += len(chunk)
+                    if position > last + 1:
+                        msg = f"the part at byte {first} is longer than announced"
+                        raise UnavailableError(msg)
+                    yield chunk
+            except ExpiredLinkError:
+                pass  # asked for anew, at the byte that was reached
+            # A part that ended too early is also asked for anew.
+            fruitless = 0 if position > began else fruitless + 1
+            if fruitless == PART_TRIES:
+                msg = f"its export cannot be downloaded from byte {position} on"
+                raise UnavailableError(msg)
+
+    def _task(self, document: str, **variables: str) -> dict[str, Any]:
+        data = self._client.execute(document, task_id=self.task_id, **variables)
+        if not isinstance(task := data.get("task"), dict):
+            msg = f"Labelbox no longer has its export (task {self.task_id})"
+            raise UnavailableError(msg)
+        return task
+
+
+def _lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
+    """Split bytes at line feeds; give each line with the byte after it."""
+    end = start
+    pieces: list[bytes] = []
+    for chunk in chunks:
+        *whole, rest = chunk.split(b"\n")
+        for piece in whole:
+            line = b"".join([*pieces, piece])
+            pieces = []
+            end += len(line) + 1
+            yield end, line
+        pieces.append(rest)
+    if line := b"".join(pieces):
+        yield end + len(line), line
+
+
+def file_rows(path: Path) -> Iterator[Row]:
+    """Decode the lines of an export that was saved to a file.
+
+    A file of the bulk export, which is one JSON array, has none.
+
+    Raises:
+        UnavailableError: If the file cannot be read, or a line of it is no data row.
+    """
+    try:
+        with path.open("rb") as file:
+            for end, line in _lines(iter(lambda: file.read(CHUNK), b""), 0):
+                if line.lstrip().startswith(b"["):
+                    return
+                row = json.loads(line)
+                if not isinstance(row, dict) or "data_row" not in row:
+                    msg = f"there is no data row in the line that ends at byte {end}"
+                    raise UnavailableError(msg)
+                yield row
+    except (OSError, ValueError) as error:
+        raise UnavailableError(str(error)) from None

@@ -1,0 +1,364 @@
+"""The streams of the data row export: what each is called and which columns it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import typing as th
+
+from tap_labelbox.annotations import (
+    annotation_records,
+    attachment_records,
+    data_row_records,
+    label_records,
+    metadata_records,
+    relationship_records,
+    review_records,
+    workflow_records,
+)
+from tap_labelbox.streams.exported import ExportedStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_labelbox.annotations import Record, Row
+
+
+def _text(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.StringType, description=description)
+
+
+def _number(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.NumberType, description=description)
+
+
+def _integer(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.IntegerType, description=description)
+
+
+def _flag(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.BooleanType, description=description)
+
+
+def _moment(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.DateTimeType, description=description)
+
+
+def _object(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.ObjectType(), description=description)
+
+
+def _objects(name: str, description: str) -> th.Property[Any]:
+    kind = th.ArrayType(th.ObjectType())
+    return th.Property(name, kind, description=description)
+
+
+def _texts(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.ArrayType(th.StringType), description=description)
+
+
+def _key(name: str, description: str) -> th.Property[Any]:
+    return th.Property(name, th.StringType, required=True, description=description)
+
+
+def _sequence(description: str) -> th.Property[Any]:
+    return th.Property(
+        "sequence", th.IntegerType, required=True, description=description
+    )
+
+
+# The columns that every table begins or ends with.
+ROW = (
+    _key("project_id", "ID of the project it was exported from."),
+    _key("data_row_id", "ID of the data row."),
+    _moment(
+        "last_activity_at",
+        "Latest activity on the data row; the bookmark is kept by this column. All "
+        "records of a data row carry the same: those with an earlier one are gone "
+        "from it.",
+    ),
+)
+LABEL = (*ROW, _key("label_id", "ID of the label."))
+REST = _object(
+    "additional_columns",
+    "What has no column yet or does not fit its own, by its dotted path.",
+)
+FEATURE = (
+    _text("feature_id", "ID of the feature; the same in all frames of a video."),
+    _text("feature_schema_id", "ID of its class or question in the ontology."),
+    _text("name", "Name of its class or question."),
+    _text("value", "Name of its class or question, as a program would write it."),
+)
+
+
+class DataRowExportsStream(ExportedStream):
+    """Every data row of every project, whether it is labeled or not."""
+
+    name = "data_row_exports"
+    primary_keys = ("project_id", "data_row_id")
+    unfold = staticmethod(data_row_records)
+    schema = th.PropertiesList(
+        *ROW,
+        _text("external_id", "The data row's own ID where it comes from."),
+        _text("global_key", "The data row's own ID, unique in the organization."),
+        _text(
+            "row_data",
+            "What is labeled: an address (which may expire and differs in each "
+            "export), or the text or JSON itself.",
+        ),
+        _text("dataset_id", "ID of its dataset."),
+        _text("dataset_name", "Name of its dataset."),
+        _moment("created_at", "When it was made."),
+        _moment("updated_at", "Latest change to it."),
+        _text("created_by", "E-mail of who made it."),
+        _text("media_asset_type", "Kind of media, such as image or conversational."),
+        _text("media_mime_type", "MIME type of the file."),
+        _integer("media_height", "Height in pixels."),
+        _integer("media_width", "Width in pixels."),
+        _text("media_exif_rotation", "Orientation as the file's EXIF data has it."),
+        _number("media_frame_rate", "Frames a second of a video."),
+        _integer("media_frame_count", "Frames of a video."),
+        _number("media_duration", "Length of a recording."),
+        _integer("media_page_count", "Pages of a document."),
+        _integer("media_message_count", "Messages of a conversation."),
+        _integer("media_content_length", "Size of the file in bytes."),
+        _object("media_attributes", "All that is known of the file, as exported."),
+        _text("project_name", "Name of the project."),
+        _texts("project_tags", "Tags of the project."),
+        _text("ontology_id", "ID of the project's ontology."),
+        _text("task_id", "ID of the workflow step it is in."),
+        _text("task_name", "Name of the workflow step it is in."),
+        _text("batch_id", "ID of the batch it was sent to the project in."),
+        _text("batch_name", "Name of the batch."),
+        _text("workflow_status", "TO_LABEL, IN_REVIEW, IN_REWORK or DONE."),
+        _integer("priority", "Place in the labeling queue; 1 comes first."),
+        _integer("consensus_expected_label_count", "Labels it is to get."),
+        _text("selected_label_id", "ID of the label that won the consensus."),
+        _objects("workflow_history", "Its way through the workflow, newest first."),
+        _objects("labels", "Its labels in this project, as exported."),
+        _objects("attachments", "What labelers were shown with it, as exported."),
+        _objects("metadata_fields", "Its custom metadata, as exported."),
+        _objects("embeddings", "Its embeddings, as exported."),
+        REST,
+    ).to_dict()
+
+
+class ExportLabelsStream(ExportedStream):
+    """Every label of every exported data row, with who, when and how good."""
+
+    name = "export_labels"
+    primary_keys = ("project_id", "data_row_id", "label_id")
+    unfold = staticmethod(label_records)
+    schema = th.PropertiesList(
+        *LABEL,
+        _text("label_kind", "Default, Video and the like."),
+        _text("version", "Version of the notation."),
+        _moment("created_at", "When it was made."),
+        _moment("updated_at", "Latest change to it."),
+        _moment("content_last_updated_at", "Latest change to its annotations."),
+        _text("created_by", "E-mail of the labeler."),
+        _number("seconds_to_create", "Seconds spent labeling."),
+        _number("seconds_to_review", "Seconds spent reviewing."),
+        _flag("is_skipped", "Whether the labeler skipped the data row."),
+        _flag(
+            "is_latest",
+            "Whether it is the newest of its data row; null where no label says when "
+            "it was made.",
+        ),
+        _flag(
+            "is_selected",
+            "Whether it won the consensus; null where the export names no winner.",
+        ),
+        _number("benchmark_score", "Agreement with the benchmark label, 0 to 1."),
+        _text("benchmark_reference_label", "ID of the benchmark label."),
+        _number("consensus_score", "Agreement with the other labels, 0 to 1."),
+        _integer("consensus_label_count", "Labels the consensus was formed of."),
+        _texts("consensus_labels", "IDs of these labels."),
+        _objects("reviews", "Its reviews, as exported."),
+        _object("annotations", "Its annotations, as exported."),
+        REST,
+    ).to_dict()
+
+
+class AnnotationsStream(ExportedStream):
+    """Every object and every answer, at any depth, frame by frame in a video."""
+
+    name = "annotations"
+    primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
+    unfold = staticmethod(annotation_records)
+    schema = th.PropertiesList(
+        *LABEL,
+        _key(
+            "annotation_id",
+            "Group, frame and the feature IDs on the way down, joined with a slash; "
+            "where there is no feature ID, kind and name. What would have the ID of "
+            "another ends with #2 and so on.",
+        ),
+        _text("parent_annotation_id", "What it is nested in; null at the top."),
+        _text("path", "Names on the way down to its own, joined with a slash."),
+        _integer("depth", "How deep it is nested; 0 at the top."),
+        *FEATURE,
+        _text(
+            "annotation_kind",
+            "ImageBoundingBox and the like for objects; Radio, Checklist or Text for "
+            "answers; Segment for frames without records; for what is not known yet, "
+            "its key.",
+        ),
+        _text("answer_feature_id", "ID of the chosen option as a feature."),
+        _text("answer_feature_schema_id", "ID of the chosen option in the ontology."),
+        _text("answer_name", "Name of the chosen option."),
+        _text("answer_value", "The chosen option, as a program would write it."),
+        _text("answer_text", "What was written in answer."),
+        _number("box_top", "Upper edge of the bounding box."),
+        _number("box_left", "Left edge of the bounding box."),
+        _number("box_height", "Height of the bounding box."),
+        _number("box_width", "Width of the bounding box."),
+        _number("point_x", "Where the point is, from the left."),
+        _number("point_y", "Where the point is, from the top."),
+        _integer("text_start", "First character of the marked text, counted from 0."),
+        _integer("text_end", "Last character of the marked text."),
+        _text("text_token", "The marked text, where the export has it."),
+        _integer("page_number", "Page of the document; the first of several."),
+        _text("message_id", "Message of the conversation it is about."),
+        _text("group_name", "View of a DICOM study, such as Axial."),
+        _integer("frame", "Frame it was seen in, or in which its segment begins."),
+        _integer(
+            "frame_end",
+            "Last frame of the segment that begins with this record's frame.",
+        ),
+        _flag(
+            "is_key_frame",
+            "Whether somebody drew it in this frame; null where the export does not "
+            "tell.",
+        ),
+        _text("mask_url", "Address of the mask; it wants the API key."),
+        _object("geometry", "All its geometry, as exported."),
+        REST,
+    ).to_dict()
+
+
+class AnnotationRelationshipsStream(ExportedStream):
+    """Every relationship between two annotations of a label."""
+
+    name = "annotation_relationships"
+    primary_keys = ("project_id", "data_row_id", "label_id", "relationship_id")
+    unfold = staticmethod(relationship_records)
+    schema = th.PropertiesList(
+        *LABEL,
+        _key("relationship_id", "Its feature ID; where there is none, of its ends."),
+        *FEATURE,
+        _text("annotation_kind", "Kind of annotation, as exported."),
+        _text("source_feature_id", "Feature ID of the annotation it goes from."),
+        _text("target_feature_id", "Feature ID of the annotation it goes to."),
+        _text("relationship_type", "Its type, such as unidirectional."),
+        _objects("classifications", "Questions answered about it, as exported."),
+        REST,
+    ).to_dict()
+
+
+class LabelReviewsStream(ExportedStream):
+    """Every review of every label."""
+
+    name = "label_reviews"
+    primary_keys = ("project_id", "data_row_id", "label_id", "sequence")
+    unfold = staticmethod(review_records)
+    schema = th.PropertiesList(
+        *LABEL,
+        _sequence("Number among the reviews of the label, the oldest being 1."),
+        _number("score", "1 approves, -1 rejects."),
+        _moment("reviewed_at", "When it was given."),
+        _text("reviewed_by", "E-mail of the reviewer."),
+        REST,
+    ).to_dict()
+
+
+class WorkflowHistoryStream(ExportedStream):
+    """Every step of a data row through the workflow of a project."""
+
+    name = "workflow_history"
+    primary_keys = ("project_id", "data_row_id", "sequence")
+    unfold = staticmethod(workflow_records)
+    schema = th.PropertiesList(
+        *ROW,
+        _sequence("Number among the steps of the data row, the oldest being 1."),
+        _text("action", "Move, Approve, Reject, Rework and the like."),
+        _moment("created_at", "When it was taken."),
+        _text("created_by", "E-mail of who took it."),
+        _text("previous_task_id", "ID of the workflow step it came from."),
+        _text("previous_task_name", "Name of the workflow step it came from."),
+        _text("next_task_id", "ID of the workflow step it went to."),
+        _text("next_task_name", "Name of the workflow step it went to."),
+        REST,
+    ).to_dict()
+
+
+class DataRowMetadataStream(ExportedStream):
+    """Custom metadata of data rows, by type; each chosen option is a record."""
+
+    name = "data_row_metadata"
+    primary_keys = ("project_id", "data_row_id", "schema_id", "sequence")
+    unfold = staticmethod(metadata_records)
+    schema = th.PropertiesList(
+        *ROW,
+        _key("schema_id", "ID of the metadata field."),
+        _sequence("Number among the values of the field, from 1."),
+        _text("schema_name", "Name of the metadata field."),
+        _text("schema_kind", "Type of the metadata field, where the export has it."),
+        _text("value_string", "The value, if it is a text; moments are text too."),
+        _number("value_number", "The value, if it is a number."),
+        _moment("value_datetime", "The value, if it is a moment."),
+        _text("option_id", "ID of the chosen option."),
+        _text("option_name", "Name of the chosen option."),
+        REST,
+    ).to_dict()
+
+
+class DataRowAttachmentsStream(ExportedStream):
+    """What labelers were shown with a data row."""
+
+    name = "data_row_attachments"
+    primary_keys = ("project_id", "data_row_id", "sequence")
+    unfold = staticmethod(attachment_records)
+    schema = th.PropertiesList(
+        *ROW,
+        _sequence("Number among the attachments of the data row, from 1."),
+        _text("type", "IMAGE, VIDEO, RAW_TEXT, HTML and the like."),
+        _text("name", "Its name."),
+        _text("value", "An address, which may expire, or the text itself."),
+        REST,
+    ).to_dict()
+
+
+class ExportErrorsStream(ExportedStream):
+    """What Labelbox could not export, and why."""
+
+    name = "export_errors"
+    primary_keys = ("project_id", "task_id", "sequence")
+    schema = th.PropertiesList(
+        _key("project_id", "ID of the exported project."),
+        _key("task_id", "ID of the export."),
+        _sequence("Number among the errors of the export, from 1."),
+        _text("data_row_id", "ID of the data row, where the error names one."),
+        _text("message", "What went wrong."),
+        _object("error", "The error as Labelbox tells it."),
+        _moment(
+            "last_activity_at",
+            "Latest activity on the data row; null where the error does not tell.",
+        ),
+    ).to_dict()
+
+    @staticmethod
+    def unfold_error(
+        error: Row, project_id: str, task_id: str, sequence: int
+    ) -> Iterator[Record]:
+        """Give the record of one line; its shape is not documented."""
+        data_row, message = error.get("data_row"), error.get("error")
+        yield {
+            "project_id": project_id,
+            "task_id": task_id,
+            "sequence": sequence,
+            "data_row_id": data_row.get("id") if isinstance(data_row, dict) else None,
+            "message": message if isinstance(message, str) else None,
+            "error": error,
+            "last_activity_at": None,
+        }

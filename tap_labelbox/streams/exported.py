@@ -1,0 +1,284 @@
+"""What all streams of the data row export share: one pass over one export.
+
+An export is started, waited for and read once for each project, whichever of its
+streams are selected. The first of them to be synced reads it, and writes the
+records of the others as well; when their turn comes, there is nothing left to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import metrics
+
+from tap_labelbox import moments
+from tap_labelbox.errors import UnavailableError
+from tap_labelbox.exports import Export, file_rows, inputs
+from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from singer_sdk.helpers.types import Context, Record
+
+    from tap_labelbox.exports import Row
+
+AHEAD = 3  # exports that Labelbox prepares while one is read
+
+
+class ExportedStream(ProjectStream):
+    """Records made of the data rows of an export."""
+
+    replication_key = "last_activity_at"
+    _announced = False
+    _count = 0  # records that another stream wrote for this one
+    _done = False  # another stream of the family has done the work of this one
+
+    @cached_property
+    def family(self) -> list[ExportedStream]:
+        """The streams that are read together with this one, itself included."""
+        # Batch files are written stream by stream, and so is a test of one record.
+        alone = "batch_config" in self.config or self.ABORT_AT_RECORD_COUNT is not None
+        return [
+            stream
+            for stream in self._tap.streams.values()
+            if isinstance(stream, ExportedStream)
+            and (stream is self or (stream.selected and not alone))
+        ]
+
+    @property
+    def partitions(self) -> list[dict[str, Any]]:
+        """Give a context for each project that is still to be read."""
+        return [] if self._done else super().partitions
+
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Read a project's export, or all files, for the whole family."""
+        if self._done:
+            return
+        for stream in self.family:
+            stream._write_schema_message()  # noqa: SLF001  # before its first record
+            stream._done = stream is not self  # noqa: SLF001
+        for path in self.config.get("export_files", ()):
+            yield from self._file_records(Path(path))
+        yield from super().get_records(context)
+
+    def _file_records(self, path: Path) -> Iterator[Record]:
+        """Read a file saved from Labelbox's app; its rows name their projects."""
+        try:
+            for row in file_rows(path):
+                for project_id in row.get("projects") or {"": None}:
+                    yield from self._written(
+                        stream.unfold(row, project_id) for stream in self.family
+                    )
+        except UnavailableError as error:
+            self.workspace.miss(str(path), error)
+
+    def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
+        """Read the data rows that were active since the bookmark.
+
+        They come in no order, so the bookmark moves when all have been read.
+        """
+        state = self.state_manager.get_context_state(context)
+        latest = ""
+        for export in self._exports(project_id, context):
+            progress = state["export"]
+            rows = export.rows(start=progress["position"])
+            for count, (position, row) in enumerate(rows, 1):
+                yield from self._written(
+                    stream.unfold(row, project_id) for stream in self.family
+                )
+                progress["position"] = position
+                progress["latest"] = max(progress["latest"], last_activity(row))
+                if count % STATE_EVERY_RECORDS == 0:
+                    self.state_manager.is_flushed = False
+                    self._write_state_message()
+            yield from self._errors(export, project_id)
+            latest = max(latest, min(progress["latest"], progress["until"]))
+            del state["export"]
+        if latest:
+            for stream in self.family:
+                stream.advance(context, latest)
+
+    def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
+        """Read what Labelbox could not export, which is a part of the result."""
+        count = 0
+        for count, (_, error) in enumerate(export.rows("ERRORS"), 1):
+            yield from self._written(
+                stream.unfold_error(error, project_id, export.task_id, count)
+                for stream in self.family
+            )
+        if count:
+            self.logger.warning(
+                "Labelbox could not export %d data rows of project %s (task %s): the "
+                "stream export_errors says why",
+                count,
+                project_id,
+                export.task_id,
+            )
+
+    @staticmethod
+    def unfold(row: Row, project_id: str) -> Iterator[Record]:
+        """Make this stream's records of one data row in one project."""
+        del row, project_id
+        return iter(())
+
+    @staticmethod
+    def unfold_error(
+        error: Row, project_id: str, task_id: str, sequence: int
+    ) -> Iterator[Record]:
+        """Make this stream's records of what Labelbox could not export."""
+        del error, project_id, task_id, sequence
+        return iter(())
+
+    def _written(self, made: Iterator[Iterator[Record]]) -> Iterator[Record]:
+        """Give the records of one's own, and write those of the others."""
+        for stream, records in zip(self.family, made, strict=True):
+            if stream is self:
+                yield from records
+            else:
+                for record in records:
+                    stream._write_record_message(record)  # noqa: SLF001
+                    stream._count += 1  # noqa: SLF001
+
+    def _exports(self, project_id: str, context: Context) -> Iterator[Export]:
+        """Give the exports of a project, each ready to be read.
+
+        If an earlier run was killed while it read one, that is read on from where
+        it was; if Labelbox no longer has it, the project is exported anew.
+        """
+        state = self.state_manager.get_context_state(context)
+        saved = state.get("export") or {}
+        if saved.get("wanted") == self._fingerprint:
+            export = Export(self.client, saved["task_id"])
+            try:
+                self._wait(export)
+            except UnavailableError as error:
+                self.logger.info("Project %s is exported anew: %s", project_id, error)
+            else:
+                yield export
+                return
+        for export, whole in self._queue.of(project_id):
+            self._wait(export)
+            state["export"] = {
+                "task_id": export.task_id,
+                # An export of a part only cannot stand for the project's.
+                "wanted": self._fingerprint if whole else None,
+                "until": self.workspace.started_at,
+                "position": 0,
+                "latest": "",
+            }
+            yield export
+
+    def _wait(self, export: Export) -> None:
+        export.wait(
+            interval=self.config["export_poll_interval"],
+            timeout=self.config["export_timeout"],
+        )
+
+    @cached_property
+    def _queue(self) -> Queue:
+        return Queue(
+            self.workspace.project_ids,
+            self._inputs,
+            lambda wanted: Export.start(self.client, wanted),
+        )
+
+    def _inputs(self, project_id: str) -> list[dict[str, Any]]:
+        """Say which exports a project needs, in the API's words."""
+        context = {"project_id": project_id}
+        since = [stream.since(context) for stream in self.family]
+        return inputs(
+            project_id,
+            self.config["export_filters"],
+            self.config["export_include"],
+            since=None if None in since else min(filter(None, since)),
+            until=self.workspace.started_at,
+        )
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Give what an export must have in common with one that is read on."""
+        settings = {
+            "streams": [stream.name for stream in self.family],
+            "filters": self.config["export_filters"],
+            "include": self.config["export_include"],
+        }
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def get_record_counter(self, **options: Any) -> metrics.Counter:
+        """Count the records that another stream wrote for this one as well."""
+        counter = super().get_record_counter(**options)
+        counter.increment(self._count)
+        return counter
+
+    def _write_schema_message(self) -> None:
+        """Write the schema once, though two may have reason to."""
+        if not self._announced:
+            super()._write_schema_message()
+        self._announced = True
+
+
+class Queue:
+    """Starts the exports of all projects in their order, some ahead.
+
+    Args:
+        project_ids: The order.
+        inputs: Says which exports a project needs.
+        start: Starts one.
+    """
+
+    def __init__(
+        self,
+        project_ids: list[str],
+        inputs: Callable[[str], list[dict[str, Any]]],
+        start: Callable[[dict[str, Any]], Export],
+    ) -> None:
+        """Start nothing yet."""
+        self._place = {project_id: n for n, project_id in enumerate(project_ids)}
+        self._start = start
+        self._jobs = (
+            (project_id, wanted, len(needed) == 1)
+            for project_id in project_ids
+            for needed in [inputs(project_id)]
+            for wanted in needed
+        )
+        self._started: deque[tuple[str, Export | UnavailableError, bool]] = deque()
+
+    def of(self, project_id: str) -> Iterator[tuple[Export, bool]]:
+        """Give a project's exports, and with each whether it is the only one.
+
+        Raises:
+            UnavailableError: If one could not be started.
+        """
+        place = self._place[project_id]
+        while True:
+            self._start_ahead()
+            if not self._started or self._place[self._started[0][0]] > place:
+                return
+            owner, export, whole = self._started.popleft()
+            if owner != project_id:
+                continue  # left over from a project that failed, or was read on
+            if isinstance(export, UnavailableError):
+                raise export
+            yield export, whole
+
+    def _start_ahead(self) -> None:
+        while len(self._started) <= AHEAD and (job := next(self._jobs, None)):
+            project_id, wanted, whole = job
+            try:
+                self._started.append((project_id, self._start(wanted), whole))
+            except UnavailableError as error:  # told when its turn comes
+                self._started.append((project_id, error, whole))
+
+
+def last_activity(row: Row) -> str:
+    """Give the moment at which something last happened to a data row."""
+    details = row["data_row"].get("details") or {}
+    moment = details.get("last_activity_at")
+    return moments.normal(moment) if moment else ""

@@ -1,0 +1,497 @@
+"""The data row export: started, waited for, read in parts, and read on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import labelbox  # type: ignore[import-untyped]  # it has no types
+import pytest
+
+from tap_labelbox.client import Client
+from tap_labelbox.errors import IncompleteError, UnavailableError
+from tap_labelbox.exports import Export, inputs
+from tap_labelbox.sandbox import Reply, World
+from tests.runner import Runner
+
+if TYPE_CHECKING:
+    from tap_labelbox.sandbox import Request, Sandbox
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+STREAMS = ("data_row_exports", "export_labels", "annotations")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Client:
+    """Give the tap's own client of the sandbox."""
+    return Client(
+        sandbox.url,
+        sandbox.api_key,
+        timeout=5,
+        max_retries=3,
+        logger=logging.getLogger("tap-labelbox"),
+    )
+
+
+def wanted(project_id: str, **filters: Any) -> dict[str, Any]:
+    """Say that everything of a project is wanted."""
+    include = {
+        "attachments": True,
+        "embeddings": True,
+        "interpolated_frames": True,
+        "metadata_fields": True,
+        "performance_details": True,
+    }
+    until = "2027-01-01T00:00:00.000Z"
+    (one,) = inputs(project_id, filters, include, since=None, until=until)
+    return one
+
+
+def read(client: Client, project_id: str) -> list[dict[str, Any]]:
+    """Read the export of a project."""
+    export = Export.start(client, wanted(project_id))
+    export.wait(interval=0.001, timeout=5)
+    return [row for _, row in export.rows()]
+
+
+def by_id(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Order rows by their data row, less the links, which differ each time."""
+    return {
+        row["data_row"]["id"]: re.sub(r"https?://[^\"]+", "link", json.dumps(row))
+        for row in rows
+    }
+
+
+def data_row_ids(world: World) -> list[str]:
+    """Give all data rows that the key may see, labeled or not."""
+    return sorted(row.id for row in world.data_rows)
+
+
+def test_the_official_client_reads_the_same_rows(
+    sandbox: Sandbox, world: World, client: Client
+) -> None:
+    """Row by row, whatever the media type."""
+    sandbox.part_size = 5000
+    sandbox.polls = 0  # it would wait two seconds for each
+    official = labelbox.Client(sandbox.api_key, endpoint=sandbox.url)
+    params = {
+        "attachments": True,
+        "embeddings": True,
+        "metadata_fields": True,
+        "data_row_details": True,
+        "project_details": True,
+        "label_details": True,
+        "performance_details": True,
+        "interpolated_frames": True,
+    }
+    for project in world.projects:
+        task = official.get_project(project.id).export(params=params)
+        task.wait_till_done()
+        stream = task.get_buffered_stream() if task.has_result() else ()
+        theirs = [row.json for row in stream]
+
+        ours = read(client, project.id)
+
+        assert by_id(ours) == by_id(theirs)
+        assert len(ours) == len(theirs) == len(project.data_rows)
+
+
+@pytest.mark.parametrize("part_size", [50, 777, 10_000, 10_000_000])
+def test_parts_may_end_anywhere(
+    sandbox: Sandbox, world: World, client: Client, part_size: int
+) -> None:
+    """Inside a line, and inside a character."""
+    sandbox.part_size, sandbox.cut_parts = part_size, True
+    project = world.projects[2]
+
+    rows = read(client, project.id)
+
+    assert sorted(by_id(rows)) == sorted(row.id for row in project.data_rows)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(403, {}, b"expired"),
+        Reply(503, {}, b"busy"),
+        Reply(200, {}, b""),
+        Reply(200, {}, b'{"data_row": '),
+        Reply(200, {}, b"x" * 100 + b"\n" + b"y" * 100),
+    ],
+    ids=["expired", "busy", "empty", "cut short", "corrupt"],
+)
+def test_a_part_that_comes_wrong_is_fetched_again(
+    sandbox: Sandbox, world: World, client: Client, reply: Reply
+) -> None:
+    """All rows are there in the end, each once."""
+    replies = iter([None, reply])
+    sandbox.part_size = 20_000
+
+    def hook(request: Request) -> Reply | None:
+        return next(replies, None) if request.path.startswith("/files/") else None
+
+    sandbox.before = hook
+    rows = read(client, world.projects[0].id)
+
+    assert sorted(row["data_row"]["id"] for row in rows) == sorted(
+        row.id for row in world.projects[0].data_rows
+    )
+
+
+def test_a_part_that_never_comes_is_an_error(
+    sandbox: Sandbox, world: World, client: Client
+) -> None:
+    """After a few tries."""
+    sandbox.before = lambda r: (
+        Reply(403, {}, b"") if r.path.startswith("/files/") else None
+    )
+
+    with pytest.raises(UnavailableError, match="cannot be downloaded from byte 0"):
+        read(client, world.projects[0].id)
+
+
+def test_lines_are_counted(sandbox: Sandbox, world: World, client: Client) -> None:
+    """An export with fewer lines than announced is not whole."""
+
+    def lie(request: Request) -> Reply | None:
+        if request.operation != "ExportHeader":
+            return None
+        header = {"total_size": "3", "total_lines": "2"}
+        return Reply(
+            200, {}, json.dumps({"data": {"task": {"header": header}}}).encode()
+        )
+
+    def hook(request: Request) -> Reply | None:
+        if request.path.startswith("/files/"):
+            return Reply(200, {}, b"{}\n")
+        if request.operation == "ExportPart":
+            part = {
+                "offsets": {"start": "0", "end": "2"},
+                "link": sandbox.root + "/files/x",
+            }
+            body = {"data": {"task": {"part": part}}}
+            return Reply(200, {}, json.dumps(body).encode())
+        return lie(request)
+
+    sandbox.before = hook
+
+    with pytest.raises(UnavailableError, match="has 1 lines, not 2"):
+        read(client, world.projects[0].id)
+
+
+@pytest.mark.parametrize("outcome", ["FAILED", "CANCELED"])
+def test_an_export_that_fails_leaves_its_project_out(
+    serving: Any, world: World, outcome: str
+) -> None:
+    """The message says how it ended, and which task it was."""
+    output = serving(world, export_outcome=outcome)(*STREAMS)
+
+    assert isinstance(output.error, IncompleteError)
+    assert all(project.id in str(output.error) for project in world.projects)
+
+
+def test_an_export_without_rows_is_no_error(run: Runner, world: World) -> None:
+    """Labelbox has no header for it."""
+    first = run(*STREAMS, now=NOW)
+
+    second = run(*STREAMS, now=NOW, state=first.state, lookback_seconds=0)
+
+    assert second.error is None
+    assert len(second.records("data_row_exports")) < 30  # of the bookmark's moment
+    assert second.state["bookmarks"] == first.state["bookmarks"]
+
+
+def test_one_export_serves_all_streams(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """It is started and read once a project, whichever are selected."""
+    output = run()
+
+    started = [r for r in sandbox.requests if r.operation == "StartExport"]
+    assert len(started) == len(world.projects)
+    for stream in ("data_row_exports", "export_labels", "annotations"):
+        assert output.records(stream)
+    kinds = [(m["type"], m["stream"]) for m in output.messages if "stream" in m]
+    schemas = [stream for kind, stream in kinds if kind == "SCHEMA"]
+    assert len(schemas) == len(set(schemas))
+    for stream in schemas:
+        if ("RECORD", stream) in kinds:
+            assert kinds.index(("SCHEMA", stream)) < kinds.index(("RECORD", stream))
+
+
+def test_only_selected_streams_are_written(run: Runner, world: World) -> None:
+    """One of them alone reads the export as well."""
+    output = run("export_labels")
+
+    assert {m["stream"] for m in output.messages if "stream" in m} == {"export_labels"}
+    labels = [label.id for p in world.projects for label in world.labels(p.id)]
+    assert sorted(r["label_id"] for r in output.records("export_labels")) == sorted(
+        labels
+    )
+
+
+def test_every_data_row_comes_once(run: Runner, world: World) -> None:
+    """Labeled or not."""
+    records = run("data_row_exports").records("data_row_exports")
+
+    assert sorted(record["data_row_id"] for record in records) == data_row_ids(world)
+
+
+def test_a_second_run_reads_rows_that_were_active_since(
+    run: Runner, world: World
+) -> None:
+    """A new label, and a deleted one, make a data row active."""
+    first = run(*STREAMS, now=NOW)
+    project = world.projects[0]
+    world.now = lambda: NOW + timedelta(hours=1)
+    new = world.add_label(project.id)
+    gone = world.labels(project.id)[0]
+    world.delete_label(gone.id)
+
+    second = run(*STREAMS, now=NOW + timedelta(hours=2), state=first.state)
+
+    active = {record["data_row_id"] for record in second.records("data_row_exports")}
+    labels = {record["label_id"] for record in second.records("export_labels")}
+    assert {new.data_row.id, gone.data_row.id} <= active
+    assert len(active) < 30
+    assert new.id in labels
+    assert gone.id not in labels
+
+
+def test_a_bookmark_moves_only_when_all_has_been_read(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """Rows come in no order, so a part of them says nothing."""
+    sandbox.part_size = 2000
+    downloads = iter(range(1000))
+
+    def fail(request: Request) -> Reply | None:
+        late = request.path.startswith("/files/") and next(downloads) > 3
+        return Reply(403, {}, b"") if late else None
+
+    sandbox.before = fail
+    output = run(*STREAMS, now=NOW, project_ids=[world.projects[0].id])
+
+    assert isinstance(output.error, IncompleteError)
+    for stream in STREAMS:
+        for partition in output.state["bookmarks"][stream].get("partitions", []):
+            assert "replication_key_value" not in partition
+
+
+def test_a_killed_run_is_read_on(
+    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+) -> None:
+    """From the byte that its last state names, of the same export."""
+    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    project = world.projects[0]
+    whole = run(*STREAMS, now=NOW, project_ids=[project.id])
+    every = {row.id for row in project.data_rows}
+    exports = len([r for r in sandbox.requests if r.operation == "StartExport"])
+
+    seen: set[str] = set()
+    resumed = 0
+    for message in whole.messages:
+        if message["type"] == "RECORD" and message["stream"] == "data_row_exports":
+            seen.add(message["record"]["data_row_id"])
+        if message["type"] == "STATE" and '"position"' in json.dumps(message["value"]):
+            rest = run(
+                *STREAMS, now=NOW, project_ids=[project.id], state=message["value"]
+            )
+            ids = {r["data_row_id"] for r in rest.records("data_row_exports")}
+            assert seen | ids == every
+            assert rest.error is None
+            resumed += 1
+
+    assert resumed > 3
+    assert len([r for r in sandbox.requests if r.operation == "StartExport"]) == exports
+
+
+def test_an_export_that_is_gone_is_started_anew(
+    run: Runner, world: World, monkeypatch: Any
+) -> None:
+    """The state of a killed run may be old."""
+    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    project = world.projects[0]
+    whole = run(*STREAMS, now=NOW, project_ids=[project.id])
+    state = next(s for s in whole.states if '"position"' in json.dumps(s))
+    text = json.dumps(state)
+    for message in (json.loads(text),):
+        for partition in message["bookmarks"]["annotations"]["partitions"]:
+            partition["export"]["task_id"] = "cgone"
+        output = run(*STREAMS, now=NOW, project_ids=[project.id], state=message)
+
+    assert output.error is None
+    assert len(output.records("data_row_exports")) == len(project.data_rows)
+
+
+def test_exports_are_started_ahead(serving: Any) -> None:
+    """Labelbox prepares the next ones while one is read; but only a few."""
+    run = serving(World(projects=12, labels_per_project=2))
+    running: list[int] = []
+
+    def count(request: Request) -> None:
+        if request.operation == "ExportHeader":
+            started = [r for r in run.sandbox.requests if r.operation == "StartExport"]
+            read = {
+                r.variables["task_id"]
+                for r in run.sandbox.requests
+                if r.operation == "ExportHeader"
+            }
+            running.append(len(started) - len(read))
+
+    run.sandbox.before = count
+    output = run(*STREAMS)
+
+    assert output.error is None
+    assert max(running) == 3
+
+
+def test_too_many_exports_are_a_reason_to_wait(serving: Any) -> None:
+    """Others run exports of the same project as well."""
+    world = World(projects=2, labels=10)
+    run = serving(world)
+    limit = {"message": "too many", "extensions": {"code": "API_LIMIT"}}
+    replies = iter([Reply(200, {}, json.dumps({"errors": [limit]}).encode())] * 2)
+    run.sandbox.before = lambda r: (
+        next(replies, None) if r.operation == "StartExport" else None
+    )
+
+    output = run(*STREAMS)
+
+    assert output.error is None
+    assert len(output.records("data_row_exports")) == len(world.data_rows)
+
+
+def test_more_ids_than_a_filter_takes_are_several_exports(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """2,000 each."""
+    ids = [*data_row_ids(world), *(f"cother{n}" for n in range(4100))]
+
+    output = run(*STREAMS, export_filters={"data_row_ids": ids})
+
+    found = [r["data_row_id"] for r in output.records("data_row_exports")]
+    assert sorted(found) == data_row_ids(world)
+    started = [r for r in sandbox.requests if r.operation == "StartExport"]
+    assert len(started) == 3 * len(world.projects)
+
+
+@pytest.mark.parametrize("status", ["TO_LABEL", "IN_REVIEW", "IN_REWORK", "DONE"])
+def test_data_rows_can_be_chosen_by_status(
+    run: Runner, world: World, status: str
+) -> None:
+    """As the workflow has it."""
+    output = run("data_row_exports", export_filters={"workflow_status": status})
+
+    found = sorted(r["data_row_id"] for r in output.records("data_row_exports"))
+    assert found == sorted(row.id for row in world.data_rows if row.status == status)
+
+
+def test_moments_are_sent_as_utc() -> None:
+    """With the zone's name; a moment of another zone is converted."""
+    (one,) = inputs(
+        "p1",
+        {"label_created_after": "2026-01-01T01:00:00+02:00"},
+        dict.fromkeys(
+            (
+                "attachments",
+                "embeddings",
+                "interpolated_frames",
+                "metadata_fields",
+                "performance_details",
+            ),
+            False,
+        ),
+        since="2026-02-01T00:00:00.500Z",
+        until="2026-03-01T00:00:00.999Z",
+    )
+
+    activity, labeled = one["filters"]["searchQuery"]["query"]
+    assert activity["value"] == {
+        "operator": "BETWEEN",
+        "timezone": "UTC",
+        "value": {"min": "2026-02-01 00:00:00", "max": "2026-03-01 00:00:00"},
+    }
+    assert labeled["value"] == {
+        "operator": "GREATER_THAN_OR_EQUAL",
+        "timezone": "UTC",
+        "value": "2025-12-31 23:00:00",
+    }
+
+
+def test_what_could_not_be_exported_is_told(
+    serving: Any, world: World, caplog: Any
+) -> None:
+    """In a stream of its own, and in the log."""
+    output = serving(world, unexportable=2)("export_errors", "data_row_exports")
+
+    errors = output.records("export_errors")
+    exported = {r["data_row_id"] for r in output.records("data_row_exports")}
+    failed = {r["data_row_id"] for r in errors}
+    assert exported | failed == set(data_row_ids(world))
+    assert not exported & failed
+    assert [m for m in caplog.messages if "could not export" in m]
+
+
+def test_saved_files_are_read_without_a_key(
+    sandbox: Sandbox, world: World, client: Client, tmp_path: Any
+) -> None:
+    """They give the records that Labelbox itself gives."""
+    project = world.projects[0]
+    file = tmp_path / "export.ndjson"
+    lines = [json.dumps(row, ensure_ascii=False) for row in read(client, project.id)]
+    file.write_text("\n".join(lines), "utf-8")
+    (tmp_path / "bulk.json").write_text('[{"ID": "c1", "Label": "Skip"}]')
+    online = Runner(sandbox, world)(*STREAMS, project_ids=[project.id])
+    count = len(sandbox.requests)
+
+    class Offline(Runner):
+        def config(self, **settings: Any) -> dict[str, Any]:
+            del settings
+            return {"export_files": [str(file), str(tmp_path / "bulk.json")]}
+
+    output = Offline(sandbox, world)()
+
+    def rows(found: Any) -> list[str]:
+        return sorted(json.dumps(record, sort_keys=True) for record in found)
+
+    assert output.error is None
+    assert len(sandbox.requests) == count
+    assert len(rows(output.records("export_labels"))) == len(world.labels(project.id))
+    assert {r["annotation_id"] for r in output.records("annotations")} == {
+        r["annotation_id"] for r in online.records("annotations")
+    }
+    assert output.ids("bulk_export") == ["c1"]
+
+
+def test_only_what_is_current_can_be_kept(run: Runner, world: World) -> None:
+    """Each child carries its row's moment: older ones were not in its latest export."""
+    first = run(*STREAMS, now=NOW)
+    gone = world.labels(world.projects[0].id)[0]
+    world.now = lambda: NOW + timedelta(hours=1)
+    world.delete_label(gone.id)
+    second = run(*STREAMS, now=NOW + timedelta(hours=2), state=first.state)
+
+    rows: dict[str, str] = {}
+    labels: dict[str, Any] = {}
+    for output in (first, second):
+        for record in output.records("data_row_exports"):
+            rows[record["data_row_id"]] = record["last_activity_at"]
+        for record in output.records("export_labels"):
+            labels[record["label_id"]] = record
+    current = {
+        label_id
+        for label_id, label in labels.items()
+        if label["last_activity_at"] == rows[label["data_row_id"]]
+    }
+
+    assert gone.id in labels
+    assert current == {x.id for p in world.projects for x in world.labels(p.id)}
