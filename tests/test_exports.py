@@ -198,7 +198,7 @@ def test_an_export_that_fails_leaves_its_project_out(
     assert all(project.id in str(output.error) for project in world.projects)
 
 
-def test_an_export_without_rows_is_no_error(run: Runner, world: World) -> None:
+def test_an_export_without_rows_is_no_error(run: Runner) -> None:
     """Labelbox has no header for it."""
     first = run(*STREAMS, now=NOW)
 

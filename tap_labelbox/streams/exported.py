@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import metrics
-
 from tap_labelbox import moments
 from tap_labelbox.errors import UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
@@ -24,6 +22,7 @@ from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.exports import Row
