@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tap_labelbox import moments
@@ -70,9 +71,14 @@ def _moment(value: Any) -> str | None:
     if not isinstance(value, str) or value[10:11] not in {"T", " "}:
         return None
     try:
-        return moments.normal(value)
+        return _normal(value)
     except (ValueError, OverflowError):  # the latter near the year 1
         return None
+
+
+@lru_cache(maxsize=1024)  # each table of a row has the row's moment
+def _normal(text: str) -> str:
+    return moments.normal(text)
 
 
 def _object(value: Any) -> Row | None:
@@ -116,18 +122,16 @@ def _fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> N
         at: The path of the block, with a dot at its end.
     """
     for key, value in block.items():
-        column = columns.get(key)
         if value is None:
             continue
-        if isinstance(column, dict):
-            if isinstance(value, dict):
-                _fill(record, left, column, value, f"{at}{key}.")
+        if isinstance(column := columns.get(key), tuple):
+            name, check = column
+            if record[name] is None and (fitting := check(value)) is not None:
+                record[name] = fitting
                 continue
-        elif column is not None and record[column[0]] is None:
-            fitting = column[1](value)
-            if fitting is not None:
-                record[column[0]] = fitting
-                continue
+        elif column is not None and isinstance(value, dict):
+            _fill(record, left, column, value, f"{at}{key}.")
+            continue
         left[at + key] = value
 
 
@@ -464,27 +468,21 @@ class _Walk:
         left = record["additional_columns"]
         if record["feature_id"] is None:
             record["feature_id"] = key or None
-        feature = record["feature_id"]
         record["path"] = _joined(" / ", place["path"], record["name"]) or None
-        if feature and place["frame"] is not None:
-            self._mark(record, feature, place["frame"])
+        if place["frame"] is not None:
+            self._mark(record)
         if geometry := {name: left.pop(name) for name in [*left] if name in GEOMETRIES}:
             record["geometry"] = geometry
             _measure(record, geometry)
         nested = left.pop("classifications", None)
-        for name, answer, one_of_several in _answers(left) or [("", {}, False)]:
-            answered = {**record, "additional_columns": (rest := {**left})}
-            if name:
-                kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
-                answered["annotation_kind"] = record["annotation_kind"] or kind
-            if isinstance(answer, dict):
-                _fill(answered, rest, ANSWER, answer, f"{name}.")
-            else:
-                rest[name] = answer
-            within = rest.pop(f"{name}.classifications", None)
-            wanted = _joined(
-                "/", place["annotation_id"], feature or _stand_in(answered)
-            )
+        answers = _answers(left)
+        if not answers:
+            record["annotation_id"] = self._ids.give(_known_by(record, place))
+            yield record
+            yield from self._nested(nested, record)
+        for name, answer, one_of_several in answers:
+            answered, within = _answered(record, name, answer)
+            wanted = _known_by(answered, place)
             if one_of_several:
                 option = answered["answer_feature_id"] or answered["answer_name"]
                 wanted = _joined("/", wanted, option or "unnamed")
@@ -509,13 +507,13 @@ class _Walk:
         for feature, item in _items(items):
             yield from self._annotation(item, feature, place)
 
-    def _mark(self, record: Record, feature: str, frame: int) -> None:
+    def _mark(self, record: Record) -> None:
         """Tell whether somebody drew it in its frame, and how far it goes on."""
-        mark = (feature, record["group_name"])
-        if mark in self._key_frames:
-            record["is_key_frame"] = str(frame) in self._key_frames[mark]
-        if mark in self._segments:
-            record["frame_end"] = self._segments[mark].pop(frame, None)
+        mark = (record["feature_id"], record["group_name"])
+        if (key_frames := self._key_frames.get(mark)) is not None:
+            record["is_key_frame"] = str(record["frame"]) in key_frames
+        if segments := self._segments.get(mark):
+            record["frame_end"] = segments.pop(record["frame"], None)
 
     def _segment(self, feature: str, group: str | None, start: int, end: int) -> Record:
         """Give the record of a segment that begins where nothing is."""
@@ -546,14 +544,17 @@ class _Walk:
         }
 
 
-def _stand_in(record: Record) -> str:
-    """Give what an annotation is known by if it has no feature id."""
-    kind, name = record["annotation_kind"], record["name"]
-    return _joined(":", kind, name or "unnamed", record["message_id"])
+def _known_by(record: Record, place: Record) -> str:
+    """Give the id an annotation is to have."""
+    own = record["feature_id"]
+    if not own:
+        kind, name = record["annotation_kind"], record["name"]
+        own = _joined(":", kind, name or "unnamed", record["message_id"])
+    return _joined("/", place["annotation_id"], own)
 
 
 def _joined(separator: str, *parts: str | None) -> str:
-    return separator.join(part for part in parts if part)
+    return separator.join(filter(None, parts))
 
 
 def _frame(key: str) -> int | None:
@@ -598,6 +599,20 @@ def _answers(left: Row) -> list[tuple[str, Any, bool]]:
         else:
             answers.append((name, value, False))
     return answers
+
+
+def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
+    """Add an answer to its question; give the questions it raises, too."""
+    left = {**record["additional_columns"]}
+    answered = {**record, "additional_columns": left}
+    if record["annotation_kind"] is None:
+        kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
+        answered["annotation_kind"] = kind
+    if isinstance(answer, dict):
+        _fill(answered, left, ANSWER, answer, f"{name}.")
+    elif answer is not None:
+        left[name] = answer
+    return answered, left.pop(f"{name}.classifications", None)
 
 
 def _measure(record: Record, geometry: Row) -> None:

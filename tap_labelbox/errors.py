@@ -6,6 +6,7 @@
     ├── SettingsError           a setting or an input that cannot be used
     ├── AccessError             Labelbox does not accept the API key
     ├── TransientError          worth another try
+    │   └── LimitError          too many requests, or too many exports, just now
     ├── ExpiredLinkError        a download link that needs to be asked for anew
     ├── UnavailableError        one object is not to be had, the others are
     ├── NotOfferedError         Labelbox does not offer this operation (any more)
@@ -58,6 +59,10 @@ class TransientError(LabelboxError):
         """Keep the server's own wish, in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class LimitError(TransientError):
+    """Too many requests, or too many exports at once, just now."""
 
 
 class ExpiredLinkError(LabelboxError):
@@ -188,8 +193,8 @@ BY_CODE: dict[str, type[LabelboxError]] = {
     "GRAPHQL_VALIDATION_FAILED": QueryError,
     "BAD_USER_INPUT": QueryError,
     "OPERATION_NOT_ALLOWED": NotOfferedError,
-    "RATE_LIMIT": TransientError,
-    "API_LIMIT": TransientError,
+    "RATE_LIMIT": LimitError,
+    "API_LIMIT": LimitError,
     "TIMEOUT": TransientError,
 }
 

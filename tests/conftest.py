@@ -21,7 +21,7 @@ STACK = ExitStack()
 
 def pytest_configure() -> None:
     """Start the sandbox of the SDK's suite, before that is collected."""
-    sandbox = STACK.enter_context(serve(World()))
+    sandbox = STACK.enter_context(serve(World(), unexportable=1))
     STANDARD.update(Runner(sandbox, World()).config())
 
 

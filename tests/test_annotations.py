@@ -34,6 +34,7 @@ STREAMS = {
     and stream is not ExportedStream
 }
 SCHEMAS: dict[str, Any] = {name: vars(s)["schema"] for name, s in STREAMS.items()}
+VALIDATORS = {name: Draft7Validator(schema) for name, schema in SCHEMAS.items()}
 KEY_COLUMNS: dict[str, Any] = {n: vars(s)["primary_keys"] for n, s in STREAMS.items()}
 EVERYTHING = {
     "include_attachments": True,
@@ -733,7 +734,7 @@ def check_records(row: Row, project_id: str) -> None:
         records = unfold(name, row, project_id)
         for record in records:
             assert record.keys() == schema["properties"].keys()
-            Draft7Validator(schema).validate(record)
+            VALIDATORS[name].validate(record)
         keys = [tuple(record[key] for key in KEY_COLUMNS[name]) for record in records]
         assert len(set(keys)) == len(keys)
     written = leaves(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import deque
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox import moments
-from tap_labelbox.errors import UnavailableError
+from tap_labelbox.errors import LimitError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 
@@ -185,6 +186,8 @@ class ExportedStream(ProjectStream):
             self.workspace.project_ids,
             self._inputs,
             lambda wanted: Export.start(self.client, wanted),
+            ahead=0 if self.ABORT_AT_RECORD_COUNT is not None else AHEAD,
+            timeout=self.config["export_timeout"],
         )
 
     def _inputs(self, project_id: str) -> list[dict[str, Any]]:
@@ -230,6 +233,8 @@ class Queue:
         project_ids: The order.
         inputs: Says which exports a project needs.
         start: Starts one.
+        ahead: How many are in the making while one is read.
+        timeout: Seconds to wait where Labelbox has too many exports to start one.
     """
 
     def __init__(
@@ -237,16 +242,22 @@ class Queue:
         project_ids: list[str],
         inputs: Callable[[str], list[dict[str, Any]]],
         start: Callable[[dict[str, Any]], Export],
+        *,
+        ahead: int,
+        timeout: float,
     ) -> None:
         """Start nothing yet."""
         self._place = {project_id: n for n, project_id in enumerate(project_ids)}
         self._start = start
+        self._ahead = ahead
+        self._timeout = timeout
         self._jobs = (
             (project_id, wanted, len(needed) == 1)
             for project_id in project_ids
             for needed in [inputs(project_id)]
             for wanted in needed
         )
+        self._job = next(self._jobs, None)  # the one to start next
         self._started: deque[tuple[str, Export | UnavailableError, bool]] = deque()
 
     def of(self, project_id: str) -> Iterator[tuple[Export, bool]]:
@@ -256,24 +267,37 @@ class Queue:
             UnavailableError: If one could not be started.
         """
         place = self._place[project_id]
+        # What is left of projects that failed, or were read on, is of no use.
+        while self._started and self._place[self._started[0][0]] < place:
+            self._started.popleft()
+        while self._job and self._place[self._job[0]] < place:
+            self._job = next(self._jobs, None)
         while True:
             self._start_ahead()
-            if not self._started or self._place[self._started[0][0]] > place:
+            if not self._started or self._started[0][0] != project_id:
                 return
-            owner, export, whole = self._started.popleft()
-            if owner != project_id:
-                continue  # left over from a project that failed, or was read on
+            _, export, whole = self._started.popleft()
             if isinstance(export, UnavailableError):
                 raise export
             yield export, whole
 
     def _start_ahead(self) -> None:
-        while len(self._started) <= AHEAD and (job := next(self._jobs, None)):
-            project_id, wanted, whole = job
+        deadline = time.monotonic() + self._timeout
+        while self._job and len(self._started) <= self._ahead:
+            project_id, wanted, whole = self._job
+            export: Export | UnavailableError
             try:
-                self._started.append((project_id, self._start(wanted), whole))
+                export = self._start(wanted)
             except UnavailableError as error:  # told when its turn comes
-                self._started.append((project_id, error, whole))
+                export = error
+            except LimitError:
+                if self._started:  # reading these makes room
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                continue  # the client has waited already
+            self._job = next(self._jobs, None)
+            self._started.append((project_id, export, whole))
 
 
 def last_activity(row: Row) -> str:
