@@ -189,13 +189,17 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _row_ids(row: Row, project_id: str) -> Record:
     """Give the columns that every table has."""
-    data_row = _inside(row, "data_row")
-    last_activity_at = _inside(data_row, "details").get("last_activity_at")
     return {
         "project_id": project_id,
-        "data_row_id": _written(data_row.get("id")) or "",
-        "last_activity_at": _moment(last_activity_at),
+        "data_row_id": _written(_inside(row, "data_row").get("id")) or "",
+        "last_activity_at": last_activity(row),
     }
+
+
+def last_activity(row: Row) -> str | None:
+    """Give the moment at which something last happened to a data row."""
+    details = _inside(_inside(row, "data_row"), "details")
+    return _moment(details.get("last_activity_at"))
 
 
 def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
@@ -226,7 +230,7 @@ MEDIA: Columns = {
     **_columns(_integer, "height", "width", "frame_count", prefix="media_"),
     **_columns(_integer, "page_count", "message_count", prefix="media_"),
     **_columns(_integer, "content_length", prefix="media_"),
-    **_columns(_number, "frame_rate", "duration", prefix="media_"),
+    **_columns(_number, "frame_rate", prefix="media_"),
     **_columns(_written, "exif_rotation", prefix="media_"),
 }
 PROJECT: Columns = {
@@ -494,7 +498,7 @@ class _Walk:
 
     def _nested(self, items: Any, record: Record) -> Iterator[Record]:
         """Read the classifications of an object or of an answer."""
-        if not items:
+        if items in EMPTY:
             return
         place = {column: record[column] for column in self._top} | {
             "parent_annotation_id": record["annotation_id"],

@@ -23,7 +23,8 @@ CHUNK = 64 * 1024  # bytes
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
-DECODER = json.JSONDecoder()
+# NaN and the infinities are Python's, not JSON's, and no warehouse takes them.
+DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 def wait(
@@ -46,7 +47,7 @@ def wait(
 
     """
     deadline = time.monotonic() + timeout
-    while (export := ask())["should_poll"] or not export["download_url"]:
+    while (export := ask()).get("should_poll") or not export.get("download_url"):
         if time.monotonic() + interval > deadline:
             msg = f"the export was not ready after {timeout:g} s: raise export_timeout"
             raise UnavailableError(msg)
@@ -64,11 +65,12 @@ def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
     text = _Text(chunks)
     text.expect("[")
     if text.peek() == "]":
-        return
-    while True:
+        text.expect("]")
+    else:
         yield text.value()
-        if text.expect(",]") == "]":
-            return
+        while text.expect(",]") == ",":
+            yield text.value()
+    text.end()
 
 
 def file_rows(path: Path) -> Iterator[Any]:
@@ -91,7 +93,7 @@ class _Text:
     """A JSON text of which only what is still to be read is kept."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = codecs.iterdecode(chunks, "utf-8")
+        self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
         self._text = ""
         self._position = 0
         self._dropped = 0  # characters before _text, for messages only
@@ -116,21 +118,29 @@ class _Text:
         """Decode the next value, reading on until all of it is there."""
         self.peek()
         while True:
+            problem = ""
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
-                cut = error.msg.startswith("Unterminated string")
-                cut = cut or error.pos >= len(self._text) - CUT
-                if not cut or not self._more():
-                    raise self._broken(error.msg) from None
+                problem = error.msg
+                cut = problem.startswith("Unterminated string")
+                if not cut and error.pos < len(self._text) - CUT:
+                    raise self._broken(problem) from None
+            except (ValueError, RecursionError) as error:  # a number, or too deep
+                raise self._broken(str(error)) from None
             else:
                 # A number may go on in what has not arrived; all else has an end.
                 open_ended = isinstance(value, int | float)
                 if not (open_ended and self._text[end : end + 1] not in ENDS):
                     self._position = end
                     return value
-                if not self._more():
-                    raise self._broken("a number has no end")
+            if not self._more():
+                raise self._broken(problem or "a number has no end")
+
+    def end(self) -> None:
+        """Make sure that nothing follows."""
+        if mark := self.peek():
+            raise self._broken(f"{mark} after its end")
 
     def _more(self) -> bool:
         """Read on by as much as is waiting already; False at the end.

@@ -99,8 +99,8 @@ class Client:
             LabelboxError: Of the kind that :mod:`tap_labelbox.errors` decides.
 
         """
-        document = self.document(name)
         while True:
+            document = self.document(name)
             body = {
                 "query": document.text,
                 "variables": document.variables(variables),
@@ -108,8 +108,9 @@ class Client:
             try:
                 return self._post("/graphql", body, operation=name)
             except errors.QueryError as error:
-                if not (dropped := document.drop(error.errors)):
+                if not (changed := document.less(error.errors, variables)):
                     raise
+                self._documents[name], dropped = changed
                 self._logger.warning(
                     "Labelbox no longer knows %s: going on without",
                     ", ".join(dropped),
@@ -175,9 +176,9 @@ class Client:
 
     def _open(self, link: str, start: int) -> requests.Response:
         """Ask for a file from a byte on, with no key: the link itself is the right."""
-        if not link.startswith(("https://", "http://")):
+        if urlsplit(link).scheme not in {"https", "http"}:
             msg = "Labelbox gave a download link that is no web address"
-            raise errors.LabelboxError(msg)
+            raise errors.UnavailableError(msg)
         # Bytes are counted, so they must come as they are stored.
         headers = {"Accept-Encoding": "identity"}
         if start:
@@ -188,11 +189,19 @@ class Client:
             )
         except NETWORK_FAULTS as fault:
             raise self._unreachable(link, fault) from None
+        except requests.RequestException as fault:  # where the link leads to
+            msg = f"a download link leads nowhere ({type(fault).__name__})"
+            raise errors.UnavailableError(msg) from None
         told = f"a download link was answered with HTTP {response.status_code}"
         if errors.is_transient_status(response.status_code):
             raise errors.TransientError(told, errors.retry_after(response))
         if not response.ok:
             raise errors.ExpiredLinkError(told)
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT and not (
+            response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        ):
+            msg = "a download was answered with other bytes than were asked for"
+            raise errors.ExpiredLinkError(msg)
         return response
 
     def _redact(self, text: str) -> str:

@@ -6,7 +6,8 @@
     ├── SettingsError           a setting or an input that cannot be used
     ├── AccessError             Labelbox does not accept the API key
     ├── TransientError          worth another try
-    │   └── LimitError          too many requests, or too many exports, just now
+    │   ├── LimitError          too many requests, or too many exports, just now
+    │   └── ServerError         Labelbox failed at this request; others may succeed
     ├── ExpiredLinkError        a download link that needs to be asked for anew
     ├── UnavailableError        one object is not to be had, the others are
     ├── NotOfferedError         Labelbox does not offer this operation (any more)
@@ -30,7 +31,23 @@ if TYPE_CHECKING:
 # Nobody's nightly run should sleep for a day because one header said so.
 LONGEST_RETRY_AFTER = 600.0
 
+# GraphQL has no codes for these; the wording is graphql-js's, and old.
+UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
+UNKNOWN_ARGUMENT = re.compile(r"Unknown argument .(\w+). on field .([\w.]+).")
+UNKNOWN_ORDER = re.compile(
+    r"(?:Value .(\w+). does not exist in|Expected type) .?(\w+OrderBy)"
+)
+UNKNOWN_INPUT = re.compile(r"Field .(\w+). is not defined by type .(\w+).")
+UNKNOWN_TYPE = re.compile(r"Unknown type .(\w+).")
 VARIABLE = re.compile(r"Variable .\$\w+. got invalid value")
+ABOUT_THE_QUERY = (
+    UNKNOWN_FIELD,
+    UNKNOWN_ARGUMENT,
+    UNKNOWN_ORDER,
+    UNKNOWN_INPUT,
+    UNKNOWN_TYPE,
+    VARIABLE,
+)
 
 
 class LabelboxError(Exception):
@@ -63,6 +80,10 @@ class TransientError(LabelboxError):
 
 class LimitError(TransientError):
     """Too many requests, or too many exports at once, just now."""
+
+
+class ServerError(TransientError):
+    """Labelbox failed at this request, and told so by GraphQL."""
 
 
 class ExpiredLinkError(LabelboxError):
@@ -130,6 +151,8 @@ def retry_after(response: requests.Response) -> float:
             moment = parsedate_to_datetime(text)
         except ValueError:
             return 0.0
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
@@ -149,39 +172,56 @@ def _not_json(response: requests.Response) -> LabelboxError:
 def _http_error(response: requests.Response, message: str) -> LabelboxError:
     """Judge a reply that is JSON but no GraphQL: ``{"message": ...}``."""
     status = response.status_code
+    message = _one_line(message)
     told = f"Labelbox answered HTTP {status}: {message}"
     if is_transient_status(status) or message.startswith("You have exceeded"):
         return TransientError(told, retry_after(response))
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return AccessError(message)
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UPGRADE_REQUIRED}:
+        return NotOfferedError(told)
     return LabelboxError(told)
 
 
-def _graphql_error(response: requests.Response, found: list[Any]) -> LabelboxError:
+def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
     """Judge ``errors``: unknown fields only if there is nothing worse."""
-    verdicts = [_verdict(response, error) for error in found]
+    listed = found if isinstance(found, list) else [found]
+    errors = [e if isinstance(e, dict) else {"message": str(e)} for e in listed]
+    verdicts = [_verdict(response, error) for error in errors]
     unknown = [v for v in verdicts if isinstance(v, QueryError)]
     if len(unknown) < len(verdicts):
         return next(v for v in verdicts if v not in unknown)
-    error = QueryError("; ".join(map(str, unknown)))
-    error.errors = tuple(found)
+    error = QueryError("; ".join(dict.fromkeys(map(str, unknown))))
+    error.errors = tuple(errors)
     return error
 
 
 def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxError:
-    message = str(error.get("message"))
-    extensions = error.get("extensions") or {}
-    exception = extensions.get("exception") or {}
+    message = _one_line(str(error.get("message")))
+    extensions = _block(error, "extensions")
+    exception = _block(extensions, "exception")
     code = extensions.get("code") or exception.get("code")
-    if VARIABLE.match(message):  # servers differ in the code of this one
-        code = "BAD_USER_INPUT"
-    kind = _kind(code, exception.get("status"), response.status_code)
-    if kind in {TransientError, UnavailableError} and code not in BY_CODE:
+    # Servers differ in the codes of these, and some give none.
+    if any(pattern.search(message) for pattern in ABOUT_THE_QUERY):
+        code = "GRAPHQL_VALIDATION_FAILED"
+    status = str(exception.get("status") or "")
+    true_status = int(status) if status.isdecimal() else None
+    kind = _kind(code, true_status, response.status_code)
+    if issubclass(kind, TransientError | UnavailableError) and code not in BY_CODE:
         message = f"Labelbox answered {code or response.status_code}: {message}"
     verdict = kind(message)
     if isinstance(verdict, TransientError):
         verdict.retry_after = retry_after(response)
     return verdict
+
+
+def _block(within: dict[str, Any], name: str) -> dict[str, Any]:
+    block = within.get(name)
+    return block if isinstance(block, dict) else {}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 BY_CODE: dict[str, type[LabelboxError]] = {
@@ -191,6 +231,7 @@ BY_CODE: dict[str, type[LabelboxError]] = {
     "FORBIDDEN": UnavailableError,
     "RESOURCE_NOT_FOUND": UnavailableError,
     "GRAPHQL_VALIDATION_FAILED": QueryError,
+    "GRAPHQL_PARSE_FAILED": QueryError,
     "BAD_USER_INPUT": QueryError,
     "OPERATION_NOT_ALLOWED": NotOfferedError,
     "RATE_LIMIT": LimitError,
@@ -199,19 +240,23 @@ BY_CODE: dict[str, type[LabelboxError]] = {
 }
 
 
-def _kind(code: str | None, true_status: Any, http_status: int) -> type[LabelboxError]:
+def _kind(
+    code: object, true_status: int | None, http_status: int
+) -> type[LabelboxError]:
     """Decide what a GraphQL error means, by its code and then by its status.
 
     ``INTERNAL_SERVER_ERROR`` is Labelbox's cloak for many things: the true
     status is inside, and where there is none it was a fault of the server.
     """
-    if code in BY_CODE:
+    if isinstance(code, str) and code in BY_CODE:
         return BY_CODE[code]
-    status = http_status
-    if code == "INTERNAL_SERVER_ERROR":
+    if code == "INTERNAL_SERVER_ERROR" and http_status < HTTPStatus.BAD_GATEWAY:
         status = true_status or HTTPStatus.INTERNAL_SERVER_ERROR
+        transient: type[LabelboxError] = ServerError
+    else:
+        status, transient = http_status, TransientError
     if is_transient_status(status):
-        return TransientError
+        return transient
     if status == HTTPStatus.UNAUTHORIZED:
         return AccessError
     if status == HTTPStatus.UPGRADE_REQUIRED:  # a limit of the plan

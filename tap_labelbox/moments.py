@@ -30,8 +30,8 @@ def normal(text: str) -> str:
 def is_moment(text: str) -> bool:
     """Tell whether a text can be read as a moment."""
     try:
-        parse(text)
-    except ValueError:
+        just_before(text)
+    except (ValueError, OverflowError):  # the latter at the ends of the calendar
         return False
     return True
 

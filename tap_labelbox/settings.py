@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -152,7 +154,7 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "lookback_seconds",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=366 * 86400),
         default=60,
         title="Lookback (seconds)",
         description="How far before its bookmark an incremental read begins. "
@@ -200,6 +202,7 @@ SETTINGS = th.PropertiesList(
 ).to_dict()
 
 
+KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
 DATES_WITHIN = (
     ("label_filters", "created_before"),
     ("export_filters", "label_created_after"),
@@ -213,10 +216,12 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     The SDK's own texts name no setting, let any date pass, and print the value,
     which may be the key.
     """
+    _clean(config)
     # The SDK takes whole numbers out of the environment, but leaves others text.
     for name in ("export_poll_interval", "export_timeout", "request_timeout"):
         with contextlib.suppress(KeyError, TypeError, ValueError):
-            config[name] = float(config[name])
+            number = float(config[name])
+            config[name] = number if math.isfinite(number) else str(number)
     told = [
         text
         for error in JSONSchemaValidator(schema).iter_errors(config)
@@ -229,6 +234,8 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
             told.append(f"{name} is empty: fill it, or take it out")
     if not told:
         told += _address_problems(config["api_url"])
+        if not KEY.fullmatch(config.get("api_key", "key")):
+            told.append("api_key has characters that no key has: set it anew")
         told += _date_problems("start_date", config.get("start_date"))
         for setting, name in DATES_WITHIN:
             told += _date_problems(f"{setting}.{name}", config[setting].get(name))
@@ -267,9 +274,28 @@ def _told(error: Any) -> Iterator[str]:
             yield f"{name}: {error.message}"
 
 
+def _clean(config: dict[str, Any]) -> None:
+    """Take out what is null, and the line end that a file of a secret has."""
+    for name in [name for name, value in config.items() if value is None]:
+        del config[name]
+    if isinstance(key := config.get("api_key"), str):
+        config["api_key"] = key.strip()
+
+
 def _address_problems(api_url: str) -> Iterator[str]:
-    parts = urlsplit(api_url)
-    if parts.scheme not in {"http", "https"} or not parts.path.endswith("/graphql"):
+    try:
+        parts = urlsplit(api_url)
+        usable = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0
+            and parts.path.endswith("/graphql")
+            and not (parts.query or parts.fragment)
+            and not re.search(r"\s", api_url)
+        )
+    except ValueError:  # a port, or brackets
+        usable = False
+    if not usable:
         yield (
             "api_url has to be a web address that ends in /graphql, such as "
             f"https://api.labelbox.com/graphql, not {api_url!r}"

@@ -17,6 +17,8 @@ from singer_sdk.io_base import SingerWriter
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.streams._state import StreamStateManager
 
+from tap_labelbox.errors import SettingsError
+
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, TapState
     from singer_sdk.singerlib import Message
@@ -36,7 +38,11 @@ class ProjectState(StreamStateManager):
             return self.stream_state
         if self._partitions is None:
             listed = self.stream_state.setdefault("partitions", [])
-            self._partitions = {p["context"]["project_id"]: p for p in listed}
+            try:
+                self._partitions = {p["context"]["project_id"]: p for p in listed}
+            except (KeyError, TypeError):
+                msg = f"--state has a partition of {self.stream_name} without project"
+                raise SettingsError(msg) from None
         project_id = context["project_id"]
         if project_id not in self._partitions:
             self._partitions[project_id] = super().get_context_state(context)
@@ -45,7 +51,7 @@ class ProjectState(StreamStateManager):
     def increment_state(self, *args: object, **options: object) -> None:
         """Do nothing: see :meth:`advance`."""
 
-    def bookmark(self, context: Context, key: str) -> str | None:
+    def bookmark(self, context: Context, key: str) -> Any:
         """Give where the last run got to in a project."""
         state = self.get_context_state(context)
         if state.get("replication_key", key) != key:
@@ -55,7 +61,7 @@ class ProjectState(StreamStateManager):
     def advance(self, context: Context, key: str, value: str) -> None:
         """Move a project's bookmark forwards, never back."""
         state = self.get_context_state(context)
-        if value > (self.bookmark(context, key) or ""):
+        if value > str(self.bookmark(context, key) or ""):
             state["replication_key"] = key
             state["replication_key_value"] = value
             self.is_flushed = False

@@ -116,9 +116,23 @@ def plain_errors(logger: logging.Logger) -> Iterator[None]:
     sys.exit(1)
 
 
+# What the file of an option has to hold.
+SHAPES: dict[str, tuple[str, type]] = {
+    "--state": ("bookmarks", dict),
+    "--catalog": ("streams", list),
+}
+
+
 def _json(option: str, file: IO[str] | None) -> dict[str, Any] | None:
+    if file is None:
+        return None
     try:
-        return None if file is None else json.load(file)
+        content: Any = json.load(file)
     except ValueError as error:
         msg = f"{option} cannot be read: {error}"
         raise SettingsError(msg) from None
+    name, kind = SHAPES[option]
+    if isinstance(content, dict) and isinstance(content.get(name, kind()), kind):
+        return content
+    msg = f"{option} cannot be read: it has no {name}"
+    raise SettingsError(msg)

@@ -86,10 +86,14 @@ class Workspace:
             raise IncompleteError(msg)
 
 
-def rows(found: dict[str, Any], field: str) -> list[Row]:
+def rows(found: Any, field: str) -> list[Row]:
     """Give a list of a reply; an absent list is not an empty one."""
-    listed: list[Row] | None = found.get(field)
-    if listed is None:
+    listed = found.get(field) if isinstance(found, dict) else None
+    if not isinstance(listed, list):
         msg = f"Labelbox answered without {field} and without an error"
         raise UnavailableError(msg)
+    for row in listed:
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+            msg = f"Labelbox gave one of {field} without id: {row!s:.200}"
+            raise UnavailableError(msg)
     return listed

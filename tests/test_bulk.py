@@ -62,7 +62,18 @@ def test_an_array_that_is_cut_short_is_an_error(
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"null", b'{"a": 1}', b"[1 2]", b"[1,]", b"[1}", b'["\xff"]', b"[nul]"],
+    [
+        b"",
+        b"null",
+        b'{"a": 1}',
+        b"[1 2]",
+        b"[1,]",
+        b"[1}",
+        b'["\xff"]',
+        b"[nul]",
+        b"[1] x",
+        b"[][]",
+    ],
 )
 def test_what_is_no_array_is_an_error(text: bytes) -> None:
     """A page of a proxy, for one."""

@@ -52,6 +52,16 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
     [
         ({"api_key": ""}, "api_key is empty"),
         ({"api_key": 12345678}, "api_key has to be of type string"),
+        ({"api_key": "  "}, "api_key is empty"),
+        ({"api_key": "12345678\n9"}, "api_key has characters that no key has"),
+        ({"api_key": "12345678é"}, "api_key has characters that no key has"),
+        ({"api_url": "http://[::1/graphql"}, "api_url has to be a web address"),
+        ({"api_url": "http://h:99999/graphql"}, "api_url has to be a web address"),
+        ({"api_url": "http:///graphql"}, "api_url has to be a web address"),
+        ({"start_date": "0001-01-01"}, "start_date has to be a date"),
+        ({"export_include": {"masks": True}}, "export_include.masks is no setting"),
+        ({"export_filters": {"workflow_status": "x"}}, "has to be one of TO_LABEL"),
+        ({"export_files": []}, "export_files is empty"),
         ({"page_size": 0}, "page_size has to be at least 1, not 0"),
         ({"page_size": 101}, "page_size has to be at most 100, not 101"),
         ({"page_size": "many"}, "page_size has to be of type integer"),
@@ -173,6 +183,26 @@ def test_projects_that_are_left_out(run: Runner) -> None:
     assert good not in " ".join(errors(done))
     assert f'"project_id":"{good}"' in done.stdout.replace(": ", ":")
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
+    """As one does that was read from the file of a secret; null is no setting."""
+    done = run.command(api_key=f"{sandbox.api_key}\n", start_date=None)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("text", ["[]", '"x"', '{"bookmarks": null}'])
+def test_a_state_of_another_shape(run: Runner, tmp_path: Path, text: str) -> None:
+    """It is not taken for an empty one."""
+    file = tmp_path / "state.json"
+    file.write_text(text)
+
+    done = run.command("--state", str(file))
+
+    (line,) = errors(done)
+    assert done.returncode == 1
+    assert line == "--state cannot be read: it has no bookmarks"
 
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])

@@ -81,8 +81,10 @@ def test_any_field_can_be_dropped(name: str) -> None:
             "locations": [{"line": place.line, "column": place.column}],
         }
 
-        named = document.drop([error])
+        changed = document.less([error], {})
 
+        assert changed
+        document, named = changed
         assert named == [f"Label.{field.name.value}"]
         assert problems(document.text) == []
         # A relation goes with its fields, and with the last of them.
@@ -98,10 +100,12 @@ def test_several_fields_can_be_dropped_at_once() -> None:
     )
     errors = validate(build_schema(forgotten), parse(document.text))
 
-    named = document.drop([dict(error.formatted) for error in errors])
+    changed = document.less([dict(error.formatted) for error in errors], {})
 
+    assert changed
+    document, named = changed
     assert sorted(named) == ["DataRow.globalKey", "Label.agreement", "Label.type"]
-    assert document.dropped == {"global_key", "agreement", "type"}
+    assert document.columns == {"agreement", "type"}
     assert validate(build_schema(forgotten), parse(document.text)) == []
 
 
@@ -109,8 +113,12 @@ def test_a_field_is_found_without_its_place() -> None:
     """Servers may leave locations out."""
     document = Document.load("labels")
 
-    document.drop([{"message": 'Cannot query field "type" on type "Label".'}])
+    changed = document.less(
+        [{"message": 'Cannot query field "type" on type "Label".'}], {}
+    )
 
+    assert changed
+    document, _ = changed
     assert "type" not in document.text
     assert problems(document.text) == []
 
@@ -119,8 +127,11 @@ def test_a_relation_of_which_nothing_is_left_goes_as_well() -> None:
     """``type { }`` would be no GraphQL."""
     document = Document("{ project { type { name } id } }")
 
-    document.drop([{"message": 'Cannot query field "name" on type "LabelType".'}])
+    unknown = 'Cannot query field "name" on type "LabelType".'
+    changed = document.less([{"message": unknown}], {})
 
+    assert changed
+    document, _ = changed
     assert document.text.split() == ["{", "project", "{", "id", "}", "}"]
 
 
@@ -136,8 +147,10 @@ def test_an_argument_can_be_dropped(message: str, gone: str) -> None:
     """With it goes the variable that nobody uses any more."""
     document = Document.load("labels")
 
-    document.drop([{"message": message}])
+    changed = document.less([{"message": message}], {})
 
+    assert changed
+    document, _ = changed
     assert gone not in document.text
     assert problems(document.text) == []
 
@@ -148,9 +161,11 @@ def test_a_window_can_be_dropped_but_no_filter_of_a_user() -> None:
     document = Document.load("labels")
     unknown = 'Field "{}" is not defined by type "LabelWhereInput".'
 
-    assert document.drop([{"message": unknown.format("createdAt_gt")}])
-    assert not document.drop([{"message": unknown.format("agreement_gt")}])
-    assert document.variables({"where": where, "skip": 0}) == {
+    changed = document.less([{"message": unknown.format("createdAt_gt")}], {})
+
+    assert changed
+    assert not document.less([{"message": unknown.format("agreement_gt")}], {})
+    assert changed[0].variables({"where": where, "skip": 0}) == {
         "where": {"agreement_gt": 0.5},
         "skip": 0,
     }
@@ -161,9 +176,8 @@ def test_an_operation_keeps_its_root() -> None:
     document = Document.load("export_labels")
     text = document.text
 
-    assert not document.drop(
-        [{"message": 'Cannot query field "exportLabels" on type "Mutation".'}]
-    )
+    unknown = 'Cannot query field "exportLabels" on type "Mutation".'
+    assert not document.less([{"message": unknown}], {})
     assert document.text == text
 
 
@@ -183,3 +197,39 @@ def test_every_column_has_a_description_and_a_type(stream: Any) -> None:
 
     check(stream.schema, stream.name)
     assert stream.primary_keys
+
+
+def test_paging_is_never_dropped() -> None:
+    """Without it the first page would come for ever."""
+    document = Document.load("labels")
+
+    for name in ("skip", "first"):
+        unknown = f'Unknown argument "{name}" on field "Project.labels".'
+        assert not document.less([{"message": unknown}], {})
+
+
+def test_a_filter_goes_with_no_argument() -> None:
+    """``where`` is dropped only if it holds nothing that a user chose."""
+    document = Document.load("labels")
+    unknown = [{"message": 'Unknown argument "where" on field "Project.labels".'}]
+
+    assert document.less(unknown, {"where": {"createdAt_lt": "2026"}})
+    assert not document.less(unknown, {"where": {"type": {"id": "t"}}})
+
+
+def test_a_column_and_a_filter_of_one_name_are_two_things() -> None:
+    """The column ``type`` is dropped; the filter by ``type`` stays."""
+    unknown = [{"message": 'Cannot query field "type" on type "Label".'}]
+    where = {"type": {"id": "t"}}
+
+    changed = Document.load("labels").less(unknown, {"where": where})
+
+    assert changed
+    assert changed[0].variables({"where": where}) == {"where": where}
+
+
+def test_which_of_two_fields_is_meant_is_not_guessed() -> None:
+    """Without its place, ``id`` may be anybody's."""
+    unknown = [{"message": 'Cannot query field "id" on type "LabelType".'}]
+
+    assert not Document.load("labels").less(unknown, {})

@@ -8,32 +8,41 @@ longer knows can be taken out of a document.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from tap_labelbox.errors import (
+    UNKNOWN_ARGUMENT,
+    UNKNOWN_FIELD,
+    UNKNOWN_INPUT,
+    UNKNOWN_ORDER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# GraphQL has no codes for these; the wording is graphql-js's, and old.
-UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
-UNKNOWN_ARGUMENT = re.compile(r"Unknown argument .(\w+). on field .([\w.]+).")
-UNKNOWN_ORDER = re.compile(r"Value .(\w+). does not exist in .(\w+OrderBy). enum")
-UNKNOWN_INPUT = re.compile(r"Field .(\w+). is not defined by type .(\w+).")
-
-# A filter that a user set must hold; these only save work.
+# These only save work; anything else of a query says which rows are wanted.
+OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
 OPTIONAL_INPUTS = frozenset({"deleted", "createdAt_gt", "createdAt_lt"})
 
 ROOT_TYPES = frozenset({"Query", "Mutation"})
 
+Place = tuple[int, int]
+"""Line and column, from 1; (0, 0) if a server tells none."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class Document:
     """A GraphQL operation, as much of it as Labelbox knows."""
 
     text: str
-    dropped: set[str] = field(default_factory=set)
-    """Columns, arguments and inputs that are no longer sent."""
+    columns: frozenset[str] = frozenset()
+    """What is no longer asked for, of the rows themselves."""
+    arguments: frozenset[str] = frozenset()
+    """Arguments that are no longer given."""
+    inputs: frozenset[str] = frozenset()
+    """Inputs of ``where`` that are no longer sent."""
 
     @classmethod
     def load(cls, name: str) -> Document:
@@ -41,82 +50,98 @@ class Document:
         return cls(files(__name__).joinpath(f"{name}.graphql").read_text("utf-8"))
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Give the variables less the inputs of ``where`` that were dropped."""
-        if "where" in self.dropped:
-            return {k: v for k, v in variables.items() if k != "where"}
-        if not isinstance(where := variables.get("where"), dict):
-            return variables
-        kept = {name: v for name, v in where.items() if name not in self.dropped}
-        return variables | {"where": kept}
+        """Give the variables less those that are no longer sent."""
+        kept = {k: v for k, v in variables.items() if k not in self.arguments}
+        if isinstance(where := kept.get("where"), dict):
+            kept["where"] = {k: v for k, v in where.items() if k not in self.inputs}
+        return kept
 
-    def drop(self, errors: Iterable[dict[str, Any]]) -> list[str]:
-        """Take out what these errors call unknown, and name it.
+    def less(
+        self, errors: Iterable[dict[str, Any]], variables: dict[str, Any]
+    ) -> tuple[Document, list[str]] | None:
+        """Give the document without what these errors call unknown, and its names.
 
-        Nothing is taken out, and nothing named, where the operation would lose
-        its meaning: its root field, or a filter that a user set.
+        None where the operation would lose its meaning: its root field, paging,
+        or a filter that a user set.
         """
-        named = []
+        document, names = self, []
+        told = {(str(e.get("message")), _place(e)) for e in errors}
         # From the end of the text, so that the places still to come stay right.
-        for error in sorted(errors, key=_place, reverse=True):
-            message = str(error.get("message"))
-            if match := UNKNOWN_FIELD.search(message):
-                name, parent = match.groups()
-                if parent in ROOT_TYPES:
-                    return []
-                if not self._drop_field(name, _place(error)):
-                    return []
-                named.append(f"{parent}.{name}")
-            elif match := UNKNOWN_ARGUMENT.search(message):
-                self._drop_argument(match[1], match[2].rpartition(".")[2])
-                named.append(f"{match[2]}({match[1]})")
-            elif match := UNKNOWN_ORDER.search(message):
-                self._drop_argument("orderBy")
-                named.append(f"{match[2]}.{match[1]}")
-            elif (match := UNKNOWN_INPUT.search(message)) and (
-                match[1] in OPTIONAL_INPUTS
-            ):
-                self.dropped.add(match[1])
-                named.append(f"{match[2]}.{match[1]}")
-            else:
-                return []
-        return named
+        for message, place in sorted(told, key=lambda t: t[1], reverse=True):
+            if not (step := document._step(message, place, variables)):
+                return None
+            document, name = step
+            names.append(name)
+        return document, names
 
-    def _drop_field(self, name: str, place: tuple[int, int]) -> bool:
+    def _step(
+        self, message: str, place: Place, variables: dict[str, Any]
+    ) -> tuple[Document, str] | None:
+        changed: Document | None = None
+        name = ""
+        if match := UNKNOWN_FIELD.search(message):
+            name = f"{match[2]}.{match[1]}"
+            if match[2] not in ROOT_TYPES:
+                changed = self._less_field(match[1], place)
+        elif match := UNKNOWN_ARGUMENT.search(message):
+            name = f"{match[2]}({match[1]})"
+            chosen = set(variables.get("where") or ()) - OPTIONAL_INPUTS
+            if match[1] in OPTIONAL_ARGUMENTS and not (match[1] == "where" and chosen):
+                changed = self._less_argument(match[1], match[2].rpartition(".")[2])
+        elif match := UNKNOWN_ORDER.search(message):
+            name = match[2]
+            changed = self._less_argument("orderBy")
+        elif match := UNKNOWN_INPUT.search(message):
+            name = f"{match[2]}.{match[1]}"
+            if match[1] in OPTIONAL_INPUTS:
+                changed = replace(self, inputs=self.inputs | {match[1]})
+        return (changed, name) if changed else None
+
+    def _less_field(self, name: str, place: Place) -> Document | None:
         # With its alias before it and its selection after it; not a field that
         # has arguments: those are the lists, without which nothing is left.
-        pattern = re.compile(
+        field = re.compile(
             rf"(?:(\w+):\s*)?\b{name}\b(?!\s*[:(])(?:\s*\{{[^{{}}]*\}})?"
         )
-        match = pattern.match(self.text, self._offset(place))
-        match = match or pattern.search(self.text, self.text.index("{"))
-        if not match:
-            return False
-        self.dropped.add(match[1] or name)
-        self.text = self.text[: match.start()] + self.text[match.end() :]
+        found = field.match(self.text, self._offset(place))
+        if not found:
+            places = [*field.finditer(self.text, self.text.index("{"))]
+            if len(places) != 1:  # which of them is meant, nobody told
+                return None
+            found = places[0]
+        column = found[1] or name
+        line = self.text[: found.start()].rpartition("\n")[2]
+        text = self.text[: found.start()] + self.text[found.end() :]
         # A relation of which no field is left has to go as well.
-        self.text = re.sub(r"(\w+:\s*)?\w+\s*\{\s*\}", "", self.text)
-        return True
+        text = re.sub(r"(\w+:\s*)?\w+\s*\{\s*\}", "", text)
+        within_a_relation = "{" in line
+        dropped = self.columns if within_a_relation else self.columns | {column}
+        return replace(self, text=text, columns=dropped)
 
-    def _drop_argument(self, name: str, of: str = r"\w+") -> None:
-        def less(match: re.Match[str]) -> str:
+    def _less_argument(self, name: str, of: str = r"\w+") -> Document:
+        def kept(match: re.Match[str]) -> str:
             arguments = match[2].split(", ")
             kept = [text for text in arguments if not text.startswith(f"{name}:")]
             return f"{match[1]}({', '.join(kept)})"
 
-        self.dropped.add(name)
-        self.text = re.sub(rf"\b({of})\(([^()]*)\)", less, self.text)
+        text = re.sub(rf"\b({of})\(([^()]*)\)", kept, self.text)
         # A variable that nothing uses any more must not be declared either.
-        for variable in re.findall(r"(\$\w+):", self.text):
-            if len(re.findall(rf"{re.escape(variable)}\b", self.text)) == 1:
-                self._drop_argument(variable)
+        for variable in re.findall(r"\$\w+(?=:)", text):
+            if len(re.findall(rf"{re.escape(variable)}\b", text)) == 1:
+                declared = rf"{re.escape(variable)}:\s*\w+!?"
+                text = re.sub(rf"{declared},\s*|,\s*{declared}", "", text)
+        return replace(self, text=text, arguments=self.arguments | {name})
 
-    def _offset(self, place: tuple[int, int]) -> int:
+    def _offset(self, place: Place) -> int:
         line, column = place
         before = self.text.splitlines(keepends=True)[: max(line - 1, 0)]
         return sum(map(len, before)) + max(column - 1, 0)
 
 
-def _place(error: dict[str, Any]) -> tuple[int, int]:
-    """Give line and column of the first location, from 1; (0, 0) if none."""
-    location = (error.get("locations") or [{}])[0]
-    return location.get("line", 0), location.get("column", 0)
+def _place(error: dict[str, Any]) -> Place:
+    locations = error.get("locations")
+    first = locations[0] if isinstance(locations, list) and locations else None
+    match first:
+        case {"line": int(line), "column": int(column)}:
+            return line, column
+    return 0, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
+from collections import deque
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +14,12 @@ from singer_sdk import Stream
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
 from tap_labelbox import moments
-from tap_labelbox.errors import LabelboxError, UnavailableError
+from tap_labelbox.errors import (
+    LabelboxError,
+    ServerError,
+    SettingsError,
+    UnavailableError,
+)
 from tap_labelbox.state import ProjectState
 
 if TYPE_CHECKING:
@@ -55,7 +61,7 @@ class LabelboxStream(Stream):
         """Run a document of this stream; see :meth:`Client.execute`."""
         data = self.client.execute(document, **variables)
         for key in (*self.primary_keys, self.replication_key):
-            if key in self.client.document(document).dropped:
+            if key in self.client.document(document).columns:
                 msg = f"{self.name} cannot be read: Labelbox gives no {key}"
                 raise LabelboxError(msg)
         return data
@@ -117,16 +123,16 @@ class ProjectStream(LabelboxStream):
         project_id = context["project_id"]
         try:
             yield from self.project_records(project_id, context)
-        except UnavailableError as error:
+        except (UnavailableError, ServerError) as error:
             self.workspace.miss(f"{self.name} of project {project_id}", error)
         except Exception:
             # The SDK writes no state when a stream fails, but what was read was.
-            self._write_state_message()
+            self.write_state()
             raise
         # Where projects are slow, the state is not to wait for many records.
         if time.monotonic() > self._state_due:
             self._state_due = time.monotonic() + STATE_EVERY_SECONDS
-            self._write_state_message()
+            self.write_state()
 
     @cached_property
     def state_manager(self) -> ProjectState:
@@ -147,7 +153,13 @@ class ProjectStream(LabelboxStream):
         """Give the moment up to which a project was read by earlier runs."""
         if self.replication_method != REPLICATION_INCREMENTAL:
             return None
-        return self.state_manager.bookmark(context, str(self.replication_key))
+        bookmark = self.state_manager.bookmark(context, str(self.replication_key))
+        if bookmark is None:
+            return None
+        if not isinstance(bookmark, str) or not moments.is_moment(bookmark):
+            msg = f"--state has no moment for {self.name} {dict(context)}: {bookmark!r}"
+            raise SettingsError(msg)
+        return moments.normal(bookmark)
 
     def since(self, context: Context) -> str | None:
         """Give the moment from which on a project is read; None for all of it."""
@@ -156,6 +168,13 @@ class ProjectStream(LabelboxStream):
             start_date = moments.normal(start_date)
         if not (bookmark := self.bookmark(context)):
             return start_date
+        if bookmark > self.workspace.started_at:
+            self.logger.warning(
+                "The bookmark of %s for project %s lies in the future: %s",
+                self.name,
+                context["project_id"],
+                bookmark,
+            )
         lookback = timedelta(seconds=self.config["lookback_seconds"])
         since = moments.shift(bookmark, -lookback)
         # The lookback brings back nothing that start_date left out.
@@ -166,4 +185,38 @@ class ProjectStream(LabelboxStream):
     def advance(self, context: Context, moment: str) -> None:
         """Say that a project has been read up to a moment."""
         if self.replication_method == REPLICATION_INCREMENTAL:
-            self.state_manager.advance(context, str(self.replication_key), moment)
+            self._reached.append((context, moment))
+            if not self.batching:
+                self._apply_reached()
+
+    @property
+    def batching(self) -> bool:
+        """Whether records are gathered in batch files before they go out."""
+        return "batch_config" in self.config
+
+    def write_state(self) -> None:
+        """Write the state, unless records it counts are still in a batch file."""
+        if not self.batching:
+            self._write_state_message()
+
+    # A record is read long before the batch that holds it goes out, and the state
+    # may be written at any time: by a signal, too. So bookmarks wait for batches.
+
+    def _write_batch_message(self, *arguments: Any, **options: Any) -> None:
+        super()._write_batch_message(*arguments, **options)
+        self._apply_reached()
+
+    def _sync_batches(self, *arguments: Any, **options: Any) -> None:
+        super()._sync_batches(*arguments, **options)
+        self._apply_reached()
+        self._write_state_message()
+
+    def _apply_reached(self) -> None:
+        key = str(self.replication_key)
+        while self._reached:
+            context, moment = self._reached.popleft()
+            self.state_manager.advance(context, key, moment)
+
+    @cached_property
+    def _reached(self) -> deque[tuple[Context, str]]:
+        return deque()

@@ -181,11 +181,11 @@ class BulkExportStream(ProjectStream):
         for links_left in reversed(range(LINKS)):
             try:
                 export = self._export(project_id)
-                exported_at = moments.normal(export["created_at"])
+                exported_at = _made_at(export)
                 if exported_at == self.bookmark(context):
                     self.logger.info("Project %s has no new bulk export", project_id)
                     return
-                chunks = self.client.download(export["download_url"])
+                chunks = self.client.download(str(export["download_url"]))
                 for row in bulk.array_items(chunks):
                     yield self._exported(row, project_id, exported_at)
             except NotOfferedError as error:
@@ -244,11 +244,13 @@ class BulkExportStream(ProjectStream):
             return json.dumps(value, ensure_ascii=False)
         wanted = self.schema["properties"][column]
         match wanted["type"][0], value:
+            case "number", bool():
+                pass
             case "string", str() if wanted.get("format") == "date-time":
                 return value if moments.is_moment(value) else None
             case "number", str():  # in files of early 2018
                 return float(value) if NUMBER.fullmatch(value) else None
-            case "integer", int() | float() if value == int(value):
+            case "integer", int() | float() if value in {0, 1}:
                 return int(value)
             case (
                 ("string", str())
@@ -259,3 +261,12 @@ class BulkExportStream(ProjectStream):
             ):
                 return value
         return None
+
+
+def _made_at(export: dict[str, Any]) -> str:
+    """Give the moment at which an export's file was made."""
+    made_at = export.get("created_at")
+    if not isinstance(made_at, str) or not moments.is_moment(made_at):
+        msg = f"its bulk export was made at no moment: {made_at!r}"
+        raise UnavailableError(msg)
+    return moments.normal(made_at)

@@ -21,7 +21,7 @@ from tap_labelbox.streams.exported import ExportedStream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_labelbox.annotations import Record, Row
+    from tap_labelbox.annotations import Record
 
 
 def _text(name: str, description: str) -> th.Property[Any]:
@@ -118,7 +118,6 @@ class DataRowExportsStream(ExportedStream):
         _text("media_exif_rotation", "Orientation as the file's EXIF data has it."),
         _number("media_frame_rate", "Frames a second of a video."),
         _integer("media_frame_count", "Frames of a video."),
-        _number("media_duration", "Length of a recording."),
         _integer("media_page_count", "Pages of a document."),
         _integer("media_message_count", "Messages of a conversation."),
         _integer("media_content_length", "Size of the file in bytes."),
@@ -349,15 +348,17 @@ class ExportErrorsStream(ExportedStream):
 
     @staticmethod
     def unfold_error(
-        error: Row, project_id: str, task_id: str, sequence: int
+        error: Any, project_id: str, task_id: str, sequence: int
     ) -> Iterator[Record]:
         """Give the record of one line; its shape is not documented."""
+        error = error if isinstance(error, dict) else {"error": error}
         data_row, message = error.get("data_row"), error.get("error")
+        data_row_id = data_row.get("id") if isinstance(data_row, dict) else None
         yield {
             "project_id": project_id,
             "task_id": task_id,
             "sequence": sequence,
-            "data_row_id": data_row.get("id") if isinstance(data_row, dict) else None,
+            "data_row_id": data_row_id if isinstance(data_row_id, str) else None,
             "message": message if isinstance(message, str) else None,
             "error": error,
             "last_activity_at": None,

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox import moments
+from tap_labelbox.annotations import last_activity
 from tap_labelbox.errors import LimitError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
@@ -43,7 +43,7 @@ class ExportedStream(ProjectStream):
     def family(self) -> list[ExportedStream]:
         """The streams that are read together with this one, itself included."""
         # Batch files are written stream by stream, and so is a test of one record.
-        alone = "batch_config" in self.config or self.ABORT_AT_RECORD_COUNT is not None
+        alone = self.batching or self.ABORT_AT_RECORD_COUNT is not None
         return [
             stream
             for stream in self._tap.streams.values()
@@ -93,10 +93,10 @@ class ExportedStream(ProjectStream):
                     stream.unfold(row, project_id) for stream in self.family
                 )
                 progress["position"] = position
-                progress["latest"] = max(progress["latest"], last_activity(row))
+                progress["latest"] = max(progress["latest"], last_activity(row) or "")
                 if count % STATE_EVERY_RECORDS == 0:
                     self.state_manager.is_flushed = False
-                    self._write_state_message()
+                    self.write_state()
             yield from self._errors(export, project_id)
             latest = max(latest, min(progress["latest"], progress["until"]))
             del state["export"]
@@ -166,8 +166,9 @@ class ExportedStream(ProjectStream):
             self._wait(export)
             state["export"] = {
                 "task_id": export.task_id,
-                # An export of a part only cannot stand for the project's.
-                "wanted": self._fingerprint if whole else None,
+                # One export of several is not read on, nor one whose records may
+                # still be in a batch file.
+                "wanted": self._fingerprint if whole and not self.batching else None,
                 "until": self.workspace.started_at,
                 "position": 0,
                 "latest": "",
@@ -298,10 +299,3 @@ class Queue:
                 continue  # the client has waited already
             self._job = next(self._jobs, None)
             self._started.append((project_id, export, whole))
-
-
-def last_activity(row: Row) -> str:
-    """Give the moment at which something last happened to a data row."""
-    details = row["data_row"].get("details") or {}
-    moment = details.get("last_activity_at")
-    return moments.normal(moment) if moment else ""

@@ -118,7 +118,8 @@ class LabelsStream(ProjectStream):
         since, before = self.since(context), self._before
         after = moments.just_before(since) if since else None
         fetch = partial(self._page, project_id)
-        for page, reached in pages(fetch, self.config["page_size"], after):
+        size = self.config["page_size"]
+        for page, reached in pages(fetch, size, after, ordered=self._in_order):
             for row in page:
                 # Once more, for a server that knows these filters no longer.
                 if (after or "") < row["created_at"] < before:
@@ -148,8 +149,16 @@ class LabelsStream(ProjectStream):
             raise UnavailableError(msg)
         labels = rows(found["project"], "labels")
         for label in labels:
-            label["created_at"] = moments.normal(label["created_at"])
+            made_at = label.get("created_at")
+            if not isinstance(made_at, str) or not moments.is_moment(made_at):
+                msg = f"label {label['id']} was made at no moment: {made_at!r}"
+                raise UnavailableError(msg)
+            label["created_at"] = moments.normal(made_at)
         return labels
+
+    def _in_order(self) -> bool:
+        """Tell whether Labelbox was asked for the labels oldest first."""
+        return "orderBy" not in self.client.document("labels").arguments
 
     @property
     def _before(self) -> str:
@@ -165,7 +174,7 @@ class LabelsStream(ProjectStream):
         where: dict[str, Any] = {
             f"agreement_{bound}": wanted[f"agreement_{bound}"]
             for bound in ("gt", "lt")
-            if f"agreement_{bound}" in wanted
+            if wanted.get(f"agreement_{bound}") is not None
         }
         if user := wanted.get("created_by_id"):
             where["createdBy"] = {"id": user}
@@ -183,6 +192,5 @@ def is_skipped(row: Row) -> bool | None:
     """
     if row.get("label") == "Skip":
         return True
-    if (label_type := row.get("type")) is None:
-        return None
-    return bool(label_type.get("name") == "Skipped")
+    name = (row.get("type") or {}).get("name")
+    return None if name is None else bool(name == "Skipped")

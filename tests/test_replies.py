@@ -1,0 +1,304 @@
+"""Whatever a server answers, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from tap_labelbox import errors
+from tap_labelbox.sandbox import Reply, World
+
+if TYPE_CHECKING:
+    from tap_labelbox.sandbox import Request, Sandbox
+    from tests.runner import Runner
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.001)
+
+
+def response(
+    body: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> requests.Response:
+    """Give a reply as requests gives it."""
+    made = requests.Response()
+    made.status_code = status
+    made.url = "https://api.labelbox.com/graphql"
+    made.headers.update({"Content-Type": "application/json"} | (headers or {}))
+    made._content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return made
+
+
+def graphql(code: str | None = None, **exception: Any) -> dict[str, Any]:
+    """Give a GraphQL error as Labelbox words it."""
+    extensions = {"code": code} if code else {}
+    extensions |= {"exception": exception} if exception else {}  # type: ignore[dict-item]
+    return {"errors": [{"message": "no", "extensions": extensions}], "data": None}
+
+
+def unknown(message: str, **rest: Any) -> dict[str, Any]:
+    """Give an error about the query, in GraphQL's own words."""
+    return {"errors": [{"message": message} | rest]}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (response(graphql("AUTHENTICATION_ERROR"), 401), errors.AccessError),
+        (response(graphql("AUTHENTICATION_ERROR")), errors.AccessError),
+        (response(graphql("UNAUTHENTICATED")), errors.AccessError),
+        (response({"message": "API access is off"}, 401), errors.AccessError),
+        (response(graphql("AUTHORIZATION_ERROR")), errors.UnavailableError),
+        (response(graphql("RESOURCE_NOT_FOUND")), errors.UnavailableError),
+        (response(graphql("GRAPHQL_VALIDATION_FAILED"), 400), errors.QueryError),
+        (response(graphql("GRAPHQL_PARSE_FAILED"), 400), errors.QueryError),
+        (response(graphql("BAD_USER_INPUT")), errors.QueryError),
+        (
+            response(unknown('Cannot query field "a" on type "B".'), 400),
+            errors.QueryError,
+        ),
+        (
+            response(unknown('Unknown argument "a" on field "B.c".', extensions="x")),
+            errors.QueryError,
+        ),
+        (response(graphql("OPERATION_NOT_ALLOWED")), errors.NotOfferedError),
+        (response({"message": "retired"}, 410), errors.NotOfferedError),
+        (
+            response(graphql("INTERNAL_SERVER_ERROR", status=426)),
+            errors.NotOfferedError,
+        ),
+        (
+            response(graphql("INTERNAL_SERVER_ERROR", status=400)),
+            errors.UnavailableError,
+        ),
+        (response(graphql("INTERNAL_SERVER_ERROR", status=503)), errors.ServerError),
+        (response(graphql("INTERNAL_SERVER_ERROR", status="503")), errors.ServerError),
+        (response(graphql("INTERNAL_SERVER_ERROR")), errors.ServerError),
+        (response(graphql("RATE_LIMIT")), errors.LimitError),
+        (response(graphql("API_LIMIT")), errors.LimitError),
+        (response(graphql("TIMEOUT")), errors.TransientError),
+        (response(graphql("SOMETHING_NEW")), errors.UnavailableError),
+        (response(graphql("SOMETHING_NEW"), 502), errors.TransientError),
+        (response({"message": "You have exceeded"}, 429), errors.TransientError),
+        (response({"message": "You have exceeded"}), errors.TransientError),
+        (response(b"slow down", 429), errors.TransientError),
+        (response(b"<h1>upstream</h1>", 520), errors.TransientError),
+        (response(b'{"data": {"proj'), errors.TransientError),
+        (response(b""), errors.TransientError),
+        (response({"data": None}), errors.TransientError),
+        (response({}), errors.TransientError),
+        (response([]), errors.TransientError),
+        (response({"errors": "broken"}), errors.UnavailableError),
+        (response({"errors": ["broken"]}), errors.UnavailableError),
+        (
+            response({"errors": [{"extensions": {"exception": "boom"}}]}),
+            errors.UnavailableError,
+        ),
+        (response({"errors": [{"message": "x"}], "data": {}}), errors.UnavailableError),
+    ],
+)
+def test_each_answer_has_its_verdict(
+    reply: requests.Response, kind: type[Exception]
+) -> None:
+    """Exactly this kind of error, in one line."""
+    with pytest.raises(errors.LabelboxError) as raised:
+        errors.reply_data(reply)
+
+    assert raised.type is kind
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7),
+        ("-3", 0),
+        ("soon", 0),
+        ("", 0),
+        ("99999", errors.LONGEST_RETRY_AFTER),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:00", 0),
+        ("Wed, 21 Oct 2995 07:28:00 GMT", errors.LONGEST_RETRY_AFTER),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
+    """And neither negative nor a day long."""
+    assert errors.retry_after(response({}, headers={"Retry-After": text})) == seconds
+
+
+def answer(body: Any) -> Reply:
+    """Give a reply in JSON."""
+    return Reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+
+def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """It is named, and the exit code tells."""
+    bad, *good = [project.id for project in world.projects]
+
+    def fail(request: Request) -> Reply | None:
+        wanted = request.operation == "Labels"
+        if wanted and request.variables["project_id"] == bad:
+            return answer(graphql("INTERNAL_SERVER_ERROR"))
+        return None
+
+    sandbox.before = fail
+    output = run("labels")
+
+    assert isinstance(output.error, errors.IncompleteError)
+    assert bad in str(output.error)
+    found = {record["project_id"] for record in output.records("labels")}
+    assert found == {project_id for project_id in good if world.labels(project_id)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created_at": None},
+        {"created_at": "yesterday"},
+        {"created_at": 5},
+        {"id": None},
+        {"id": 7},
+    ],
+)
+def test_a_label_without_id_or_moment_is_named(
+    run: Runner, sandbox: Sandbox, world: World, change: dict[str, Any]
+) -> None:
+    """It leaves its project out, not the others, and never goes out itself."""
+    bad = world.projects[0].id
+    label = {"id": "c1", "created_at": "2026-01-01T00:00:00.000Z"} | change
+
+    def fail(request: Request) -> Reply | None:
+        wanted = request.operation == "Labels"
+        if wanted and request.variables["project_id"] == bad:
+            return answer({"data": {"project": {"labels": [label]}}})
+        return None
+
+    sandbox.before = fail
+    output = run("labels")
+
+    assert isinstance(output.error, errors.IncompleteError)
+    assert bad in str(output.error)
+    others = sum(len(world.labels(p.id)) for p in world.projects[1:])
+    assert len(output.records("labels")) == others
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        None,
+        {},
+        {"should_poll": False, "download_url": "https://example.com"},
+        {"should_poll": False, "download_url": "gs://bucket/file", "created_at": "x"},
+        {
+            "should_poll": False,
+            "download_url": "gs://bucket/file",
+            "created_at": "2026-01-01T00:00:00Z",
+        },
+    ],
+)
+def test_a_bulk_export_without_link_or_moment_leaves_its_project_out(
+    run: Runner, sandbox: Sandbox, export: Any
+) -> None:
+    """The other streams go on."""
+    sandbox.before = lambda r: (
+        answer({"data": {"exportLabels": export}})
+        if r.operation == "ExportLabels"
+        else None
+    )
+
+    output = run("bulk_export", "labels", export_timeout=0.02)
+
+    assert isinstance(output.error, errors.IncompleteError)
+    assert output.records("labels")
+
+
+def test_a_server_that_ignores_skip_is_given_up(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """The first page would come for ever."""
+    page = [
+        {"id": f"c{n}", "created_at": f"2026-01-01T00:00:00.{n:03}Z"} for n in range(10)
+    ]
+    sandbox.before = lambda r: (
+        answer({"data": {"project": {"labels": page}}})
+        if r.operation == "Labels"
+        else None
+    )
+
+    output = run("labels", page_size=10, project_ids=[world.projects[0].id])
+
+    assert isinstance(output.error, errors.IncompleteError)
+    assert set(output.ids("labels")) == {label["id"] for label in page}
+
+
+def test_a_failed_batch_run_loses_nothing(serving: Any, tmp_path: Any) -> None:
+    """A bookmark waits until the batch that holds its records has gone out."""
+    world = World(projects=1, labels=40)
+    run = serving(world)
+    batch = {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": tmp_path.as_uri()},
+    }
+    pages = iter(range(100))
+
+    def fail(request: Request) -> Reply | None:
+        late = request.operation == "Labels" and next(pages) > 2
+        return Reply(503, {}, b"") if late else None
+
+    run.sandbox.before = fail
+    failed = run("labels", batch_config=batch, page_size=10)
+    run.sandbox.before = None
+    rest = run("labels", state=failed.states[-1] if failed.states else None)
+
+    assert failed.error is not None
+    assert not [m for m in failed.messages if m["type"] == "BATCH"]
+    assert len(set(rest.ids("labels"))) == 40
+
+
+def test_a_batch_run_keeps_its_bookmark(run: Runner, tmp_path: Any) -> None:
+    """The state after it is that of a run without batches."""
+    batch = {
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "storage": {"root": tmp_path.as_uri()},
+    }
+
+    assert run("labels", batch_config=batch).state == run("labels").state
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"bookmarks": {"labels": {"partitions": [{}]}}},
+        {"bookmarks": {"labels": {"partitions": [{"context": None}]}}},
+        {"bookmarks": {"labels": {"partitions": [{"context": {"id": "x"}}]}}},
+    ],
+)
+def test_state_that_makes_no_sense_is_refused(run: Runner, state: Any) -> None:
+    """In words."""
+    output = run("labels", state=state)
+
+    assert isinstance(output.error, errors.SettingsError)
+
+
+@pytest.mark.parametrize("bookmark", [5, "yesterday", {}])
+def test_a_bookmark_that_is_no_moment_is_refused(
+    run: Runner, world: World, bookmark: Any
+) -> None:
+    """In words that name the project."""
+    context = {"project_id": world.projects[0].id}
+    partition = {
+        "context": context,
+        "replication_key": "created_at",
+        "replication_key_value": bookmark,
+    }
+
+    output = run("labels", state={"bookmarks": {"labels": {"partitions": [partition]}}})
+
+    assert isinstance(output.error, errors.SettingsError)
+    assert context["project_id"] in str(output.error)
