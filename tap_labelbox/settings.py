@@ -270,6 +270,8 @@ def _told(error: Any) -> Iterator[str]:
                 "exclusiveMinimum": "more than",
             }[error.validator]
             yield f"{name} has to be {relation} {bound}, not {error.instance}"
+        case "enum", values:
+            yield f"{name} has to be one of {', '.join(filter(None, values))}"
         case _:
             yield f"{name}: {error.message}"
 
