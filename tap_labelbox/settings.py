@@ -99,8 +99,8 @@ SETTINGS = th.PropertiesList(
         "start_date",
         th.DateTimeType,
         title="Start date",
-        description="No label made before this moment is read, where there is no "
-        "bookmark yet.",
+        description="Where there is no bookmark yet, labels made and data rows last "
+        "active before this moment are not read.",
     ),
     th.Property(
         "project_ids",

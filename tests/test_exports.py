@@ -198,6 +198,20 @@ def test_an_export_that_fails_leaves_its_project_out(
     assert all(project.id in str(output.error) for project in world.projects)
 
 
+def test_an_export_that_is_never_ready_leaves_its_project_out(
+    serving: Any, world: World, caplog: Any
+) -> None:
+    """The log says what to change."""
+    run = serving(world, polls=10_000)
+
+    output = run(
+        "data_row_exports", export_timeout=0.05, project_ids=[world.projects[0].id]
+    )
+
+    assert isinstance(output.error, IncompleteError)
+    assert [m for m in caplog.messages if "raise export_timeout" in m]
+
+
 def test_an_export_without_rows_is_no_error(run: Runner) -> None:
     """Labelbox has no header for it."""
     first = run(*STREAMS, now=NOW)
@@ -284,6 +298,24 @@ def test_a_bookmark_moves_only_when_all_has_been_read(
     for stream in STREAMS:
         for partition in output.state["bookmarks"][stream].get("partitions", []):
             assert "replication_key_value" not in partition
+            assert "export" not in partition  # a broken one is not read on
+
+
+def test_after_a_broken_export_the_next_run_reads_everything(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """From a new export."""
+    sandbox.before = lambda r: (
+        Reply(403, {}, b"") if r.path.startswith("/files/") else None
+    )
+    broken = run("data_row_exports", now=NOW)
+    sandbox.before = None
+
+    output = run("data_row_exports", now=NOW, state=broken.state)
+
+    found = [r["data_row_id"] for r in output.records("data_row_exports")]
+    assert output.error is None
+    assert sorted(found) == data_row_ids(world)
 
 
 def test_a_killed_run_is_read_on(

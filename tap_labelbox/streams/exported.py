@@ -87,22 +87,33 @@ class ExportedStream(ProjectStream):
         latest = ""
         for export in self._exports(project_id, context):
             progress = state["export"]
-            rows = export.rows(start=progress["position"])
-            for count, (position, row) in enumerate(rows, 1):
-                yield from self._written(
-                    stream.unfold(row, project_id) for stream in self.family
-                )
-                progress["position"] = position
-                progress["latest"] = max(progress["latest"], last_activity(row) or "")
-                if count % STATE_EVERY_RECORDS == 0:
-                    self.state_manager.is_flushed = False
-                    self.write_state()
-            yield from self._errors(export, project_id)
+            try:
+                yield from self._export_records(export, project_id, progress)
+            except UnavailableError:
+                del state["export"]  # the next run had better not read on here
+                raise
             latest = max(latest, min(progress["latest"], progress["until"]))
             del state["export"]
         if latest:
             for stream in self.family:
                 stream.advance(context, latest)
+
+    def _export_records(
+        self, export: Export, project_id: str, progress: dict[str, Any]
+    ) -> Iterator[Record]:
+        """Read an export from where it was left, and note down how far it is."""
+        for count, (position, row) in enumerate(
+            export.rows(start=progress["position"])
+        ):
+            yield from self._written(
+                stream.unfold(row, project_id) for stream in self.family
+            )
+            progress["position"] = position
+            progress["latest"] = max(progress["latest"], last_activity(row) or "")
+            if count % STATE_EVERY_RECORDS == STATE_EVERY_RECORDS - 1:
+                self.state_manager.is_flushed = False
+                self.write_state()
+        yield from self._errors(export, project_id)
 
     def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
         """Read what Labelbox could not export, which is a part of the result."""
