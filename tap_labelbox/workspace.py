@@ -31,8 +31,8 @@ class Workspace:
             max_retries=config["max_retries"],
             logger=logger,
         )
-        self._wanted: list[str] | None = config.get("project_ids")
         self._offline = "export_files" in config
+        self._wanted: list[str] | None = config.get("project_ids")
         self._page_size: int = config["page_size"]
         self._logger = logger
         self._missing: list[str] = []
@@ -65,7 +65,7 @@ class Workspace:
         """The projects to read, oldest first; those that are not there are told."""
         found = [project["id"] for project in self.projects("project_ids")]
         for project_id in dict.fromkeys(self._wanted or []):
-            if project_id not in found:
+            if project_id not in found and not self._offline:
                 self.miss(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "

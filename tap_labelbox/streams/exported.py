@@ -61,11 +61,24 @@ class ExportedStream(ProjectStream):
         if self._done:
             return
         for stream in self.family:
-            stream._write_schema_message()  # noqa: SLF001  # before its first record
-            stream._done = stream is not self  # noqa: SLF001
+            stream.announce(done=stream is not self)
         for path in self.config.get("export_files", ()):
             yield from self._file_records(Path(path))
         yield from super().get_records(context)
+
+    def announce(self, *, done: bool) -> None:
+        """Write the schema, which goes before the first record.
+
+        Args:
+            done: Whether another stream does all the rest.
+        """
+        self._write_schema_message()
+        self._done = done
+
+    def write(self, record: Record) -> None:
+        """Write a record that another stream has read."""
+        self._write_record_message(record)
+        self._count += 1
 
     def _file_records(self, path: Path) -> Iterator[Record]:
         """Read a file saved from Labelbox's app; its rows name their projects."""
@@ -153,8 +166,7 @@ class ExportedStream(ProjectStream):
                 yield from records
             else:
                 for record in records:
-                    stream._write_record_message(record)  # noqa: SLF001
-                    stream._count += 1  # noqa: SLF001
+                    stream.write(record)
 
     def _exports(self, project_id: str, context: Context) -> Iterator[Export]:
         """Give the exports of a project, each ready to be read.
