@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tap_labelbox.sandbox import World, serve
 from tests.runner import STANDARD, Runner
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from tap_labelbox.sandbox import Sandbox
 
 STACK = ExitStack()
+
+# How fast a machine is says nothing about the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

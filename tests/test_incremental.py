@@ -15,7 +15,7 @@ from tests.runner import Runner
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), page_size=st.integers(2, 9))
 def test_several_runs_see_what_one_full_run_sees(seed: int, page_size: int) -> None:
     """For any cut between them: ties, late labels and deletions, also meanwhile.
