@@ -5,11 +5,11 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import time
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_labelbox.errors import UnavailableError
+from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,13 +46,15 @@ def wait(
         The reply, with ``download_url`` and ``created_at``.
 
     """
-    deadline = time.monotonic() + timeout
-    while (export := ask()).get("should_poll") or not export.get("download_url"):
-        if time.monotonic() + interval > deadline:
-            msg = f"the export was not ready after {timeout:g} s: raise export_timeout"
-            raise UnavailableError(msg)
-        time.sleep(interval)
-    return export
+
+    def ready() -> dict[str, Any] | None:
+        export = ask()
+        if export.get("should_poll") or not export.get("download_url"):
+            return None
+        return export
+
+    late = f"the export was not ready after {timeout:g} s: raise export_timeout"
+    return poll(ready, interval=interval, timeout=timeout, late=late)
 
 
 def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
@@ -73,6 +75,11 @@ def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
     text.end()
 
 
+def file_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Give the bytes of a file, a piece at a time."""
+    return iter(lambda: file.read(CHUNK), b"")
+
+
 def file_rows(path: Path) -> Iterator[Any]:
     """Decode the items of a bulk export that was saved to a file.
 
@@ -83,7 +90,7 @@ def file_rows(path: Path) -> Iterator[Any]:
         OSError: If it cannot be read.
     """
     with path.open("rb") as file:
-        chunks = iter(lambda: file.read(CHUNK), b"")
+        chunks = file_chunks(file)
         first = next(chunks, b"")
         if first.lstrip().startswith(b"["):
             yield from array_items(chain([first], chunks))

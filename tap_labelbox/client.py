@@ -63,7 +63,6 @@ class Client:
         self._api_key = api_key
         self._timeout = timeout
         self._logger = logger
-        self._metrics = metrics.get_metrics_logger()
         self._documents: dict[str, Document] = {}
         self._api = requests.Session()
         self._api.auth = BearerTokenAuthenticator(token=api_key)

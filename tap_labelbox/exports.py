@@ -8,12 +8,13 @@ line feeds only.
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox import moments
+from tap_labelbox.bulk import file_chunks
 from tap_labelbox.errors import ExpiredLinkError, UnavailableError
+from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MOST_IDS = 2000  # in one filter
+PART_TRIES = 3  # of one byte range that brings nothing
 
 # Our name of a filter, and the API's.
 ID_FILTERS = {
@@ -124,10 +126,6 @@ def _seconds(text: str) -> str:
     return moments.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-CHUNK = 64 * 1024  # bytes
-PART_TRIES = 3  # of one byte range that brings nothing
-
-
 class Export:
     """One running or finished export.
 
@@ -166,18 +164,19 @@ class Export:
         Raises:
             UnavailableError: If it fails, is canceled, or takes too long.
         """
-        deadline = time.monotonic() + timeout
-        while (status := self._task("export_status")["status"]) != "COMPLETE":
-            if status not in {"IN_PROGRESS", "QUEUED", None}:
+
+        def complete() -> bool | None:
+            status = self._task("export_status")["status"]
+            if status not in {"COMPLETE", "IN_PROGRESS", "QUEUED", None}:
                 msg = f"its export ended as {status} (task {self.task_id})"
                 raise UnavailableError(msg)
-            if time.monotonic() + interval > deadline:
-                msg = (
-                    f"its export was not ready after {timeout:g} s (task "
-                    f"{self.task_id}): raise export_timeout"
-                )
-                raise UnavailableError(msg)
-            time.sleep(interval)
+            return True if status == "COMPLETE" else None
+
+        late = (
+            f"its export was not ready after {timeout:g} s (task "
+            f"{self.task_id}): raise export_timeout"
+        )
+        poll(complete, interval=interval, timeout=timeout, late=late)
 
     def rows(self, stream: str = "RESULT", start: int = 0) -> Iterator[tuple[int, Row]]:
         """Decode the lines from a byte on.
@@ -275,7 +274,7 @@ def file_rows(path: Path) -> Iterator[Row]:
     """
     try:
         with path.open("rb") as file:
-            for end, line in _lines(iter(lambda: file.read(CHUNK), b""), 0):
+            for end, line in _lines(file_chunks(file), 0):
                 if line.lstrip().startswith(b"["):
                     return
                 row = json.loads(line)

@@ -85,9 +85,7 @@ class ExportedStream(ProjectStream):
         try:
             for row in file_rows(path):
                 for project_id in row.get("projects") or {"": None}:
-                    yield from self._written(
-                        stream.unfold(row, project_id) for stream in self.family
-                    )
+                    yield from self._unfolded(row, project_id)
         except UnavailableError as error:
             self.workspace.miss(str(path), error)
 
@@ -118,9 +116,7 @@ class ExportedStream(ProjectStream):
         for count, (position, row) in enumerate(
             export.rows(start=progress["position"])
         ):
-            yield from self._written(
-                stream.unfold(row, project_id) for stream in self.family
-            )
+            yield from self._unfolded(row, project_id)
             progress["position"] = position
             progress["latest"] = max(progress["latest"], last_activity(row) or "")
             if count % STATE_EVERY_RECORDS == STATE_EVERY_RECORDS - 1:
@@ -158,6 +154,11 @@ class ExportedStream(ProjectStream):
         """Make this stream's records of what Labelbox could not export."""
         del error, project_id, task_id, sequence
         return iter(())
+
+    def _unfolded(self, row: Row, project_id: str) -> Iterator[Record]:
+        """Make the records of the whole family."""
+        made = (stream.unfold(row, project_id) for stream in self.family)
+        return self._written(made)
 
     def _written(self, made: Iterator[Iterator[Record]]) -> Iterator[Record]:
         """Give the records of one's own, and write those of the others."""
