@@ -30,6 +30,8 @@ class Knobs:
     forget: Sequence[str] = ()
     """What the API no longer knows: Label.type (a field), Project.labels.orderBy (an
     argument), LabelWhereInput.createdAt_lt (an input), LabelOrderBy.createdAt_ASC."""
+    most_rows: int = 500
+    """Rows of a page beyond which a query is too complex."""
     polls: int = 2
     """How often an export is said to be in the making."""
     link_seconds: float = 86_400.0

@@ -42,6 +42,8 @@ class Reply:
     """Seconds to wait before it is sent."""
     cut: int | None = None
     """Bytes of the body after which the connection is closed."""
+    hang: float = 0.0
+    """Seconds it is held open before that."""
 
     def content(self) -> bytes:
         """Give the body as bytes."""

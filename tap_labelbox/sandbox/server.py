@@ -22,7 +22,7 @@ from tap_labelbox.sandbox.files import Files
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.replies import HTML, Reply, Request, error, faults
 from tap_labelbox.sandbox.resolvers import RESOLVERS, Workspace
-from tap_labelbox.sandbox.schema import Schema
+from tap_labelbox.sandbox.schema import TOO_COMPLEX, Schema
 from tap_labelbox.sandbox.tasks import DataRowExports
 from tap_labelbox.sandbox.world import World
 
@@ -48,6 +48,9 @@ class Sandbox(Knobs):
     before: Callable[[Request], Reply | None] | None = None
     """Called before each request is answered. What it gives is sent instead; and it
     may change the world."""
+    after: Callable[[Request, Reply], Reply | None] | None = None
+    """Called when a request has been answered. What it gives is sent instead: what
+    was asked for is done all the same."""
 
     def __post_init__(self) -> None:
         """Build what answers requests."""
@@ -82,7 +85,8 @@ class Sandbox(Knobs):
         if self.before and (reply := self.before(request)):
             return reply
         if self._chance.random() >= self.faults:
-            return self._answer(request, body)
+            reply = self._answer(request, body)
+            return (self.after and self.after(request, reply)) or reply
         graphql = urlsplit(request.path).path in GRAPHQL_PATHS
         if fault := self._chance.choice(faults(graphql=graphql)):
             return fault
@@ -102,9 +106,15 @@ class Sandbox(Knobs):
         if request.method != "POST" or request.query is None:
             text = f"a POST of JSON with a query is expected, not {body[:80]!r}"
             return Reply(400, {}, error(text, "MALFORMED_REQUEST"))
+        return self._data(request.query, request)
+
+    def _data(self, query: str, request: Request) -> Reply:
+        first = request.variables.get("first")
+        if isinstance(first, int) and first > self.most_rows:
+            return Reply(400, {}, error(TOO_COMPLEX, "GRAPHQL_VALIDATION_FAILED"))
         with self.world.lock:
             return self._schema.answer(
-                request.query, request.variables, request.operation, self._workspace
+                query, request.variables, request.operation, self._workspace
             )
 
 
@@ -211,6 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content if reply.cut is None else content[: reply.cut])
         self.wfile.flush()
+        time.sleep(reply.hang)
         self.close_connection = self.close_connection or reply.cut is not None
 
     def log_message(self, *_: Any) -> None:
