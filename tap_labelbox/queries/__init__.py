@@ -114,6 +114,8 @@ class Document:
         text = self.text[: found.start()] + self.text[found.end() :]
         # A relation of which no field is left has to go as well.
         text = re.sub(r"(\w+:\s*)?\w+\s*\{\s*\}", "", text)
+        if "{" not in text.partition("{")[2]:  # nothing is left to ask for
+            return None
         within_a_relation = "{" in line
         dropped = self.columns if within_a_relation else self.columns | {column}
         return replace(self, text=text, columns=dropped)
