@@ -30,6 +30,7 @@ DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 def wait(
     ask: Callable[[], dict[str, Any]],
     *,
+    pause: Callable[[float], None],
     interval: float,
     timeout: float,
 ) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def wait(
 
     Args:
         ask: Asks for the export, which also starts it.
+        pause: Waits so many seconds.
         interval: Seconds between two questions.
         timeout: Seconds after which to give up.
 
@@ -54,7 +56,7 @@ def wait(
         return export
 
     late = f"the export was not ready after {timeout:g} s: raise export_timeout"
-    return poll(ready, interval=interval, timeout=timeout, late=late)
+    return poll(ready, pause=pause, interval=interval, timeout=timeout, late=late)
 
 
 def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:

@@ -8,43 +8,53 @@ Retrying (backoff), signing and metrics are still the SDK's.
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import random
+import re
+import threading
+import time
 from http import HTTPStatus
 from itertools import count
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import backoff
 import requests
+from requests.adapters import HTTPAdapter
 from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
 
 from tap_labelbox import errors
+from tap_labelbox.gate import Gate
 from tap_labelbox.queries import Document
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
 
 CHUNK = 64 * 1024  # bytes a read; more saves nothing
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
+MOST_REDIRECTS = 5  # of one download
 
-NETWORK_FAULTS = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
+RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 
 class Client:
-    """Labelbox's API, as one user with one key.
+    """Labelbox's API, as one user with one key; any number of threads may use it.
 
     Args:
         api_url: The GraphQL address, ending in ``/graphql``.
         api_key: Sent to that address only, never to a download link.
-        timeout: Seconds without a byte after which a request is given up.
-        max_retries: Further tries of a request that failed in passing.
+        timeout: Seconds without a byte after which a request is given up. It bounds
+            each wait, not the whole: a server that sends a byte in each
+            ``timeout`` is heard to its end.
+        retry_seconds: Seconds, from its first failure on, in which a request that
+            fails in passing is sent again; 0 is never.
+        requests_per_minute: Requests to the API, of all threads; downloads are not
+            counted. None is no limit.
+        concurrency: Threads at once, for each of which a connection is kept.
         logger: Where waits and dropped fields are told.
 
     """
@@ -55,29 +65,25 @@ class Client:
         api_key: str,
         *,
         timeout: float,
-        max_retries: int,
+        retry_seconds: float,
         logger: logging.Logger,
+        requests_per_minute: int | None = None,
+        concurrency: int = 8,
     ) -> None:
         """Open nothing yet: the first request connects."""
         self._base = api_url.removesuffix("/graphql")
         self._api_key = api_key
         self._timeout = timeout
+        self._retry_seconds = retry_seconds
         self._logger = logger
+        self._gate = Gate(requests_per_minute)
+        self._lock = threading.Lock()  # of the documents
         self._documents: dict[str, Document] = {}
-        self._api = requests.Session()
-        self._api.auth = BearerTokenAuthenticator(token=api_key)
-        self._files = requests.Session()
-        self._files.auth = _unsigned
-        self._retry = backoff.on_exception(
-            _pauses,
-            errors.TransientError,
-            max_tries=max_retries + 1,
-            jitter=None,  # _pauses has its own
-            on_backoff=self._tell_pause,
-            on_giveup=_tell_end,
-            logger=None,
-        )
-        self._post = self._retry(self._post_once)
+        self._has_answered = False
+        self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency)
+        self._files = _session(_unsigned, concurrency)
+        # It logs addresses with their signatures; what fails is told here.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def address(self, path: str) -> str:
         """Give an address beside the configured one: ``/_gql``, ``/api/v1/...``."""
@@ -85,11 +91,12 @@ class Client:
 
     def document(self, name: str) -> Document:
         """Give the document as this Labelbox knows it."""
-        if name not in self._documents:
-            self._documents[name] = Document.load(name)
-        return self._documents[name]
+        with self._lock:
+            if name not in self._documents:
+                self._documents[name] = Document.load(name)
+            return self._documents[name]
 
-    def execute(self, name: str, **variables: object) -> dict[str, Any]:
+    def execute(self, name: str, /, **variables: object) -> dict[str, Any]:
         """Run ``queries/<name>.graphql`` and give its ``data``.
 
         What Labelbox no longer knows is dropped from the document, and said.
@@ -98,45 +105,75 @@ class Client:
             LabelboxError: Of the kind that :mod:`tap_labelbox.errors` decides.
 
         """
-        while True:
-            document = self.document(name)
-            body = {
-                "query": document.text,
-                "variables": document.variables(variables),
-            }
+        return self._again(name)(self._run)(name, variables)
+
+    def execute_once(
+        self,
+        name: str,
+        done: Callable[[], dict[str, Any] | None],
+        /,
+        **variables: object,
+    ) -> dict[str, Any]:
+        """Run a document that Labelbox had better not run twice.
+
+        Args:
+            name: As in :meth:`execute`.
+            done: Asked before another try, if an earlier one may have been heard.
+                What it gives, unless that is None, is taken for the ``data``.
+            **variables: As in :meth:`execute`.
+
+        Raises:
+            LabelboxError: As :meth:`execute` does.
+
+        """
+        doubtful = False
+
+        @self._again(name)
+        def run() -> dict[str, Any]:
+            nonlocal doubtful
+            if doubtful and (data := done()) is not None:
+                return data
             try:
-                return self._post("/graphql", body, operation=name)
-            except errors.QueryError as error:
-                if not (changed := document.less(error.errors, variables)):
-                    raise
-                self._documents[name], dropped = changed
-                self._logger.warning(
-                    "Labelbox no longer knows %s: going on without",
-                    ", ".join(dropped),
-                )
+                return self._run(name, variables)
+            except errors.TransientError as error:
+                doubtful = doubtful or not error.is_undone
+                raise
+
+        return run()
 
     def download(self, link: str, position: int = 0) -> Iterator[bytes]:
         """Read a file from a byte on; a broken transfer goes on where it broke.
 
         Raises:
             ExpiredLinkError: If the link opens nothing (any more).
+            UnavailableError: If it is none that can be opened safely.
 
         """
+        _check_link(link)
         response: requests.Response | None = None
         chunks: Iterator[bytes] = iter(())
+        host = _host(link)
 
-        @self._retry
+        @self._again(f"download from {host}")
         def read() -> bytes:
             nonlocal response, chunks
+            self._gate.check()
             if response is None:
                 response = self._open(link, position)
                 chunks = _from(position, response)
             try:
-                return next(chunks, b"")
-            except NETWORK_FAULTS as fault:
+                if chunk := next(chunks, b""):
+                    return chunk
+                size = _size(response)
+            except OSError as fault:
                 response.close()
                 response = None
-                raise self._unreachable(link, fault) from None
+                raise self._network_error(fault, link) from None
+            if size is not None and position < size:  # a server may send less
+                response = None
+                msg = f"{host}: the file ended at byte {position} of {size}"
+                raise errors.TransientError(msg)
+            return b""
 
         try:
             while chunk := read():
@@ -146,9 +183,56 @@ class Client:
             if response is not None:
                 response.close()
 
-    def _post_once(
-        self, path: str, body: dict[str, Any], operation: str
-    ) -> dict[str, Any]:
+    def sleep(self, seconds: float) -> None:
+        """Wait so many seconds.
+
+        Raises:
+            StoppedError: If the client is closed, also while waiting.
+
+        """
+        self._gate.sleep(seconds)
+
+    def close(self) -> None:
+        """End all waits; whoever asks for more gets a StoppedError."""
+        self._gate.close()
+        self._api.close()
+        self._files.close()
+
+    def _run(self, name: str, variables: dict[str, object]) -> dict[str, Any]:
+        """Send a document once as Labelbox knows it."""
+        while True:
+            document = self.document(name)
+            body = {
+                "query": document.text,
+                "variables": document.variables(variables),
+            }
+            try:
+                return self._post("/graphql", body, operation=name)
+            except errors.QueryError as error:
+                if not self._drop(name, document, error, variables):
+                    raise
+
+    def _drop(
+        self,
+        name: str,
+        document: Document,
+        error: errors.QueryError,
+        variables: dict[str, object],
+    ) -> bool:
+        """Tell whether there is a document to ask with, after this one was refused."""
+        with self._lock:
+            if self._documents[name] is not document:  # another thread was faster
+                return True
+            if not (changed := document.less(error.errors, variables)):
+                return False
+            self._documents[name], dropped = changed
+            self._logger.warning(
+                "Labelbox no longer knows %s: going on without", ", ".join(dropped)
+            )
+        return True
+
+    def _post(self, path: str, body: dict[str, Any], operation: str) -> dict[str, Any]:
+        self._gate.enter()
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
             with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
@@ -160,84 +244,172 @@ class Client:
                     allow_redirects=False,
                 )
                 tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
-        except NETWORK_FAULTS as fault:
-            raise self._unreachable(self._base, fault) from None
-        except requests.RequestException as fault:
-            raise errors.LabelboxError(self._redact(str(fault))) from None
+        except OSError as fault:
+            raise self._network_error(fault, self._base) from None
         if response.is_redirect:
             msg = f"{response.url} redirects elsewhere: check api_url"
-            raise errors.LabelboxError(msg)
+            raise errors.AddressError(msg)
         try:
-            return errors.reply_data(response)
+            data = errors.reply_data(response)
         except errors.LabelboxError as error:
-            error.args = (self._redact(str(error)),)
-            raise
+            # An address that has answered is right: the page is a passing fault.
+            if isinstance(error, errors.AddressError) and self._has_answered:
+                error = errors.TransientError(str(error))
+            error.args = tuple(str(a).replace(self._api_key, "***") for a in error.args)
+            raise error from None
+        self._has_answered = True
+        return data
 
     def _open(self, link: str, start: int) -> requests.Response:
         """Ask for a file from a byte on, with no key: the link itself is the right."""
-        if urlsplit(link).scheme not in {"https", "http"}:
-            msg = "Labelbox gave a download link that is no web address"
-            raise errors.UnavailableError(msg)
         # Bytes are counted, so they must come as they are stored.
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        try:
-            response = self._files.get(
-                link, headers=headers, stream=True, timeout=self._timeout
-            )
-        except NETWORK_FAULTS as fault:
-            raise self._unreachable(link, fault) from None
-        except requests.RequestException as fault:  # where the link leads to
-            msg = f"a download link leads nowhere ({type(fault).__name__})"
-            raise errors.UnavailableError(msg) from None
-        told = f"a download link was answered with HTTP {response.status_code}"
-        if errors.is_transient_status(response.status_code):
-            raise errors.TransientError(told, errors.retry_after(response))
-        if not response.ok:
-            raise errors.ExpiredLinkError(told)
-        if response.status_code == HTTPStatus.PARTIAL_CONTENT and not (
-            response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        for _ in range(MOST_REDIRECTS + 1):
+            try:
+                response = self._files.get(
+                    link,
+                    headers=headers,
+                    stream=True,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # it would sign with what is in ~/.netrc
+                )
+            except ValueError as fault:  # where the link leads to
+                msg = f"a download link leads nowhere ({type(fault).__name__})"
+                raise errors.UnavailableError(msg) from None
+            except OSError as fault:
+                raise self._network_error(fault, link) from None
+            if not response.is_redirect:
+                break
+            response.close()
+            link = urljoin(link, response.headers["Location"])
+            _check_link(link)
+        else:
+            msg = f"a download link redirects more than {MOST_REDIRECTS} times"
+            raise errors.UnavailableError(msg)
+        if response.status_code == HTTPStatus.OK or (
+            response.status_code == HTTPStatus.PARTIAL_CONTENT
+            and _first(response) == start
         ):
-            msg = "a download was answered with other bytes than were asked for"
-            raise errors.ExpiredLinkError(msg)
-        return response
+            return response
+        response.close()
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            size = _size(response)
+            if size == start:  # the transfer broke behind the last byte
+                return response
+            if size is not None and size > start:
+                msg = f"{_host(link)} has {size} bytes, but gives none from {start} on"
+                raise errors.TransientError(msg)
+        raise errors.link_error(response)
 
-    def _redact(self, text: str) -> str:
-        return text.replace(self._api_key, "***")
-
-    def _tell_pause(self, details: Any) -> None:
-        self._logger.warning(
-            "%s; trying again in %.1f s", details["exception"], details["wait"]
+    def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
+        """Say what broke, and at whom; a proxy on the way is not Labelbox."""
+        proxies = requests.utils.get_environ_proxies(address)
+        proxy = requests.utils.select_proxy(address, proxies)
+        return errors.network_error(
+            fault, _host(address), proxy=_host(proxy) if proxy else None
         )
 
-    @staticmethod
-    def _unreachable(address: str, fault: BaseException) -> errors.TransientError:
-        """Say what broke, in the words of the innermost error, less the query."""
-        while fault.__context__ is not None:
-            fault = fault.__context__
-        host = urlsplit(address).netloc
-        return errors.TransientError(f"{host}: {str(fault) or type(fault).__name__}")
+    def _again(self, operation: str) -> Callable[[Function], Function]:
+        """Give what tries a function again, for as long as the settings say."""
+        return backoff.on_exception(
+            self._pauses,
+            errors.TransientError,
+            jitter=None,  # _pauses has its own
+            on_giveup=_tell_end,
+            logger=None,
+            operation=operation,
+        )
 
+    def _pauses(self, operation: str) -> Generator[float, errors.TransientError, None]:
+        """Wait up to 1, 2, 4, ... seconds at random, but as long as the server asks.
 
-def _pauses() -> Generator[float, errors.TransientError, None]:
-    """Wait up to 1, 2, 4, ... seconds at random, but as long as the server asks.
-
-    Random, so that many clients that failed together do not return together.
-    """
-    error = yield 0.0  # backoff starts a generator before it has an error
-    for tries in count():
-        pause = random.uniform(0, min(2.0**tries, LONGEST_PAUSE))
-        error = yield max(pause, error.retry_after)
+        Random, so that many clients that failed together do not return together.
+        The waiting is done here, where close() ends it; nothing is left for backoff.
+        """
+        error = yield 0.0  # backoff starts a generator before it has an error
+        deadline = time.monotonic() + self._retry_seconds
+        for tries in count():
+            left = deadline - time.monotonic()
+            if left <= 0 or error.retry_after > left:
+                return
+            longest = min(2.0 ** min(tries, 10), LONGEST_PAUSE, left)
+            pause = max(random.uniform(0, longest), error.retry_after)
+            everybody = isinstance(error, errors.RateLimitError)
+            if everybody:
+                self._gate.hold(pause)
+            self._logger.warning(
+                "%s: %s; trying again in %.1f s%s",
+                operation,
+                error,
+                pause,
+                " (all requests wait)" if everybody else "",
+            )
+            self._gate.sleep(pause)
+            error = yield 0.0
 
 
 def _tell_end(details: Any) -> None:
-    error = details["exception"]
-    error.args = (f"{error}; given up after {details['tries']} tries",)
+    details["exception"].tries += details["tries"]
+
+
+def _session(auth: Any, connections: int) -> requests.Session:
+    session = requests.Session()
+    session.auth = auth
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+    return session
+
+
+def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Sign nothing; without this, requests would look into ~/.netrc."""
+    return request
+
+
+def _host(address: str) -> str:
+    """Give host and port of an address, and nothing that may be secret."""
+    return urlsplit(address).netloc.rpartition("@")[2]
+
+
+def _check_link(link: str) -> None:
+    """Refuse a link whose file anybody on the way could read or change."""
+    try:
+        parts = urlsplit(link)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme == "https" and host:
+        return
+    if parts.scheme == "http" and _is_loopback(host):
+        return
+    msg = f"Labelbox gave a download link without https ({parts.scheme or 'nothing'}:)"
+    raise errors.UnavailableError(msg)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _first(response: requests.Response) -> int | None:
+    """Give the place in the file of the first byte of a reply, as it says."""
+    match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(match[1]) if match and match[1] else None
+
+
+def _size(response: requests.Response) -> int | None:
+    """Give the size of the whole file, if a reply with a range says it."""
+    match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return int(match[3]) if match and match[3] != "*" else None
 
 
 def _from(start: int, response: requests.Response) -> Iterator[bytes]:
     """Give a file's bytes from ``start``, also if the server sent it from 0."""
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return  # there are none
     chunks = response.iter_content(CHUNK)
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         start = 0
@@ -245,8 +417,3 @@ def _from(start: int, response: requests.Response) -> Iterator[bytes]:
         if len(chunk) > start:
             yield chunk[start:]
         start = max(start - len(chunk), 0)
-
-
-def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Sign nothing; without this, requests would look into ~/.netrc."""
-    return request

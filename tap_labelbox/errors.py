@@ -5,31 +5,44 @@
     LabelboxError               the run cannot go on
     ├── SettingsError           a setting or an input that cannot be used
     ├── AccessError             Labelbox does not accept the API key
+    ├── AddressError            what answers at api_url is not Labelbox's API
+    ├── ComplexityError         a page is too much for Labelbox: try a smaller one
+    ├── StoppedError            the run was told to end
     ├── TransientError          worth another try
-    │   ├── LimitError          too many requests, or too many exports, just now
-    │   └── ServerError         Labelbox failed at this request; others may succeed
+    │   ├── ServerError         Labelbox failed at this request; others may succeed
+    │   ├── UnsentError         the request did not reach Labelbox
+    │   ├── RateLimitError      too many requests just now: all of them wait
+    │   └── LimitError          too many exports just now: this one waits
     ├── ExpiredLinkError        a download link that needs to be asked for anew
     ├── UnavailableError        one object is not to be had, the others are
     ├── NotOfferedError         Labelbox does not offer this operation (any more)
     │   └── QueryError          Labelbox does not know something that was asked for
     └── IncompleteError         the run went on to its end without some projects
 
-The text of each is one line: what is wrong, and what to do.
+The text of each is one line: what is wrong, and what to do. ``TABLE`` says which
+failure is which of them.
 """
 
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import requests
+
 if TYPE_CHECKING:
-    import requests
+    from collections.abc import Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
 LONGEST_RETRY_AFTER = 600.0
+
+# What follows an address's question mark may open a file.
+SIGNED = re.compile(r"(\w+://[^\s?\"'<>]+)\?[^\s\"'<>]+")
 
 # GraphQL has no codes for these; the wording is graphql-js's, and old.
 UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
@@ -48,10 +61,16 @@ ABOUT_THE_QUERY = (
     UNKNOWN_TYPE,
     VARIABLE,
 )
+TOO_COMPLEX = "Query complexity limit exceeded"
+EXCEEDED = "You have exceeded"
 
 
 class LabelboxError(Exception):
     """The run cannot go on."""
+
+    def __init__(self, message: object) -> None:
+        """Take the secrets out of addresses."""
+        super().__init__(SIGNED.sub(r"\1?***", str(message)))
 
 
 class SettingsError(LabelboxError):
@@ -69,21 +88,63 @@ class AccessError(LabelboxError):
         )
 
 
+class AddressError(LabelboxError):
+    """What answers is not Labelbox's API, but a proxy or a login page."""
+
+
+class ComplexityError(LabelboxError):
+    """A page of so many rows is too much for Labelbox."""
+
+    def __init__(self, message: str) -> None:
+        """Add what to do to what Labelbox says."""
+        super().__init__(
+            f"Labelbox finds a page too large ({message}): lower page_size"
+        )
+
+
+class StoppedError(LabelboxError):
+    """The run was told to end."""
+
+
 class TransientError(LabelboxError):
     """Worth another try, ``retry_after`` seconds from now at the earliest."""
+
+    is_undone = False
+    """Whether Labelbox surely did nothing of what it was asked."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         """Keep the server's own wish, in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
+        self.tries = 0
+        """After how many it was given up."""
 
-
-class LimitError(TransientError):
-    """Too many requests, or too many exports at once, just now."""
+    def __str__(self) -> str:
+        told = super().__str__()
+        tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
+        return f"{told}; given up after {tries}" if self.tries else told
 
 
 class ServerError(TransientError):
     """Labelbox failed at this request, and told so by GraphQL."""
+
+
+class UnsentError(TransientError):
+    """The request did not reach Labelbox."""
+
+    is_undone = True
+
+
+class RateLimitError(TransientError):
+    """Too many requests just now."""
+
+    is_undone = True
+
+
+class LimitError(TransientError):
+    """Too many exports at once just now."""
+
+    is_undone = True
 
 
 class ExpiredLinkError(LabelboxError):
@@ -109,6 +170,110 @@ class IncompleteError(LabelboxError):
     """The run went on to its end, without what its log names."""
 
 
+TABLE: dict[str | type[Exception], type[LabelboxError]] = {
+    # No answer: the first of these that is among the causes.
+    ssl.SSLCertVerificationError: LabelboxError,
+    requests.exceptions.ProxyError: UnsentError,
+    socket.gaierror: UnsentError,
+    ConnectionRefusedError: UnsentError,
+    requests.ConnectTimeout: UnsentError,
+    requests.Timeout: TransientError,
+    requests.ConnectionError: TransientError,
+    requests.exceptions.ChunkedEncodingError: TransientError,
+    requests.exceptions.ContentDecodingError: TransientError,
+    Exception: LabelboxError,
+    # A reply of the API, by the code of its GraphQL error. A code that is not here
+    # is decided by the HTTP status, as the status inside INTERNAL_SERVER_ERROR is.
+    "AUTHENTICATION_ERROR": AccessError,
+    "UNAUTHENTICATED": AccessError,
+    "AUTHORIZATION_ERROR": UnavailableError,
+    "FORBIDDEN": UnavailableError,
+    "RESOURCE_NOT_FOUND": UnavailableError,
+    "GRAPHQL_VALIDATION_FAILED": QueryError,
+    "GRAPHQL_PARSE_FAILED": QueryError,
+    "BAD_USER_INPUT": QueryError,
+    "OPERATION_NOT_ALLOWED": NotOfferedError,
+    "API_LIMIT": LimitError,
+    "RATE_LIMIT": RateLimitError,
+    "TIMEOUT": ServerError,
+    TOO_COMPLEX: ComplexityError,
+    "status 401": AccessError,
+    "status 408": ServerError,
+    "status 426": NotOfferedError,  # a limit of the plan
+    "status 429": RateLimitError,
+    "status 5xx": ServerError,
+    "status": UnavailableError,
+    # A reply of the API that is no GraphQL, by its HTTP status.
+    EXCEEDED: RateLimitError,
+    "HTTP 401": AccessError,
+    "HTTP 403": AccessError,
+    "HTTP 404": NotOfferedError,
+    "HTTP 408": TransientError,
+    "HTTP 410": NotOfferedError,
+    "HTTP 426": NotOfferedError,
+    "HTTP 429": RateLimitError,
+    "HTTP 5xx": TransientError,
+    "HTTP": LabelboxError,
+    # A reply of the API with HTTP 200 or 4xx that is no JSON, or JSON of no use.
+    "empty": TransientError,
+    "cut": TransientError,
+    "page": AddressError,
+    "no data": TransientError,
+    # A download.
+    "link 408": TransientError,
+    "link 416": ExpiredLinkError,
+    "link 429": TransientError,
+    "link 4xx": ExpiredLinkError,
+    "link": TransientError,
+}
+"""What each failure means.
+
+A kind of TransientError is tried again; UnavailableError leaves one object out, and
+so does ServerError in the end; ExpiredLinkError asks for a new link; NotOfferedError
+ends a stream, and what is unknown is dropped from a query; all others end the run.
+"""
+
+
+def network_error(
+    fault: Exception, host: str, proxy: str | None = None
+) -> LabelboxError:
+    """Give the error for a request that got no (whole) answer.
+
+    Args:
+        fault: What requests raised.
+        host: Whom it was sent to.
+        proxy: The proxy on the way, if there is one.
+    """
+    causes = list(_causes(fault))
+    known = (key for key in TABLE if isinstance(key, type))
+    found = next(key for key in known if any(isinstance(c, key) for c in causes))
+    cause = causes[-1]
+    told = str(cause) or type(cause).__name__
+    if any(isinstance(c, requests.exceptions.ProxyError) for c in causes):
+        host = f"the proxy {proxy} on the way to {host}"
+        told += "; check HTTPS_PROXY"
+    elif proxy:
+        host += f" through the proxy {proxy}"
+    if found is ssl.SSLCertVerificationError:
+        why = getattr(cause, "verify_message", "") or told
+        told = (
+            f"its certificate is not trusted ({why}): set REQUESTS_CA_BUNDLE to a "
+            "file with the certificate that signed it"
+        )
+    elif found is socket.gaierror:
+        told = f"there is no address for this name ({told})"
+    return TABLE[found](f"{host}: {told}")
+
+
+def link_error(response: requests.Response) -> LabelboxError:
+    """Give the error for a download that was not answered with bytes."""
+    told = f"a download link was answered with HTTP {response.status_code}"
+    error = _by_status("link", response.status_code)(told)
+    if isinstance(error, TransientError):
+        error.retry_after = retry_after(response)
+    return error
+
+
 def reply_data(response: requests.Response) -> dict[str, Any]:
     """Give the ``data`` of a GraphQL reply, or raise the error that it is.
 
@@ -121,24 +286,15 @@ def reply_data(response: requests.Response) -> dict[str, Any]:
         raise _not_json(response) from None
     if not isinstance(body, dict):
         msg = f"Labelbox answered with a {type(body).__name__} instead of an object"
-        raise TransientError(msg)
+        raise TABLE["no data"](msg)
     if errors := body.get("errors"):
         raise _graphql_error(response, errors)
     if response.status_code != HTTPStatus.OK or "message" in body:
         raise _http_error(response, str(body.get("message") or response.reason))
     data = body.get("data")
     if not isinstance(data, dict):
-        msg = "Labelbox answered without data and without an error"
-        raise TransientError(msg)
+        raise TABLE["no data"]("Labelbox answered without data and without an error")
     return data
-
-
-def is_transient_status(status: int) -> bool:
-    """Tell a passing fault of a server or proxy from a lasting answer."""
-    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
 
 
 def retry_after(response: requests.Response) -> float:
@@ -149,12 +305,31 @@ def retry_after(response: requests.Response) -> float:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds > 0 else 0.0
+
+
+def _causes(fault: BaseException | None) -> Iterator[BaseException]:
+    """Give a fault of requests and what it wraps, the innermost last.
+
+    Not by ``__context__``: that may lead out, to an error being handled there.
+    """
+    while fault:
+        yield fault
+        wrapped = (part for part in fault.args if isinstance(part, BaseException))
+        fault = fault.__cause__ or next(wrapped, None)
+
+
+def _by_status(prefix: str, status: int) -> type[LabelboxError]:
+    """Look a status up: itself, its hundred, or all others."""
+    for key in (f"{prefix} {status}", f"{prefix} {status // 100}xx"):
+        if key in TABLE:
+            return TABLE[key]
+    return TABLE[prefix]
 
 
 def _not_json(response: requests.Response) -> LabelboxError:
@@ -162,25 +337,27 @@ def _not_json(response: requests.Response) -> LabelboxError:
     status = response.status_code
     content_type = response.headers.get("Content-Type", "nothing")
     msg = f"Labelbox answered HTTP {status} with {content_type} instead of JSON"
-    if is_transient_status(status):
-        return TransientError(msg, retry_after(response))
-    if "json" in content_type or (status == HTTPStatus.OK and not response.content):
-        return TransientError(msg)
-    return LabelboxError(f"{msg}: check api_url ({response.url})")
+    by_status = _by_status("HTTP", status)
+    if issubclass(by_status, TransientError):
+        return by_status(msg, retry_after(response))
+    if status == HTTPStatus.OK and not response.content:
+        return TABLE["empty"](msg)
+    if "json" in content_type:
+        return TABLE["cut"](f"Labelbox answered HTTP {status} with broken JSON")
+    return TABLE["page"](f"{msg}: check api_url ({response.url})")
 
 
 def _http_error(response: requests.Response, message: str) -> LabelboxError:
     """Judge a reply that is JSON but no GraphQL: ``{"message": ...}``."""
-    status = response.status_code
     message = _one_line(message)
-    told = f"Labelbox answered HTTP {status}: {message}"
-    if is_transient_status(status) or message.startswith("You have exceeded"):
-        return TransientError(told, retry_after(response))
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return AccessError(message)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UPGRADE_REQUIRED}:
-        return NotOfferedError(told)
-    return LabelboxError(told)
+    exceeded = message.startswith(EXCEEDED)
+    kind = TABLE[EXCEEDED] if exceeded else _by_status("HTTP", response.status_code)
+    if kind is AccessError:
+        return kind(message)
+    error = kind(f"Labelbox answered HTTP {response.status_code}: {message}")
+    if isinstance(error, TransientError):
+        error.retry_after = retry_after(response)
+    return error
 
 
 def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
@@ -204,15 +381,32 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxErro
     # Servers differ in the codes of these, and some give none.
     if any(pattern.search(message) for pattern in ABOUT_THE_QUERY):
         code = "GRAPHQL_VALIDATION_FAILED"
-    status = str(exception.get("status") or "")
-    true_status = int(status) if status.isdecimal() else None
-    kind = _kind(code, true_status, response.status_code)
-    if issubclass(kind, TransientError | UnavailableError) and code not in BY_CODE:
+    if message.startswith(TOO_COMPLEX):
+        code = TOO_COMPLEX
+    if message.startswith(EXCEEDED):
+        code = "RATE_LIMIT"
+    kind = _kind(code, str(exception.get("status") or ""), response.status_code)
+    if issubclass(kind, TransientError | UnavailableError) and code not in TABLE:
         message = f"Labelbox answered {code or response.status_code}: {message}"
     verdict = kind(message)
     if isinstance(verdict, TransientError):
         verdict.retry_after = retry_after(response)
     return verdict
+
+
+def _kind(code: object, inside: str, status: int) -> type[LabelboxError]:
+    """Decide what a GraphQL error means, by its code and then by its status.
+
+    ``INTERNAL_SERVER_ERROR`` is Labelbox's cloak for many things: the true
+    status is inside, and where there is none it was a fault of the server.
+    """
+    if isinstance(code, str) and code in TABLE:
+        return TABLE[code]
+    if status >= HTTPStatus.BAD_GATEWAY:  # a proxy's: all requests will fail
+        return _by_status("HTTP", status)
+    if code == "INTERNAL_SERVER_ERROR":
+        status = int(inside) if inside.isdecimal() else HTTPStatus.INTERNAL_SERVER_ERROR
+    return _by_status("status", status)
 
 
 def _block(within: dict[str, Any], name: str) -> dict[str, Any]:
@@ -222,43 +416,3 @@ def _block(within: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-BY_CODE: dict[str, type[LabelboxError]] = {
-    "AUTHENTICATION_ERROR": AccessError,
-    "UNAUTHENTICATED": AccessError,
-    "AUTHORIZATION_ERROR": UnavailableError,
-    "FORBIDDEN": UnavailableError,
-    "RESOURCE_NOT_FOUND": UnavailableError,
-    "GRAPHQL_VALIDATION_FAILED": QueryError,
-    "GRAPHQL_PARSE_FAILED": QueryError,
-    "BAD_USER_INPUT": QueryError,
-    "OPERATION_NOT_ALLOWED": NotOfferedError,
-    "RATE_LIMIT": LimitError,
-    "API_LIMIT": LimitError,
-    "TIMEOUT": TransientError,
-}
-
-
-def _kind(
-    code: object, true_status: int | None, http_status: int
-) -> type[LabelboxError]:
-    """Decide what a GraphQL error means, by its code and then by its status.
-
-    ``INTERNAL_SERVER_ERROR`` is Labelbox's cloak for many things: the true
-    status is inside, and where there is none it was a fault of the server.
-    """
-    if isinstance(code, str) and code in BY_CODE:
-        return BY_CODE[code]
-    if code == "INTERNAL_SERVER_ERROR" and http_status < HTTPStatus.BAD_GATEWAY:
-        status = true_status or HTTPStatus.INTERNAL_SERVER_ERROR
-        transient: type[LabelboxError] = ServerError
-    else:
-        status, transient = http_status, TransientError
-    if is_transient_status(status):
-        return transient
-    if status == HTTPStatus.UNAUTHORIZED:
-        return AccessError
-    if status == HTTPStatus.UPGRADE_REQUIRED:  # a limit of the plan
-        return NotOfferedError
-    return UnavailableError

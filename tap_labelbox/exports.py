@@ -7,7 +7,9 @@ line feeds only.
 
 from __future__ import annotations
 
+import itertools
 import json
+import secrets
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MOST_IDS = 2000  # in one filter
+PAGE = 100  # tasks asked for at a time
 PART_TRIES = 3  # of one byte range that brings nothing
 
 # Our name of a filter, and the API's.
@@ -93,7 +96,6 @@ def inputs(
     params |= {param: include[name] for name, param in OPTIONAL_PARAMS.items()}
     return [
         {
-            "taskName": "tap-labelbox",
             "filters": {
                 "projectId": project_id,
                 "searchQuery": {"scope": None, "query": [*query, *by_ids]},
@@ -141,14 +143,29 @@ class Export:
 
     @classmethod
     def start(cls, client: Client, wanted: dict[str, Any]) -> Export:
-        """Let Labelbox begin an export.
+        """Let Labelbox begin an export, and only one.
+
+        Where it is not known whether Labelbox has begun, the export is looked for
+        by its name among the tasks of the key before it is asked for again.
 
         Args:
             client: Asks Labelbox.
             wanted: ``filters`` and ``params``, as the API calls them.
         """
-        wanted = wanted | {"isStreamableReady": True, "streamable": True}
-        data = client.execute("start_export", input=wanted)
+        name = f"tap-labelbox {secrets.token_hex(8)}"
+        wanted = wanted | {
+            "taskName": name,
+            "isStreamableReady": True,
+            "streamable": True,
+        }
+
+        def begun() -> dict[str, Any] | None:
+            task_id = _find(client, name)
+            if task_id is None:
+                return None
+            return {"exportDataRowsInProject": {"task_id": task_id}}
+
+        data = client.execute_once("start_export", begun, input=wanted)
         if not (task := data.get("exportDataRowsInProject")):
             msg = "Labelbox started no export and gave no error"
             raise UnavailableError(msg)
@@ -176,7 +193,8 @@ class Export:
             f"its export was not ready after {timeout:g} s (task "
             f"{self.task_id}): raise export_timeout"
         )
-        poll(complete, interval=interval, timeout=timeout, late=late)
+        pause = self._client.sleep
+        poll(complete, pause=pause, interval=interval, timeout=timeout, late=late)
 
     def rows(self, stream: str = "RESULT", start: int = 0) -> Iterator[tuple[int, Row]]:
         """Decode the lines from a byte on.
@@ -246,6 +264,27 @@ class Export:
             msg = f"Labelbox no longer has its export (task {self.task_id})"
             raise UnavailableError(msg)
         return task
+
+
+def _find(client: Client, name: str) -> str | None:
+    """Give the task of this name among those that the key has started.
+
+    Raises:
+        UnavailableError: If Labelbox does not tell which there are.
+    """
+    try:
+        user_id = client.execute("user")["user"]["id"]
+        for skip in itertools.count(0, PAGE):
+            user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
+            tasks = {task["name"]: task["id"] for task in user["user"]["tasks"]}
+            if name in tasks:
+                return str(tasks[name])
+            if len(user["user"]["tasks"]) < PAGE:
+                break
+    except (KeyError, TypeError):
+        msg = f"whether Labelbox has started the export '{name}' it does not tell"
+        raise UnavailableError(msg) from None
+    return None
 
 
 def _lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:

@@ -14,12 +14,18 @@ Answer = TypeVar("Answer")
 
 
 def poll(
-    ask: Callable[[], Answer | None], *, interval: float, timeout: float, late: str
+    ask: Callable[[], Answer | None],
+    *,
+    pause: Callable[[float], None],
+    interval: float,
+    timeout: float,
+    late: str,
 ) -> Answer:
     """Ask until the answer is not None.
 
     Args:
         ask: Asks once.
+        pause: Waits so many seconds: :meth:`Client.sleep`.
         interval: Seconds between two questions.
         timeout: Seconds after which to give up.
         late: What to say then.
@@ -31,5 +37,5 @@ def poll(
     while (answer := ask()) is None:
         if time.monotonic() + interval > deadline:
             raise UnavailableError(late)
-        time.sleep(interval)
+        pause(interval)
     return answer

@@ -183,11 +183,19 @@ SETTINGS = th.PropertiesList(
         "and sent again.",
     ),
     th.Property(
-        "max_retries",
-        th.IntegerType(minimum=0),
-        default=8,
-        title="Retries",
-        description="Further tries of a request that failed in passing.",
+        "retry_seconds",
+        th.NumberType(minimum=0),
+        default=900,
+        title="Retry (seconds)",
+        description="For how many seconds a failing request is tried again before "
+        "the run, or its project, gives up; 0 is never.",
+    ),
+    th.Property(
+        "requests_per_minute",
+        th.IntegerType(minimum=1),
+        title="Requests per minute",
+        description="Requests sent to the API in a minute, at most, evenly spaced. By "
+        "default as many as it takes.",
     ),
     # The SDK obeys this one, but tells nobody of it before 0.55.
     th.Property(
@@ -218,7 +226,12 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     """
     _clean(config)
     # The SDK takes whole numbers out of the environment, but leaves others text.
-    for name in ("export_poll_interval", "export_timeout", "request_timeout"):
+    for name in (
+        "export_poll_interval",
+        "export_timeout",
+        "request_timeout",
+        "retry_seconds",
+    ):
         with contextlib.suppress(KeyError, TypeError, ValueError):
             number = float(config[name])
             config[name] = number if math.isfinite(number) else str(number)

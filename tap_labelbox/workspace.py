@@ -28,7 +28,8 @@ class Workspace:
             config["api_url"],
             config.get("api_key", ""),
             timeout=config["request_timeout"],
-            max_retries=config["max_retries"],
+            retry_seconds=config["retry_seconds"],
+            requests_per_minute=config.get("requests_per_minute"),
             logger=logger,
         )
         self._offline = "export_files" in config

@@ -80,7 +80,7 @@ class Runner:
             "api_url": self.sandbox.url,
             "api_key": self.sandbox.api_key,
             "export_poll_interval": 0.01,
-            "max_retries": 2,
+            "retry_seconds": 0.3,
         } | settings
 
     def __call__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_an_export_is_ready_only_with_a_link() -> None:
         ]
     )
 
-    export = wait(lambda: next(replies), interval=0.001, timeout=5)
+    export = wait(lambda: next(replies), pause=time.sleep, interval=0.001, timeout=5)
 
     assert export["download_url"] == "https://example.com/new"
 
@@ -134,6 +135,7 @@ def test_an_export_that_never_comes_is_given_up() -> None:
     with pytest.raises(UnavailableError, match=r"0.01 s: raise export_timeout"):
         wait(
             lambda: {"should_poll": True, "download_url": None},
+            pause=time.sleep,
             interval=0.002,
             timeout=0.01,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
 
-    from tap_labelbox.sandbox import Sandbox
+    from tap_labelbox.sandbox import Request, Sandbox, World
     from tests.runner import Runner
 
 
@@ -79,7 +81,9 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
         ),
         ({"lookback_seconds": -1}, "lookback_seconds has to be at least 0, not -1"),
         ({"export_poll_interval": 0}, "export_poll_interval has to be more than 0"),
-        ({"max_retries": -1}, "max_retries has to be at least 0, not -1"),
+        ({"retry_seconds": -1}, "retry_seconds has to be at least 0, not -1"),
+        ({"retry_seconds": "x"}, "retry_seconds has to be of type number"),
+        ({"requests_per_minute": 0}, "requests_per_minute has to be at least 1"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(
@@ -160,13 +164,13 @@ def test_an_address_that_answers_html(run: Runner, sandbox: Sandbox) -> None:
 
 def test_nobody_at_the_address(run: Runner) -> None:
     """The line says which, and that it was tried again."""
-    done = run.command(api_url="http://127.0.0.1:9/graphql", max_retries=1)
+    done = run.command(api_url="http://127.0.0.1:9/graphql", retry_seconds=0.1)
 
     (line,) = errors(done)
     assert done.returncode == 1
     assert "127.0.0.1:9" in line
     assert "refused" in line
-    assert "2 tries" in line
+    assert re.search(r"given up after \d+ tries", line)
     assert "Traceback" not in done.stderr
 
 
@@ -218,16 +222,43 @@ def test_a_file_that_is_no_json(run: Runner, tmp_path: Path, option: str) -> Non
     assert line.startswith(f"{option} cannot be read")
 
 
-def test_the_key_is_nowhere(run: Runner, sandbox: Sandbox, tmp_path: Path) -> None:
-    """Not in the log, at its most talkative, nor in what is written."""
+def test_no_secret_is_anywhere(
+    run: Runner, sandbox: Sandbox, world: World, tmp_path: Path
+) -> None:
+    """Not in the log, at its most talkative, whatever fails, nor in the state."""
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(run.config()))
-
-    done = command(
-        "--config",
-        str(file),
-        environment={"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"},
+    project_ids = [world.projects[0].id]
+    file.write_text(json.dumps(run.config(project_ids=project_ids, retry_seconds=9)))
+    text = f"You have exceeded {sandbox.api_key} https://a.b/c?Signature=1"
+    elsewhere = {"Location": "http://a.b/c?X-Amz-Signature=1"}
+    asked = iter(
+        [Reply(503), Reply(200, {}, b"{}", cut=1), Reply(200, {}, {"message": text})]
     )
+    files = iter(
+        [Reply(503), Reply(200, {}, b"[]", cut=1), Reply(403), Reply(302, elsewhere)]
+    )
+    links: list[str] = []
 
-    assert done.returncode == 0
-    assert sandbox.api_key not in done.stdout + done.stderr
+    def fail(request: Request) -> Reply | None:
+        if "Signature=" not in request.path:
+            return next(asked, None)
+        links.append(request.path)
+        return next(files, None)
+
+    sandbox.before = fail
+    talk = {"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
+
+    done = command("--config", str(file), environment=talk)
+
+    assert done.returncode == 1  # for the redirect
+    assert next(asked, None) is next(files, None) is None
+    assert "trying again" in done.stderr
+    # Rows hold signed addresses of their own: they are what was asked for.
+    lines = [text for text in done.stdout.splitlines() if '"RECORD"' not in text]
+    assert '"STATE"' in lines[-1]
+    written = done.stderr + "".join(lines)
+    signatures = {link.partition("Signature=")[2] for link in links}
+    for secret in ("Signature=", "X-Amz", *signatures):
+        assert secret not in written
+    for secret in (sandbox.api_key, b64encode(sandbox.api_key.encode()).decode()[:-4]):
+        assert secret not in done.stderr + done.stdout

@@ -15,6 +15,7 @@ from tap_labelbox.client import Client
 from tap_labelbox.errors import IncompleteError, UnavailableError
 from tap_labelbox.exports import Export, inputs
 from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.sandbox.replies import error
 from tests.runner import Runner
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def client(sandbox: Sandbox) -> Client:
         sandbox.url,
         sandbox.api_key,
         timeout=5,
-        max_retries=3,
+        retry_seconds=1,
         logger=logging.getLogger("tap-labelbox"),
     )
 
@@ -73,6 +74,11 @@ def by_id(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def data_row_ids(world: World) -> list[str]:
     """Give all data rows that the key may see, labeled or not."""
     return sorted(row.id for row in world.data_rows)
+
+
+def started(sandbox: Sandbox) -> list[Request]:
+    """Give the requests that asked for an export."""
+    return [r for r in sandbox.requests if r.operation == "StartExport"]
 
 
 def test_the_official_client_reads_the_same_rows(
@@ -229,8 +235,8 @@ def test_one_export_serves_all_streams(
     """It is started and read once a project, whichever are selected."""
     output = run()
 
-    started = [r for r in sandbox.requests if r.operation == "StartExport"]
-    assert len(started) == len(world.projects)
+    begun = started(sandbox)
+    assert len(begun) == len(world.projects)
     for stream in ("data_row_exports", "export_labels", "annotations"):
         assert output.records(stream)
     kinds = [(m["type"], m["stream"]) for m in output.messages if "stream" in m]
@@ -371,13 +377,13 @@ def test_exports_are_started_ahead(serving: Any) -> None:
 
     def count(request: Request) -> None:
         if request.operation == "ExportHeader":
-            started = [r for r in run.sandbox.requests if r.operation == "StartExport"]
+            begun = started(run.sandbox)
             read = {
                 r.variables["task_id"]
                 for r in run.sandbox.requests
                 if r.operation == "ExportHeader"
             }
-            running.append(len(started) - len(read))
+            running.append(len(begun) - len(read))
 
     run.sandbox.before = count
     output = run(*STREAMS)
@@ -402,6 +408,102 @@ def test_too_many_exports_are_a_reason_to_wait(serving: Any) -> None:
     assert len(output.records("data_row_exports")) == len(world.data_rows)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Reply(200, {}, b"", cut=0),
+        Reply(200, {"Content-Type": "application/json"}, b'{"data": {"exp', cut=9),
+        Reply(200, {}, b"", delay=0.5),
+        Reply(504, {}, b"<h1>Gateway Time-out</h1>"),
+        Reply(200, {}, error("no", "INTERNAL_SERVER_ERROR")),
+        Reply(200, {}, {"data": None}),
+    ],
+    ids=["closed", "cut", "timed out", "gateway", "crash", "no data"],
+)
+def test_an_export_that_has_begun_unheard_is_not_begun_again(
+    run: Runner, sandbox: Sandbox, world: World, broken: Reply
+) -> None:
+    """It is found by its name among the tasks of the key."""
+    project = world.projects[0]
+    replies = iter([broken])
+    sandbox.after = lambda request, _: (
+        next(replies, None) if request.operation == "StartExport" else None
+    )
+
+    output = run(
+        "data_row_exports",
+        project_ids=[project.id],
+        request_timeout=0.3,
+        retry_seconds=10,
+    )
+
+    assert output.error is None
+    assert len(started(sandbox)) == 1
+    found = [r["data_row_id"] for r in output.records("data_row_exports")]
+    assert sorted(found) == sorted(row.id for row in project.data_rows)
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_an_export_that_has_not_begun_is_asked_for_again(
+    run: Runner, sandbox: Sandbox, world: World, status: int
+) -> None:
+    """Where Labelbox surely did nothing, without looking for it."""
+    project = world.projects[0]
+    replies = iter([Reply(status)] * 2)
+    sandbox.before = lambda request: (
+        next(replies, None) if request.operation == "StartExport" else None
+    )
+
+    output = run("data_row_exports", project_ids=[project.id], retry_seconds=10)
+
+    looked = [r for r in sandbox.requests if r.operation == "Tasks"]
+    assert output.error is None
+    assert len(started(sandbox)) == 3
+    assert len({r.variables["input"]["taskName"] for r in started(sandbox)}) == 1
+    assert len(looked) == (2 if status == 503 else 0)
+    assert len(output.records("data_row_exports")) == len(project.data_rows)
+
+
+def test_an_export_is_found_on_any_page(
+    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+) -> None:
+    """A key may have started many."""
+    monkeypatch.setattr("tap_labelbox.exports.PAGE", 3)
+    project = world.projects[0]
+    for _ in range(7):
+        run("data_row_exports", project_ids=[project.id])
+    before = len(started(sandbox))
+    replies = iter([Reply(504)])
+    sandbox.after = lambda request, _: (
+        next(replies, None) if request.operation == "StartExport" else None
+    )
+
+    output = run("data_row_exports", project_ids=[project.id], retry_seconds=10)
+
+    assert output.error is None
+    assert len(started(sandbox)) == before + 1
+    looked = [r.variables for r in sandbox.requests if r.operation == "Tasks"]
+    assert [variables["skip"] for variables in looked] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("name", ["User.createdTasks", "Task.name"])
+def test_where_tasks_are_not_told_an_export_is_not_asked_for_again(
+    serving: Any, world: World, name: str
+) -> None:
+    """The run says so, rather than to start a second one."""
+    run = serving(world, forget=[name])
+    run.sandbox.after = lambda request, _: (
+        Reply(504) if request.operation == "StartExport" else None
+    )
+
+    output = run(
+        "data_row_exports", project_ids=[world.projects[0].id], retry_seconds=10
+    )
+
+    assert output.error is not None
+    assert len(started(run.sandbox)) == 1
+
+
 def test_more_ids_than_a_filter_takes_are_several_exports(
     run: Runner, sandbox: Sandbox, world: World
 ) -> None:
@@ -412,8 +514,8 @@ def test_more_ids_than_a_filter_takes_are_several_exports(
 
     found = [r["data_row_id"] for r in output.records("data_row_exports")]
     assert sorted(found) == data_row_ids(world)
-    started = [r for r in sandbox.requests if r.operation == "StartExport"]
-    assert len(started) == 3 * len(world.projects)
+    begun = started(sandbox)
+    assert len(begun) == 3 * len(world.projects)
 
 
 @pytest.mark.parametrize("status", ["TO_LABEL", "IN_REVIEW", "IN_REWORK", "DONE"])

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from tap_labelbox import errors
 from tap_labelbox.sandbox import Reply, World
@@ -21,113 +20,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.001)
 
 
-def response(
-    body: Any, status: int = 200, headers: dict[str, str] | None = None
-) -> requests.Response:
-    """Give a reply as requests gives it."""
-    made = requests.Response()
-    made.status_code = status
-    made.url = "https://api.labelbox.com/graphql"
-    made.headers.update({"Content-Type": "application/json"} | (headers or {}))
-    made._content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return made
-
-
 def graphql(code: str | None = None, **exception: Any) -> dict[str, Any]:
     """Give a GraphQL error as Labelbox words it."""
     extensions = {"code": code} if code else {}
     extensions |= {"exception": exception} if exception else {}  # type: ignore[dict-item]
     return {"errors": [{"message": "no", "extensions": extensions}], "data": None}
-
-
-def unknown(message: str, **rest: Any) -> dict[str, Any]:
-    """Give an error about the query, in GraphQL's own words."""
-    return {"errors": [{"message": message} | rest]}
-
-
-@pytest.mark.parametrize(
-    ("reply", "kind"),
-    [
-        (response(graphql("AUTHENTICATION_ERROR"), 401), errors.AccessError),
-        (response(graphql("AUTHENTICATION_ERROR")), errors.AccessError),
-        (response(graphql("UNAUTHENTICATED")), errors.AccessError),
-        (response({"message": "API access is off"}, 401), errors.AccessError),
-        (response(graphql("AUTHORIZATION_ERROR")), errors.UnavailableError),
-        (response(graphql("RESOURCE_NOT_FOUND")), errors.UnavailableError),
-        (response(graphql("GRAPHQL_VALIDATION_FAILED"), 400), errors.QueryError),
-        (response(graphql("GRAPHQL_PARSE_FAILED"), 400), errors.QueryError),
-        (response(graphql("BAD_USER_INPUT")), errors.QueryError),
-        (
-            response(unknown('Cannot query field "a" on type "B".'), 400),
-            errors.QueryError,
-        ),
-        (
-            response(unknown('Unknown argument "a" on field "B.c".', extensions="x")),
-            errors.QueryError,
-        ),
-        (response(graphql("OPERATION_NOT_ALLOWED")), errors.NotOfferedError),
-        (response({"message": "retired"}, 410), errors.NotOfferedError),
-        (
-            response(graphql("INTERNAL_SERVER_ERROR", status=426)),
-            errors.NotOfferedError,
-        ),
-        (
-            response(graphql("INTERNAL_SERVER_ERROR", status=400)),
-            errors.UnavailableError,
-        ),
-        (response(graphql("INTERNAL_SERVER_ERROR", status=503)), errors.ServerError),
-        (response(graphql("INTERNAL_SERVER_ERROR", status="503")), errors.ServerError),
-        (response(graphql("INTERNAL_SERVER_ERROR")), errors.ServerError),
-        (response(graphql("RATE_LIMIT")), errors.LimitError),
-        (response(graphql("API_LIMIT")), errors.LimitError),
-        (response(graphql("TIMEOUT")), errors.TransientError),
-        (response(graphql("SOMETHING_NEW")), errors.UnavailableError),
-        (response(graphql("SOMETHING_NEW"), 502), errors.TransientError),
-        (response({"message": "You have exceeded"}, 429), errors.TransientError),
-        (response({"message": "You have exceeded"}), errors.TransientError),
-        (response(b"slow down", 429), errors.TransientError),
-        (response(b"<h1>upstream</h1>", 520), errors.TransientError),
-        (response(b'{"data": {"proj'), errors.TransientError),
-        (response(b""), errors.TransientError),
-        (response({"data": None}), errors.TransientError),
-        (response({}), errors.TransientError),
-        (response([]), errors.TransientError),
-        (response({"errors": "broken"}), errors.UnavailableError),
-        (response({"errors": ["broken"]}), errors.UnavailableError),
-        (
-            response({"errors": [{"extensions": {"exception": "boom"}}]}),
-            errors.UnavailableError,
-        ),
-        (response({"errors": [{"message": "x"}], "data": {}}), errors.UnavailableError),
-    ],
-)
-def test_each_answer_has_its_verdict(
-    reply: requests.Response, kind: type[Exception]
-) -> None:
-    """Exactly this kind of error, in one line."""
-    with pytest.raises(errors.LabelboxError) as raised:
-        errors.reply_data(reply)
-
-    assert raised.type is kind
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("7", 7),
-        ("-3", 0),
-        ("soon", 0),
-        ("", 0),
-        ("99999", errors.LONGEST_RETRY_AFTER),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
-        ("Wed, 21 Oct 2015 07:28:00", 0),
-        ("Wed, 21 Oct 2995 07:28:00 GMT", errors.LONGEST_RETRY_AFTER),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
-    """And neither negative nor a day long."""
-    assert errors.retry_after(response({}, headers={"Retry-After": text})) == seconds
 
 
 def answer(body: Any) -> Reply:

@@ -216,6 +216,7 @@ class BulkExportStream(ProjectStream):
 
         return bulk.wait(
             ask,
+            pause=self.client.sleep,
             interval=self.config["export_poll_interval"],
             timeout=self.config["export_timeout"],
         )

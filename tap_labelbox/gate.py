@@ -1,0 +1,70 @@
+"""Where all requests to Labelbox wait, whichever thread sends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from tap_labelbox.errors import StoppedError
+
+
+class Gate:
+    """Lets requests through: not too many, not too early, none once it is closed.
+
+    Args:
+        per_minute: Requests a minute, evenly spaced; any number if None.
+    """
+
+    def __init__(self, per_minute: int | None = None) -> None:
+        """Be open."""
+        self._spacing = 60.0 / per_minute if per_minute else 0.0
+        self._opens = 0.0  # by the monotonic clock
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def enter(self) -> None:
+        """Wait for one's turn.
+
+        Raises:
+            StoppedError: If the gate is closed, also while waiting.
+        """
+        while (wait := self._turn()) > 0:
+            self.sleep(wait)
+        self.check()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so many seconds from now."""
+        with self._lock:
+            self._opens = max(self._opens, time.monotonic() + seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so many seconds.
+
+        Raises:
+            StoppedError: If the gate is closed, also while waiting.
+        """
+        self._closed.wait(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Do nothing while the gate is open.
+
+        Raises:
+            StoppedError: If it is closed.
+        """
+        if self._closed.is_set():
+            msg = "the run was stopped: start it again to read the rest"
+            raise StoppedError(msg)
+
+    def close(self) -> None:
+        """End all waits and let nobody through any more; twice is once."""
+        self._closed.set()
+
+    def _turn(self) -> float:
+        """Take the turn if it has come, else say in how many seconds to look."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._opens:
+                return self._opens - now
+            self._opens = now + self._spacing
+            return 0.0

@@ -1,0 +1,886 @@
+"""Failures, and what the client makes of each: every row of the table, over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+from ipaddress import ip_address
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tap_labelbox import errors
+from tap_labelbox.client import Client
+from tap_labelbox.sandbox import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tap_labelbox.sandbox import Request, Sandbox
+
+HTML = {"Content-Type": "text/html"}
+JSON = {"Content-Type": "application/json"}
+PAGE = {"where": {}, "skip": 0, "first": 10}
+
+
+@pytest.fixture
+def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Client]:
+    """Give what makes a client of the sandbox, quick to try again."""
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+
+    def make(api_url: str = "", **options: Any) -> Client:
+        given = {"timeout": 5, "retry_seconds": 5} | options
+        logger = logging.getLogger("tap-labelbox")
+        return Client(api_url or sandbox.url, sandbox.api_key, logger=logger, **given)
+
+    return make
+
+
+def ask(client: Client) -> dict[str, Any]:
+    """Ask for a page of projects."""
+    return client.execute("project_ids", **PAGE)
+
+
+def graphql(code: str | None, message: str = "no", **exception: Any) -> dict[str, Any]:
+    """Give a GraphQL error as Labelbox words it."""
+    extensions = {"code": code} if code else {}
+    extensions |= {"exception": exception} if exception else {}  # type: ignore[dict-item]
+    return {"errors": [{"message": message, "extensions": extensions}], "data": None}
+
+
+def crash(status: Any) -> Reply:
+    """Give an error of which the true status is inside."""
+    return Reply(200, {}, graphql("INTERNAL_SERVER_ERROR", status=status))
+
+
+def told(code: str, status: int = 200) -> Reply:
+    """Give an error that has a code."""
+    return Reply(status, {}, graphql(code))
+
+
+def http(status: int) -> Reply:
+    """Give JSON that is no GraphQL."""
+    return Reply(status, {}, {"message": "no"})
+
+
+EXCEEDED = {"message": "You have exceeded the limit of requests per minute"}
+
+# What is answered, by the row of the table that decides it, and what it has to be.
+REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
+    ("AUTHENTICATION_ERROR", told("AUTHENTICATION_ERROR", 401), errors.AccessError),
+    ("AUTHENTICATION_ERROR", told("AUTHENTICATION_ERROR"), errors.AccessError),
+    ("UNAUTHENTICATED", told("UNAUTHENTICATED"), errors.AccessError),
+    ("AUTHORIZATION_ERROR", told("AUTHORIZATION_ERROR"), errors.UnavailableError),
+    ("FORBIDDEN", told("FORBIDDEN"), errors.UnavailableError),
+    ("RESOURCE_NOT_FOUND", told("RESOURCE_NOT_FOUND"), errors.UnavailableError),
+    (
+        "GRAPHQL_VALIDATION_FAILED",
+        told("GRAPHQL_VALIDATION_FAILED", 400),
+        errors.QueryError,
+    ),
+    (
+        "GRAPHQL_VALIDATION_FAILED",
+        Reply(200, {}, graphql(None, 'Cannot query field "projects" on type "Query".')),
+        errors.QueryError,
+    ),
+    ("GRAPHQL_PARSE_FAILED", told("GRAPHQL_PARSE_FAILED", 400), errors.QueryError),
+    ("BAD_USER_INPUT", told("BAD_USER_INPUT"), errors.QueryError),
+    ("OPERATION_NOT_ALLOWED", told("OPERATION_NOT_ALLOWED"), errors.NotOfferedError),
+    ("API_LIMIT", told("API_LIMIT"), errors.LimitError),
+    ("RATE_LIMIT", told("RATE_LIMIT"), errors.RateLimitError),
+    (
+        "RATE_LIMIT",
+        Reply(200, {}, graphql("SOMETHING_NEW", EXCEEDED["message"])),
+        errors.RateLimitError,
+    ),
+    ("TIMEOUT", told("TIMEOUT"), errors.ServerError),
+    (
+        "Query complexity limit exceeded",
+        Reply(
+            400,
+            {},
+            graphql("GRAPHQL_VALIDATION_FAILED", "Query complexity limit exceeded"),
+        ),
+        errors.ComplexityError,
+    ),
+    ("status 401", crash(401), errors.AccessError),
+    ("status 408", crash(408), errors.ServerError),
+    ("status 426", crash(426), errors.NotOfferedError),
+    ("status 429", crash(429), errors.RateLimitError),
+    ("status 429", told("SOMETHING_NEW", 429), errors.RateLimitError),
+    ("status 5xx", crash(500), errors.ServerError),
+    ("status 5xx", crash("503"), errors.ServerError),
+    ("status 5xx", told("INTERNAL_SERVER_ERROR"), errors.ServerError),
+    ("status 5xx", told("SOMETHING_NEW", 500), errors.ServerError),
+    ("status", crash(400), errors.UnavailableError),
+    ("status", crash(403), errors.UnavailableError),
+    ("status", crash(422), errors.UnavailableError),
+    ("status", told("SOMETHING_NEW"), errors.UnavailableError),
+    ("status", Reply(200, {}, {"errors": "broken"}), errors.UnavailableError),
+    ("status", Reply(200, {}, {"errors": ["broken"]}), errors.UnavailableError),
+    (
+        "status",
+        Reply(200, {}, {"errors": [{"extensions": {"exception": "boom"}}]}),
+        errors.UnavailableError,
+    ),
+    (
+        "status",
+        Reply(200, {}, {"errors": [{"message": "x"}], "data": {"projects": []}}),
+        errors.UnavailableError,
+    ),
+    ("You have exceeded", Reply(200, {}, EXCEEDED), errors.RateLimitError),
+    ("You have exceeded", Reply(429, {}, EXCEEDED), errors.RateLimitError),
+    ("HTTP 401", http(401), errors.AccessError),
+    ("HTTP 403", http(403), errors.AccessError),
+    ("HTTP 404", http(404), errors.NotOfferedError),
+    ("HTTP 408", http(408), errors.TransientError),
+    ("HTTP 410", http(410), errors.NotOfferedError),
+    ("HTTP 426", http(426), errors.NotOfferedError),
+    ("HTTP 429", http(429), errors.RateLimitError),
+    ("HTTP 429", Reply(429, HTML, b"slow down"), errors.RateLimitError),
+    *(
+        ("HTTP 5xx", Reply(status, HTML, b"<h1>upstream</h1>"), errors.TransientError)
+        for status in (500, 501, 502, 503, 504, 520, 521, 522, 523, 524)
+    ),
+    ("HTTP 5xx", http(503), errors.TransientError),
+    ("HTTP 5xx", told("SOMETHING_NEW", 502), errors.TransientError),
+    ("HTTP", http(400), errors.LabelboxError),
+    ("HTTP", http(418), errors.LabelboxError),
+    ("empty", Reply(200, JSON, b""), errors.TransientError),
+    ("empty", Reply(200, {}, b""), errors.TransientError),
+    ("cut", Reply(200, JSON, b'{"data": {"proj'), errors.TransientError),
+    ("page", Reply(200, HTML, b"<html>Log in</html>"), errors.AddressError),
+    ("page", Reply(200, {"Content-Type": "text/plain"}, b"OK"), errors.AddressError),
+    ("page", Reply(404, HTML, b"<html>none</html>"), errors.AddressError),
+    ("page", Reply(302, {"Location": "https://example.com"}, b""), errors.AddressError),
+    ("no data", Reply(200, {}, {"data": None}), errors.TransientError),
+    ("no data", Reply(200, {}, {}), errors.TransientError),
+    ("no data", Reply(200, {}, []), errors.TransientError),
+]
+LINKS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
+    ("link 408", Reply(408), errors.TransientError),
+    ("link 429", Reply(429), errors.TransientError),
+    ("link 4xx", Reply(400), errors.ExpiredLinkError),
+    ("link 4xx", Reply(403), errors.ExpiredLinkError),
+    ("link 4xx", Reply(404), errors.ExpiredLinkError),
+    ("link 416", Reply(416), errors.ExpiredLinkError),
+    ("link", Reply(500), errors.TransientError),
+    ("link", Reply(503), errors.TransientError),
+    ("link", Reply(204), errors.TransientError),
+    ("link", Reply(304), errors.TransientError),
+]
+
+
+@pytest.mark.parametrize(("row", "reply", "kind"), REPLIES)
+def test_each_reply_is_decided_by_the_table(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    row: str,
+    reply: Reply,
+    kind: type[errors.LabelboxError],
+) -> None:
+    """Exactly this kind, in one line; what may pass is asked again, nothing else."""
+    replies = iter([reply])
+    sandbox.before = lambda _: next(replies, reply)
+
+    with pytest.raises(errors.LabelboxError) as raised:
+        ask(connect(retry_seconds=0))
+
+    assert raised.type is kind is errors.TABLE[row]
+    assert "\n" not in str(raised.value)
+    assert len(sandbox.requests) == 1
+
+    replies = iter([reply])
+    sandbox.before = lambda _: next(replies, None)
+    if issubclass(kind, errors.TransientError):
+        assert ask(connect())["projects"]
+        assert len(sandbox.requests) == 3
+    else:
+        with pytest.raises(kind):
+            ask(connect())
+        assert len(sandbox.requests) == 2
+
+
+@pytest.mark.parametrize(("row", "reply", "kind"), LINKS)
+def test_each_answer_to_a_download_is_decided_by_the_table(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    row: str,
+    reply: Reply,
+    kind: type[errors.LabelboxError],
+) -> None:
+    """What may pass is asked again; for the rest a new link is needed."""
+    replies = iter([reply])
+    sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
+
+    def read() -> bytes:
+        return b"".join(connect().download(f"{sandbox.root}/files/x"))
+
+    assert errors.TABLE[row] is kind
+    if issubclass(kind, errors.TransientError):
+        assert read() == b"rows"
+        assert len(sandbox.requests) == 2
+    else:
+        with pytest.raises(kind):
+            read()
+        assert len(sandbox.requests) == 1
+
+
+# --- no answer ---------------------------------------------------------------
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., int]]:
+    """Give what listens on a port, and does something with each connection."""
+    with ExitStack() as stack:
+
+        def start(act: Callable[[socket.socket], object]) -> int:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                while True:
+                    try:
+                        connection, _ = listening.accept()
+                    except OSError:
+                        return
+                    with connection, suppress(OSError):
+                        act(connection)
+
+            threading.Thread(target=serve, daemon=True).start()
+            # A socket that is only closed would leave the thread in accept().
+            stack.callback(listening.shutdown, socket.SHUT_RDWR)
+            return int(listening.getsockname()[1])
+
+        yield start
+
+
+def reset(connection: socket.socket) -> None:
+    """Read a request and break the connection off."""
+    connection.recv(65536)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Read a request and say nothing."""
+    connection.recv(65536)
+
+
+def refuse_tunnel(connection: socket.socket) -> None:
+    """Be a proxy that wants a password."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+
+def free_port() -> int:
+    """Give a port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def failed(
+    client: Client, kind: type[errors.LabelboxError], row: type[Exception]
+) -> str:
+    """Give what is said of a request that fails in this way."""
+    with pytest.raises(errors.LabelboxError) as raised:
+        ask(client)
+    assert raised.type is kind is errors.TABLE[row]
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("act", [reset, hang_up])
+def test_a_connection_that_breaks(
+    connect: Callable[..., Client], peer: Callable[..., int], act: Any
+) -> None:
+    """It is tried again; the host is named."""
+    port = peer(act)
+    client = connect(f"http://127.0.0.1:{port}/graphql", retry_seconds=0.1)
+
+    said = failed(client, errors.TransientError, requests.ConnectionError)
+
+    assert f"127.0.0.1:{port}: " in said
+    assert "tries" in said
+
+
+def test_a_port_at_which_nobody_listens(connect: Callable[..., Client]) -> None:
+    """It is tried again: somebody may come."""
+    client = connect(f"http://127.0.0.1:{free_port()}/graphql", retry_seconds=0.1)
+
+    said = failed(client, errors.UnsentError, ConnectionRefusedError)
+
+    assert "refused" in said
+    assert "tries" in said
+
+
+def test_a_name_that_is_not_found(connect: Callable[..., Client]) -> None:
+    """It is tried again, for this often passes; the name is told."""
+    client = connect("http://labelbox.invalid/graphql", retry_seconds=0.1)
+
+    said = failed(client, errors.UnsentError, socket.gaierror)
+
+    assert said.startswith("labelbox.invalid: there is no address for this name")
+    assert "tries" in said
+
+
+def test_an_address_that_is_none(connect: Callable[..., Client]) -> None:
+    """It is not tried again."""
+    client = connect("http://*.invalid/graphql")
+
+    assert "tries" not in failed(client, errors.LabelboxError, Exception)
+
+
+def test_an_answer_that_does_not_come(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """Once in a while is no harm."""
+    replies = iter([Reply(200, {}, {}, delay=0.5)])
+    sandbox.before = lambda _: next(replies, None)
+    client = connect(timeout=0.2, retry_seconds=0)
+
+    failed(client, errors.TransientError, requests.Timeout)
+    assert ask(client)["projects"]
+
+
+def test_a_connection_that_does_not_come_about(
+    connect: Callable[..., Client],
+) -> None:
+    """A full queue of connections lets nobody in: it is tried again."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(address)
+        client = connect(
+            f"http://127.0.0.1:{address[1]}/graphql", timeout=0.2, retry_seconds=0.1
+        )
+
+        failed(client, errors.UnsentError, requests.ConnectTimeout)
+
+
+@pytest.mark.parametrize(
+    ("reply", "row"),
+    [
+        (
+            Reply(200, JSON, b'{"data": {"projects": []}}', cut=9),
+            requests.exceptions.ChunkedEncodingError,
+        ),
+        (
+            Reply(200, JSON | {"Content-Encoding": "gzip"}, b"no gzip"),
+            requests.exceptions.ContentDecodingError,
+        ),
+        (
+            Reply(200, JSON, b'{"data": {"projects": []}}', cut=9, hang=0.5),
+            requests.ConnectionError,
+        ),
+    ],
+    ids=["cut", "garbled", "stalled"],
+)
+def test_a_reply_that_does_not_come_whole(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    reply: Reply,
+    row: type[Exception],
+) -> None:
+    """It is never taken for a whole one."""
+    sandbox.before = lambda _: reply
+
+    failed(connect(timeout=0.2, retry_seconds=0), errors.TransientError, row)
+
+    replies = iter([reply])
+    sandbox.before = lambda _: next(replies, None)
+    assert ask(connect(timeout=0.2))["projects"]
+
+
+@pytest.mark.parametrize("act", [refuse_tunnel, None], ids=["password", "absent"])
+def test_a_proxy_that_fails_is_named(
+    connect: Callable[..., Client],
+    peer: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    act: Any,
+) -> None:
+    """As the proxy, not as Labelbox, and without its password."""
+    port = peer(act) if act else free_port()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
+    client = connect("https://labelbox.invalid/graphql", retry_seconds=0.1)
+
+    said = failed(client, errors.UnsentError, requests.exceptions.ProxyError)
+
+    assert f"the proxy 127.0.0.1:{port} on the way to labelbox.invalid" in said
+    assert "check HTTPS_PROXY" in said
+    assert "secret" not in said
+
+
+def test_a_proxy_on_the_way_is_named(
+    connect: Callable[..., Client],
+    peer: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who of the two broke the connection, nobody can tell."""
+    port = peer(hang_up)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+    client = connect("https://labelbox.invalid/graphql", retry_seconds=0)
+
+    said = failed(client, errors.TransientError, requests.ConnectionError)
+
+    assert said.startswith(f"labelbox.invalid through the proxy 127.0.0.1:{port}: ")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Write a certificate for 127.0.0.1 that nobody has signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sandbox")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(private + made.public_bytes(pem))
+    return file
+
+
+def test_a_certificate_that_is_not_trusted(
+    connect: Callable[..., Client],
+    peer: Callable[..., int],
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It stops the run at once; what the line says to do is of help."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    body = b'{"data": {"projects": []}}'
+
+    def answer(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as safe:
+            safe.recv(65536)
+            safe.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + body)
+
+    client = connect(f"https://127.0.0.1:{peer(answer)}/graphql")
+
+    said = failed(client, errors.LabelboxError, ssl.SSLCertVerificationError)
+
+    assert "its certificate is not trusted (self-signed certificate)" in said
+    assert "set REQUESTS_CA_BUNDLE" in said
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert ask(client) == {"projects": []}
+
+
+def test_every_row_of_the_table_has_a_test() -> None:
+    """Those above; network faults are named in their tests."""
+    network = {
+        ssl.SSLCertVerificationError,
+        requests.exceptions.ProxyError,
+        socket.gaierror,
+        ConnectionRefusedError,
+        requests.ConnectTimeout,
+        requests.Timeout,
+        requests.ConnectionError,
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+        Exception,
+    }
+
+    assert {row for row, *_ in chain(REPLIES, LINKS)} | network == set(errors.TABLE)
+
+
+# --- waiting -----------------------------------------------------------------
+
+
+def test_a_page_from_an_address_that_was_right_is_a_passing_fault(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """A proxy's notice in the middle of a run does not end it."""
+    client = connect()
+    ask(client)
+    replies = iter([Reply(200, HTML, b"<html>Back in a minute</html>")])
+    sandbox.before = lambda _: next(replies, None)
+
+    assert ask(client)["projects"]
+
+
+def test_it_is_given_up_when_its_time_is_over(
+    sandbox: Sandbox, connect: Callable[..., Client], caplog: Any
+) -> None:
+    """The time is counted, not the tries; each wait is a line with the operation."""
+    sandbox.before = lambda _: Reply(503)
+    began = time.monotonic()
+
+    with pytest.raises(errors.TransientError, match=r"given up after \d+ tries") as up:
+        ask(connect(retry_seconds=0.4))
+
+    assert 0.4 <= time.monotonic() - began < 2
+    tries = len(sandbox.requests)
+    assert tries > 5
+    assert f"given up after {tries} tries" in str(up.value)
+    waits = [m for m in caplog.messages if m.startswith("project_ids: Labelbox ans")]
+    assert len(waits) == tries - 1
+
+
+def test_a_wish_to_wait_that_is_too_long_is_not_waited_for(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """Sooner it would only be refused again."""
+    sandbox.before = lambda _: Reply(429, {"Retry-After": "60"})
+    began = time.monotonic()
+
+    with pytest.raises(errors.RateLimitError, match="given up after 1 try"):
+        ask(connect(retry_seconds=30))
+
+    assert time.monotonic() - began < 5
+
+
+def in_seconds(seconds: float) -> str:
+    """Give a moment as HTTP writes it, in whole seconds."""
+    moment = datetime.now(UTC) + timedelta(seconds=seconds)
+    return format_datetime(moment, usegmt=True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("wish", "least"),
+    [
+        (lambda: "0.4", 0.4),
+        (lambda: in_seconds(2), 0.9),
+        (lambda: "-3", 0),
+        (lambda: "soon", 0),
+        (lambda: "nan", 0),
+        (lambda: in_seconds(-3600), 0),
+        (lambda: "Wed, 21 Oct 2015 07:28:00", 0),
+    ],
+    ids=["seconds", "date", "negative", "words", "nan", "past", "zoneless"],
+)
+def test_retry_after_is_obeyed(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    status: int,
+    wish: Callable[[], str],
+    least: float,
+) -> None:
+    """As seconds and as a date; what makes no sense is no wait."""
+    replies = iter([lambda: Reply(status, {"Retry-After": wish()})])
+    sandbox.before = lambda _: next(replies, lambda: None)()
+    began = time.monotonic()
+
+    ask(connect())
+
+    assert least <= time.monotonic() - began < least + 2
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "0.4"}, {}])
+def test_a_limit_slows_all_threads(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    headers: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+) -> None:
+    """Whichever of them was told, none asks before."""
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.4)
+    monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+    client = connect()
+    ask(client)
+    moments: list[float] = []
+    limit = threading.Lock()
+
+    def refuse_one(_: Request) -> Reply | None:
+        with limit:
+            moments.append(time.monotonic())
+            return Reply(429, headers, EXCEEDED) if len(moments) == 10 else None
+
+    sandbox.before = refuse_one
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ask(client), range(40)))
+
+    # Those that were on their way already are no fault.
+    gaps = [after - before for before, after in pairwise(moments[9:])]
+    assert max(gaps[:5]) > 0.3
+    assert len(moments) == 41
+    assert [m for m in caplog.messages if m.endswith("(all requests wait)")]
+
+
+def test_requests_can_be_rationed(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """For all threads together, evenly spaced."""
+    moments: list[float] = []
+    sandbox.before = lambda _: moments.append(time.monotonic())
+    client = connect(requests_per_minute=600)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ask(client), range(6)))
+
+    assert moments[-1] - moments[0] > 0.45
+    assert min(b - a for a, b in pairwise(sorted(moments))) > 0.03
+
+
+# --- stopping ----------------------------------------------------------------
+
+
+def test_closing_ends_every_wait(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """Of tries, of turns, of polls and of downloads; nothing is sent any more."""
+    sandbox.before = lambda r: (
+        Reply(503, {"Retry-After": "60"}) if "/file" in r.path else Reply(429, {})
+    )
+    client = connect(retry_seconds=600, requests_per_minute=1)
+    waits: list[Callable[[], object]] = [
+        lambda: ask(client),
+        lambda: ask(client),
+        lambda: client.sleep(60),
+        lambda: list(client.download(f"{sandbox.root}/files/x")),
+    ]
+    with ThreadPoolExecutor(len(waits)) as pool:
+        waiting = [pool.submit(wait) for wait in waits]
+        while len(sandbox.requests) < 2:
+            time.sleep(0.01)
+        began = time.monotonic()
+        client.close()
+        client.close()
+        ends = [future.exception(timeout=10) for future in waiting]
+    sent = len(sandbox.requests)
+    for wait in waits:
+        with pytest.raises(errors.StoppedError):
+            wait()
+
+    assert time.monotonic() - began < 2
+    assert {type(end) for end in ends} == {errors.StoppedError}
+    assert len(sandbox.requests) == sent
+
+
+# --- threads -----------------------------------------------------------------
+
+
+def test_threads_drop_a_field_once(
+    serving: Any, world: Any, connect: Callable[..., Client], caplog: Any
+) -> None:
+    """And all of them get their rows."""
+    run = serving(world, forget=["Label.type", "Label.agreement"], latency=0.05)
+    client = connect(run.sandbox.url, concurrency=32)
+    project_id = world.projects[0].id
+
+    def labels(_: int) -> list[Any]:
+        found = client.execute("labels", project_id=project_id, **PAGE)
+        rows: list[Any] = found["project"]["labels"]
+        return rows
+
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(labels, range(64)))
+
+    assert all(found)
+    assert client.document("labels").columns == {"type", "agreement"}
+    assert len([m for m in caplog.messages if "no longer knows" in m]) == 1
+
+
+def test_a_connection_is_kept_for_each_thread(
+    serving: Any, world: Any, connect: Callable[..., Client]
+) -> None:
+    """None is opened twice."""
+    run = serving(world, latency=0.02)
+    client = connect(run.sandbox.url, concurrency=24)
+
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda _: ask(client), range(240)))
+
+    adapter: Any = client._api.get_adapter(run.sandbox.url)
+    pool_of_host = adapter.poolmanager.connection_from_url(run.sandbox.url)
+    assert pool_of_host.num_connections <= 24
+    assert len(run.sandbox.requests) == 240
+
+
+def test_a_page_that_is_too_complex(
+    serving: Any, world: Any, connect: Callable[..., Client]
+) -> None:
+    """It is told as such, and no field is dropped for it."""
+    client = connect(serving(world, most_rows=9).sandbox.url)
+
+    with pytest.raises(errors.ComplexityError, match="lower page_size"):
+        ask(client)
+
+    assert client.document("project_ids").columns == frozenset()
+    assert client.execute("project_ids", **PAGE | {"first": 9})["projects"]
+
+
+# --- downloads ---------------------------------------------------------------
+
+FILE = bytes(range(256)) * 20
+
+
+def ranged(start: int, end: int, size: str = "5120") -> Reply:
+    """Give a part of the file, the end included."""
+    span = {"Content-Range": f"bytes {start}-{end}/{size}"}
+    return Reply(206, span, FILE[start : end + 1])
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [ranged(1000, 2999), ranged(3000, 5119)],
+        [ranged(0, 999), ranged(1000, 5119)],
+        [Reply(206, {}, b"rows"), ranged(1000, 5119)],
+        [Reply(416, {"Content-Range": "bytes */5120"}), ranged(1000, 5119)],
+        [ranged(1000, 5119, "*")],
+        [Reply(200, {}, FILE, cut=3000), ranged(3000, 5119)],
+        [Reply(200, {}, FILE, cut=500), Reply(200, {}, FILE)],
+        [Reply(200, {}, FILE, cut=3000, hang=0.5), ranged(3000, 5119)],
+        [Reply(302, {"Location": "/files/other"}), ranged(1000, 5119)],
+    ],
+    ids=[
+        "less than asked",
+        "other bytes",
+        "unnamed bytes",
+        "416 in the file",
+        "size unknown",
+        "whole file",
+        "whole file twice",
+        "stalled",
+        "redirected",
+    ],
+)
+def test_the_rest_of_a_file_arrives(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+    replies: list[Reply],
+) -> None:
+    """Byte by byte, whatever way the server takes."""
+    monkeypatch.setattr("tap_labelbox.client.CHUNK", 100)
+    left = iter(replies)
+    sandbox.before = lambda _: next(left)
+
+    link = f"{sandbox.root}/files/x"
+    read = b"".join(connect(timeout=0.2).download(link, 1000))
+
+    assert read == FILE[1000:]
+    assert next(left, None) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [(1000, None), (999, errors.ExpiredLinkError)]
+)
+def test_a_range_beyond_the_end(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    size: int,
+    kind: type[Exception] | None,
+) -> None:
+    """At the end nothing is missing; a shorter file is not the one that was read."""
+    reply = Reply(416, {"Content-Range": f"bytes */{size}"})
+    sandbox.before = lambda _: reply
+    chunks = connect().download(f"{sandbox.root}/files/x", 1000)
+
+    if kind:
+        with pytest.raises(kind):
+            list(chunks)
+    else:
+        assert list(chunks) == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://example.com/file?Signature=abc",
+        "http://127.0.0.1.example.com/file",
+        "gs://bucket/file",
+        "file:///etc/passwd",
+        "/file",
+        "https://",
+        "https://[",
+        "",
+    ],
+)
+def test_a_link_that_is_not_safe_is_not_opened(
+    sandbox: Sandbox, connect: Callable[..., Client], link: str
+) -> None:
+    """Nor is one that leads to it; its signature is not told."""
+    sandbox.before = lambda _: Reply(302, {"Location": link})
+    links = [link, f"{sandbox.root}/files/x"]
+
+    for each in links if link not in {"", "/file"} else links[:1]:
+        with pytest.raises(errors.UnavailableError) as raised:
+            list(connect().download(each))
+        assert "Signature=" not in str(raised.value)
+
+
+def test_a_redirect_that_never_ends_is_given_up(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """After a few."""
+    sandbox.before = lambda r: Reply(302, {"Location": r.path})
+
+    with pytest.raises(errors.UnavailableError, match="redirects more than 5 times"):
+        list(connect().download(f"{sandbox.root}/files/x"))
+
+
+def test_nobody_is_signed_for_at_a_redirect(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Not with the key, nor with what is in ~/.netrc."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    replies = iter([Reply(302, {"Location": "/files/y"})])
+    sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
+
+    assert list(connect().download(f"{sandbox.root}/files/x")) == [b"rows"]
+    assert [r.headers.get("Authorization") for r in sandbox.requests] == [None, None]
+
+
+# --- secrets -----------------------------------------------------------------
+
+
+def constant(reply: Reply, _: Request) -> Reply:
+    """Give this reply, whatever was asked."""
+    return reply
+
+
+def test_the_words_of_a_failure_hold_no_secret(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """Whatever a server says."""
+    signed = f"{sandbox.api_key} may not read https://a.example/b?X-Amz-Signature=1 "
+    for reply in (
+        Reply(200, {}, graphql("SOMETHING_NEW", signed)),
+        Reply(400, {}, {"message": signed}),
+    ):
+        sandbox.before = partial(constant, reply)
+        with pytest.raises(errors.LabelboxError) as raised:
+            ask(connect())
+        assert "*** may not read https://a.example/b?***" in str(raised.value)
