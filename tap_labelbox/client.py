@@ -246,9 +246,6 @@ class Client:
                 tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
         except OSError as fault:
             raise self._network_error(fault, self._base) from None
-        if response.is_redirect:
-            msg = f"{response.url} redirects elsewhere: check api_url"
-            raise errors.AddressError(msg)
         try:
             data = errors.reply_data(response)
         except errors.LabelboxError as error:

@@ -280,6 +280,8 @@ def reply_data(response: requests.Response) -> dict[str, Any]:
     Labelbox answers many errors with HTTP 200, and some with data beside them;
     neither may pass for a reply.
     """
+    if response.is_redirect:
+        raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
     try:
         body = response.json()
     except ValueError:

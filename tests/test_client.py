@@ -526,7 +526,8 @@ def test_a_page_from_an_address_that_was_right_is_a_passing_fault(
     """A proxy's notice in the middle of a run does not end it."""
     client = connect()
     ask(client)
-    replies = iter([Reply(200, HTML, b"<html>Back in a minute</html>")])
+    notice = Reply(200, HTML, b"<html>Back in a minute</html>")
+    replies = iter([notice, Reply(302, {"Location": "https://example.com"})])
     sandbox.before = lambda _: next(replies, None)
 
     assert ask(client)["projects"]
@@ -707,19 +708,24 @@ def test_threads_drop_a_field_once(
 
 
 def test_a_connection_is_kept_for_each_thread(
-    serving: Any, world: Any, connect: Callable[..., Client]
+    sandbox: Sandbox, connect: Callable[..., Client]
 ) -> None:
-    """None is opened twice."""
-    run = serving(world, latency=0.02)
-    client = connect(run.sandbox.url, concurrency=24)
+    """None is opened twice, also if all are idle in between."""
+    client = connect(concurrency=24)
+    together = threading.Barrier(24, timeout=10)
 
+    def meet(_: Request) -> None:
+        together.wait()
+
+    sandbox.before = meet
     with ThreadPoolExecutor(24) as pool:
-        list(pool.map(lambda _: ask(client), range(240)))
+        for _ in range(4):
+            list(pool.map(lambda _: ask(client), range(24)))
 
-    adapter: Any = client._api.get_adapter(run.sandbox.url)
-    pool_of_host = adapter.poolmanager.connection_from_url(run.sandbox.url)
-    assert pool_of_host.num_connections <= 24
-    assert len(run.sandbox.requests) == 240
+    adapter: Any = client._api.get_adapter(sandbox.url)
+    pool_of_host = adapter.poolmanager.connection_from_url(sandbox.url)
+    assert pool_of_host.num_connections == 24
+    assert len(sandbox.requests) == 96
 
 
 def test_a_page_that_is_too_complex(
@@ -861,6 +867,44 @@ def test_nobody_is_signed_for_at_a_redirect(
 
     assert list(connect().download(f"{sandbox.root}/files/x")) == [b"rows"]
     assert [r.headers.get("Authorization") for r in sandbox.requests] == [None, None]
+
+
+# --- what must not be done twice ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "times"),
+    [
+        (Reply(503), 1),
+        (Reply(200, JSON, b"{}", cut=1), 1),
+        (Reply(429), 0),
+        (told("API_LIMIT"), 0),
+        (None, 0),
+    ],
+    ids=["crash", "cut", "too many requests", "too many exports", "refused"],
+)
+def test_what_may_have_been_heard_is_looked_for(
+    sandbox: Sandbox, connect: Callable[..., Client], reply: Reply | None, times: int
+) -> None:
+    """Before it is asked for again, and only then; what is found is the answer."""
+    sandbox.before = lambda _: reply
+    client = connect(
+        sandbox.url if reply else f"http://127.0.0.1:{free_port()}/graphql",
+        retry_seconds=0.1,
+    )
+    looks: list[None] = []
+
+    def done() -> dict[str, Any]:
+        looks.append(None)
+        return {"found": True}
+
+    if times:
+        assert client.execute_once("project_ids", done, **PAGE) == {"found": True}
+        assert len(sandbox.requests) == 1
+    else:
+        with pytest.raises(errors.TransientError, match="tries"):
+            client.execute_once("project_ids", done, **PAGE)
+    assert len(looks) == times
 
 
 # --- secrets -----------------------------------------------------------------
