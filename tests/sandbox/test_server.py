@@ -70,6 +70,40 @@ def test_a_reply_may_break_off(sandbox: Sandbox, post: Any) -> None:
         post(sandbox, PROJECT, id="x")
 
 
+def test_a_reply_may_stall(sandbox: Sandbox, post: Any) -> None:
+    """Before its connection is closed."""
+    sandbox.before = lambda _: Reply(200, {}, {"data": None}, cut=3, hang=0.1)
+    began = time.perf_counter()
+
+    with pytest.raises(requests.exceptions.RequestException):
+        post(sandbox, PROJECT, id="x")
+    assert time.perf_counter() - began >= 0.1
+
+
+def test_what_was_done_may_go_untold(sandbox: Sandbox, post: Any) -> None:
+    """The request is answered, but the answer is another."""
+    told: list[Reply] = []
+
+    def swallow(_: Request, reply: Reply) -> Reply:
+        told.append(reply)
+        return Reply(504)
+
+    sandbox.after = swallow
+
+    assert post(sandbox, "{ organization { id } }").status_code == 504
+    assert told[0].body["data"]["organization"]
+
+
+def test_a_page_may_be_too_large(start: Callable[..., Sandbox], post: Any) -> None:
+    """By the knob, in Labelbox's words."""
+    sandbox = start(most_rows=50)
+    text = "query P($first: PageSize) { projects(first: $first) { id } }"
+
+    assert post(sandbox, text, first=50).json()["data"]["projects"]
+    (error,) = post(sandbox, text, first=51).json()["errors"]
+    assert error["message"] == "Query complexity limit exceeded"
+
+
 def test_a_reply_may_be_slow(sandbox: Sandbox, post: Any) -> None:
     """By its own delay."""
     sandbox.before = lambda _: Reply(200, {}, {"data": None}, delay=0.05)
