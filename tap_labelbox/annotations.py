@@ -18,7 +18,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tap_labelbox import moments
+import msgspec
+from msgspec import UNSET, Raw
+
+from tap_labelbox import json_text, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,6 +151,64 @@ def _laid_out(nulls: Record, columns: Columns, item: Any, ids: Record) -> Record
 
 
 # --- the parts of a row --------------------------------------------------------
+
+HEAVY = frozenset({"attachments", "embeddings", "labels", "metadata_fields"})
+"""Columns as they are in the export, and most of it."""
+
+
+def decoder(inside: frozenset[str]) -> Callable[[bytes], Row]:
+    """Give what decodes a row, but leaves most of it as Raw.
+
+    That takes one pass over the text, for rows of the shape known today; others
+    are decoded whole.
+
+    Args:
+        inside: What somebody has to look into, of :data:`HEAVY` and annotations.
+    """
+    if "annotations" in inside:
+        return json_text.decode_object
+
+    passed_on = list[dict[str, Raw]] | None
+    shapes: dict[str, Any] = dict.fromkeys(HEAVY - inside, passed_on)
+    if "labels" in inside:
+        annotations = {"annotations": dict[str, Raw] | None}
+        label = _shape(dict.fromkeys(LABEL, Any) | annotations)
+        shapes["labels"] = list[label] | None  # type: ignore[valid-type]
+    project = _shape({name: shapes.get(name, Any) for name in PROJECT})
+    row = {name: shapes.get(name, Any) for name in DATA_ROW}
+    row["projects"] = dict[str, project]  # type: ignore[valid-type]
+    shape = msgspec.json.Decoder(_shape(row))
+
+    def decoded(line: bytes) -> Row:
+        found = json_text.decode_as(shape, line)
+        if found is None:
+            return json_text.decode_object(line)
+        row = _given(found)
+        row["projects"] = {key: _given(p) for key, p in row["projects"].items()}
+        if "labels" in inside:
+            for project in row["projects"].values():
+                project["labels"] = [_given(p) for p in project["labels"] or ()]
+        return row
+
+    return decoded
+
+
+def _shape(fields: dict[str, Any]) -> type[msgspec.Struct]:
+    """Make the shape of a block that has no keys but these."""
+    return msgspec.defstruct(
+        "Block",
+        [(name, shape, UNSET) for name, shape in fields.items()],
+        forbid_unknown_fields=True,
+    )
+
+
+def _given(block: msgspec.Struct) -> Row:
+    """Give the keys that a block has."""
+    return {
+        name: value
+        for name in block.__struct_fields__
+        if (value := getattr(block, name)) is not UNSET
+    }
 
 
 class _Ids:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_labelbox.errors import UnavailableError
+from tap_labelbox.json_text import number, storable
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ CHUNK = 64 * 1024  # bytes
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
-# NaN and the infinities are Python's, not JSON's, and no warehouse takes them.
-DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+DECODER = json.JSONDecoder(parse_constant=str, parse_float=number)
 
 
 def wait(
@@ -142,7 +142,7 @@ class _Text:
                 open_ended = isinstance(value, int | float)
                 if not (open_ended and self._text[end : end + 1] not in ENDS):
                     self._position = end
-                    return value
+                    return storable(value)
             if not self._more():
                 raise self._broken(problem or "a number has no end")
 

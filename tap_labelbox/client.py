@@ -54,7 +54,7 @@ class Client:
             fails in passing is sent again; 0 is never.
         requests_per_minute: Requests to the API, of all threads; downloads are not
             counted. None is no limit.
-        concurrency: Threads at once, for each of which a connection is kept.
+        concurrency: Requests to the API at once; others wait.
         logger: Where waits and dropped fields are told.
 
     """
@@ -68,7 +68,7 @@ class Client:
         retry_seconds: float,
         logger: logging.Logger,
         requests_per_minute: int | None = None,
-        concurrency: int = 8,
+        concurrency: int = 1,
     ) -> None:
         """Open nothing yet: the first request connects."""
         self._base = api_url.removesuffix("/graphql")
@@ -77,6 +77,7 @@ class Client:
         self._retry_seconds = retry_seconds
         self._logger = logger
         self._gate = Gate(requests_per_minute)
+        self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
         self._documents: dict[str, Document] = {}
         self._has_answered = False
@@ -235,7 +236,10 @@ class Client:
         self._gate.enter()
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
-            with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
+            with (
+                self._slots,
+                metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags),
+            ):
                 # A redirect would carry the key to an address nobody configured.
                 response = self._api.post(
                     self.address(path),

@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tap_labelbox.json_text import decode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -283,7 +285,7 @@ def reply_data(response: requests.Response) -> dict[str, Any]:
     if response.is_redirect:
         raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
     try:
-        body = response.json()
+        body = decode(response.content)
     except ValueError:
         raise _not_json(response) from None
     if not isinstance(body, dict):

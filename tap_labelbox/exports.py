@@ -7,19 +7,19 @@ line feeds only.
 
 from __future__ import annotations
 
-import itertools
-import json
 import secrets
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox import moments
 from tap_labelbox.bulk import file_chunks
 from tap_labelbox.errors import ExpiredLinkError, UnavailableError
+from tap_labelbox.json_text import decode_object
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tap_labelbox.client import Client
@@ -128,6 +128,16 @@ def _seconds(text: str) -> str:
     return moments.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+class Opened(NamedTuple):
+    """What an export holds in one of its streams."""
+
+    size: int
+    """In bytes."""
+    lines: int
+    chunks: Iterator[bytes]
+    """From a position on."""
+
+
 class Export:
     """One running or finished export.
 
@@ -140,6 +150,7 @@ class Export:
         """Know an export by its task; ask nothing yet."""
         self.task_id = task_id
         self._client = client
+        self._opened: dict[tuple[str, int], Opened] = {}
 
     @classmethod
     def start(cls, client: Client, wanted: dict[str, Any]) -> Export:
@@ -196,12 +207,32 @@ class Export:
         pause = self._client.sleep
         poll(complete, pause=pause, interval=interval, timeout=timeout, late=late)
 
-    def rows(self, stream: str = "RESULT", start: int = 0) -> Iterator[tuple[int, Row]]:
+    def open(self, start: int = 0) -> None:
+        """Ask for all that :meth:`rows` begins with, before its turn."""
+        for stream, position in (("RESULT", start), ("ERRORS", 0)):
+            self._opened[stream, position] = self._open(stream, position)
+
+    def _open(self, stream: str, position: int) -> Opened:
+        header = self._task("export_header", stream=stream).get("header")
+        if header is None:  # there is nothing in this stream
+            return Opened(0, 0, iter(()))
+        size = int(header["total_size"])
+        chunks = self._bytes(stream, position, size)
+        chunks = chain([next(chunks, b"")], chunks)
+        return Opened(size, int(header["total_lines"]), chunks)
+
+    def rows(
+        self,
+        stream: str = "RESULT",
+        start: int = 0,
+        decoded: Callable[[bytes], Row] = decode_object,
+    ) -> Iterator[tuple[int, Row]]:
         """Decode the lines from a byte on.
 
         Args:
             stream: RESULT or ERRORS.
             start: Where a line begins; the end of one given before.
+            decoded: Decodes a line; raises ValueError if it cannot.
 
         Yields:
             Each line, and the byte at which the next begins.
@@ -210,25 +241,25 @@ class Export:
             UnavailableError: If the bytes or lines are not those that Labelbox
                 announced.
         """
-        header = self._task("export_header", stream=stream).get("header")
-        if header is None:  # there is nothing in this stream
-            return
-        size, position, read_again = int(header["total_size"]), start, -1
+        opened = self._opened.pop((stream, start), None) or self._open(stream, start)
+        size, lines, chunks = opened
+        position, read_again = start, -1
         count = 0
         while position < size:
-            for end, line in _lines(self._bytes(stream, position, size), position):
+            for end, line in _lines(chunks, position):
                 try:
-                    row = json.loads(line)
+                    row = decoded(line)
                 except ValueError:
                     if read_again == position:
                         msg = f"its export has no JSON at byte {position}"
                         raise UnavailableError(msg) from None
                     read_again = position  # it may have come broken: fetch it anew
+                    chunks = self._bytes(stream, position, size)
                     break
                 position, count = end, count + 1
                 yield end, row
-        if not start and count != int(header["total_lines"]):
-            msg = f"its export has {count} lines, not {header['total_lines']}"
+        if not start and count != lines:
+            msg = f"its export has {count} lines, not {lines}"
             raise UnavailableError(msg)
 
     def _bytes(self, stream: str, position: int, size: int) -> Iterator[bytes]:
@@ -274,7 +305,7 @@ def _find(client: Client, name: str) -> str | None:
     """
     try:
         user_id = client.execute("user")["user"]["id"]
-        for skip in itertools.count(0, PAGE):
+        for skip in count(0, PAGE):
             user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
             tasks = {task["name"]: task["id"] for task in user["user"]["tasks"]}
             if name in tasks:
@@ -303,7 +334,7 @@ def _lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
         yield end + len(line), line
 
 
-def file_rows(path: Path) -> Iterator[Row]:
+def file_rows(path: Path, decoded: Callable[[bytes], Row]) -> Iterator[Row]:
     """Decode the lines of an export that was saved to a file.
 
     A file of the bulk export, which is one JSON array, has none.
@@ -316,8 +347,8 @@ def file_rows(path: Path) -> Iterator[Row]:
             for end, line in _lines(file_chunks(file), 0):
                 if line.lstrip().startswith(b"["):
                     return
-                row = json.loads(line)
-                if not isinstance(row, dict) or "data_row" not in row:
+                row = decoded(line)
+                if "data_row" not in row:
                     msg = f"there is no data row in the line that ends at byte {end}"
                     raise UnavailableError(msg)
                 yield row

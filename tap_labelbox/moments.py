@@ -5,8 +5,10 @@ State compares bookmarks as text, so all of them have one form.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
+UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -24,7 +26,9 @@ def write(moment: datetime) -> str:
 
 def normal(text: str) -> str:
     """Bring any ISO 8601 moment into the one form."""
-    return write(parse(text))
+    moment = parse(text)
+    # Nearly all are like this, and writing one takes five times as long.
+    return f"{match[1]}Z" if (match := UTC_FORM.fullmatch(text)) else write(moment)
 
 
 def is_moment(text: str) -> bool:

@@ -147,10 +147,18 @@ SETTINGS = th.PropertiesList(
     ),
     th.Property(
         "page_size",
-        th.IntegerType(minimum=1, maximum=100),
+        th.IntegerType(minimum=2, maximum=100),
         default=100,
         title="Page size",
-        description="Rows asked for at a time, 1 to 100.",
+        description="Rows asked for at a time, 2 to 100.",
+    ),
+    th.Property(
+        "concurrency",
+        th.IntegerType(minimum=1, maximum=30),
+        default=8,
+        title="Concurrency",
+        description="Requests that are sent to Labelbox at once; with 1, one after "
+        "the other.",
     ),
     th.Property(
         "lookback_seconds",

@@ -13,15 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers import _state
-from singer_sdk.io_base import SingerWriter
-from singer_sdk.singerlib import StateMessage
 from singer_sdk.streams._state import StreamStateManager
 
 from tap_labelbox.errors import SettingsError
 
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, TapState
-    from singer_sdk.singerlib import Message
+
+    from tap_labelbox.output import MessageWriter
 
 
 class ProjectState(StreamStateManager):
@@ -67,17 +66,6 @@ class ProjectState(StreamStateManager):
             self.is_flushed = False
 
 
-class MessageWriter(SingerWriter):
-    """The SDK's writer, which remembers its latest message."""
-
-    latest: Message | None = None
-
-    def write_message(self, message: Message) -> None:
-        """Write one line to standard output."""
-        super().write_message(message)
-        self.latest = message
-
-
 class StateWriter(_state.StateWriter):
     """Leaves out a STATE only if it would repeat the very last message."""
 
@@ -88,6 +76,6 @@ class StateWriter(_state.StateWriter):
 
     def write_state(self, state: TapState) -> None:
         """Write the state of all streams."""
-        if not isinstance(self._writer.latest, StateMessage):
+        if not self._writer.ended_with_state:
             self._last_emitted_state = None
         super().write_state(state)

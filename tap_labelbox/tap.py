@@ -15,15 +15,21 @@ from singer_sdk.plugin_base import _ConfigInput as Inputs
 
 from tap_labelbox import settings
 from tap_labelbox.errors import LabelboxError, SettingsError
-from tap_labelbox.state import MessageWriter, StateWriter
+from tap_labelbox.output import MessageWriter
+from tap_labelbox.state import StateWriter
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.workspace import Workspace
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator
+    from types import FrameType
 
     from singer_sdk import Stream
+
+
+class Stopped(SystemExit):
+    """A signal asked this run to end; the code is the shell's: 128 and its number."""
 
 
 class TapLabelbox(Tap):
@@ -33,6 +39,7 @@ class TapLabelbox(Tap):
     package_name = "tap-labelbox"
     config_jsonschema = settings.SETTINGS
     message_writer_class = MessageWriter
+    _stopped = False
 
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
@@ -56,6 +63,23 @@ class TapLabelbox(Tap):
         if told and raise_errors:
             raise ConfigValidationError("; ".join(told), errors=told)
         return told
+
+    # The SDK writes the state in the middle of whatever goes on, which may be half
+    # a line, and ends with 0, as if all had been read.
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Stop here, but not within a line; at the second signal at once."""
+        del frame
+        if self._stopped:
+            os._exit(128 + signum)
+        self._stopped = True
+        cast("MessageWriter", self.message_writer).interrupt(Stopped(128 + signum))
+
+    def conclude(self) -> None:
+        """Write what has been read, and up to where that is."""
+        self.logger.warning("Stopped: the next run goes on from here")
+        cast("MessageWriter", self.message_writer).resume()
+        self._state_writer.write_state(self.state)
 
     # The SDK ends with a traceback on any error, and knows no run that went to
     # its end but left something out. So both ways to run the tap are wrapped.
@@ -81,7 +105,11 @@ class TapLabelbox(Tap):
                 catalog=_json("--catalog", catalog),
                 parse_env_config=config.parse_env,
             )
-            tap.sync_all()
+            try:
+                tap.sync_all()
+            except Stopped:
+                tap.conclude()
+                raise
             tap.workspace.check()
 
     @classmethod

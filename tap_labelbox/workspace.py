@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox import moments
 from tap_labelbox.client import Client
 from tap_labelbox.errors import IncompleteError, UnavailableError
-from tap_labelbox.pagination import pages
+from tap_labelbox.pagination import Listing
 
 if TYPE_CHECKING:
     import logging
@@ -28,6 +28,7 @@ class Workspace:
             config["api_url"],
             config.get("api_key", ""),
             timeout=config["request_timeout"],
+            concurrency=config["concurrency"],
             retry_seconds=config["retry_seconds"],
             requests_per_minute=config.get("requests_per_minute"),
             logger=logger,
@@ -35,6 +36,7 @@ class Workspace:
         self._offline = "export_files" in config
         self._wanted: list[str] | None = config.get("project_ids")
         self._page_size: int = config["page_size"]
+        self._width: int = config["concurrency"]
         self._logger = logger
         self._missing: list[str] = []
 
@@ -52,7 +54,7 @@ class Workspace:
             return rows(data, field)
 
         if not self._offline:
-            for found, _ in pages(page, self._page_size):
+            for found, _ in Listing(page, self._page_size, width=self._width).pages():
                 yield from found
 
     def projects(self, document: str) -> Iterator[Row]:

@@ -107,14 +107,15 @@ class Runner:
             for stream in tap.streams.values():
                 stream.selected = stream.name in streams
         output = Output()
-        written = io.StringIO()
+        written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
         with redirect_stdout(written):
             try:
                 tap.sync_all()
                 tap.workspace.check()
             except Exception as error:  # noqa: BLE001  # the test says which it expects
                 output.error = error
-        output.text = written.getvalue()
+        written.seek(0)
+        output.text = written.read()
         return output
 
     def command(

@@ -108,7 +108,7 @@ def test_columns_have_snake_case_names(one: Runner) -> None:
         "id": "c1",
         "data_row_id": "c2",
         "labeled_data": "https://example.com/1.jpg",
-        "label": '{"objects": []}',
+        "label": '{"objects":[]}',
         "created_by": "a@example.com",
         "project_name": "Cars",
         "created_at": "2021-07-20T19:17:46.000Z",

@@ -64,7 +64,7 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
         ({"export_include": {"masks": True}}, "export_include.masks is no setting"),
         ({"export_filters": {"workflow_status": "x"}}, "has to be one of TO_LABEL"),
         ({"export_files": []}, "export_files is empty"),
-        ({"page_size": 0}, "page_size has to be at least 1, not 0"),
+        ({"page_size": 0}, "page_size has to be at least 2, not 0"),
         ({"page_size": 101}, "page_size has to be at most 100, not 101"),
         ({"page_size": "many"}, "page_size has to be of type integer"),
         ({"pagesize": 5}, "pagesize is no setting"),

@@ -371,8 +371,8 @@ def test_an_export_that_is_gone_is_started_anew(
 
 
 def test_exports_are_started_ahead(serving: Any) -> None:
-    """Labelbox prepares the next ones while one is read; but only a few."""
-    run = serving(World(projects=12, labels_per_project=2))
+    """Labelbox prepares the next ones while one is read; but not all at once."""
+    run = serving(World(projects=12, labels_per_project=2), polls=3)
     running: list[int] = []
 
     def count(request: Request) -> None:
@@ -386,10 +386,10 @@ def test_exports_are_started_ahead(serving: Any) -> None:
             running.append(len(begun) - len(read))
 
     run.sandbox.before = count
-    output = run(*STREAMS)
+    output = run(*STREAMS, concurrency=4)
 
     assert output.error is None
-    assert max(running) == 3
+    assert 1 < max(running) <= 4
 
 
 def test_too_many_exports_are_a_reason_to_wait(serving: Any) -> None:

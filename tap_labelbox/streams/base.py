@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from singer_sdk import Stream
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
 from tap_labelbox import moments
@@ -20,6 +19,7 @@ from tap_labelbox.errors import (
     SettingsError,
     UnavailableError,
 )
+from tap_labelbox.output import StraightStream
 from tap_labelbox.state import ProjectState
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ STATE_EVERY_SECONDS = 30.0
 STATE_EVERY_RECORDS = 1000
 
 
-class LabelboxStream(Stream):
+class LabelboxStream(StraightStream):
     """A table of the workspace."""
 
     primary_keys: tuple[str, ...] = ("id",)
@@ -115,6 +115,13 @@ class ProjectStream(LabelboxStream):
         # would be most of what is written.
         self.STATE_MSG_FREQUENCY = STATE_EVERY_RECORDS + len(project_ids)
         return [{"project_id": project_id} for project_id in project_ids]
+
+    @property
+    def width(self) -> int:
+        """How many things are asked for at once; one where one record is wanted."""
+        if self.ABORT_AT_RECORD_COUNT is not None:
+            return 1
+        return int(self.config["concurrency"])
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read one project; one that is not to be had does not stop the others."""

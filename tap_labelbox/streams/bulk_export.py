@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
 from tap_labelbox import bulk, moments
+from tap_labelbox.ahead import ahead
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
+from tap_labelbox.json_text import encoder
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -178,9 +182,10 @@ class BulkExportStream(ProjectStream):
         """Read a project's newest file, unless the last run did."""
         if not self._offered:
             return
+        ask: Callable[[], dict[str, Any]] = next(self._prepared).result
         for links_left in reversed(range(LINKS)):
             try:
-                export = self._export(project_id)
+                export = ask()
                 exported_at = _made_at(export)
                 if exported_at == self.bookmark(context):
                     self.logger.info("Project %s has no new bulk export", project_id)
@@ -200,9 +205,18 @@ class BulkExportStream(ProjectStream):
             except ExpiredLinkError as error:
                 if not links_left:
                     raise UnavailableError(error) from None
+                ask = partial(self._export, project_id)
             else:
                 self.advance(context, exported_at)
                 return
+
+    @cached_property
+    def _prepared(self) -> Iterator[Future[dict[str, Any]]]:
+        """The exports of all projects, asked for before their turn."""
+        jobs = (
+            partial(self._export, context["project_id"]) for context in self.partitions
+        )
+        return ahead(jobs, self.width)
 
     def _export(self, project_id: str) -> dict[str, Any]:
         """Start the export of a project if need be, and wait for its file."""
@@ -242,7 +256,7 @@ class BulkExportStream(ProjectStream):
     def _fitting(self, column: str, value: Any) -> Any:
         """Give a value as its column wants it; None if it does not fit."""
         if column == "label" and value is not None:
-            return json.dumps(value, ensure_ascii=False)
+            return encoder.encode(value).decode()
         wanted = self.schema["properties"][column]
         match wanted["type"][0], value:
             case "number", bool():

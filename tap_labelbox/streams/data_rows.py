@@ -83,6 +83,8 @@ REST = _object(
     "additional_columns",
     "What has no column yet or does not fit its own, by its dotted path.",
 )
+LABELS = frozenset({"labels"})
+ANNOTATIONS = LABELS | {"annotations"}
 FEATURE = (
     _text("feature_id", "ID of the feature; the same in all frames of a video."),
     _text("feature_schema_id", "ID of its class or question in the ontology."),
@@ -148,6 +150,7 @@ class ExportLabelsStream(ExportedStream):
     name = "export_labels"
     primary_keys = ("project_id", "data_row_id", "label_id")
     unfold = staticmethod(label_records)
+    inside = LABELS
     schema = th.PropertiesList(
         *LABEL,
         _text("label_kind", "Default, Video and the like."),
@@ -185,6 +188,7 @@ class AnnotationsStream(ExportedStream):
     name = "annotations"
     primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
     unfold = staticmethod(annotation_records)
+    inside = ANNOTATIONS
     schema = th.PropertiesList(
         *LABEL,
         _key(
@@ -242,6 +246,7 @@ class AnnotationRelationshipsStream(ExportedStream):
     name = "annotation_relationships"
     primary_keys = ("project_id", "data_row_id", "label_id", "relationship_id")
     unfold = staticmethod(relationship_records)
+    inside = ANNOTATIONS
     schema = th.PropertiesList(
         *LABEL,
         _key("relationship_id", "Its feature ID; where there is none, of its ends."),
@@ -261,6 +266,7 @@ class LabelReviewsStream(ExportedStream):
     name = "label_reviews"
     primary_keys = ("project_id", "data_row_id", "label_id", "sequence")
     unfold = staticmethod(review_records)
+    inside = LABELS
     schema = th.PropertiesList(
         *LABEL,
         _sequence("Number among the reviews of the label, the oldest being 1."),
@@ -297,6 +303,7 @@ class DataRowMetadataStream(ExportedStream):
     name = "data_row_metadata"
     primary_keys = ("project_id", "data_row_id", "schema_id", "sequence")
     unfold = staticmethod(metadata_records)
+    inside = frozenset({"metadata_fields"})
     schema = th.PropertiesList(
         *ROW,
         _key("schema_id", "ID of the metadata field."),
@@ -318,6 +325,7 @@ class DataRowAttachmentsStream(ExportedStream):
     name = "data_row_attachments"
     primary_keys = ("project_id", "data_row_id", "sequence")
     unfold = staticmethod(attachment_records)
+    inside = frozenset({"attachments"})
     schema = th.PropertiesList(
         *ROW,
         _sequence("Number among the attachments of the data row, from 1."),

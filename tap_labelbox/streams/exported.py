@@ -10,31 +10,35 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import deque
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.annotations import last_activity
+from tap_labelbox.ahead import ahead
+from tap_labelbox.annotations import decoder, last_activity
 from tap_labelbox.errors import LimitError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.exports import Row
 
-AHEAD = 3  # exports that Labelbox prepares while one is read
+# Exports that Labelbox prepares at once; it allows an organization 20 in all.
+MOST_EXPORTS = 10
 
 
 class ExportedStream(ProjectStream):
     """Records made of the data rows of an export."""
 
     replication_key = "last_activity_at"
+    inside: frozenset[str] = frozenset()
+    """The heavy columns of a row that are looked into, not just passed on."""
     _announced = False
     _count = 0  # records that another stream wrote for this one
     _done = False  # another stream of the family has done the work of this one
@@ -83,7 +87,7 @@ class ExportedStream(ProjectStream):
     def _file_records(self, path: Path) -> Iterator[Record]:
         """Read a file saved from Labelbox's app; its rows name their projects."""
         try:
-            for row in file_rows(path):
+            for row in file_rows(path, self._decoded):
                 for project_id in row.get("projects") or {"": None}:
                     yield from self._unfolded(row, project_id)
         except UnavailableError as error:
@@ -96,7 +100,7 @@ class ExportedStream(ProjectStream):
         """
         state = self.state_manager.get_context_state(context)
         latest = ""
-        for export in self._exports(project_id, context):
+        for export in self._exports(context):
             progress = state["export"]
             try:
                 yield from self._export_records(export, project_id, progress)
@@ -114,7 +118,7 @@ class ExportedStream(ProjectStream):
     ) -> Iterator[Record]:
         """Read an export from where it was left, and note down how far it is."""
         for count, (position, row) in enumerate(
-            export.rows(start=progress["position"])
+            export.rows(start=progress["position"], decoded=self._decoded)
         ):
             yield from self._unfolded(row, project_id)
             progress["position"] = position
@@ -140,6 +144,11 @@ class ExportedStream(ProjectStream):
                 project_id,
                 export.task_id,
             )
+
+    @cached_property
+    def _decoded(self) -> Callable[[bytes], Row]:
+        inside = frozenset().union(*(stream.inside for stream in self.family))
+        return decoder(inside)
 
     @staticmethod
     def unfold(row: Row, project_id: str) -> Iterator[Record]:
@@ -169,58 +178,85 @@ class ExportedStream(ProjectStream):
                 for record in records:
                     stream.write(record)
 
-    def _exports(self, project_id: str, context: Context) -> Iterator[Export]:
-        """Give the exports of a project, each ready to be read.
+    def _exports(self, context: Context) -> Iterator[Export]:
+        """Give the exports of a project, each ready to be read."""
+        state = self.state_manager.get_context_state(context)
+        exports = next(self._prepared).result()
+        for export in exports:
+            saved = state.get("export")
+            if not saved or saved["task_id"] != export.task_id:
+                state["export"] = {
+                    "task_id": export.task_id,
+                    # One export of several is not read on, nor one whose records
+                    # may still be in a batch file.
+                    "wanted": None
+                    if len(exports) > 1 or self.batching
+                    else self._fingerprint,
+                    "until": self.workspace.started_at,
+                    "position": 0,
+                    "latest": "",
+                }
+            yield export
+
+    @cached_property
+    def _prepared(self) -> Iterator[Future[list[Export]]]:
+        """The exports of each project, which Labelbox prepares before their turn."""
+        jobs = (
+            partial(
+                self._prepare,
+                context["project_id"],
+                dict(self.state_manager.get_context_state(context).get("export", {})),
+                self._inputs(context),
+            )
+            for context in self.partitions
+        )
+        return ahead(jobs, min(self.width, MOST_EXPORTS))
+
+    def _prepare(
+        self, project_id: str, saved: dict[str, Any], needed: list[dict[str, Any]]
+    ) -> list[Export]:
+        """Let Labelbox make a project's exports, and wait for them.
 
         If an earlier run was killed while it read one, that is read on from where
         it was; if Labelbox no longer has it, the project is exported anew.
         """
-        state = self.state_manager.get_context_state(context)
-        saved = state.get("export") or {}
         if saved.get("wanted") == self._fingerprint:
             export = Export(self.client, saved["task_id"])
             try:
-                self._wait(export)
+                self._wait(export, saved["position"])
             except UnavailableError as error:
                 self.logger.info("Project %s is exported anew: %s", project_id, error)
             else:
-                yield export
-                return
-        for export, whole in self._queue.of(project_id):
-            self._wait(export)
-            state["export"] = {
-                "task_id": export.task_id,
-                # One export of several is not read on, nor one whose records may
-                # still be in a batch file.
-                "wanted": self._fingerprint if whole and not self.batching else None,
-                "until": self.workspace.started_at,
-                "position": 0,
-                "latest": "",
-            }
-            yield export
+                return [export]
+        exports = []
+        for wanted in needed:
+            exports.append(self._start(wanted))
+            self._wait(exports[-1])
+        return exports
 
-    def _wait(self, export: Export) -> None:
+    def _start(self, wanted: dict[str, Any]) -> Export:
+        """Start an export, as soon as Labelbox has room for one more."""
+        deadline = time.monotonic() + self.config["export_timeout"]
+        while True:
+            try:
+                return Export.start(self.client, wanted)
+            except LimitError:  # others are running
+                if time.monotonic() > deadline:
+                    raise
+                self.client.sleep(self.config["export_poll_interval"])
+
+    def _wait(self, export: Export, start: int = 0) -> None:
         export.wait(
             interval=self.config["export_poll_interval"],
             timeout=self.config["export_timeout"],
         )
+        export.open(start)
 
-    @cached_property
-    def _queue(self) -> Queue:
-        return Queue(
-            self.workspace.project_ids,
-            self._inputs,
-            lambda wanted: Export.start(self.client, wanted),
-            ahead=0 if self.ABORT_AT_RECORD_COUNT is not None else AHEAD,
-            timeout=self.config["export_timeout"],
-        )
-
-    def _inputs(self, project_id: str) -> list[dict[str, Any]]:
+    def _inputs(self, context: Context) -> list[dict[str, Any]]:
         """Say which exports a project needs, in the API's words."""
-        context = {"project_id": project_id}
         since = [stream.since(context) for stream in self.family]
         return inputs(
-            project_id,
+            context["project_id"],
             self.config["export_filters"],
             self.config["export_include"],
             since=None if None in since else min(filter(None, since)),
@@ -249,77 +285,3 @@ class ExportedStream(ProjectStream):
         if not self._announced:
             super()._write_schema_message()
         self._announced = True
-
-
-class Queue:
-    """Starts the exports of all projects in their order, some ahead.
-
-    Args:
-        project_ids: The order.
-        inputs: Says which exports a project needs.
-        start: Starts one.
-        ahead: How many are in the making while one is read.
-        timeout: Seconds to wait where Labelbox has too many exports to start one.
-    """
-
-    def __init__(
-        self,
-        project_ids: list[str],
-        inputs: Callable[[str], list[dict[str, Any]]],
-        start: Callable[[dict[str, Any]], Export],
-        *,
-        ahead: int,
-        timeout: float,
-    ) -> None:
-        """Start nothing yet."""
-        self._place = {project_id: n for n, project_id in enumerate(project_ids)}
-        self._start = start
-        self._ahead = ahead
-        self._timeout = timeout
-        self._jobs = (
-            (project_id, wanted, len(needed) == 1)
-            for project_id in project_ids
-            for needed in [inputs(project_id)]
-            for wanted in needed
-        )
-        self._job = next(self._jobs, None)  # the one to start next
-        self._started: deque[tuple[str, Export | UnavailableError, bool]] = deque()
-
-    def of(self, project_id: str) -> Iterator[tuple[Export, bool]]:
-        """Give a project's exports, and with each whether it is the only one.
-
-        Raises:
-            UnavailableError: If one could not be started.
-        """
-        place = self._place[project_id]
-        # What is left of projects that failed, or were read on, is of no use.
-        while self._started and self._place[self._started[0][0]] < place:
-            self._started.popleft()
-        while self._job and self._place[self._job[0]] < place:
-            self._job = next(self._jobs, None)
-        while True:
-            self._start_ahead()
-            if not self._started or self._started[0][0] != project_id:
-                return
-            _, export, whole = self._started.popleft()
-            if isinstance(export, UnavailableError):
-                raise export
-            yield export, whole
-
-    def _start_ahead(self) -> None:
-        deadline = time.monotonic() + self._timeout
-        while self._job and len(self._started) <= self._ahead:
-            project_id, wanted, whole = self._job
-            export: Export | UnavailableError
-            try:
-                export = self._start(wanted)
-            except UnavailableError as error:  # told when its turn comes
-                export = error
-            except LimitError:
-                if self._started:  # reading these makes room
-                    return
-                if time.monotonic() > deadline:
-                    raise
-                continue  # the client has waited already
-            self._job = next(self._jobs, None)
-            self._started.append((project_id, export, whole))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
 from tap_labelbox import moments
+from tap_labelbox.ahead import ahead
 from tap_labelbox.errors import LabelboxError, QueryError, UnavailableError
-from tap_labelbox.pagination import pages
+from tap_labelbox.pagination import Listing
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.workspace import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -115,17 +117,48 @@ class LabelsStream(ProjectStream):
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the labels made between the bookmark and the start of this run."""
-        since, before = self.since(context), self._before
-        after = moments.just_before(since) if since else None
-        fetch = partial(self._page, project_id)
-        size = self.config["page_size"]
-        for page, reached in pages(fetch, size, after, ordered=self._in_order):
+        after, before = self._after(context), self._before
+        labels = Listing(
+            partial(self._page, project_id),
+            self._page_size,
+            after,
+            self._in_order,
+            self.width,
+            opening=next(self._openings),
+        )
+        for page, reached in labels.pages():
+            self._page_size = labels.size
             for row in page:
                 # Once more, for a server that knows these filters no longer.
                 if (after or "") < row["created_at"] < before:
                     yield self.record(row | {"project_id": project_id})
             if reached:
                 self.advance(context, min(reached, before))
+
+    @cached_property
+    def _openings(self) -> Iterator[Future[list[Row]]]:
+        """The first pages of all projects: most projects have no second."""
+        jobs = (
+            partial(
+                self._page,
+                context["project_id"],
+                self._after(context),
+                skip=0,
+                first=self._page_size,
+            )
+            for context in self.partitions
+        )
+        return ahead(jobs, self.width)
+
+    @cached_property
+    def _page_size(self) -> int:
+        """As the setting says, or less where Labelbox finds that too much."""
+        return int(self.config["page_size"])
+
+    def _after(self, context: Context) -> str | None:
+        """Give the moment after which a project's labels are read."""
+        since = self.since(context)
+        return moments.just_before(since) if since else None
 
     def record(self, row: Row) -> Record:
         """Lay out a label."""

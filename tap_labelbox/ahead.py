@@ -1,0 +1,60 @@
+"""Asking for several things at once, and taking the answers in order.
+
+Nearly all of a run's time is spent waiting for Labelbox. So what is going to be
+asked anyway is asked before its turn: the pages of a list, the first pages of the
+next projects, the next exports. One thread, the main one, takes the answers in the
+order of the questions; it alone writes records and moves bookmarks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from itertools import islice
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Answer = TypeVar("Answer")
+
+
+def ahead(
+    jobs: Iterable[Callable[[], Answer]], width: int, *, at_first: int = 0
+) -> Iterator[Future[Answer]]:
+    """Do jobs on threads, and give their outcomes in order.
+
+    A job is taken up when there is room for it, so no more than ``width`` outcomes
+    are ever held. Whoever stops taking leaves the rest undone.
+
+    Args:
+        jobs: What to do; may be endless.
+        width: How many are in hand at once; with 1 there are no threads.
+        at_first: How many are in hand at the start, where it is doubtful that more
+            than the first is wanted; doubled with each outcome up to ``width``.
+
+    """
+    jobs = iter(jobs)
+    room = min(at_first or width, width)
+    in_hand: deque[Future[Answer]] = deque()
+    while True:
+        for job in islice(jobs, room - len(in_hand)):
+            outcome: Future[Answer] = Future()
+            in_hand.append(outcome)
+            if width == 1:
+                _do(job, outcome)
+            else:
+                # A daemon: what nobody waits for any more does not keep a run alive.
+                Thread(target=_do, args=(job, outcome), daemon=True).start()
+        if not in_hand:
+            return
+        yield in_hand.popleft()
+        room = min(2 * room, width)
+
+
+def _do(job: Callable[[], Answer], outcome: Future[Answer]) -> None:
+    try:
+        outcome.set_result(job())
+    except BaseException as error:  # noqa: BLE001  # raised where it is taken
+        outcome.set_exception(error)

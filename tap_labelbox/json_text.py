@@ -1,0 +1,126 @@
+"""JSON as Labelbox sends it: decoded, or passed on as the bytes that it is.
+
+Most of what Labelbox sends is annotations that nobody here looks into. They are
+passed on as :class:`msgspec.Raw`: text that is known to be JSON, but not decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+Shape = TypeVar("Shape")
+
+LOGGER = logging.getLogger("tap-labelbox")
+
+encoder = msgspec.json.Encoder(decimal_format="number")
+
+_ANYTHING = msgspec.json.Decoder()
+
+# No database stores these: half of a surrogate pair is no character, and
+# PostgreSQL has no NUL.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+NUL = rb"\u0000"
+
+
+def decode(text: bytes) -> Any:
+    """Decode a JSON text.
+
+    What Python's decoder takes although it is no JSON is kept as text: NaN, the
+    infinities, and numbers beyond all floats. Characters that no database stores
+    become U+FFFD, which is logged.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
+    if not _has_nul(text):
+        try:
+            return _ANYTHING.decode(text)
+        except (ValueError, RecursionError):
+            pass  # Python's decoder takes a little more
+    try:
+        return storable(json.loads(text, parse_constant=str, parse_float=number))
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def decode_object(text: bytes) -> dict[str, Any]:
+    """Decode an object.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    value = decode(text)
+    if not isinstance(value, dict):
+        raise ValueError("this is no object")  # noqa: TRY004  # it is bad JSON to us
+    return value
+
+
+def decode_as(decoder: msgspec.json.Decoder[Shape], text: bytes) -> Shape | None:
+    """Decode a text in a shape that leaves parts of it Raw.
+
+    None if it has another shape, or anything in it that is better looked at: what
+    is Raw is known to be JSON, but not to be UTF-8, and may hold a NUL.
+    """
+    if _has_nul(text) or not (text.isascii() or _is_utf8(text)):
+        return None
+    try:
+        return decoder.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def whole(value: Any) -> Any:
+    """Decode all that is Raw in a value."""
+    return _ANYTHING.decode(value if type(value) is Raw else encoder.encode(value))
+
+
+def storable(value: Any) -> Any:
+    """Replace what no database stores, and say so."""
+    count = 0
+
+    def cleaned(value: Any) -> Any:
+        nonlocal count
+        match value:
+            case str():
+                text, replaced = UNSTORABLE.subn("\ufffd", value)
+                count += replaced
+                return text
+            case list():
+                return [cleaned(item) for item in value]
+            case dict():
+                return {cleaned(key): cleaned(item) for key, item in value.items()}
+        return value
+
+    value = cleaned(value)
+    if count:
+        LOGGER.warning(
+            "%d characters that no database stores (NUL, or half of a surrogate "
+            "pair) became U+FFFD",
+            count,
+        )
+    return value
+
+
+def number(text: str) -> float | str:
+    """Decode a number; one beyond all floats stays text."""
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+def _has_nul(text: bytes) -> bool:
+    return b"\\" in text and NUL in text  # one byte is found much faster than six
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,159 @@
+"""Writing Singer messages about as fast as bytes can be joined.
+
+What the SDK does for each record (look at every nested value for one that is not
+selected or not of its type, build a message, encode it in Python, flush the line)
+costs several times as much as all the rest. Records that need none of this are
+written straight: the text of a RECORD around the record, encoded by msgspec, which
+passes on what is :class:`msgspec.Raw` as it is. All others go through the SDK.
+
+This file is the only one that knows what the SDK does between a record and its
+line; ``docs/sdk-proposal.md`` asks for a seam that would make it needless.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from singer_sdk import Stream
+from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.singerlib import RecordMessage, StateMessage
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+
+from tap_labelbox.errors import LabelboxError
+from tap_labelbox.json_text import encoder, whole
+
+if TYPE_CHECKING:
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.singerlib import Message
+
+    from tap_labelbox.tap import TapLabelbox
+
+FULL = 64 * 1024  # bytes; as much as a pipe takes at once
+
+
+class MessageWriter(GenericSingerWriter[bytes, "Message"]):
+    """Writes messages to standard output, many records at a time."""
+
+    def __init__(self) -> None:
+        """Start with nothing gathered."""
+        self.ended_with_state = False
+        self._room = 0  # bytes; none for the first record, which says: it works
+        self._gathered = bytearray()
+        self._writing = False
+        self._interruption: BaseException | None = None
+        self._end_of_record = b""
+
+    def serialize_message(self, message: Message) -> bytes:
+        """Give the line of a message."""
+        return encoder.encode(message.to_dict()) + b"\n"
+
+    def write_message(self, message: Message) -> None:
+        """Write a message; all but records go out at once."""
+        self._gathered += self.format_message(message)
+        self.ended_with_state = isinstance(message, StateMessage)
+        if not isinstance(message, RecordMessage):
+            self.flush()
+            self._room = 0
+        elif len(self._gathered) > self._room:
+            self.flush()
+
+    def write_record(self, beginning: bytes, record: Record) -> None:
+        """Write a record; ``beginning`` is what its RECORD begins with."""
+        gathered = self._gathered
+        if not gathered:
+            moment = datetime.now(UTC).isoformat()
+            self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
+        line = encoder.encode(record)
+        gathered += b"".join((beginning, line, self._end_of_record))
+        self.ended_with_state = False
+        if len(gathered) > self._room:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let out what has been gathered.
+
+        Raises:
+            LabelboxError: If nobody takes it.
+        """
+        self._writing = True
+        # Taken away before it is written: whatever happens, nothing goes out twice.
+        gathered, self._gathered = self._gathered, bytearray()
+        self._room = FULL
+        left = memoryview(gathered)
+        try:
+            # Tests put something else in the place of standard output. A write that
+            # a signal interrupts was seen to end early, without an error.
+            while left:
+                left = left[sys.stdout.buffer.write(left) :]
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            # What is left of it would be tried again when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            msg = f"standard output cannot be written: {error.strerror}"
+            if isinstance(error, BrokenPipeError):
+                msg = "the target has closed its input: its own log says why"
+            raise LabelboxError(msg) from None
+        finally:
+            self._writing = False
+        if self._interruption:
+            raise self._interruption
+
+    def interrupt(self, by: BaseException) -> None:
+        """Raise an error here and now, or after the write that goes on just now."""
+        self._interruption = by
+        if not self._writing:
+            raise by
+
+    def resume(self) -> None:
+        """Forget an interruption, to write what is left to be written."""
+        self._interruption = None
+
+
+class StraightStream(Stream):
+    """A stream whose records have the schema's columns, with values that fit."""
+
+    # Nothing to conform: see above. The SDK would also not understand Raw.
+    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    @cached_property
+    def straight(self) -> bool:
+        """Whether records need nothing of what the SDK can do to them."""
+        nested = any(
+            len(breadcrumb) > len(("properties", "column")) and not selected
+            for breadcrumb, selected in self.mask.items()
+        )
+        (stream_map, *more) = self.stream_maps
+        return (
+            not nested
+            and not more
+            and type(stream_map) is SameRecordTransform
+            and not stream_map.flattening_enabled
+        )
+
+    @cached_property
+    def deselected(self) -> tuple[str, ...]:
+        """The columns that the catalog leaves out."""
+        columns = self.schema["properties"]
+        return tuple(c for c in columns if not self.mask["properties", c])
+
+    @cached_property
+    def _beginning(self) -> bytes:
+        head: dict[str, Any] = {"type": "RECORD", "stream": self.name}
+        if self._stream_version is not None:
+            head["version"] = self._stream_version
+        return encoder.encode(head).removesuffix(b"}") + b',"record":'
+
+    def _write_record_message(self, record: Record) -> None:
+        if not self.straight:
+            super()._write_record_message(whole(record))
+            return
+        for column in self.deselected:
+            record.pop(column, None)
+        writer = cast("TapLabelbox", self._tap).message_writer
+        cast("MessageWriter", writer).write_record(self._beginning, record)
+        self.state_manager.is_flushed = False

@@ -1,0 +1,183 @@
+"""What a run that is cut off has written, and what the next one reads."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_labelbox.sandbox import World
+from tests.runner import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.runner import Runner, State
+
+STREAMS = ("labels", "data_row_exports", "export_labels")
+
+
+@pytest.fixture
+def run(serving: Any, tmp_path: Path) -> Runner:
+    """Give a sandbox that takes its time."""
+    run: Runner = serving(World(projects=4, labels_per_project=60), latency=0.02)
+    run.folder = tmp_path
+    return run
+
+
+class Process:
+    """The tap as a process of its own, whose output is read line by line."""
+
+    def __init__(
+        self, run: Runner, state: State | None = None, **settings: Any
+    ) -> None:
+        """Start it."""
+        assert run.folder
+        arguments = []
+        files = {"config": run.config(page_size=10, **settings), "state": state}
+        for option, content in files.items():
+            if content is not None:
+                path = run.folder / f"{option}.json"
+                path.write_text(json.dumps(content))
+                arguments += [f"--{option}", str(path)]
+        self.lines: list[bytes] = []
+        self._log = run.folder / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tap_labelbox", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self.process.stdout
+        self.output = self.process.stdout
+
+    def read(self, enough: Callable[[bytes], bool]) -> None:
+        """Read lines up to one of a kind."""
+        for line in self.output:
+            self.lines.append(line)
+            if enough(line):
+                return
+
+    def end(self, by: int) -> Output:
+        """Send a signal, and give the whole lines of all it wrote."""
+        self.process.send_signal(by)
+        text = b"".join([*self.lines, self.output.read()])
+        self.output.close()
+        self.process.wait(timeout=20)
+        return Output(text[: text.rfind(b"\n") + 1].decode())
+
+    @property
+    def log(self) -> str:
+        """What it said."""
+        return self._log.read_text()
+
+
+def a_record(line: bytes) -> bool:
+    """Tell a RECORD."""
+    return b'"RECORD"' in line
+
+
+def keys(*outputs: Output) -> dict[str, set[tuple[str, ...]]]:
+    """Give which rows arrived, by stream."""
+    return {
+        stream: {
+            tuple(
+                str(row[key]) for key in ("id", "data_row_id", "label_id") if key in row
+            )
+            for output in outputs
+            for row in output.records(stream)
+        }
+        for stream in STREAMS
+    }
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -> None:
+    """All that was read goes out whole, then the state, and the next run goes on."""
+    everything = run()
+    process = Process(run)
+    process.read(a_record)
+    time.sleep(0.3)
+    begun = time.monotonic()
+
+    first = process.end(by)
+
+    assert time.monotonic() - begun < 3
+    assert process.process.returncode == code
+    assert first.messages[-1]["type"] == "STATE"
+    assert "Stopped: the next run goes on from here" in process.log
+    assert "Traceback" not in process.log
+    assert keys(first) != keys(everything)
+    assert keys(first, run(state=first.state)) == keys(everything)
+
+
+def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> None:
+    """Nor for the threads that do."""
+    run = serving(World(projects=2, labels_per_project=5), latency=30)
+    run.folder = tmp_path
+    process = Process(run)
+    process.read(lambda line: b"SCHEMA" in line)
+    time.sleep(0.5)
+    begun = time.monotonic()
+
+    process.end(signal.SIGTERM)
+
+    assert time.monotonic() - begun < 3
+    assert process.process.returncode == 143
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_run_loses_nothing(run: Runner, seed: int) -> None:
+    """Whatever it was doing: with the last STATE that got out, the rest comes."""
+    everything = run()
+    chance = random.Random(seed)
+    state, outputs = None, []
+    for _ in range(3):
+        process = Process(run, state)
+        process.read(a_record)
+        time.sleep(chance.uniform(0, 0.6))
+        outputs.append(process.end(signal.SIGKILL))
+        state = outputs[-1].states[-1] if outputs[-1].states else state
+
+    outputs.append(run(state=state))
+
+    assert keys(*outputs) == keys(everything)
+
+
+def test_a_target_that_is_gone_is_one_line(run: Runner) -> None:
+    """Nothing else is printed, for the target has said why."""
+    process = Process(run)
+    process.read(a_record)
+    process.output.close()
+
+    assert process.process.wait(timeout=20) == 1
+    assert process.log.count("the target has closed its input") == 1
+    assert "Traceback" not in process.log
+    assert "Exception ignored" not in process.log
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
+def test_a_full_disk_is_one_line(run: Runner) -> None:
+    """Where the output goes to a file."""
+    assert run.folder
+    config = run.folder / "config.json"
+    config.write_text(json.dumps(run.config()))
+    with open("/dev/full", "wb") as full:  # noqa: PTH123  # it is no ordinary file
+        done = subprocess.run(
+            [sys.executable, "-m", "tap_labelbox", "--config", str(config)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=30,
+        )
+
+    assert done.returncode == 1
+    assert b"standard output cannot be written: No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
