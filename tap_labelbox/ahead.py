@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 def ahead(
-    jobs: Iterable[Callable[[], Answer]], width: int, *, at_first: int = 0
+    jobs: Iterable[Callable[[], Answer]], width: int, *, at_first: int = 1
 ) -> Iterator[Future[Answer]]:
     """Do jobs on threads, and give their outcomes in order.
 
@@ -31,12 +31,12 @@ def ahead(
     Args:
         jobs: What to do; may be endless.
         width: How many are in hand at once; with 1 there are no threads.
-        at_first: How many are in hand at the start, where it is doubtful that more
-            than the first is wanted; doubled with each outcome up to ``width``.
+        at_first: How many are in hand at the start: perhaps no more than the first
+            are wanted. Doubled, up to ``width``, whenever an outcome is waited for.
 
     """
     jobs = iter(jobs)
-    room = min(at_first or width, width)
+    room = min(at_first, width)
     in_hand: deque[Future[Answer]] = deque()
     while True:
         for job in islice(jobs, room - len(in_hand)):
@@ -49,8 +49,10 @@ def ahead(
                 Thread(target=_do, args=(job, outcome), daemon=True).start()
         if not in_hand:
             return
-        yield in_hand.popleft()
-        room = min(2 * room, width)
+        outcome = in_hand.popleft()
+        if not outcome.done():
+            room = min(2 * room, width)
+        yield outcome
 
 
 def _do(job: Callable[[], Answer], outcome: Future[Answer]) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
-CHUNK = 64 * 1024  # bytes a read; more saves nothing
+CHUNK = 512 * 1024  # bytes a read, at most
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
 MOST_REDIRECTS = 5  # of one download
 
@@ -82,6 +82,11 @@ class Client:
         self._documents: dict[str, Document] = {}
         self._has_answered = False
         self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency)
+        # What the environment says of proxies and certificates, once: requests would
+        # go through all of it for each request.
+        found = self._api.merge_environment_settings(self._base, {}, None, None, None)
+        self._api.proxies, self._api.verify = found["proxies"], found["verify"]
+        self._api.trust_env = False
         self._files = _session(_unsigned, concurrency)
         # It logs addresses with their signatures; what fails is told here.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -246,12 +251,15 @@ class Client:
                     json=body,
                     timeout=self._timeout,
                     allow_redirects=False,
+                    stream=True,
                 )
+                # In large pieces: each is a turn to wait for among the threads.
+                content = b"".join(response.iter_content(CHUNK))
                 tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
         except OSError as fault:
             raise self._network_error(fault, self._base) from None
         try:
-            data = errors.reply_data(response)
+            data = errors.reply_data(response, content)
         except errors.LabelboxError as error:
             # An address that has answered is right: the page is a passing fault.
             if isinstance(error, errors.AddressError) and self._has_answered:

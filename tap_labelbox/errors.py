@@ -276,7 +276,7 @@ def link_error(response: requests.Response) -> LabelboxError:
     return error
 
 
-def reply_data(response: requests.Response) -> dict[str, Any]:
+def reply_data(response: requests.Response, content: bytes) -> dict[str, Any]:
     """Give the ``data`` of a GraphQL reply, or raise the error that it is.
 
     Labelbox answers many errors with HTTP 200, and some with data beside them;
@@ -285,9 +285,9 @@ def reply_data(response: requests.Response) -> dict[str, Any]:
     if response.is_redirect:
         raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
     try:
-        body = decode(response.content)
+        body = decode(content)
     except ValueError:
-        raise _not_json(response) from None
+        raise _not_json(response, content) from None
     if not isinstance(body, dict):
         msg = f"Labelbox answered with a {type(body).__name__} instead of an object"
         raise TABLE["no data"](msg)
@@ -336,7 +336,7 @@ def _by_status(prefix: str, status: int) -> type[LabelboxError]:
     return TABLE[prefix]
 
 
-def _not_json(response: requests.Response) -> LabelboxError:
+def _not_json(response: requests.Response, content: bytes) -> LabelboxError:
     """Judge a reply that is no JSON: a proxy's page, or a reply cut short."""
     status = response.status_code
     content_type = response.headers.get("Content-Type", "nothing")
@@ -344,7 +344,7 @@ def _not_json(response: requests.Response) -> LabelboxError:
     by_status = _by_status("HTTP", status)
     if issubclass(by_status, TransientError):
         return by_status(msg, retry_after(response))
-    if status == HTTPStatus.OK and not response.content:
+    if status == HTTPStatus.OK and not content:
         return TABLE["empty"](msg)
     if "json" in content_type:
         return TABLE["cut"](f"Labelbox answered HTTP {status} with broken JSON")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -27,13 +28,21 @@ from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 from tap_labelbox.errors import LabelboxError
 from tap_labelbox.json_text import encoder, whole
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
-    from singer_sdk.helpers.types import Record
+    from collections.abc import Generator
+
+    from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
 
     from tap_labelbox.tap import TapLabelbox
 
-FULL = 64 * 1024  # bytes; as much as a pipe takes at once
+FULL = 256 * 1024  # bytes
+PIPE = 1024 * 1024  # bytes; the most that Linux lets anybody have
 
 
 class MessageWriter(GenericSingerWriter[bytes, "Message"]):
@@ -46,6 +55,10 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self._gathered = bytearray()
         self._writing = False
         self._interruption: BaseException | None = None
+        # A pipe of the usual 64 KB makes tap and target wait for each other.
+        with suppress(OSError):
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # on Linux
+                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
         self._end_of_record = b""
 
     def serialize_message(self, message: Message) -> bytes:
@@ -147,6 +160,27 @@ class StraightStream(Stream):
         if self._stream_version is not None:
             head["version"] = self._stream_version
         return encoder.encode(head).removesuffix(b"}") + b',"record":'
+
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, Any]:
+        """Write all records; those that are straight with nothing in between."""
+        if not (self.straight and write_messages):
+            yield from super()._sync_records(context, write_messages=write_messages)
+            return
+        count = 0
+        with self.get_record_counter() as counter, self.get_sync_timer() as timer:
+            for partition in self.partitions or [{}]:
+                counter.with_context(partition)
+                timer.with_context(partition)
+                self._write_starting_replication_value(partition or None)
+                for record in self.get_records(partition or None):
+                    self._write_record_message(cast("Record", record))
+                    counter.increment()
+                    count += 1
+                    if count % self.STATE_MSG_FREQUENCY == 0:
+                        self._write_state_message()
+        self._write_state_message()
 
     def _write_record_message(self, record: Record) -> None:
         if not self.straight:

@@ -132,7 +132,7 @@ class Listing:
     ) -> Iterator[Future[list[Row]]]:
         """Ask for pages from one on; none ahead before the first was a full one."""
         jobs = (partial(self.fetch, start, at, self.size) for at in count(skip, stride))
-        return ahead(jobs, self.width, at_first=1)
+        return ahead(jobs, self.width)
 
     def _halve(self) -> int:
         """Ask for less from now on; give the stride."""

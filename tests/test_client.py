@@ -489,14 +489,14 @@ def test_a_certificate_that_is_not_trusted(
             safe.recv(65536)
             safe.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + body)
 
-    client = connect(f"https://127.0.0.1:{peer(answer)}/graphql")
+    address = f"https://127.0.0.1:{peer(answer)}/graphql"
 
-    said = failed(client, errors.LabelboxError, ssl.SSLCertVerificationError)
+    said = failed(connect(address), errors.LabelboxError, ssl.SSLCertVerificationError)
 
     assert "its certificate is not trusted (self-signed certificate)" in said
     assert "set REQUESTS_CA_BUNDLE" in said
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert ask(client) == {"projects": []}
+    assert ask(connect(address)) == {"projects": []}
 
 
 def test_every_row_of_the_table_has_a_test() -> None:

@@ -216,7 +216,7 @@ class BulkExportStream(ProjectStream):
         jobs = (
             partial(self._export, context["project_id"]) for context in self.partitions
         )
-        return ahead(jobs, self.width)
+        return ahead(jobs, self.width, at_first=self.width)
 
     def _export(self, project_id: str) -> dict[str, Any]:
         """Start the export of a project if need be, and wait for its file."""

@@ -210,7 +210,8 @@ class ExportedStream(ProjectStream):
             )
             for context in self.partitions
         )
-        return ahead(jobs, min(self.width, MOST_EXPORTS))
+        width = min(self.width, MOST_EXPORTS)
+        return ahead(jobs, width, at_first=width)
 
     def _prepare(
         self, project_id: str, saved: dict[str, Any], needed: list[dict[str, Any]]
