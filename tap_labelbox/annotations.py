@@ -13,142 +13,34 @@ message stand in for it; what would have the id of another gets ``#2``, ``#3`` e
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from tap_labelbox import json_text, moments
+from tap_labelbox import json_text
+from tap_labelbox.columns import (
+    as_flag,
+    as_integer,
+    as_moment,
+    as_number,
+    as_object,
+    as_objects,
+    as_text,
+    as_texts,
+    as_written,
+    fill,
+    laid_out,
+    named,
+    nulls,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-Row = dict[str, Any]
-Record = dict[str, Any]
+    from tap_labelbox.columns import Columns, Record, Row
 
-Check = Callable[[Any], Any]
-"""Gives a value as its column wants it; None if it does not fit."""
-
-Columns: TypeAlias = "dict[str, tuple[str, Check] | Columns]"
-"""By the export's own keys: the column and its check, or the columns of a block."""
-
-LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
 DEEPEST = 50  # levels of nested answers; what is below stays JSON
-
-# --- values --------------------------------------------------------------------
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _written(value: Any) -> str | None:
-    """Take numbers for text as well, where exports give now one, now the other."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if number else _text(value)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) <= sys.float_info.max else None
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if abs(value) <= LARGEST_INTEGER else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _moment(value: Any) -> str | None:
-    # Python reads more as moments than people write: 20260131, 2026-W05.
-    if not isinstance(value, str) or value[10:11] not in {"T", " "}:
-        return None
-    try:
-        return _normal(value)
-    except (ValueError, OverflowError):  # the latter near the year 1
-        return None
-
-
-@lru_cache(maxsize=1024)  # each table of a row has the row's moment
-def _normal(text: str) -> str:
-    return moments.normal(text)
-
-
-def _object(value: Any) -> Row | None:
-    return value if isinstance(value, dict) else None
-
-
-def _objects(value: Any) -> list[Row] | None:
-    fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
-    return value if fits else None
-
-
-def _texts(value: Any) -> list[str] | None:
-    fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return value if fits else None
-
-
-# --- columns -------------------------------------------------------------------
-
-
-def _columns(check: Check, *names: str, prefix: str = "") -> Columns:
-    """Name columns as the export names their values."""
-    return {name: (prefix + name, check) for name in names}
-
-
-def _nulls(*columns: Columns, more: Iterable[str] = ()) -> Record:
-    """Give a record in which no column has a value yet."""
-    record: Record = {}
-    for column in (c for table in columns for c in table.values()):
-        record |= _nulls(column) if isinstance(column, dict) else {column[0]: None}
-    return record | dict.fromkeys(more)
-
-
-def _fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> None:
-    """Lay the values of a block out in their columns, and put others aside.
-
-    Args:
-        record: What to fill; a column that has a value keeps it.
-        left: Where to put what fits no column, by its dotted path.
-        columns: The block's columns.
-        block: The values.
-        at: The path of the block, with a dot at its end.
-    """
-    for key, value in block.items():
-        if value is None:
-            continue
-        if isinstance(column := columns.get(key), tuple):
-            name, check = column
-            if record[name] is None and (fitting := check(value)) is not None:
-                record[name] = fitting
-                continue
-        elif column is not None and isinstance(value, dict):
-            _fill(record, left, column, value, f"{at}{key}.")
-            continue
-        left[at + key] = value
-
-
-def _laid_out(nulls: Record, columns: Columns, item: Any, ids: Record) -> Record:
-    """Make the record of one item of a list."""
-    left: Row = {}
-    record = {**nulls, "additional_columns": left}
-    if isinstance(item, dict):
-        _fill(record, left, columns, item, "")
-    else:
-        left["item"] = item
-    record |= ids
-    return record
-
 
 # --- the parts of a row --------------------------------------------------------
 
@@ -252,7 +144,7 @@ def _row_ids(row: Row, project_id: str) -> Record:
     """Give the columns that every table has."""
     return {
         "project_id": project_id,
-        "data_row_id": _written(_inside(row, "data_row").get("id")) or "",
+        "data_row_id": as_written(_inside(row, "data_row").get("id")) or "",
         "last_activity_at": last_activity(row),
     }
 
@@ -260,7 +152,7 @@ def _row_ids(row: Row, project_id: str) -> Record:
 def last_activity(row: Row) -> str | None:
     """Give the moment at which something last happened to a data row."""
     details = _inside(_inside(row, "data_row"), "details")
-    return _moment(details.get("last_activity_at"))
+    return as_moment(details.get("last_activity_at"))
 
 
 def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
@@ -268,7 +160,7 @@ def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
     row_ids, ids = _row_ids(row, project_id), _Ids()
     project = _inside(_inside(row, "projects"), project_id)
     for key, label in _items(project.get("labels")):
-        own = _written(label.get("id")) if isinstance(label, dict) else None
+        own = as_written(label.get("id")) if isinstance(label, dict) else None
         yield row_ids | {"label_id": ids.give(own or key or "label")}, label
 
 
@@ -276,51 +168,51 @@ def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
 
 DATA_ROW: Columns = {
     "data_row": {
-        "id": ("data_row_id", _written),
-        **_columns(_text, "external_id", "global_key", "row_data"),
+        "id": ("data_row_id", as_written),
+        **named(as_text, "external_id", "global_key", "row_data"),
         "details": {
-            **_columns(_text, "dataset_id", "dataset_name", "created_by"),
-            **_columns(_moment, "created_at", "updated_at", "last_activity_at"),
+            **named(as_text, "dataset_id", "dataset_name", "created_by"),
+            **named(as_moment, "created_at", "updated_at", "last_activity_at"),
         },
     },
-    **_columns(_object, "media_attributes"),
-    **_columns(_objects, "attachments", "metadata_fields", "embeddings"),
+    **named(as_object, "media_attributes"),
+    **named(as_objects, "attachments", "metadata_fields", "embeddings"),
 }
 MEDIA: Columns = {
-    **_columns(_text, "asset_type", "mime_type", prefix="media_"),
-    **_columns(_integer, "height", "width", "frame_count", prefix="media_"),
-    **_columns(_integer, "page_count", "message_count", prefix="media_"),
-    **_columns(_integer, "content_length", prefix="media_"),
-    **_columns(_number, "frame_rate", prefix="media_"),
-    **_columns(_written, "exif_rotation", prefix="media_"),
+    **named(as_text, "asset_type", "mime_type", prefix="media_"),
+    **named(as_integer, "height", "width", "frame_count", prefix="media_"),
+    **named(as_integer, "page_count", "message_count", prefix="media_"),
+    **named(as_integer, "content_length", prefix="media_"),
+    **named(as_number, "frame_rate", prefix="media_"),
+    **named(as_written, "exif_rotation", prefix="media_"),
 }
 PROJECT: Columns = {
-    "name": ("project_name", _text),
-    "project_tags": ("project_tags", _texts),
-    "labels": ("labels", _objects),
+    "name": ("project_name", as_text),
+    "project_tags": ("project_tags", as_texts),
+    "labels": ("labels", as_objects),
     "project_details": {
-        **_columns(_text, "ontology_id", "task_id", "task_name"),
-        **_columns(_text, "batch_id", "batch_name", "workflow_status"),
-        **_columns(_integer, "priority", "consensus_expected_label_count"),
-        **_columns(_text, "selected_label_id"),
-        **_columns(_objects, "workflow_history"),
+        **named(as_text, "ontology_id", "task_id", "task_name"),
+        **named(as_text, "batch_id", "batch_name", "workflow_status"),
+        **named(as_integer, "priority", "consensus_expected_label_count"),
+        **named(as_text, "selected_label_id"),
+        **named(as_objects, "workflow_history"),
     },
 }
-DATA_ROW_NULLS = _nulls(DATA_ROW, MEDIA, PROJECT)
+DATA_ROW_NULLS = nulls(DATA_ROW, MEDIA, PROJECT)
 
 
 def data_row_records(row: Row, project_id: str) -> Iterator[Record]:
     """Give the one record of a data row in a project."""
     left: Row = {}
     record = {**DATA_ROW_NULLS, "additional_columns": left}
-    _fill(record, left, DATA_ROW, row, "")
-    _fill(record, {}, MEDIA, record["media_attributes"] or {}, "")
+    fill(record, left, DATA_ROW, row, "")
+    fill(record, {}, MEDIA, record["media_attributes"] or {}, "")
     # The other projects of a row are read in turns of their own.
     project = left.pop("projects", None)
     if isinstance(project, dict):
         project = project.get(project_id)
     if isinstance(project, dict):
-        _fill(record, left, PROJECT, project, "project.")
+        fill(record, left, PROJECT, project, "project.")
     elif project is not None:
         left["projects"] = project
     yield record | _row_ids(row, project_id)
@@ -329,41 +221,41 @@ def data_row_records(row: Row, project_id: str) -> Iterator[Record]:
 # --- export_labels, label_reviews ----------------------------------------------
 
 LABEL: Columns = {
-    "id": ("label_id", _written),
-    **_columns(_text, "label_kind", "version"),
+    "id": ("label_id", as_written),
+    **named(as_text, "label_kind", "version"),
     "label_details": {
-        **_columns(_moment, "created_at", "updated_at", "content_last_updated_at"),
-        **_columns(_text, "created_by"),
-        **_columns(_objects, "reviews"),
+        **named(as_moment, "created_at", "updated_at", "content_last_updated_at"),
+        **named(as_text, "created_by"),
+        **named(as_objects, "reviews"),
     },
     "performance_details": {
-        **_columns(_number, "seconds_to_create", "seconds_to_review"),
-        "skipped": ("is_skipped", _flag),
-        **_columns(_number, "benchmark_score", "consensus_score"),
-        **_columns(_text, "benchmark_reference_label"),
-        **_columns(_integer, "consensus_label_count"),
-        **_columns(_texts, "consensus_labels"),
+        **named(as_number, "seconds_to_create", "seconds_to_review"),
+        "skipped": ("is_skipped", as_flag),
+        **named(as_number, "benchmark_score", "consensus_score"),
+        **named(as_text, "benchmark_reference_label"),
+        **named(as_integer, "consensus_label_count"),
+        **named(as_texts, "consensus_labels"),
     },
-    "annotations": ("annotations", _object),
+    "annotations": ("annotations", as_object),
 }
-LABEL_NULLS = _nulls(LABEL, more=("is_latest", "is_selected"))
+LABEL_NULLS = nulls(LABEL, more=("is_latest", "is_selected"))
 
 REVIEW: Columns = {
-    **_columns(_number, "score"),
-    **_columns(_moment, "reviewed_at"),
-    **_columns(_text, "reviewed_by"),
+    **named(as_number, "score"),
+    **named(as_moment, "reviewed_at"),
+    **named(as_text, "reviewed_by"),
 }
-REVIEW_NULLS = _nulls(REVIEW)
+REVIEW_NULLS = nulls(REVIEW)
 
 
 def label_records(row: Row, project_id: str) -> Iterator[Record]:
     """Give a record for each label."""
     records = [
-        _laid_out(LABEL_NULLS, LABEL, label, ids)
+        laid_out(LABEL_NULLS, LABEL, label, ids)
         for ids, label in _labels(row, project_id)
     ]
     project = _inside(_inside(row, "projects"), project_id)
-    selected = _text(_inside(project, "project_details").get("selected_label_id"))
+    selected = as_text(_inside(project, "project_details").get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
     # The id decides between labels of one moment: there is one latest.
     latest = max(dated, key=lambda r: (r["created_at"], r["label_id"]), default=None)
@@ -379,7 +271,7 @@ def review_records(row: Row, project_id: str) -> Iterator[Record]:
     """Give a record for each review of each label, oldest first."""
     for ids, label in _labels(row, project_id):
         reviews = _items(_inside(label, "label_details").get("reviews"))
-        records = [_laid_out(REVIEW_NULLS, REVIEW, item, ids) for _, item in reviews]
+        records = [laid_out(REVIEW_NULLS, REVIEW, item, ids) for _, item in reviews]
         yield from _numbered(records, "reviewed_at")
 
 
@@ -392,15 +284,15 @@ def _numbered(records: list[Record], when: str) -> Iterator[Record]:
 
 # --- annotations ---------------------------------------------------------------
 
-FEATURE = _columns(_text, "feature_id", "feature_schema_id", "name", "value")
+FEATURE = named(as_text, "feature_id", "feature_schema_id", "name", "value")
 ANNOTATION: Columns = {
     **FEATURE,
-    **_columns(_text, "annotation_kind", "message_id"),
-    **_columns(_integer, "page_number"),
+    **named(as_text, "annotation_kind", "message_id"),
+    **named(as_integer, "page_number"),
 }
 ANSWER: Columns = {
-    **_columns(_text, *FEATURE, prefix="answer_"),
-    "content": ("answer_text", _text),
+    **named(as_text, *FEATURE, prefix="answer_"),
+    "content": ("answer_text", as_text),
 }
 ANSWER_KINDS = {
     "radio_answer": "Radio",
@@ -410,16 +302,16 @@ ANSWER_KINDS = {
 ANSWER_ENDINGS = ("answer", "answers")
 
 SPAN: Columns = {
-    **_columns(_integer, "start", "end", prefix="text_"),
-    **_columns(_text, "token", prefix="text_"),
+    **named(as_integer, "start", "end", prefix="text_"),
+    **named(as_text, "token", prefix="text_"),
 }
 MEASURES: Columns = {
-    "bounding_box": _columns(_number, "top", "left", "height", "width", prefix="box_"),
-    "point": _columns(_number, "x", "y", prefix="point_"),
+    "bounding_box": named(as_number, "top", "left", "height", "width", prefix="box_"),
+    "point": named(as_number, "x", "y", prefix="point_"),
     "location": SPAN,
-    "conversational_location": {"location": SPAN, **_columns(_text, "message_id")},
-    "selected_message": _columns(_text, "message_id"),
-    "mask": _columns(_text, "url", prefix="mask_"),
+    "conversational_location": {"location": SPAN, **named(as_text, "message_id")},
+    "selected_message": named(as_text, "message_id"),
+    "mask": named(as_text, "url", prefix="mask_"),
 }
 GEOMETRIES = frozenset(MEASURES) | {
     "polygon",
@@ -441,7 +333,7 @@ PARTS = {
     ("group_name", "frames"): "frame",
     ("group_name", "timestamp"): "frame",
 }
-ANNOTATION_NULLS = _nulls(
+ANNOTATION_NULLS = nulls(
     ANNOTATION, ANSWER, MEASURES, more=("frame_end", "is_key_frame", "geometry")
 )
 
@@ -529,7 +421,7 @@ class _Walk:
 
     def _annotation(self, item: Any, key: str, place: Record) -> Iterator[Record]:
         """Read an object or a classification, and what is nested in it."""
-        record = _laid_out(ANNOTATION_NULLS, ANNOTATION, item, place)
+        record = laid_out(ANNOTATION_NULLS, ANNOTATION, item, place)
         left = record["additional_columns"]
         if record["feature_id"] is None:
             record["feature_id"] = key or None
@@ -644,7 +536,7 @@ def _segments(ranges: Any) -> dict[int, int] | None:
     for item in ranges if isinstance(ranges, list) else [None]:
         match item:
             case [first, last]:
-                start, end = _integer(first), _integer(last)
+                start, end = as_integer(first), as_integer(last)
                 if start is None or end is None or start in segments:
                     return None
                 segments[start] = end
@@ -674,7 +566,7 @@ def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
         kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
         answered["annotation_kind"] = kind
     if isinstance(answer, dict):
-        _fill(answered, left, ANSWER, answer, f"{name}.")
+        fill(answered, left, ANSWER, answer, f"{name}.")
     elif answer is not None:
         left[name] = answer
     return answered, left.pop(f"{name}.classifications", None)
@@ -682,28 +574,28 @@ def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
 
 def _measure(record: Record, geometry: Row) -> None:
     """Take the columns of numbers out of a geometry."""
-    _fill(record, {}, MEASURES, geometry, "")
-    groups = _objects(_inside(geometry, "location").get("groups"))
+    fill(record, {}, MEASURES, geometry, "")
+    groups = as_objects(_inside(geometry, "location").get("groups"))
     if groups:  # of tokens on the pages of a document
-        texts = [text for group in groups if (text := _text(group.get("text")))]
+        texts = [text for group in groups if (text := as_text(group.get("text")))]
         record["text_token"] = record["text_token"] or " ".join(texts) or None
         if record["page_number"] is None:
-            record["page_number"] = _integer(groups[0].get("page_number"))
+            record["page_number"] = as_integer(groups[0].get("page_number"))
 
 
 # --- annotation_relationships --------------------------------------------------
 
 RELATIONSHIP: Columns = {
     **FEATURE,
-    **_columns(_text, "annotation_kind"),
-    **_columns(_objects, "classifications"),
+    **named(as_text, "annotation_kind"),
+    **named(as_objects, "classifications"),
 }
 RELATED: Columns = {
-    "source": ("source_feature_id", _text),
-    "target": ("target_feature_id", _text),
-    "type": ("relationship_type", _text),
+    "source": ("source_feature_id", as_text),
+    "target": ("target_feature_id", as_text),
+    "type": ("relationship_type", as_text),
 }
-RELATIONSHIP_NULLS = _nulls(RELATIONSHIP, RELATED)
+RELATIONSHIP_NULLS = nulls(RELATIONSHIP, RELATED)
 RELATIONSHIP_ENDING = "relationship"
 
 
@@ -712,11 +604,11 @@ def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
     for label_ids, label in _labels(row, project_id):
         ids = _Ids()
         for key, item in _items(_inside(label, "annotations").get("relationships")):
-            record = _laid_out(RELATIONSHIP_NULLS, RELATIONSHIP, item, label_ids)
+            record = laid_out(RELATIONSHIP_NULLS, RELATIONSHIP, item, label_ids)
             left = record["additional_columns"]
             for name in [name for name in left if name.endswith(RELATIONSHIP_ENDING)]:
                 if isinstance(left[name], dict):
-                    _fill(record, left, RELATED, left.pop(name), f"{name}.")
+                    fill(record, left, RELATED, left.pop(name), f"{name}.")
                     if record["relationship_type"] is None:
                         kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
                         record["relationship_type"] = kind or None
@@ -730,24 +622,24 @@ def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
 # --- workflow_history, data_row_metadata, data_row_attachments -------------------
 
 STEP: Columns = {
-    **_columns(_text, "action", "created_by"),
-    **_columns(_moment, "created_at"),
-    **_columns(_text, "previous_task_id", "previous_task_name"),
-    **_columns(_text, "next_task_id", "next_task_name"),
+    **named(as_text, "action", "created_by"),
+    **named(as_moment, "created_at"),
+    **named(as_text, "previous_task_id", "previous_task_name"),
+    **named(as_text, "next_task_id", "next_task_name"),
 }
-STEP_NULLS = _nulls(STEP)
+STEP_NULLS = nulls(STEP)
 
-METADATA = _columns(_text, "schema_id", "schema_name", "schema_kind")
+METADATA = named(as_text, "schema_id", "schema_name", "schema_kind")
 OPTION: Columns = {
-    "schema_id": ("option_id", _text),
-    "schema_name": ("option_name", _text),
+    "schema_id": ("option_id", as_text),
+    "schema_name": ("option_name", as_text),
 }
-METADATA_NULLS = _nulls(
+METADATA_NULLS = nulls(
     METADATA, OPTION, more=("value_string", "value_number", "value_datetime")
 )
 
-ATTACHMENT = _columns(_text, "type", "name", "value")
-ATTACHMENT_NULLS = _nulls(ATTACHMENT)
+ATTACHMENT = named(as_text, "type", "name", "value")
+ATTACHMENT_NULLS = nulls(ATTACHMENT)
 
 
 def workflow_records(row: Row, project_id: str) -> Iterator[Record]:
@@ -756,7 +648,7 @@ def workflow_records(row: Row, project_id: str) -> Iterator[Record]:
     project = _inside(_inside(row, "projects"), project_id)
     steps = [*_items(_inside(project, "project_details").get("workflow_history"))]
     # The export gives the newest first; steps of one moment keep that order.
-    records = [_laid_out(STEP_NULLS, STEP, step, ids) for _, step in reversed(steps)]
+    records = [laid_out(STEP_NULLS, STEP, step, ids) for _, step in reversed(steps)]
     yield from _numbered(records, "created_at")
 
 
@@ -765,7 +657,7 @@ def metadata_records(row: Row, project_id: str) -> Iterator[Record]:
     ids = _row_ids(row, project_id)
     counts: dict[str, int] = {}
     for _, field in _items(row.get("metadata_fields")):
-        field_record = _laid_out(METADATA_NULLS, METADATA, field, ids)
+        field_record = laid_out(METADATA_NULLS, METADATA, field, ids)
         schema_id = field_record["schema_id"] = field_record["schema_id"] or ""
         value = field_record["additional_columns"].pop("value", None)
         for _, one in [*_items(value)] or [("", None)]:
@@ -779,13 +671,13 @@ def metadata_records(row: Row, project_id: str) -> Iterator[Record]:
 def _fill_value(record: Record, left: Row, value: Any) -> None:
     """Put a metadata value in the columns of its type."""
     if isinstance(value, dict):
-        _fill(record, left, OPTION, value, "value.")
+        fill(record, left, OPTION, value, "value.")
     elif "Enum" in (record["schema_kind"] or "") and isinstance(value, str):
         record["option_id"] = value
     elif isinstance(value, str):
         record["value_string"] = value
-        record["value_datetime"] = _moment(value)
-    elif (number := _number(value)) is not None:
+        record["value_datetime"] = as_moment(value)
+    elif (number := as_number(value)) is not None:
         record["value_number"] = number
     elif value is not None:
         left["value"] = value
@@ -795,5 +687,5 @@ def attachment_records(row: Row, project_id: str) -> Iterator[Record]:
     """Give a record for each attachment, in the export's order."""
     ids = _row_ids(row, project_id)
     for sequence, (_, item) in enumerate(_items(row.get("attachments")), 1):
-        record = _laid_out(ATTACHMENT_NULLS, ATTACHMENT, item, ids)
+        record = laid_out(ATTACHMENT_NULLS, ATTACHMENT, item, ids)
         yield record | {"sequence": sequence}

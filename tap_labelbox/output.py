@@ -149,10 +149,10 @@ class StraightStream(Stream):
         )
 
     @cached_property
-    def deselected(self) -> tuple[str, ...]:
+    def deselected(self) -> frozenset[str]:
         """The columns that the catalog leaves out."""
         columns = self.schema["properties"]
-        return tuple(c for c in columns if not self.mask["properties", c])
+        return frozenset(c for c in columns if not self.mask["properties", c])
 
     @cached_property
     def _beginning(self) -> bytes:
@@ -170,24 +170,26 @@ class StraightStream(Stream):
             return
         count = 0
         with self.get_record_counter() as counter, self.get_sync_timer() as timer:
-            for partition in self.partitions or [{}]:
-                counter.with_context(partition)
-                timer.with_context(partition)
-                self._write_starting_replication_value(partition or None)
-                for record in self.get_records(partition or None):
+            for given in self.partitions or [{}]:
+                partition = given or None
+                counter.with_context(given)
+                timer.with_context(given)
+                self._write_starting_replication_value(partition)
+                for record in self.get_records(partition):
                     self._write_record_message(cast("Record", record))
                     counter.increment()
                     count += 1
                     if count % self.STATE_MSG_FREQUENCY == 0:
                         self._write_state_message()
+                self._finalize_state(self.get_context_state(partition))
         self._write_state_message()
 
     def _write_record_message(self, record: Record) -> None:
         if not self.straight:
             super()._write_record_message(whole(record))
             return
-        for column in self.deselected:
-            record.pop(column, None)
+        if self.deselected:  # not taken out of the record: its maker may need it
+            record = {c: v for c, v in record.items() if c not in self.deselected}
         writer = cast("TapLabelbox", self._tap).message_writer
         cast("MessageWriter", writer).write_record(self._beginning, record)
         self.state_manager.is_flushed = False

@@ -80,6 +80,7 @@ class TapLabelbox(Tap):
         self.logger.warning("Stopped: the next run goes on from here")
         cast("MessageWriter", self.message_writer).resume()
         self._state_writer.write_state(self.state)
+        self.workspace.client.close()
 
     # The SDK ends with a traceback on any error, and knows no run that went to
     # its end but left something out. So both ways to run the tap are wrapped.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox import moments
 from tap_labelbox.client import Client
+from tap_labelbox.columns import as_written
 from tap_labelbox.errors import IncompleteError, UnavailableError
 from tap_labelbox.pagination import Listing
 
@@ -96,7 +97,9 @@ def rows(found: Any, field: str) -> list[Row]:
         msg = f"Labelbox answered without {field} and without an error"
         raise UnavailableError(msg)
     for row in listed:
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+        if isinstance(row, dict):
+            row["id"] = as_written(row.get("id"))
+        if not isinstance(row, dict) or not row["id"]:
             msg = f"Labelbox gave one of {field} without id: {row!s:.200}"
             raise UnavailableError(msg)
     return listed

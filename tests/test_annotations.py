@@ -419,13 +419,13 @@ def test_what_is_no_object_is_kept_as_an_item() -> None:
 
 
 def test_what_does_not_fit_its_column_is_kept_beside_it() -> None:
-    """The others keep theirs."""
-    odd = drawn("TextEntity", page_number="two", location={"start": "3", "end": 6})
+    """The others keep theirs, and a text that is a number is one."""
+    odd = drawn("TextEntity", page_number="two", location={"start": "a", "end": "6"})
 
     (record,) = annotated(objects=[odd])
 
     assert record["additional_columns"] == {"page_number": "two"}
-    assert record["geometry"] == {"location": {"start": "3", "end": 6}}
+    assert record["geometry"] == {"location": {"start": "a", "end": "6"}}
     assert (record.get("text_start"), record["text_end"]) == (None, 6)
 
 
@@ -478,7 +478,7 @@ def test_what_is_unknown_of_a_data_row_is_kept_by_its_path() -> None:
     row = {
         "data_row": {"id": "R", "shape": "round", "details": {"size": 1}},
         "media_attributes": {"height": 3, "exif_rotation": 1, "smell": "none"},
-        "projects": {"P": {"mood": "good", "project_details": {"priority": "5"}}},
+        "projects": {"P": {"mood": "good", "project_details": {"priority": "high"}}},
         "experiments": {"M": {}},
     }
 
@@ -488,7 +488,7 @@ def test_what_is_unknown_of_a_data_row_is_kept_by_its_path() -> None:
         "data_row.shape": "round",
         "data_row.details.size": 1,
         "project.mood": "good",
-        "project.project_details.priority": "5",
+        "project.project_details.priority": "high",
         "experiments": {"M": {}},
     }
     assert record["media_attributes"] == row["media_attributes"]

@@ -69,6 +69,7 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
             "data_row_external_id": label.data_row.external_id,
             "data_row_global_key": label.data_row.global_key,
             "data_row_row_data": label.data_row.row_data,
+            "additional_columns": {},
         }
 
 

@@ -10,9 +10,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from singer_sdk import typing as th
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
 from tap_labelbox import moments
+from tap_labelbox.columns import check_of
 from tap_labelbox.errors import (
     LabelboxError,
     ServerError,
@@ -28,18 +30,28 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.client import Client
+    from tap_labelbox.columns import Check
     from tap_labelbox.pagination import Row
     from tap_labelbox.tap import TapLabelbox
     from tap_labelbox.workspace import Workspace
 
+MOST_NAMED = 10  # misfits of one stream
 STATE_EVERY_SECONDS = 30.0
 STATE_EVERY_RECORDS = 1000
+
+
+ADDITIONAL_COLUMNS = th.Property(
+    "additional_columns",
+    th.ObjectType(),
+    description="What does not fit its column, by the column's name.",
+)
 
 
 class LabelboxStream(StraightStream):
     """A table of the workspace."""
 
     primary_keys: tuple[str, ...] = ("id",)
+    _misfits = 0  # records with something that fits no column
 
     @property
     def workspace(self) -> Workspace:
@@ -67,9 +79,10 @@ class LabelboxStream(StraightStream):
         return data
 
     @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns, in the schema's order."""
-        return tuple(self.schema["properties"])
+    def columns(self) -> dict[str, Check]:
+        """What each column takes, in the schema's order."""
+        columns = self.schema["properties"].items()
+        return {name: check_of(schema) for name, schema in columns}
 
     def log(self, message: str, *args: Any, **options: Any) -> None:
         """Log what the SDK has to say of this stream.
@@ -83,15 +96,40 @@ class LabelboxStream(StraightStream):
         """Lay a row out in the stream's columns, null where it has nothing.
 
         What hangs on a relation becomes flat: ``created_by: {id}`` is the column
-        ``created_by_id``.
+        ``created_by_id``. What does not fit its column is put aside and named.
         """
-        flat: Record = {}
+        left: Row = {}
+        record: Record = dict.fromkeys(self.columns)
+        record["additional_columns"] = left
+        flat: Row = {}
         for name, value in row.items():
-            if name not in self.columns and isinstance(value, dict):
-                flat |= {f"{name}_{part}": v for part, v in value.items()}
+            if isinstance(value, dict) and name not in self.columns:
+                for part, inner in value.items():
+                    flat[f"{name}_{part}"] = inner
             else:
                 flat[name] = value
-        return {column: flat.get(column) for column in self.columns}
+        for column, value in flat.items():
+            if value is None:
+                continue
+            check = self.columns.get(column)
+            if check and (fitting := check(value)) is not None:
+                record[column] = fitting
+            else:
+                left[column] = value
+        if left:
+            self._tell_misfit(record)
+        return record
+
+    def _tell_misfit(self, record: Record) -> None:
+        self._misfits += 1
+        if self._misfits <= MOST_NAMED:
+            self.logger.warning(
+                "%s %s: %s does not fit, see additional_columns%s",
+                self.name,
+                record["id"],
+                ", ".join(record["additional_columns"]),
+                " (no more are named)" if self._misfits == MOST_NAMED else "",
+            )
 
 
 class ProjectStream(LabelboxStream):

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LINKS = 3  # opened for one project before it is left out
 
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
 WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
 
 # A review of a label, in the file's own spelling.
@@ -257,25 +256,7 @@ class BulkExportStream(ProjectStream):
         """Give a value as its column wants it; None if it does not fit."""
         if column == "label" and value is not None:
             return encoder.encode(value).decode()
-        wanted = self.schema["properties"][column]
-        match wanted["type"][0], value:
-            case "number", bool():
-                pass
-            case "string", str() if wanted.get("format") == "date-time":
-                return value if moments.is_moment(value) else None
-            case "number", str():  # in files of early 2018
-                return float(value) if NUMBER.fullmatch(value) else None
-            case "integer", int() | float() if value in {0, 1}:
-                return int(value)
-            case (
-                ("string", str())
-                | ("number", int() | float())
-                | ("boolean", bool())
-                | ("array", list())
-                | ("object", dict())
-            ):
-                return value
-        return None
+        return self.columns[column](value)
 
 
 def _made_at(export: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from tap_labelbox.streams.exported import ExportedStream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_labelbox.annotations import Record
+    from tap_labelbox.columns import Record
 
 
 def _text(name: str, description: str) -> th.Property[Any]:

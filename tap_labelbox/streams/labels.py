@@ -11,7 +11,7 @@ from tap_labelbox import moments
 from tap_labelbox.ahead import ahead
 from tap_labelbox.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.pagination import Listing
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, ProjectStream
 from tap_labelbox.workspace import rows
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class LabelsStream(ProjectStream):
             th.StringType,
             description="What was labeled: an address (which may expire) or a text.",
         ),
+        ADDITIONAL_COLUMNS,
     ).to_dict()
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
@@ -162,7 +163,9 @@ class LabelsStream(ProjectStream):
 
     def record(self, row: Row) -> Record:
         """Lay out a label."""
-        return super().record(row) | {"is_skipped": is_skipped(row)}
+        record = super().record(row)
+        record["is_skipped"] = is_skipped(row)
+        return record
 
     def _page(
         self, project_id: str, after: str | None, skip: int, first: int

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from singer_sdk import typing as th
 
-from tap_labelbox.streams.base import LabelboxStream
+from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, LabelboxStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,7 @@ class ProjectsStream(LabelboxStream):
             "organization_id", th.StringType, description="ID of its organization."
         ),
         th.Property("ontology_id", th.StringType, description="ID of its ontology."),
+        ADDITIONAL_COLUMNS,
     ).to_dict()
 
     def get_records(self, context: Context | None) -> Iterator[Record]:

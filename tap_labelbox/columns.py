@@ -1,0 +1,169 @@
+"""Columns, and which values fit into them.
+
+What fits no column is never dropped: it is put aside, for ``additional_columns``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tap_labelbox import moments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Row = dict[str, Any]
+Record = dict[str, Any]
+
+Check = Callable[[Any], Any]
+"""Gives a value as its column wants it; None if it does not fit."""
+
+Columns: TypeAlias = "dict[str, tuple[str, Check] | Columns]"
+"""By the names of a source: the column and its check, or the columns of a block."""
+
+LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
+NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
+WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
+
+# --- values --------------------------------------------------------------------
+
+
+def as_text(value: Any) -> str | None:
+    """Take a text."""
+    return value if isinstance(value, str) else None
+
+
+def as_written(value: Any) -> str | None:
+    """Take numbers for text as well, where exports give now one, now the other."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number else as_text(value)
+
+
+def as_number(value: Any) -> float | None:
+    """Take a number, or a text that is one; none beyond all floats."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
+
+
+def as_integer(value: Any) -> int | None:
+    """Take a whole number that a warehouse can store, or a text that is one."""
+    if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) <= LARGEST_INTEGER else None
+
+
+def as_flag(value: Any) -> bool | None:
+    """Take true and false."""
+    return value if isinstance(value, bool) else None
+
+
+def as_moment(value: Any) -> str | None:
+    """Take a moment, and give it in UTC."""
+    # Python reads more as moments than people write: 20260131, 2026-W05.
+    if not isinstance(value, str) or value[10:11] not in {"T", " "}:
+        return None
+    try:
+        return _normal(value)
+    except (ValueError, OverflowError):  # the latter near the year 1
+        return None
+
+
+@lru_cache(maxsize=1024)  # each table of a row has the row's moment
+def _normal(text: str) -> str:
+    return moments.normal(text)
+
+
+def as_object(value: Any) -> Row | None:
+    """Take an object."""
+    return value if isinstance(value, dict) else None
+
+
+def as_objects(value: Any) -> list[Row] | None:
+    """Take a list of objects."""
+    fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    return value if fits else None
+
+
+def as_texts(value: Any) -> list[str] | None:
+    """Take a list of texts."""
+    fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return value if fits else None
+
+
+# --- columns -------------------------------------------------------------------
+
+
+def named(check: Check, *names: str, prefix: str = "") -> Columns:
+    """Name columns as the export names their values."""
+    return {name: (prefix + name, check) for name in names}
+
+
+def nulls(*columns: Columns, more: Iterable[str] = ()) -> Record:
+    """Give a record in which no column has a value yet."""
+    record: Record = {}
+    for column in (c for table in columns for c in table.values()):
+        record |= nulls(column) if isinstance(column, dict) else {column[0]: None}
+    return record | dict.fromkeys(more)
+
+
+def check_of(schema: dict[str, Any]) -> Check:
+    """Give the check of a column by its JSON schema."""
+    kind = schema["type"][0]
+    if kind == "array":
+        return as_texts if schema["items"]["type"][0] == "string" else as_objects
+    if schema.get("format") == "date-time":
+        return as_moment
+    return {
+        "string": as_written,
+        "number": as_number,
+        "integer": as_integer,
+        "boolean": as_flag,
+        "object": as_object,
+    }[kind]
+
+
+def fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> None:
+    """Lay the values of a block out in their columns, and put others aside.
+
+    Args:
+        record: What to fill; a column that has a value keeps it.
+        left: Where to put what fits no column, by its dotted path.
+        columns: The block's columns.
+        block: The values.
+        at: The path of the block, with a dot at its end.
+    """
+    for key, value in block.items():
+        if value is None:
+            continue
+        if isinstance(column := columns.get(key), tuple):
+            name, check = column
+            if record[name] is None and (fitting := check(value)) is not None:
+                record[name] = fitting
+                continue
+        elif column is not None and isinstance(value, dict):
+            fill(record, left, column, value, f"{at}{key}.")
+            continue
+        left[at + key] = value
+
+
+def laid_out(nulls: Record, columns: Columns, item: Any, ids: Record) -> Record:
+    """Make the record of one item of a list."""
+    left: Row = {}
+    record = {**nulls, "additional_columns": left}
+    if isinstance(item, dict):
+        fill(record, left, columns, item, "")
+    else:
+        left["item"] = item
+    record |= ids
+    return record

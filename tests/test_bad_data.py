@@ -1,0 +1,343 @@
+"""What Labelbox should not send: kept or named, and never the end of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tap_labelbox import json_text
+from tap_labelbox.output import StraightStream
+from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.sandbox import rows as sandbox_rows
+from tap_labelbox.streams import exported
+from tap_labelbox.tap import TapLabelbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_labelbox.sandbox import Request
+    from tests.runner import Runner
+
+Row = dict[str, Any]
+
+INCLUDED = (
+    "attachments",
+    "embeddings",
+    "interpolated_frames",
+    "metadata",
+    "performance_details",
+    "data_row_details",
+    "project_details",
+    "label_details",
+)
+
+
+def changing(change: Callable[[Row], object]) -> Callable[[Request, Reply], Any]:
+    """Change the rows of a sandbox's replies."""
+
+    def after(request: Request, reply: Reply) -> Reply | None:
+        if request.operation not in {"Labels", "Projects"}:
+            return None
+        body = reply.body if isinstance(reply.body, dict) else json.loads(reply.body)
+        data = body["data"]
+        for row in data.get("projects") or data["project"]["labels"]:
+            change(row)
+        return Reply(
+            200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+        )
+
+    return after
+
+
+@pytest.mark.parametrize(
+    ("column", "sent", "arrives"),
+    [
+        ("agreement", "0.5", 0.5),
+        ("seconds_to_label", "12", 12),
+        ("is_benchmark_reference", None, None),
+        ("updated_at", "2026-01-31T09:30:00Z", "2026-01-31T09:30:00.000Z"),
+        ("updated_at", "2026-01-31T10:30:00.5+01:00", "2026-01-31T09:30:00.500Z"),
+        ("label", 7, "7"),
+        ("label", "a\0b", "a\ufffdb"),
+        ("label", "half \ud83d", "half \ufffd"),
+        ("id", 7, "7"),
+    ],
+)
+def test_what_can_be_read_another_way_is(
+    run: Runner, column: str, sent: Any, arrives: Any
+) -> None:
+    """Numbers as text and back, other ways to write a moment, what is no character."""
+    run.sandbox.after = changing(lambda row: row.update({column: sent}))
+
+    output = run("labels")
+
+    assert output.error is None
+    assert {record[column] for record in output.records("labels")} == {arrives}
+    assert {
+        str(record["additional_columns"]) for record in output.records("labels")
+    } == {"{}"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "column", "sent"),
+    [
+        ("labels", "agreement", "high"),
+        ("labels", "agreement", [0.5]),
+        ("labels", "updated_at", "yesterday"),
+        ("labels", "is_benchmark_reference", "yes"),
+        ("labels", "label", {"objects": []}),
+        ("labels", "created_by", "somebody"),
+        ("labels", "created_by", [{"id": "U"}]),
+        ("projects", "data_row_count", 1.5),
+        ("projects", "data_row_count", 2**64),
+        ("projects", "name", ["a"]),
+        ("projects", "never_seen", 1),
+    ],
+)
+def test_what_does_not_fit_is_kept_beside_and_named(
+    run: Runner, stream: str, column: str, sent: Any, caplog: Any
+) -> None:
+    """The record still matches its schema; the others are not harmed."""
+    count = len(run(stream).records(stream))
+    run.sandbox.after = changing(lambda row: row.update({column: sent}))
+
+    output = run(stream)
+
+    assert output.error is None
+    records = output.records(stream)
+    assert len(records) == count
+    for record in records:
+        assert record["additional_columns"] == {column: sent}
+        assert record.get(column) is None
+    named = [m for m in caplog.messages if f"{column} does not fit" in m]
+    assert len(named) == min(count, 10)
+    assert named[0].startswith(f"{stream} {records[0]['id']}: ")
+
+
+def test_a_missing_field_is_null(run: Runner) -> None:
+    """As one that nobody asked for any more."""
+    run.sandbox.after = changing(lambda row: row.pop("agreement"))
+
+    output = run("labels")
+
+    assert {record["agreement"] for record in output.records("labels")} == {None}
+
+
+@pytest.mark.parametrize("key", [None, "", [], {}])
+def test_a_key_that_is_none_leaves_its_project_out(run: Runner, key: Any) -> None:
+    """A row that nobody can name cannot be loaded; it is said, and tried again."""
+    run.sandbox.after = changing(lambda row: row.update(id=key))
+
+    output = run("labels")
+
+    assert "labels of project" in str(output.error)
+    assert not output.records("labels")
+
+
+def test_replaced_characters_are_told(run: Runner, caplog: Any) -> None:
+    """PostgreSQL refuses a NUL, and nothing takes half of a surrogate pair."""
+    run.sandbox.after = changing(lambda row: row.update(label="\0"))
+
+    run("labels")
+
+    assert any("no database stores" in message for message in caplog.messages)
+
+
+# --- straight and ordinary records -----------------------------------------------
+
+OFFLINE = {"export_files": ["none.ndjson"]}
+TIME_EXTRACTED = re.compile(r',"time_extracted":"[^"]*"')
+EXPORTED = [
+    stream.name
+    for stream in TapLabelbox(config=OFFLINE).streams.values()
+    if isinstance(stream, exported.ExportedStream)
+]
+
+
+def exported_rows() -> list[Row]:
+    """Give a row of each kind of media, all in a project P."""
+    world = World(projects=8, labels_per_project=3)
+    include = {f"include_{part}": True for part in INCLUDED}
+    rows = []
+    for project in world.projects:
+        for data_row in project.data_rows[:2]:
+            row = sandbox_rows.row(data_row, include, world.now(), None)
+            row["projects"] = {"P": row["projects"][project.id]}
+            rows.append(row)
+    return rows
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(value=JSON, ascii_only=st.booleans())
+def test_every_text_that_python_reads_is_decoded(
+    value: Any, *, ascii_only: bool
+) -> None:
+    """And can be written again; only what is no JSON becomes text."""
+    text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    try:
+        expected = json_text.storable(
+            json.loads(text, parse_constant=str, parse_float=json_text.number)
+        )
+    except UnicodeDecodeError:
+        with pytest.raises(ValueError, match="utf-8"):
+            json_text.decode(text)
+        return
+
+    found = json_text.decode(text)
+
+    assert found == expected
+    assert json.loads(json_text.encoder.encode(found)) == found
+
+
+ROWS = exported_rows()
+PATHS = st.sampled_from(
+    [
+        (),
+        ("data_row",),
+        ("data_row", "details"),
+        ("projects", "P"),
+        ("projects", "P", "project_details"),
+        ("projects", "P", "labels", 0),
+        ("projects", "P", "labels", 0, "annotations"),
+    ]
+)
+MEMBERS = st.sampled_from(
+    [
+        "id",
+        "annotations",
+        "attachments",
+        "created_at",
+        "details",
+        "embeddings",
+        "labels",
+        "media_attributes",
+        "metadata_fields",
+        "new",
+        "objects",
+        "workflow_history",
+    ]
+)
+
+
+@st.composite
+def odd_rows(draw: st.DrawFn) -> list[Row]:
+    """Rows of an export in which something is not as usual."""
+    rows = json.loads(json.dumps(draw(st.lists(st.sampled_from(ROWS), max_size=3))))
+    for row in rows:
+        for _ in range(draw(st.integers(0, 3))):
+            block = row
+            for step in draw(PATHS):
+                try:
+                    block = block[step]
+                except (KeyError, IndexError, TypeError):
+                    break
+            if isinstance(block, dict):
+                block[draw(MEMBERS)] = draw(JSON)
+    return [row for row in rows if "data_row" in row]
+
+
+def run_offline(folder: Path, catalog: Row, **settings: Any) -> str:
+    """Run the tap over a file; give what it wrote, but for the times."""
+    tap = TapLabelbox(
+        config={"export_files": [str(folder / "rows.ndjson")], **settings},
+        catalog=catalog,
+    )
+    written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    with redirect_stdout(written):
+        tap.sync_all()
+    written.seek(0)
+    return TIME_EXTRACTED.sub("", written.read())
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=odd_rows(),
+    selected=st.sets(st.sampled_from(EXPORTED), min_size=1),
+    deselected=st.sets(st.integers(0, 40), max_size=12),
+    ascii_only=st.booleans(),
+)
+def test_straight_records_are_the_ordinary_ones(
+    tmp_path: Path,
+    rows: list[Row],
+    selected: set[str],
+    deselected: set[int],
+    *,
+    ascii_only: bool,
+) -> None:
+    """Whatever is selected, and however odd the rows are."""
+    (tmp_path / "rows.ndjson").write_bytes(
+        b"".join(
+            json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "replace") + b"\n"
+            for row in rows
+        )
+    )
+    catalog = chosen(selected, deselected)
+
+    straight = run_offline(tmp_path, catalog)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # The SDK's own way, and nothing left undecoded.
+        patch.setattr(StraightStream, "straight", False)
+        patch.setattr(exported, "decoder", lambda _: json_text.decode_object)
+        ordinary = run_offline(tmp_path, catalog)
+    assert messages(straight) == messages(ordinary)
+
+
+@pytest.mark.parametrize(
+    "needs_the_sdk",
+    [
+        {"stream_maps": {"export_labels": {"annotations": "'none'"}}},
+        {"stream_maps": {"export_labels": {"label_id": "md5(label_id)"}}},
+        {"flattening_enabled": True, "flattening_max_depth": 1},
+    ],
+)
+def test_what_needs_the_record_gets_it_decoded(
+    tmp_path: Path, needs_the_sdk: Row
+) -> None:
+    """Stream maps and flattening look into what is otherwise passed on."""
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+    (tmp_path / "rows.ndjson").write_bytes(lines)
+    catalog = chosen({"export_labels"}, set())
+
+    mapped = run_offline(tmp_path, catalog, **needs_the_sdk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exported, "decoder", lambda _: json_text.decode_object)
+        ordinary = run_offline(tmp_path, catalog, **needs_the_sdk)
+    assert "Raw" not in mapped
+    assert messages(mapped) == messages(ordinary)
+    assert messages(mapped) != messages(run_offline(tmp_path, catalog))
+
+
+def chosen(selected: set[str], deselected: set[int]) -> Row:
+    """Select streams, and deselect columns by their number."""
+    catalog: Row = json.loads(json.dumps(TapLabelbox(config=OFFLINE).catalog_dict))
+    for stream in catalog["streams"]:
+        for number, entry in enumerate(stream["metadata"]):
+            if not entry["breadcrumb"]:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] in selected
+            elif number in deselected:
+                entry["metadata"]["selected"] = False
+    return catalog
+
+
+def messages(text: str) -> list[Row]:
+    """Decode each line."""
+    return [json.loads(line) for line in text.split("\n") if line]
