@@ -84,8 +84,9 @@ def streams_table() -> str:
     lines = ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
     for stream in STREAMS:
         key = ", ".join(f"`{name}`" for name in stream.primary_keys)
-        replication_key = vars(stream).get("replication_key")
-        bookmark = f"`{replication_key}`, by project" if replication_key else "none"
+        replication_key = getattr(stream, "replication_key", None)
+        incremental = isinstance(replication_key, str)  # else it is the SDK's property
+        bookmark = f"`{replication_key}`, by project" if incremental else "none"
         link = f"[`{stream.name}`](docs/streams.md#{stream.name})"
         summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
         lines.append(f"| {link} | {key} | {bookmark} | {summary} |")

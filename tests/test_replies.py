@@ -60,7 +60,7 @@ def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
         {"created_at": "yesterday"},
         {"created_at": 5},
         {"id": None},
-        {"id": 7},
+        {"id": [7]},
     ],
 )
 def test_a_label_without_id_or_moment_is_named(
