@@ -115,7 +115,7 @@ def number(text: str) -> float | str:
 
 
 def _has_nul(text: bytes) -> bool:
-    return b"\\" in text and NUL in text  # one byte is found much faster than six
+    return b"0000" in text and NUL in text  # one byte repeated is found much faster
 
 
 def _is_utf8(text: bytes) -> bool:
