@@ -97,6 +97,14 @@ format: setup ## Let ruff format the code and mend what it can
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
 
+# As a list of names: old versions of pip know no groups.
+BENCH_GROUP := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['bench'])
+
+.PHONY: bench
+bench: setup ## Measure the tap beside others: make bench ARGS='--only labels --quick'
+	@$(call install,$$($(BIN)/python -c "$(BENCH_GROUP)"))
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: demo
 demo: setup ## Sync a made-up Labelbox into a database
 	@$(BIN)/python scripts/demo.py

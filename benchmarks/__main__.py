@@ -1,0 +1,269 @@
+"""``python -m benchmarks``: measures, prints, and writes ``benchmarks/results.md``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import measure
+from benchmarks.cases import CASES, TAP
+from benchmarks.report import Limit, Results, regressions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.cases import Case
+    from benchmarks.measure import Run, Served
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.md"
+SHARE = 0.1  # of a case's records that --quick reads
+PROJECTS = 500
+MOST_SECONDS = 10.0  # for a run that finds nothing new
+MOST_CPU = 0.2  # seconds to the first request, beyond what importing the SDK takes
+
+
+class Bench:
+    """Who is measured, and where files go.
+
+    Args:
+        folder: For files that nobody needs afterwards.
+        tap: The Python that has the tap.
+        packed: Whether the server compresses.
+    """
+
+    def __init__(self, folder: Path, tap: str, *, packed: bool = False) -> None:
+        self.folder = folder
+        self.packed = packed
+        self._tap = [tap, "-m", "tap_labelbox"]
+        self._catalogs: dict[str, str] = {}
+
+    def commands(self, case: Case, server: Served) -> dict[str, list[str]]:
+        """Give the command of each contender of a case."""
+        address = {k: server.settings[k] for k in ("api_url", "api_key")}
+        all_ids = self._written("all.json", server.settings)
+        commands: dict[str, list[str]] = {}
+        for name in case.contenders:
+            match name:
+                case "tap" | "plain":
+                    commands[name] = self.singer(name, address, *case.streams)
+                case "tap, 16 at once" if self._knows_concurrency():
+                    settings = address | {"concurrency": 16}
+                    commands[name] = self.singer(TAP, settings, *case.streams)
+                case "script":
+                    commands[name] = [*_contender(name), all_ids]
+                case "client" | "copy":
+                    commands[name] = [*_contender(name), case.streams[0], all_ids]
+                case "peer":
+                    commands[name] = self._peer(server.settings["project_ids"][0])
+        return commands
+
+    def singer(self, name: str, settings: dict[str, Any], *streams: str) -> list[str]:
+        """Give the command of a tap that reads some streams."""
+        program = self._tap if name == TAP else _contender(name)
+        number = settings.get("concurrency", "")
+        config = self._written(f"{name}{number}.json", settings)
+        command = [*program, "--config", config]
+        if name not in self._catalogs:
+            self._catalogs[name] = _output([*command, "--discover"], self.folder)
+        catalog = json.loads(self._catalogs[name])
+        for stream in catalog["streams"]:
+            for entry in stream["metadata"]:
+                entry["metadata"]["selected"] = stream["stream"] in streams
+        catalog_file = self._written(f"{name}-{'-'.join(streams)}.json", catalog)
+        return [*command, "--catalog", catalog_file]
+
+    def run(self, name: str, command: Sequence[str], server: Served) -> Run:
+        """Run a contender once."""
+        singer = name.startswith(TAP) or name in {"plain", "copy"}
+        marks = measure.SINGER if singer else measure.LINE
+        done = measure.run(command, server, self.folder / "log.txt", marks)
+        if name == "peer":
+            with (self.folder / "peer.csv").open(newline="", encoding="utf-8") as file:
+                done.records = sum(1 for _ in csv.DictReader(file))
+        return done
+
+    def measure(self, case: Case, rounds: int) -> dict[str, list[Run]]:
+        """Let the contenders of a case take turns."""
+        runs: dict[str, list[Run]] = {}
+        with measure.served(self.folder, packed=self.packed, **case.sizes) as server:
+            commands = self.commands(case, server)
+            if "labels" in case.sizes:
+                server.turn(labels=1)  # to have the server's replies made
+                for name, command in commands.items():
+                    self.run(name, command, server)
+            server.turn(latency=case.latency, labels=case.sizes.get("labels", 0))
+            for number in range(rounds):
+                for name, command in commands.items():
+                    done = self.run(name, command, server)
+                    runs.setdefault(name, []).append(done)
+                    turn = f"{case.name} {number + 1}/{rounds}"
+                    say(f"{turn} {name}: {done.seconds:.2f} s")
+        check(case, runs)
+        return runs
+
+    def nothing_new(self, projects: int) -> Limit:
+        """Measure a second run that finds nothing new."""
+        with measure.served(self.folder, projects=projects, labels=20) as server:
+            address = {k: server.settings[k] for k in ("api_url", "api_key")}
+            command = self.singer(TAP, address, "projects", "labels")
+            first = self.run(TAP, command, server)
+            state = self._written("state.json", json.loads(first.last)["value"])
+            server.turn(latency=0.1)
+            second = [
+                self.run(TAP, [*command, "--state", state], server) for _ in range(2)
+            ]
+        say(f"nothing-new: {second[0].records} records, {second[0].requests} requests")
+        seconds = median(run.seconds for run in second)
+        what = f"nothing new in {projects} projects, 100 ms a request"
+        return Limit(what, seconds, MOST_SECONDS, "s")
+
+    def start_up(self) -> Limit:
+        """Measure the CPU time to the first request, beyond the SDK's own."""
+        with measure.served(self.folder, labels=1) as server:
+            address = {k: server.settings[k] for k in ("api_url", "api_key")}
+            command = self.singer(TAP, address, "labels")
+            bare = [self._tap[0], "-c", "import os, singer_sdk; os._exit(0)"]
+            beyond = [
+                measure.cpu_to_first_request(command, server) - measure.cpu(bare)
+                for _ in range(5)
+            ]
+        what = "CPU to the first request, beyond `import singer_sdk`"
+        return Limit(what, median(beyond), MOST_CPU, "s")
+
+    def profile(self, case: Case) -> None:
+        """Tell in which functions the tap spends its time, all threads together."""
+        raw = self.folder / "profile.txt"
+        sampler = Path(sys.executable).with_name("py-spy")
+        options = ["--format=raw", "--rate=250", f"--output={raw}"]
+        with measure.served(self.folder, packed=self.packed, **case.sizes) as server:
+            command = self.commands(case, server)[TAP]
+            server.turn(latency=case.latency)
+            self.run(TAP, [str(sampler), "record", *options, "--", *command], server)
+        own: Counter[str] = Counter()
+        below: Counter[str] = Counter()
+        for line in raw.read_text("utf-8").splitlines():
+            stack, _, times = line.rpartition(" ")
+            # A line's number tells one call of a function from another.
+            frames = [re.sub(r":\d+\)$", ")", frame) for frame in stack.split(";")]
+            own[frames[-1]] += int(times)
+            for frame in set(frames):
+                below[frame] += int(times)
+        for title, counts in (("itself", own), ("with what it calls", below)):
+            say(f"\n% of samples in a function, {title}")
+            for frame, count in counts.most_common(25):
+                say(f"{100 * count / own.total():6.1f}  {frame}")
+
+    def _peer(self, project_id: str) -> list[str]:
+        """Let labelpull read the export from a file."""
+        # It takes U+2028 inside a text for the end of a line.
+        export = (self.folder / "export.ndjson").read_bytes()
+        file = self.folder / "peer.ndjson"
+        file.write_bytes(export.replace("\u2028".encode(), rb"\u2028"))
+        program = str(Path(sys.executable).with_name("labelpull"))
+        written = str(self.folder / "peer.csv")
+        return [program, "pull", project_id, "--from-export", str(file), "-o", written]
+
+    def _knows_concurrency(self) -> bool:
+        about = _output([*self._tap, "--about", "--format=json"], self.folder)
+        return "concurrency" in json.loads(about)["settings"]["properties"]
+
+    def _written(self, name: str, content: Any) -> str:
+        path = self.folder / name
+        path.write_text(json.dumps(content))
+        return str(path)
+
+
+def check(case: Case, runs: dict[str, list[Run]]) -> None:
+    """Stop if somebody did not read what there was; the peer may, see the report."""
+    counts = {
+        name: {run.records for run in all_runs}
+        for name, all_runs in runs.items()
+        if name != "peer"
+    }
+    if len(found := set().union(*counts.values())) != 1:
+        sys.exit(f"{case.name}: they did not read the same: {counts}")
+    if case.expected not in {None, *found}:
+        sys.exit(f"{case.name}: {case.expected} records were served: {counts}")
+
+
+def main() -> None:
+    """Measure what the arguments ask for."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
+    add = parser.add_argument
+    add(
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="CASE",
+        help="names, or how they begin",
+    )
+    add("--quick", action="store_true", help="a tenth of the records, and one round")
+    add("--rounds", type=int, help="for every case")
+    add("--tap", default=sys.executable, help="the Python that has the tap to measure")
+    add("--packed", action="store_true", help="let the server compress its replies")
+    add("--check", action="store_true", help="write nothing; fail if a ratio got worse")
+    add("--profile", metavar="CASE", help="tell where the tap's time goes instead")
+    given = parser.parse_args()
+    wanted = tuple(given.only)
+    cases = [case for case in CASES if case.name.startswith(wanted)]
+    if given.quick:
+        cases = [replace(c, sizes=c.small(SHARE), rounds=1) for c in cases]
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        bench = Bench(Path(folder), given.tap, packed=given.packed)
+        if given.profile:
+            (case,) = (case for case in cases if case.name == given.profile)
+            bench.profile(case)
+            return
+        results = Results()
+        for case in cases:
+            results.runs[case] = bench.measure(case, given.rounds or case.rounds)
+        if "nothing-new".startswith(wanted):
+            results.limits.append(
+                bench.nothing_new(PROJECTS // (10 if given.quick else 1))
+            )
+        if "start-up".startswith(wanted):
+            results.limits.append(bench.start_up())
+    text = results.text()
+    say(f"\n{text}")
+    before = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
+    whole = given == parser.parse_args([])
+    if whole:
+        RESULTS.write_text(text, "utf-8")
+    if given.quick:  # too little to compare
+        return
+    worse = regressions(before, text)
+    for line in worse:
+        say(f"Worse than before: {line}")
+    sys.exit(bool(worse) and given.check)
+
+
+def say(text: str) -> None:
+    """Print a line now, not when a buffer is full."""
+    print(text, flush=True)
+
+
+def _contender(name: str) -> list[str]:
+    """Give the command of one of ours."""
+    # -P: its folder must not come first where it imports from.
+    return [sys.executable, "-P", str(HERE / "contenders" / f"{name}.py")]
+
+
+def _output(command: Sequence[str], folder: Path) -> str:
+    return subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+
+
+if __name__ == "__main__":
+    main()

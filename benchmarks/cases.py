@@ -1,0 +1,102 @@
+"""What is measured, and how fast the tap has to be in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+TAP, TAP_16 = "tap", "tap, 16 at once"
+MOST_MEMORY = 150.0  # MB (10^6 bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Something to read, and who reads it."""
+
+    name: str
+    title: str
+    sizes: dict[str, int]
+    """What the server is told to serve."""
+    contenders: tuple[str, ...]
+    bars: dict[tuple[str, str], float | None]
+    """How many times as long as the first the second has to take, at least."""
+    latency: float = 0.0
+    """Seconds before each reply."""
+    streams: tuple[str, ...] = ("labels",)
+    rounds: int = 3
+
+    @property
+    def expected(self) -> int | None:
+        """Give the number of records; None where it depends on what is in a row."""
+        return None if self.streams == ("annotations",) else prod(self.sizes.values())
+
+    def small(self, share: float) -> dict[str, int]:
+        """Give the sizes of a smaller case, with as many projects as make sense."""
+        smaller = {name: max(1, int(n * share)) for name, n in self.sizes.items()}
+        if self.sizes.get("projects", 1) > 1:
+            smaller["labels"] = self.sizes["labels"]
+        return smaller
+
+
+CASES = (
+    Case(
+        "labels-100ms",
+        "20,000 labels, 100 ms a request",
+        {"labels": 20_000},
+        (TAP, TAP_16, "plain", "client", "script"),
+        {
+            (TAP, "plain"): None,
+            (TAP, "client"): 5,
+            (TAP, "script"): 5,
+            (TAP_16, "client"): 10,
+            (TAP_16, "script"): 10,
+        },
+        latency=0.1,
+        rounds=2,
+    ),
+    Case(
+        "labels",
+        "100,000 labels",
+        {"labels": 100_000},
+        (TAP, "plain", "client", "script", "copy"),
+        {
+            (TAP, "plain"): 4,
+            (TAP, "client"): None,
+            (TAP, "script"): None,
+            (TAP, "copy"): None,
+        },
+    ),
+    Case(
+        "projects-100ms",
+        "500 projects of 20 labels, 100 ms a request",
+        {"projects": 500, "labels": 20},
+        (TAP, "plain", "client"),
+        {(TAP, "plain"): 6, (TAP, "client"): None},
+        latency=0.1,
+        rounds=2,
+    ),
+    Case(
+        "exports",
+        "an export of 100,000 data rows",
+        {"exported": 100_000},
+        (TAP, "plain", "client", "copy"),
+        {(TAP, "plain"): 10, (TAP, "client"): 2, (TAP, "copy"): 0.5},
+        streams=("data_row_exports",),
+    ),
+    Case(
+        "annotations",
+        "the annotations of 10,000 data rows",
+        {"exported": 10_000},
+        (TAP, "plain", "peer"),
+        {(TAP, "plain"): 4, (TAP, "peer"): 1},
+        streams=("annotations",),
+    ),
+    Case(
+        "bulk",
+        "a bulk export of 50,000 labels",
+        {"bulk_exported": 50_000},
+        (TAP, "plain", "copy"),
+        {(TAP, "plain"): None, (TAP, "copy"): None},
+        streams=("bulk_export",),
+    ),
+)

@@ -1,0 +1,179 @@
+"""What was measured, as tables that both people and the next run can read."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.cases import MOST_MEMORY, TAP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from benchmarks.cases import Case
+    from benchmarks.measure import Run
+
+TOLERANCE = 0.2  # share of a ratio that may be lost
+PACKAGES = ("singer-sdk", "labelbox", "graphqlclient", "labelpull", "requests")
+RATIO = re.compile(r"^\| ([\w-]+) \| (.+?) \| (.+?) \| ([\d.]+) \(", re.MULTILINE)
+
+HEAD = """\
+# How fast the tap is
+
+Written by `make bench`. A ratio of 5 says: the other takes five times as long for the
+same records. Times are those of whole processes, start-up included, with their
+output read from a pipe; *working* is the time after a program's first request. Given
+are medians, with the least and the greatest of all rounds; the contenders took
+turns, round by round, and a ratio is that of one round. A MB is 10^6 bytes.
+
+- *plain* is a tap as the SDK's template leads one to write it, with the same tables.
+- *client* is the official client's own loop, a line of JSON for each record.
+- *script* is the one on Labelbox's data export page.
+- *copy* wraps the bytes as they come, without decoding them.
+- *peer* is labelpull. It reads a file on disk, for it cannot be told another address;
+  of each data row with a global key it gives the latest label, unnested.
+"""
+
+
+@dataclass
+class Limit:
+    """Something that must not be more than so much."""
+
+    what: str
+    measured: float
+    most: float
+    unit: str
+
+
+@dataclass
+class Results:
+    """Everything that was measured."""
+
+    runs: dict[Case, dict[str, list[Run]]] = field(default_factory=dict)
+    limits: list[Limit] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Write it down."""
+        parts = [HEAD, machine(), "## Ratios\n", *self._ratios()]
+        parts += ["\n## Limits\n", *self._limits()]
+        parts += ["\n## Runs\n", *self._runs()]
+        return "\n".join(parts) + "\n"
+
+    def _ratios(self) -> Iterator[str]:
+        yield from _head("case", "tap", "against", "ratio", "working", "at least", "")
+        for case, runs in self.runs.items():
+            for (one, other), bar in case.bars.items():
+                if not (one in runs and other in runs):
+                    continue
+                pairs = list(zip(runs[one], runs[other], strict=True))
+                whole = [b.seconds / a.seconds for a, b in pairs]
+                working = _spread([b.working / a.working for a, b in pairs], 1)
+                yield _row(
+                    case.name,
+                    one,
+                    other,
+                    _spread(whole, 2),
+                    working if runs[other][0].start_up else "",
+                    *_against(bar, median(whole)),
+                )
+
+    def _limits(self) -> Iterator[str]:
+        yield from _head("what", "measured", "at most", "")
+        peaks = {
+            f"memory, {case.name}, {name}": max(run.peak for run in runs)
+            for case, all_runs in self.runs.items()
+            for name, runs in all_runs.items()
+            if name.startswith(TAP)
+        }
+        memory = [Limit(what, peak, MOST_MEMORY, "MB") for what, peak in peaks.items()]
+        for limit in (*memory, *self.limits):
+            yield _row(
+                limit.what,
+                f"{limit.measured:.3g} {limit.unit}",
+                f"{limit.most:g} {limit.unit}",
+                _verdict(met=limit.measured <= limit.most),
+            )
+
+    def _runs(self) -> Iterator[str]:
+        yield from _head(
+            "case",
+            "who",
+            "s",
+            "start-up s",
+            "CPU s",
+            "peak MB",
+            "records",
+            "records/s",
+            "fetched MB/s",
+            "requests",
+        )
+        for case, all_runs in self.runs.items():
+            for name, runs in all_runs.items():
+                seconds = median(run.seconds for run in runs)
+                start_ups = [run.start_up for run in runs if run.start_up is not None]
+                yield _row(
+                    case.name,
+                    name,
+                    _spread([run.seconds for run in runs], 2),
+                    f"{median(start_ups):.2f}" if start_ups else "",
+                    f"{median(run.cpu for run in runs):.2f}",
+                    f"{max(run.peak for run in runs):.0f}",
+                    f"{runs[0].records:,}",
+                    f"{runs[0].records / seconds:,.0f}",
+                    f"{runs[0].fetched / seconds / 1e6:.1f}",
+                    f"{runs[0].requests:,}",
+                )
+
+
+def regressions(before: str, now: str) -> list[str]:
+    """Name the ratios that have become worse by more than is tolerated.
+
+    Args:
+        before: An earlier text.
+        now: Today's; what is in one of them only is not compared.
+    """
+    then, today = (
+        {found[:3]: float(found[3]) for found in RATIO.findall(text)}
+        for text in (before, now)
+    )
+    return [
+        f"{case}: {one} against {other} was {then[case, one, other]}, is {ratio}"
+        for (case, one, other), ratio in today.items()
+        if ratio < then.get((case, one, other), 0.0) * (1 - TOLERANCE)
+    ]
+
+
+def machine() -> str:
+    """Tell what it was measured on."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return (
+        "## Machine\n\n"
+        f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
+        f"{platform.python_implementation()} {platform.python_version()}; {versions}.\n"
+    )
+
+
+def _head(*names: str) -> Iterable[str]:
+    return (_row(*names), "|" + "---|" * len(names))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _spread(values: list[float], digits: int) -> str:
+    least, most = min(values), max(values)
+    return f"{median(values):.{digits}f} ({least:.{digits}f}..{most:.{digits}f})"
+
+
+def _against(bar: float | None, ratio: float) -> tuple[str, str]:
+    return ("", "") if bar is None else (f"{bar:g}", _verdict(met=ratio >= bar))
+
+
+def _verdict(*, met: bool) -> str:
+    return "yes" if met else "**no**"

@@ -1,0 +1,436 @@
+"""A sandbox that costs little: its own replies, made once and served again and again.
+
+The sandbox takes 18 ms for a page of labels, so that beside it every client looks
+quick. Here it is asked once for each document, about a pool of some hundred labels.
+What is served are these, as often as a case wants, each time with ids of their own
+and later moments. Exports are files, written beforehand. What is small and rare
+(projects, tasks, links) the sandbox answers itself.
+
+``GET /bench?latency=0.1&labels=20`` turns these two knobs, gives what was counted
+since the last time, and begins to count anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import json
+import re
+import time
+from bisect import bisect_left, bisect_right
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from tap_labelbox.sandbox import ANCHOR, Knobs, World, bulk, content, rows
+from tap_labelbox.sandbox.bulk import BulkExports
+from tap_labelbox.sandbox.files import RANGE, Files
+from tap_labelbox.sandbox.resolvers import RESOLVERS, Workspace
+from tap_labelbox.sandbox.schema import Schema
+from tap_labelbox.sandbox.server import API_KEY
+from tap_labelbox.sandbox.tasks import DataRowExports, _Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tap_labelbox.sandbox import Project
+    from tap_labelbox.sandbox.tasks import Task
+
+Row = dict[str, Any]
+
+POOL = 400  # data rows of about 6 KB, with one or two labels of about 3 KB each
+FIRST = datetime(2023, 1, 1, tzinfo=UTC)
+STEP = timedelta(minutes=10)  # longer than a lookback, which so finds one label
+PART = 8_000_000  # bytes of an export behind one link
+WORTH_PACKING = 1000  # bytes of a reply
+LABELS = re.compile(r"\blabels\s*\(([^)]*)\)")
+ARGUMENT = re.compile(r"(\w+):\s*([$\w]+)")
+HEAD, TAIL = b'{"data":{"project":{"labels":[', b"]}}}"
+EXPORTED = dict.fromkeys(
+    (
+        "include_attachments",
+        "include_metadata",
+        "include_data_row_details",
+        "include_project_details",
+        "include_label_details",
+        "include_performance_details",
+    ),
+    True,
+)
+
+
+def workspace(projects: int = 1) -> World:
+    """Make a workspace whose first project holds the pool; the others hold nothing."""
+    world = World(projects=0)
+    world.now = lambda: ANCHOR
+    for number in range(projects):
+        project = world.add_project(media="IMAGE", era="2023")
+        project.created_at = FIRST + number * STEP
+    pool = world.projects[0]
+    for number in range(POOL):
+        data_row = world.add_label(pool.id, FIRST).data_row
+        if number % 2:
+            world.add_label(pool.id, FIRST, data_row=data_row)
+    for number, label in enumerate(pool.labels):
+        label.created_at = label.updated_at = label.listed_at = made(number)
+    return world
+
+
+def made(number: int) -> datetime:
+    """Give the moment at which a label was made."""
+    return FIRST + number * STEP
+
+
+class Repeated(NamedTuple):
+    """A row as the sandbox writes it, and what may not be the same in another."""
+
+    text: bytes
+    id: str
+    made: str | None = None
+
+    def again(self, number: int, moment: str = "") -> bytes:
+        """Give the row once more, with an id of its own."""
+        text = self.text.replace(
+            self.id.encode(), f"{self.id[:-9]}{number:09}".encode()
+        )
+        return text.replace(self.made.encode(), moment.encode()) if self.made else text
+
+
+class Lists:
+    """The labels of all projects, in the shape of whatever document asks for them.
+
+    Args:
+        world: See `workspace`.
+        labels: How many each project has.
+        ask: Gives the sandbox's data for a document and its variables.
+    """
+
+    def __init__(
+        self, world: World, labels: int, ask: Callable[[str, Row], Row]
+    ) -> None:
+        self.labels = labels
+        self._ask = ask
+        self._pool = world.projects[0]
+        self._places = {project.id: n for n, project in enumerate(world.projects)}
+        self._shapes: dict[str, list[Repeated]] = {}
+
+    def page(self, query: str, variables: Row) -> Iterator[bytes]:
+        """Give the rows that a document asks for.
+
+        Raises:
+            ValueError: If it asks for something that is not done here.
+        """
+        (arguments,) = LABELS.findall(query)
+        given = {
+            name: variables.get(value[1:]) if value.startswith("$") else value
+            for name, value in ARGUMENT.findall(arguments)
+        }
+        where = given.get("where") or {}
+        if "{" in arguments or not where.keys() <= {"createdAt_gt", "createdAt_lt"}:
+            msg = f"this server has no such filter: {arguments} {where}"
+            raise ValueError(msg)
+        shape = LABELS.sub("labels", query)
+        if shape not in self._shapes:
+            self._shapes[shape] = list(self._pooled(query, variables))
+        pool = self._shapes[shape]
+        (place,) = (n for p, n in self._places.items() if p in variables.values())
+        every = range(self.labels)
+        after, before = where.get("createdAt_gt"), where.get("createdAt_lt")
+        low = bisect_right(every, _moment(after), key=made) if after else 0
+        high = bisect_left(every, _moment(before), key=made) if before else len(every)
+        chosen = every[low:high]
+        if given.get("orderBy") != "createdAt_ASC":
+            chosen = chosen[::-1]
+        skip, first = (int(given[name] or 0) for name in ("skip", "first"))
+        for number in chosen[skip : skip + first]:
+            row = pool[number % len(pool)]
+            if place == 0 and number < len(pool):
+                yield row.text
+            else:
+                yield row.again(place * 1_000_000 + number, _written(made(number)))
+
+    def _pooled(self, query: str, variables: Row) -> Iterator[Repeated]:
+        """Ask the sandbox for every label of the pool, with the same document."""
+        variables = {
+            name: self._pool.id if value in self._places else value
+            for name, value in variables.items()
+            if isinstance(value, str)
+        }
+        found: dict[str, Row] = {}
+        for skip in range(0, len(self._pool.labels), 100):
+            page = {"skip": skip, "first": 100, "where": {}}
+            for name, value in page.items():
+                query = re.sub(rf"\b{name}: *\d+", f"{name}: {value}", query)
+            data = self._ask(query, variables | page)
+            if data.keys() != {"project"} or data["project"].keys() != {"labels"}:
+                msg = f"this server gives labels and nothing else: {query}"
+                raise ValueError(msg)
+            found |= {row["id"]: row for row in data["project"]["labels"]}
+        for label in self._pool.labels:
+            text = content.compact(found[label.id]).encode()
+            yield Repeated(text, label.id, _written(label.created_at))
+
+
+class Exports(DataRowExports):
+    """Data row exports that are all the same one, written beforehand."""
+
+    parts: list[_Part]
+
+    def _write(self, task: Task) -> None:
+        task.streams["RESULT"] = self.parts
+
+
+class OneBulkExport(BulkExports):
+    """Bulk exports that are all the same one, written beforehand."""
+
+    link: Callable[[], str]
+
+    def ask(self, project: Project) -> Row:
+        """Give the link to it."""
+        del project
+        url = self.link()
+        return {"downloadUrl": url, "createdAt": ANCHOR, "shouldPoll": False}
+
+
+@dataclass
+class Counts:
+    """What happened since somebody asked."""
+
+    requests: int = 0
+    bytes: int = 0
+    """Those of the bodies of replies."""
+    first: float | None = None
+    """When the first request came, on the clock that the machine's processes share."""
+
+
+class Slice(NamedTuple):
+    """A part of a file on disk."""
+
+    path: Path
+    start: int
+    size: int
+
+
+class Sizes(NamedTuple):
+    """How much there is to read."""
+
+    projects: int = 1
+    labels: int = 0
+    """In each project."""
+    exported: int = 0
+    """Data rows of an export."""
+    bulk_exported: int = 0
+    """Labels of a bulk export."""
+
+
+class Server:
+    """What answers requests.
+
+    Args:
+        folder: Where to write exports.
+        sizes: How much there is to read.
+        packed: Whether replies are compressed for those who take that.
+    """
+
+    def __init__(self, folder: Path, sizes: Sizes, *, packed: bool = False) -> None:
+        self.world = workspace(sizes.projects)
+        self.latency = 0.0
+        self.counts = Counts()
+        self.lists = Lists(self.world, sizes.labels, self._ask)
+        knobs = Knobs(polls=0)
+        self.files = Files(knobs, self.world)
+        self._packed = packed
+        self._slices: dict[str, Slice] = {}
+        self._replies: dict[tuple[str, str], bytes] = {}
+        self._schema = Schema(RESOLVERS, ())
+        exports = Exports(self.world, knobs, self.files)
+        exports.parts = list(self._export(folder / "export.ndjson", sizes.exported))
+        bulk_export = OneBulkExport(self.world, knobs, self.files)
+        bulk_export.link = lambda: self.files.link("bulk.json")
+        self._bulk_export(folder / "bulk.json", sizes.bulk_exported)
+        self._workspace = Workspace(self.world, bulk_export, exports)
+
+    async def serve(self, told: Callable[[str], None]) -> None:
+        """Answer for ever.
+
+        Args:
+            told: Is called with the address, as soon as there is one.
+        """
+        server = await asyncio.start_server(self._connection, "127.0.0.1")
+        host, port = server.sockets[0].getsockname()
+        self.files.root = f"http://{host}:{port}"
+        told(self.files.root)
+        await server.serve_forever()
+
+    async def _connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        # A client that goes away is no fault of the server.
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            open_still = True
+            while open_still:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                first, *lines = head.split("\r\n")
+                path = first.split(" ")[1]
+                pairs = (line.split(": ", 1) for line in lines if line)
+                headers = {name.lower(): value for name, value in pairs}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                open_still = headers.get("connection", "").lower() != "close"
+                if path.startswith("/bench"):
+                    await _send(writer, self._turn(path))
+                    continue
+                self.counts.requests += 1
+                if self.counts.first is None:
+                    self.counts.first = time.monotonic()
+                await asyncio.sleep(self.latency)
+                if path.startswith("/files/"):
+                    await self._file(writer, path, headers.get("range", ""))
+                else:
+                    await self._graphql(writer, body, headers)
+        writer.close()
+
+    def _turn(self, path: str) -> bytes:
+        """Turn the knobs that are named, and tell what was counted."""
+        knobs = parse_qs(urlsplit(path).query)
+        if "latency" in knobs:
+            self.latency = float(knobs["latency"][0])
+        if "labels" in knobs:
+            self.lists.labels = int(knobs["labels"][0])
+        counts, self.counts = self.counts, Counts()
+        return json.dumps(asdict(counts)).encode()
+
+    async def _graphql(
+        self, writer: asyncio.StreamWriter, body: bytes, headers: dict[str, str]
+    ) -> None:
+        asked = json.loads(body)
+        try:
+            reply = self._reply(asked["query"], asked.get("variables") or {})
+        except ValueError as error:
+            reply = json.dumps({"errors": [{"message": str(error)}]}).encode()
+        packed = self._packed and "gzip" in headers.get("accept-encoding", "")
+        if packed and len(reply) > WORTH_PACKING:
+            reply = gzip.compress(reply, compresslevel=1)
+            await _send(writer, reply, "Content-Encoding: gzip")
+        else:
+            await _send(writer, reply)
+        self.counts.bytes += len(reply)
+
+    def _reply(self, query: str, variables: Row) -> bytes:
+        if LABELS.search(query):
+            return HEAD + b",".join(self.lists.page(query, variables)) + TAIL
+        if "projects" not in query:  # tasks get on, but projects stay as they are
+            return content.compact({"data": self._ask(query, variables)}).encode()
+        key = (query, json.dumps(variables))
+        if key not in self._replies:
+            data = self._ask(query, variables)
+            self._replies[key] = content.compact({"data": data}).encode()
+        return self._replies[key]
+
+    def _ask(self, query: str, variables: Row) -> Row:
+        """Let the sandbox answer."""
+        reply = self._schema.answer(query, variables, None, self._workspace)
+        answer: Row = json.loads(reply.content())
+        if "errors" in answer:
+            raise ValueError(answer["errors"])
+        data: Row = answer["data"]
+        return data
+
+    async def _file(self, writer: asyncio.StreamWriter, path: str, wanted: str) -> None:
+        name = urlsplit(path).path.removeprefix("/files/")
+        whole = self._slices[name]
+        start, end = 0, whole.size - 1
+        status, more = "200 OK", []
+        if match := RANGE.fullmatch(wanted):
+            start, end = int(match[1]), min(int(match[2] or end), end)
+            status = "206 Partial Content"
+            more = [f"Content-Range: bytes {start}-{end}/{whole.size}"]
+        size = end - start + 1
+        writer.write(_head(size, *more, status=status))
+        await writer.drain()
+        with whole.path.open("rb") as file:
+            loop = asyncio.get_running_loop()
+            await loop.sendfile(writer.transport, file, whole.start + start, size)
+        self.counts.bytes += size
+
+    def _export(self, path: Path, count: int) -> Iterator[_Part]:
+        """Write an export of the data rows of the first project, and cut it."""
+        pool = [
+            Repeated(
+                content.compact(rows.row(row, EXPORTED, ANCHOR, None)).encode() + b"\n",
+                row.id,
+            )
+            for row in self.world.projects[0].data_rows
+        ]
+        with path.open("wb") as file:
+            start = first = 0
+            for number in range(count):
+                row = pool[number % POOL]
+                file.write(row.text if number < POOL else row.again(number))
+                end = file.tell()
+                if end - start >= PART or number == count - 1:
+                    name = f"export-{start}.ndjson"
+                    self._slices[name] = Slice(path, start, end - start)
+                    yield _Part(name, start, end - 1, first, number)
+                    start, first = end, number + 1
+
+    def _bulk_export(self, path: Path, count: int) -> None:
+        """Write a bulk export of the labels of the first project."""
+        pool = [
+            Repeated(content.compact(bulk.record(label, ANCHOR)).encode(), label.id)
+            for label in self.world.projects[0].labels
+        ]
+        with path.open("wb") as file:
+            for number in range(count):
+                row = pool[number % len(pool)]
+                file.write(b"," if number else b"[")
+                file.write(row.text if number < len(pool) else row.again(number))
+            file.write(b"]" if count else b"[]")
+        self._slices[path.name] = Slice(path, 0, path.stat().st_size)
+
+
+async def _send(writer: asyncio.StreamWriter, body: bytes, *headers: str) -> None:
+    kind = "Content-Type: application/json; charset=utf-8"
+    writer.write(_head(len(body), kind, *headers))
+    writer.write(body)
+    await writer.drain()
+
+
+def _head(size: int, *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {size}", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _written(moment: datetime) -> str:
+    """Write a moment as the API does."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def main() -> None:
+    """Serve until killed; print address, key and projects as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.server")
+    parser.add_argument("folder", type=Path)
+    for name, default in Sizes()._asdict().items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--packed", action="store_true")
+    given = vars(parser.parse_args())
+    folder, packed = given.pop("folder"), given.pop("packed")
+    server = Server(folder, Sizes(**given), packed=packed)
+    project_ids = [project.id for project in server.world.projects]
+
+    def tell(root: str) -> None:
+        settings = {"api_url": f"{root}/graphql", "api_key": API_KEY}
+        print(json.dumps(settings | {"project_ids": project_ids}), flush=True)
+
+    asyncio.run(server.serve(tell))
+
+
+if __name__ == "__main__":
+    main()
