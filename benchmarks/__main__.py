@@ -42,7 +42,9 @@ class Bench:
         packed: Whether the server compresses.
     """
 
-    def __init__(self, folder: Path, tap: str, *, packed: bool = False) -> None:
+    def __init__(
+        self, folder: Path, tap: str = sys.executable, *, packed: bool = False
+    ) -> None:
         self.folder = folder
         self.packed = packed
         self._tap = [tap, "-m", "tap_labelbox"]
@@ -154,6 +156,8 @@ class Bench:
         below: Counter[str] = Counter()
         for line in raw.read_text("utf-8").splitlines():
             stack, _, times = line.rpartition(" ")
+            if not stack:  # a thread that was not begun yet
+                continue
             # A line's number tells one call of a function from another.
             frames = [re.sub(r":\d+\)$", ")", frame) for frame in stack.split(";")]
             own[frames[-1]] += int(times)

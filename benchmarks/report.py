@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -150,7 +150,8 @@ def regressions(before: str, now: str) -> list[str]:
 
 def machine() -> str:
     """Tell what it was measured on."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    there = {found.name: found.version for found in distributions()}
+    versions = ", ".join(f"{name} {there[name]}" for name in PACKAGES if name in there)
     return (
         "## Machine\n\n"
         f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
