@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import measure
 from benchmarks.cases import CASES, TAP
 from benchmarks.report import Limit, Results, regressions
+from benchmarks.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from benchmarks.cases import Case
     from benchmarks.measure import Run, Served
@@ -95,19 +97,32 @@ class Bench:
                 done.records = sum(1 for _ in csv.DictReader(file))
         return done
 
+    def contenders(self, case: Case, server: Served) -> dict[str, Callable[[], Run]]:
+        """Give what runs each contender of a case once."""
+        if case.target:
+            taps = {TAP: self._tap, "plain": _contender("plain")}
+            address = {k: server.settings[k] for k in ("api_url", "api_key")}
+            warehouse = Warehouse(self.folder, case.target, taps, address)
+            return {name: partial(warehouse.run, name, server) for name in taps}
+        commands = self.commands(case, server)
+        return {
+            name: partial(self.run, name, command, server)
+            for name, command in commands.items()
+        }
+
     def measure(self, case: Case, rounds: int) -> dict[str, list[Run]]:
         """Let the contenders of a case take turns."""
         runs: dict[str, list[Run]] = {}
-        with measure.served(self.folder, packed=self.packed, **case.sizes) as server:
-            commands = self.commands(case, server)
+        with measure.served(self.folder, case.sizes, packed=self.packed) as server:
+            contenders = self.contenders(case, server)
             if "labels" in case.sizes:
                 server.turn(labels=1)  # to have the server's replies made
-                for name, command in commands.items():
-                    self.run(name, command, server)
+                for run in contenders.values():
+                    run()
             server.turn(latency=case.latency, labels=case.sizes.get("labels", 0))
             for number in range(rounds):
-                for name, command in commands.items():
-                    done = self.run(name, command, server)
+                for name, run in contenders.items():
+                    done = run()
                     runs.setdefault(name, []).append(done)
                     turn = f"{case.name} {number + 1}/{rounds}"
                     say(f"{turn} {name}: {done.seconds:.2f} s")
@@ -116,7 +131,9 @@ class Bench:
 
     def nothing_new(self, projects: int) -> Limit:
         """Measure a second run that finds nothing new."""
-        with measure.served(self.folder, projects=projects, labels=20) as server:
+        with measure.served(
+            self.folder, {"projects": projects, "labels": 20}
+        ) as server:
             address = {k: server.settings[k] for k in ("api_url", "api_key")}
             command = self.singer(TAP, address, "projects", "labels")
             first = self.run(TAP, command, server)
@@ -132,7 +149,7 @@ class Bench:
 
     def start_up(self) -> Limit:
         """Measure the CPU time to the first request, beyond the SDK's own."""
-        with measure.served(self.folder, labels=1) as server:
+        with measure.served(self.folder, {"labels": 1}) as server:
             address = {k: server.settings[k] for k in ("api_url", "api_key")}
             command = self.singer(TAP, address, "labels")
             bare = [self._tap[0], "-c", "import os, singer_sdk; os._exit(0)"]
@@ -148,7 +165,7 @@ class Bench:
         raw = self.folder / "profile.txt"
         sampler = Path(sys.executable).with_name("py-spy")
         options = ["--format=raw", "--rate=250", f"--output={raw}"]
-        with measure.served(self.folder, packed=self.packed, **case.sizes) as server:
+        with measure.served(self.folder, case.sizes, packed=self.packed) as server:
             command = self.commands(case, server)[TAP]
             server.turn(latency=case.latency)
             self.run(TAP, [str(sampler), "record", *options, "--", *command], server)
@@ -215,12 +232,15 @@ def main() -> None:
     add("--quick", action="store_true", help="a tenth of the records, and one round")
     add("--rounds", type=int, help="for every case")
     add("--tap", default=sys.executable, help="the Python that has the tap to measure")
+    add("--postgres", action="store_true", help="with Postgres; adds a user, if root")
     add("--packed", action="store_true", help="let the server compress its replies")
     add("--check", action="store_true", help="write nothing; fail if a ratio got worse")
     add("--profile", metavar="CASE", help="tell where the tap's time goes instead")
     given = parser.parse_args()
     wanted = tuple(given.only)
     cases = [case for case in CASES if case.name.startswith(wanted)]
+    if not given.postgres:
+        cases = [case for case in cases if case.name != "postgres"]
     if given.quick:
         cases = [replace(c, sizes=c.small(SHARE), rounds=1) for c in cases]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
@@ -241,8 +261,8 @@ def main() -> None:
     text = results.text()
     say(f"\n{text}")
     before = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
-    whole = given == parser.parse_args([])
-    if whole:
+    everything = vars(parser.parse_args([])) | {"postgres": given.postgres}
+    if vars(given) == everything:
         RESULTS.write_text(text, "utf-8")
     if given.quick:  # too little to compare
         return

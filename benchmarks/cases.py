@@ -24,6 +24,8 @@ class Case:
     """Seconds before each reply."""
     streams: tuple[str, ...] = ("labels",)
     rounds: int = 3
+    target: str | None = None
+    """What loads the records, in Meltano's words; None where nothing does."""
 
     @property
     def expected(self) -> int | None:
@@ -41,7 +43,7 @@ class Case:
 CASES = (
     Case(
         "labels-100ms",
-        "20,000 labels, 100 ms a request",
+        "labels of one project, 100 ms a request",
         {"labels": 20_000},
         (TAP, TAP_16, "plain", "client", "script"),
         {
@@ -56,7 +58,7 @@ CASES = (
     ),
     Case(
         "labels",
-        "100,000 labels",
+        "labels of one project",
         {"labels": 100_000},
         (TAP, "plain", "client", "script", "copy"),
         {
@@ -68,7 +70,7 @@ CASES = (
     ),
     Case(
         "projects-100ms",
-        "500 projects of 20 labels, 100 ms a request",
+        "labels of many projects, 100 ms a request",
         {"projects": 500, "labels": 20},
         (TAP, "plain", "client"),
         {(TAP, "plain"): 6, (TAP, "client"): None},
@@ -77,7 +79,7 @@ CASES = (
     ),
     Case(
         "exports",
-        "an export of 100,000 data rows",
+        "data_row_exports with all its columns, of one export",
         {"exported": 100_000},
         (TAP, "plain", "client", "copy"),
         {(TAP, "plain"): 10, (TAP, "client"): 2, (TAP, "copy"): 0.5},
@@ -85,7 +87,7 @@ CASES = (
     ),
     Case(
         "annotations",
-        "the annotations of 10,000 data rows",
+        "annotations, of one export",
         {"exported": 10_000},
         (TAP, "plain", "peer"),
         {(TAP, "plain"): 4, (TAP, "peer"): 1},
@@ -93,10 +95,28 @@ CASES = (
     ),
     Case(
         "bulk",
-        "a bulk export of 50,000 labels",
+        "bulk_export, of one file",
         {"bulk_exported": 50_000},
         (TAP, "plain", "copy"),
         {(TAP, "plain"): None, (TAP, "copy"): None},
         streams=("bulk_export",),
+    ),
+    Case(
+        "duckdb",
+        "labels into DuckDB, by `meltano run`",
+        {"labels": 20_000},
+        (TAP, "plain"),
+        {(TAP, "plain"): None},
+        rounds=2,
+        target="target-duckdb",
+    ),
+    Case(
+        "postgres",
+        "labels into Postgres, by `meltano run`",
+        {"labels": 20_000},
+        (TAP, "plain"),
+        {(TAP, "plain"): None},
+        rounds=2,
+        target="target-postgres",
     ),
 )

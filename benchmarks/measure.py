@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.request import urlopen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 CHUNK = 1024 * 1024  # bytes
@@ -70,8 +70,10 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, *, packed: bool = False, **sizes: int) -> Iterator[Served]:
-    """Serve a workspace of some size while the block runs."""
+def served(
+    folder: Path, sizes: Mapping[str, int], *, packed: bool = False
+) -> Iterator[Served]:
+    """Serve a workspace while the block runs; see `server.Server`."""
     command = [sys.executable, "-m", "benchmarks.server", str(folder)]
     for name, value in sizes.items():
         command += [f"--{name}", str(value)]
@@ -88,6 +90,7 @@ def run(
     server: Served,
     log: Path,
     marks: Sequence[bytes] = SINGER,
+    environment: Mapping[str, str] | None = None,
 ) -> Run:
     """Run a program, reading what it writes as fast as it comes.
 
@@ -96,6 +99,7 @@ def run(
         server: Where it reads.
         log: Gets what it writes to standard error.
         marks: What stands once in each record, in one of several spellings.
+        environment: What it finds there besides.
 
     Raises:
         RuntimeError: If it fails.
@@ -105,7 +109,11 @@ def run(
     with log.open("wb") as errors:
         began = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=log.parent, env=ENVIRONMENT, stdout=sink, stderr=errors
+            command,
+            cwd=log.parent,
+            env={**ENVIRONMENT, **(environment or {})},
+            stdout=sink,
+            stderr=errors,
         )
     os.close(sink)
     records, last = _drain(source, marks)

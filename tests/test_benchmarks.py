@@ -52,7 +52,7 @@ def quick(
     """Serve the same by the quick server."""
     count = len(sandbox.world.projects[0].labels)
     sizes = {"labels": count, "exported": POOL, "bulk_exported": count}
-    with measure.served(tmp_path_factory.mktemp("served"), **sizes) as server:
+    with measure.served(tmp_path_factory.mktemp("served"), sizes) as server:
         given = server.settings
         as_sandbox = SimpleNamespace(url=given["api_url"], api_key=given["api_key"])
         yield cast("Sandbox", as_sandbox)
@@ -99,8 +99,11 @@ def test_pages_are_those_of_the_sandbox(
     query = LABELS
     if order == "newest first":
         query = query.replace(" orderBy: createdAt_ASC,", "")
-    body = {"query": query, "variables": {"where": {}} | asked}
-    body["variables"] |= {"project_id": sandbox.world.projects[0].id}
+    project_id = sandbox.world.projects[0].id
+    body = {
+        "query": query,
+        "variables": {"project_id": project_id, "where": {}} | asked,
+    }
 
     one, other = (
         requests.post(
@@ -120,7 +123,7 @@ def test_rows_that_are_served_again_have_ids_and_moments_of_their_own(
     tmp_path: Path,
 ) -> None:
     """Over the pool's end, and from project to project; the rest stays."""
-    with measure.served(tmp_path, projects=2, labels=POOL * 4) as server:
+    with measure.served(tmp_path, {"projects": 2, "labels": POOL * 4}) as server:
         given = server.settings
         run = Runner(
             cast("Sandbox", SimpleNamespace(url=given["api_url"], api_key="any")),
