@@ -54,15 +54,14 @@ class Bench:
 
     def commands(self, case: Case, server: Served) -> dict[str, list[str]]:
         """Give the command of each contender of a case."""
-        address = {k: server.settings[k] for k in ("api_url", "api_key")}
         all_ids = self._written("all.json", server.settings)
         commands: dict[str, list[str]] = {}
         for name in case.contenders:
             match name:
                 case "tap" | "plain":
-                    commands[name] = self.singer(name, address, *case.streams)
+                    commands[name] = self.singer(name, server.address, *case.streams)
                 case "tap, 16 at once" if self._knows_concurrency():
-                    settings = address | {"concurrency": 16}
+                    settings = server.address | {"concurrency": 16}
                     commands[name] = self.singer(TAP, settings, *case.streams)
                 case "script":
                     commands[name] = [*_contender(name), all_ids]
@@ -101,8 +100,7 @@ class Bench:
         """Give what runs each contender of a case once."""
         if case.target:
             taps = {TAP: self._tap, "plain": _contender("plain")}
-            address = {k: server.settings[k] for k in ("api_url", "api_key")}
-            warehouse = Warehouse(self.folder, case.target, taps, address)
+            warehouse = Warehouse(self.folder, case.target, taps, server.address)
             return {name: partial(warehouse.run, name, server) for name in taps}
         commands = self.commands(case, server)
         return {
@@ -134,8 +132,7 @@ class Bench:
         with measure.served(
             self.folder, {"projects": projects, "labels": 20}
         ) as server:
-            address = {k: server.settings[k] for k in ("api_url", "api_key")}
-            command = self.singer(TAP, address, "projects", "labels")
+            command = self.singer(TAP, server.address, "projects", "labels")
             first = self.run(TAP, command, server)
             state = self._written("state.json", json.loads(first.last)["value"])
             server.turn(latency=0.1)
@@ -150,8 +147,7 @@ class Bench:
     def start_up(self) -> Limit:
         """Measure the CPU time to the first request, beyond the SDK's own."""
         with measure.served(self.folder, {"labels": 1}) as server:
-            address = {k: server.settings[k] for k in ("api_url", "api_key")}
-            command = self.singer(TAP, address, "labels")
+            command = self.singer(TAP, server.address, "labels")
             bare = [self._tap[0], "-c", "import os, singer_sdk; os._exit(0)"]
             beyond = [
                 measure.cpu_to_first_request(command, server) - measure.cpu(bare)
@@ -187,13 +183,16 @@ class Bench:
 
     def _peer(self, project_id: str) -> list[str]:
         """Let labelpull read the export from a file."""
-        # It takes U+2028 inside a text for the end of a line.
-        export = (self.folder / "export.ndjson").read_bytes()
-        file = self.folder / "peer.ndjson"
-        file.write_bytes(export.replace("\u2028".encode(), rb"\u2028"))
-        program = str(Path(sys.executable).with_name("labelpull"))
-        written = str(self.folder / "peer.csv")
-        return [program, "pull", project_id, "--from-export", str(file), "-o", written]
+        export, csv_file = self.folder / "peer.ndjson", self.folder / "peer.csv"
+        with (
+            (self.folder / "export.ndjson").open("rb") as rows,
+            export.open("wb") as to,
+        ):
+            for row in rows:  # it takes U+2028 inside a text for the end of a line
+                to.write(row.replace("\u2028".encode(), rb"\u2028"))
+        program = Path(sys.executable).with_name("labelpull")
+        options = ["--from-export", str(export), "-o", str(csv_file)]
+        return [str(program), "pull", project_id, *options]
 
     def _knows_concurrency(self) -> bool:
         about = _output([*self._tap, "--about", "--format=json"], self.folder)

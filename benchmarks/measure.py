@@ -36,7 +36,8 @@ class Run:
     cpu: float
     """Seconds, of all its threads and of the programs it started."""
     peak: float
-    """Most memory at a time, in MB (10^6 bytes)."""
+    """Most memory at a time, in MB (10^6 bytes); not less than that of this process,
+    as which each one starts."""
     records: int
     fetched: int
     """Bytes of the replies it got, without their heads."""
@@ -59,6 +60,11 @@ class Served:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
+
+    @property
+    def address(self) -> dict[str, Any]:
+        """Give what a tap is told of it."""
+        return {name: self.settings[name] for name in ("api_url", "api_key")}
 
     def turn(self, **knobs: float) -> dict[str, Any]:
         """Turn its knobs, and give what it counted since the last time."""
