@@ -246,7 +246,8 @@ class Server:
         self._packed = packed
         self._slices: dict[str, Slice] = {}
         self._replies: dict[tuple[str, str], bytes] = {}
-        self._schema = Schema(RESOLVERS, ())
+        count = {"Project.labelCount": lambda *_: self.lists.labels}
+        self._schema = Schema(RESOLVERS | count, ())
         exports = Exports(self.world, knobs, self.files)
         exports.parts = list(self._export(folder / "export.ndjson", sizes.exported))
         bulk_export = OneBulkExport(self.world, knobs, self.files)
@@ -300,6 +301,7 @@ class Server:
             self.latency = float(knobs["latency"][0])
         if "labels" in knobs:
             self.lists.labels = int(knobs["labels"][0])
+            self._replies.clear()  # which tell the number
         counts, self.counts = self.counts, Counts()
         return json.dumps(asdict(counts)).encode()
 
