@@ -78,7 +78,7 @@ def decode_as(decoder: msgspec.json.Decoder[Shape], text: bytes) -> Shape | None
 
 def whole(value: Any) -> Any:
     """Decode all that is Raw in a value."""
-    return _ANYTHING.decode(value if type(value) is Raw else encoder.encode(value))
+    return decode(bytes(value) if type(value) is Raw else encoder.encode(value))
 
 
 def storable(value: Any) -> Any:

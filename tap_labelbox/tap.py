@@ -78,8 +78,11 @@ class TapLabelbox(Tap):
     def conclude(self) -> None:
         """Write what has been read, and up to where that is."""
         self.logger.warning("Stopped: the next run goes on from here")
-        cast("MessageWriter", self.message_writer).resume()
-        self._state_writer.write_state(self.state)
+        writer = cast("MessageWriter", self.message_writer)
+        writer.resume()
+        writer.flush()
+        if self.state:  # an empty one would take the place of the last run's
+            self._state_writer.write_state(self.state)
         self.workspace.client.close()
 
     # The SDK ends with a traceback on any error, and knows no run that went to
