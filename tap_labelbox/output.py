@@ -165,7 +165,8 @@ class StraightStream(Stream):
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, Any]:
         """Write all records; those that are straight with nothing in between."""
-        if not (self.straight and write_messages):
+        a_test = self.ABORT_AT_RECORD_COUNT is not None or not write_messages
+        if a_test or not self.straight:
             yield from super()._sync_records(context, write_messages=write_messages)
             return
         count = 0

@@ -136,6 +136,19 @@ def test_settings_may_be_in_the_environment(run: Runner) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_test_reads_one_record_of_each_stream(
+    run: Runner, sandbox: Sandbox
+) -> None:
+    """That is what `meltano config test` waits for; it asks for no more."""
+    done = run.command("--test", concurrency=8)
+
+    assert done.returncode == 0, done.stderr
+    assert '"RECORD"' not in done.stdout
+    asked = [r.operation for r in sandbox.requests]
+    assert asked.count("Labels") == 1
+    assert asked.count("ExportLabels") <= 3  # until the first is ready
+
+
 @pytest.mark.parametrize("arguments", [[], ["--test"]])
 def test_a_wrong_key(run: Runner, arguments: list[str]) -> None:
     """One line: what is wrong, and what to do."""
