@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import Reply
-from tests.runner import command
+from tests.runner import Output, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,11 @@ def test_a_test_reads_one_record_of_each_stream(
     done = run.command("--test", concurrency=8)
 
     assert done.returncode == 0, done.stderr
-    assert '"RECORD"' not in done.stdout
+    found = Output(done.stdout)
+    streams = {m["stream"] for m in found.messages if m["type"] == "SCHEMA"}
+    assert len(streams) == 12
+    assert all(len(found.records(stream)) <= 1 for stream in streams)
+    assert len(found.records("labels")) == 1
     asked = [r.operation for r in sandbox.requests]
     assert asked.count("Labels") == 1
     assert asked.count("ExportLabels") <= 3  # until the first is ready
