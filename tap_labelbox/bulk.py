@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_labelbox.errors import UnavailableError
-from tap_labelbox.json_text import number, storable
+from tap_labelbox.json_text import storable
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ CHUNK = 64 * 1024  # bytes
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
-DECODER = json.JSONDecoder(parse_constant=str, parse_float=number)
+# NaN and the infinities are Python's, not JSON's, and no warehouse takes them.
+DECODER = json.JSONDecoder(parse_constant=str)
+# Escapes of what no database stores begin like this.
+UNUSUAL = ("\\u0000", "\\ud", "\\uD")
 
 
 def wait(
@@ -141,8 +144,10 @@ class _Text:
                 # A number may go on in what has not arrived; all else has an end.
                 open_ended = isinstance(value, int | float)
                 if not (open_ended and self._text[end : end + 1] not in ENDS):
-                    self._position = end
-                    return storable(value)
+                    start, self._position = self._position, end
+                    if any(self._text.find(u, start, end) >= 0 for u in UNUSUAL):
+                        return storable(value)
+                    return value
             if not self._more():
                 raise self._broken(problem or "a number has no end")
 
