@@ -34,12 +34,10 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
-
-    from tap_labelbox.tap import TapLabelbox
 
 FULL = 256 * 1024  # bytes
 PIPE = 1024 * 1024  # bytes; the most that Linux lets anybody have
@@ -51,6 +49,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
     def __init__(self) -> None:
         """Start with nothing gathered."""
         self.ended_with_state = False
+        self.full = False
         self._room = 0  # bytes; none for the first record, which says: it works
         self._gathered = bytearray()
         self._writing = False
@@ -59,7 +58,13 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         with suppress(OSError):
             if hasattr(fcntl, "F_SETPIPE_SZ"):  # on Linux
                 fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
+        self._beginnings: dict[str, bytes] = {}
         self._end_of_record = b""
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are records that go out with :meth:`close` only."""
+        return False
 
     def serialize_message(self, message: Message) -> bytes:
         """Give the line of a message."""
@@ -75,9 +80,10 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         elif len(self._gathered) > self._room:
             self.flush()
 
-    def write_record(self, beginning: bytes, record: Record) -> None:
-        """Write a record; ``beginning`` is what its RECORD begins with."""
+    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+        """Write a record as it is."""
         gathered = self._gathered
+        beginning = self._beginnings.get(stream) or self._begin(stream, version)
         if not gathered:
             moment = datetime.now(UTC).isoformat()
             self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
@@ -86,6 +92,19 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self.ended_with_state = False
         if len(gathered) > self._room:
             self.flush()
+
+    def close(self) -> None:
+        """Let out all records that were written."""
+        self.flush()
+
+    def _begin(self, stream: str, version: int | None) -> bytes:
+        """Give what each RECORD of a stream begins with."""
+        head: dict[str, Any] = {"type": "RECORD", "stream": stream}
+        if version is not None:
+            head["version"] = version
+        beginning = encoder.encode(head).removesuffix(b"}") + b',"record":'
+        self._beginnings[stream] = beginning
+        return beginning
 
     def flush(self) -> None:
         """Let out what has been gathered.
@@ -154,21 +173,13 @@ class StraightStream(Stream):
         columns = self.schema["properties"]
         return frozenset(c for c in columns if not self.mask["properties", c])
 
-    @cached_property
-    def _beginning(self) -> bytes:
-        head: dict[str, Any] = {"type": "RECORD", "stream": self.name}
-        if self._stream_version is not None:
-            head["version"] = self._stream_version
-        return encoder.encode(head).removesuffix(b"}") + b',"record":'
+    @property
+    def writer(self) -> MessageWriter:
+        """Where all messages of this run go."""
+        return cast("MessageWriter", self._tap.message_writer)
 
-    def _sync_records(
-        self, context: Context | None = None, *, write_messages: bool = True
-    ) -> Generator[Record, Any, Any]:
-        """Write all records; those that are straight with nothing in between."""
-        a_test = self.ABORT_AT_RECORD_COUNT is not None or not write_messages
-        if a_test or not self.straight:
-            yield from super()._sync_records(context, write_messages=write_messages)
-            return
+    def _sync_straight(self) -> None:
+        """Write all records with nothing in between."""
         count = 0
         with self.get_record_counter() as counter, self.get_sync_timer() as timer:
             for given in self.partitions or [{}]:
@@ -183,14 +194,39 @@ class StraightStream(Stream):
                     if count % self.STATE_MSG_FREQUENCY == 0:
                         self._write_state_message()
                 self._finalize_state(self.get_context_state(partition))
-        self._write_state_message()
 
     def _write_record_message(self, record: Record) -> None:
-        if not self.straight:
+        if self.straight:
+            if self.deselected:  # not taken out of the record: its maker may need it
+                record = {c: v for c, v in record.items() if c not in self.deselected}
+            self.writer.write_record(self.name, self._stream_version, record)
+            self.state_manager.is_flushed = False
+        else:
             super()._write_record_message(whole(record))
-            return
-        if self.deselected:  # not taken out of the record: its maker may need it
-            record = {c: v for c, v in record.items() if c not in self.deselected}
-        writer = cast("TapLabelbox", self._tap).message_writer
-        cast("MessageWriter", writer).write_record(self._beginning, record)
-        self.state_manager.is_flushed = False
+        if self.writer.full:
+            self.writer.close()
+            self._write_state_message()
+
+    # Three things differ where the writer makes batch files: the SDK makes none, a
+    # STATE would close files that have room left, and what is open at the end of a
+    # stream, be it an error, is closed.
+
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Keep the SDK from making batch files: it would take unfinished records."""
+
+    def _write_state_message(self) -> None:
+        if not self.writer.holding:
+            super()._write_state_message()
+
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, Any]:
+        a_test = self.ABORT_AT_RECORD_COUNT is not None or not write_messages
+        try:
+            if self.straight and not a_test:
+                self._sync_straight()
+            else:
+                yield from super()._sync_records(context, write_messages=write_messages)
+        finally:
+            self.writer.close()
+            self._write_state_message()

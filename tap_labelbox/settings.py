@@ -77,6 +77,50 @@ EXPORT_INCLUDE = th.ObjectType(
     additional_properties=False,
 )
 
+BATCH_CONFIG = th.ObjectType(
+    th.Property(
+        "encoding",
+        th.ObjectType(
+            th.Property(
+                "format",
+                th.StringType(allowed_values=["jsonl", "parquet"]),
+                required=True,
+                description="What the files are made of.",
+            ),
+            th.Property(
+                "compression",
+                th.StringType(allowed_values=["gzip", "none"]),
+                default="gzip",
+                description="How they are compressed.",
+            ),
+            additional_properties=False,
+        ),
+        required=True,
+    ),
+    th.Property(
+        "storage",
+        th.ObjectType(
+            th.Property(
+                "root",
+                th.StringType(min_length=1),
+                required=True,
+                description="Folder or address to write to, such as s3://bucket.",
+            ),
+            th.Property(
+                "prefix", th.StringType, description="What file names begin with."
+            ),
+            additional_properties=False,
+        ),
+        required=True,
+    ),
+    th.Property(
+        "batch_size",
+        th.IntegerType(minimum=1),
+        description="Most records in a file; 32 MB of JSON are always enough.",
+    ),
+    additional_properties=False,
+)
+
 SETTINGS = th.PropertiesList(
     th.Property(
         "api_key",
@@ -205,6 +249,14 @@ SETTINGS = th.PropertiesList(
         description="Requests sent to the API in a minute, at most, evenly spaced. By "
         "default as many as it takes.",
     ),
+    th.Property(
+        "batch_config",
+        BATCH_CONFIG,
+        title="Batch files",
+        description="Write records to files for the target, not to its input: "
+        "encoding.format (jsonl or parquet), encoding.compression (gzip or none), "
+        "storage.root, storage.prefix, batch_size.",
+    ),
     # The SDK obeys this one, but tells nobody of it before 0.55.
     th.Property(
         "emit_activate_version_messages",
@@ -267,16 +319,16 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
 def _told(error: Any) -> Iterator[str]:
     name = ".".join(str(part) for part in error.absolute_path)
+    prefix = f"{name}." if name else ""
     match error.validator, error.validator_value:
         case "required", names:
             missing = next(n for n in names if n not in error.instance)
             hint = f" (or {API_KEY_VARIABLE} in the environment)" * (
                 missing == "api_key"
             )
-            yield f"{missing} is not set: set it{hint}"
+            yield f"{prefix}{missing} is not set: set it{hint}"
         case "additionalProperties", _:
             known = error.schema["properties"]
-            prefix = f"{name}." if name else ""
             for unknown in sorted(set(error.instance) - set(known)):
                 yield f"{prefix}{unknown} is no setting: take it out"
         case "type", types:

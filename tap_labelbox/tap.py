@@ -14,6 +14,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import _ConfigInput as Inputs
 
 from tap_labelbox import settings
+from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import LabelboxError, SettingsError
 from tap_labelbox.output import MessageWriter
 from tap_labelbox.state import StateWriter
@@ -44,6 +45,8 @@ class TapLabelbox(Tap):
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
         super().__init__(**options)
+        if "batch_config" in self.config:
+            self.message_writer = BatchWriter(self.config["batch_config"])
         self._state_writer = StateWriter(cast("MessageWriter", self.message_writer))
 
     def discover_streams(self) -> list[Stream]:
@@ -80,7 +83,7 @@ class TapLabelbox(Tap):
         self.logger.warning("Stopped: the next run goes on from here")
         writer = cast("MessageWriter", self.message_writer)
         writer.resume()
-        writer.flush()
+        writer.close()
         if self.state:  # an empty one would take the place of the last run's
             self._state_writer.write_state(self.state)
         self.workspace.client.close()

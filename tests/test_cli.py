@@ -136,9 +136,7 @@ def test_settings_may_be_in_the_environment(run: Runner) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_test_reads_one_record_of_each_stream(
-    run: Runner, sandbox: Sandbox
-) -> None:
+def test_a_test_reads_one_record_of_each_stream(run: Runner, sandbox: Sandbox) -> None:
     """That is what `meltano config test` waits for; it asks for no more."""
     done = run.command("--test", concurrency=8)
 

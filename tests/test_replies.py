@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox import errors
-from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.sandbox import Reply
 
 if TYPE_CHECKING:
-    from tap_labelbox.sandbox import Request, Sandbox
+    from tap_labelbox.sandbox import Request, Sandbox, World
     from tests.runner import Runner
 
 
@@ -132,40 +132,6 @@ def test_a_server_that_ignores_skip_is_given_up(
 
     assert isinstance(output.error, errors.IncompleteError)
     assert set(output.ids("labels")) == {label["id"] for label in page}
-
-
-def test_a_failed_batch_run_loses_nothing(serving: Any, tmp_path: Any) -> None:
-    """A bookmark waits until the batch that holds its records has gone out."""
-    world = World(projects=1, labels=40)
-    run = serving(world)
-    batch = {
-        "encoding": {"format": "jsonl", "compression": "gzip"},
-        "storage": {"root": tmp_path.as_uri()},
-    }
-    pages = iter(range(100))
-
-    def fail(request: Request) -> Reply | None:
-        late = request.operation == "Labels" and next(pages) > 2
-        return Reply(503, {}, b"") if late else None
-
-    run.sandbox.before = fail
-    failed = run("labels", batch_config=batch, page_size=10)
-    run.sandbox.before = None
-    rest = run("labels", state=failed.states[-1] if failed.states else None)
-
-    assert failed.error is not None
-    assert not [m for m in failed.messages if m["type"] == "BATCH"]
-    assert len(set(rest.ids("labels"))) == 40
-
-
-def test_a_batch_run_keeps_its_bookmark(run: Runner, tmp_path: Any) -> None:
-    """The state after it is that of a run without batches."""
-    batch = {
-        "encoding": {"format": "jsonl", "compression": "gzip"},
-        "storage": {"root": tmp_path.as_uri()},
-    }
-
-    assert run("labels", batch_config=batch).state == run("labels").state
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
@@ -13,7 +10,6 @@ from tap_labelbox.tap import TapLabelbox
 from tests.runner import STANDARD
 
 if TYPE_CHECKING:
-    from tap_labelbox.sandbox import World
     from tests.runner import Runner
 
 TestTapLabelbox = get_tap_test_class(
@@ -65,25 +61,3 @@ def test_activate_version(run: Runner) -> None:
 
     activated = [m for m in output.messages if m["type"] == "ACTIVATE_VERSION"]
     assert {m["stream"] for m in activated} == {"projects"}
-
-
-def test_batch(run: Runner, world: World, tmp_path: Path) -> None:
-    """Records go to files, and the messages say where."""
-    output = run(
-        "labels",
-        batch_config={
-            "encoding": {"format": "jsonl", "compression": "gzip"},
-            "storage": {"root": tmp_path.as_uri()},
-        },
-    )
-
-    files = [f for m in output.messages if m["type"] == "BATCH" for f in m["manifest"]]
-    rows = [
-        json.loads(line)
-        for file in files
-        for line in gzip.decompress(
-            Path(file.removeprefix("file://")).read_bytes()
-        ).splitlines()
-    ]
-    every = [label.id for p in world.projects for label in world.labels(p.id)]
-    assert sorted(row["id"] for row in rows) == sorted(every)

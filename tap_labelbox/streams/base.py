@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
-from collections import deque
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -170,14 +169,10 @@ class ProjectStream(LabelboxStream):
             yield from self.project_records(project_id, context)
         except (UnavailableError, ServerError) as error:
             self.workspace.miss(f"{self.name} of project {project_id}", error)
-        except Exception:
-            # The SDK writes no state when a stream fails, but what was read was.
-            self.write_state()
-            raise
         # Where projects are slow, the state is not to wait for many records.
         if time.monotonic() > self._state_due:
             self._state_due = time.monotonic() + STATE_EVERY_SECONDS
-            self.write_state()
+            self._write_state_message()
 
     @cached_property
     def state_manager(self) -> ProjectState:
@@ -230,38 +225,5 @@ class ProjectStream(LabelboxStream):
     def advance(self, context: Context, moment: str) -> None:
         """Say that a project has been read up to a moment."""
         if self.replication_method == REPLICATION_INCREMENTAL:
-            self._reached.append((context, moment))
-            if not self.batching:
-                self._apply_reached()
-
-    @property
-    def batching(self) -> bool:
-        """Whether records are gathered in batch files before they go out."""
-        return "batch_config" in self.config
-
-    def write_state(self) -> None:
-        """Write the state, unless records it counts are still in a batch file."""
-        if not self.batching:
-            self._write_state_message()
-
-    # A record is read long before the batch that holds it goes out, and the state
-    # may be written at any time: by a signal, too. So bookmarks wait for batches.
-
-    def _write_batch_message(self, *arguments: Any, **options: Any) -> None:
-        super()._write_batch_message(*arguments, **options)
-        self._apply_reached()
-
-    def _sync_batches(self, *arguments: Any, **options: Any) -> None:
-        super()._sync_batches(*arguments, **options)
-        self._apply_reached()
-        self._write_state_message()
-
-    def _apply_reached(self) -> None:
-        key = str(self.replication_key)
-        while self._reached:
-            context, moment = self._reached.popleft()
+            key = str(self.replication_key)
             self.state_manager.advance(context, key, moment)
-
-    @cached_property
-    def _reached(self) -> deque[tuple[Context, str]]:
-        return deque()

@@ -46,8 +46,8 @@ class ExportedStream(ProjectStream):
     @cached_property
     def family(self) -> list[ExportedStream]:
         """The streams that are read together with this one, itself included."""
-        # Batch files are written stream by stream, and so is a test of one record.
-        alone = self.batching or self.ABORT_AT_RECORD_COUNT is not None
+        # A test of one record is a test of each stream.
+        alone = self.ABORT_AT_RECORD_COUNT is not None
         return [
             stream
             for stream in self._tap.streams.values()
@@ -125,7 +125,7 @@ class ExportedStream(ProjectStream):
             progress["latest"] = max(progress["latest"], last_activity(row) or "")
             if count % STATE_EVERY_RECORDS == STATE_EVERY_RECORDS - 1:
                 self.state_manager.is_flushed = False
-                self.write_state()
+                self._write_state_message()
         yield from self._errors(export, project_id)
 
     def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
@@ -187,11 +187,8 @@ class ExportedStream(ProjectStream):
             if not saved or saved["task_id"] != export.task_id:
                 state["export"] = {
                     "task_id": export.task_id,
-                    # One export of several is not read on, nor one whose records
-                    # may still be in a batch file.
-                    "wanted": None
-                    if len(exports) > 1 or self.batching
-                    else self._fingerprint,
+                    # One export of several is not read on.
+                    "wanted": None if len(exports) > 1 else self._fingerprint,
                     "until": self.workspace.started_at,
                     "position": 0,
                     "latest": "",

@@ -1,0 +1,233 @@
+"""Batch files: records in files, and BATCH messages that say where these are.
+
+The SDK writes such files too, but from records as they are read: past the selection
+of columns, stream maps and flattening. Here records go the way they always go, and
+only at its end into a file in place of standard output.
+
+Each stream has a file of its own. All are held in memory and written together: when
+they are full, and before anything but a record goes out. So a STATE counts no record
+that is not in a file with a BATCH message before it, and a run that is killed leaves
+no half file behind.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from math import inf
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from uuid import uuid4
+
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # it has no types
+from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
+from singer_sdk.singerlib import RecordMessage, SchemaMessage
+
+from tap_labelbox.errors import LabelboxError, SettingsError
+from tap_labelbox.json_text import encoder
+from tap_labelbox.output import MessageWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.singerlib import Message
+
+# Bytes of JSON in all files together. Targets take ten times as much to load a file.
+FULL = 32 * 1024 * 1024
+UNUSUAL = re.compile(r"[^\w.-]")  # in a file name
+
+
+class Content(Protocol):
+    """The records of one file."""
+
+    suffixes: Mapping[str, str]
+    """Ends of file names, by compression."""
+
+    def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
+        """Start with none, of a stream with this schema."""
+
+    def add(self, record: Record) -> int:
+        """Take a record; give how many bytes of JSON it is, more or less."""
+
+    def compressed(self, compression: str) -> bytes:
+        """Give the file; may be asked again."""
+
+    @staticmethod
+    def schema(schema: dict[str, Any]) -> dict[str, Any]:
+        """Give the schema of what is in the file."""
+
+
+class JsonLines:
+    """A record a line."""
+
+    suffixes: Mapping[str, str] = MappingProxyType(
+        {"gzip": ".jsonl.gz", "none": ".jsonl"}
+    )
+
+    def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
+        """Start with no line; any stream will do."""
+        del stream, schema
+        self._lines = bytearray()
+
+    def add(self, record: Record) -> int:
+        """Add a line."""
+        line = encoder.encode(record) + b"\n"
+        # In one step, which no signal can interrupt.
+        self._lines += line
+        return len(line)
+
+    def compressed(self, compression: str) -> bytes:
+        """Give all lines."""
+        if compression == "none":
+            return bytes(self._lines)
+        # The usual level, 9, takes many times as long for little.
+        return gzip.compress(self._lines, 1, mtime=0)
+
+    @staticmethod
+    def schema(schema: dict[str, Any]) -> dict[str, Any]:
+        """Give the schema as it is."""
+        return schema
+
+
+@dataclass
+class _File:
+    """A file that is not written yet."""
+
+    path: str
+    content: Content
+    version: int | None
+    count: int = 0
+
+
+class BatchWriter(MessageWriter):
+    """Writes records to batch files, and all other messages to standard output.
+
+    Args:
+        config: The setting ``batch_config``.
+
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Look at nothing yet: --discover takes any settings, and has no records."""
+        super().__init__()
+        self._config = config
+        self._run = uuid4().hex
+        self._schemas: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, _File] = {}
+        self._begun = 0  # files
+        self._size = 0  # bytes in all of them
+
+    @cached_property
+    def _encoding(self) -> BaseBatchFileEncoding:
+        """How the files are made, in the words of a BATCH message."""
+        encoding = self._config["encoding"]
+        return BaseBatchFileEncoding(
+            encoding["format"], encoding.get("compression", "gzip")
+        )
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are records in files that are not written yet."""
+        return bool(self._files)
+
+    def write_message(self, message: Message) -> None:
+        """Write a message, after the records that came before it."""
+        if isinstance(message, RecordMessage):
+            self.write_record(message.stream, message.version, message.record)
+            return
+        self.close()
+        if isinstance(message, SchemaMessage):
+            _ = self._place  # what cannot be used is told before the work begins
+            self._schemas[message.stream] = message.schema
+            message = replace(message, schema=self._kind.schema(message.schema))
+        super().write_message(message)
+
+    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+        """Put a record into the file of its stream."""
+        file = self._files.get(stream) or self._new(stream, version)
+        self._size += file.content.add(record)
+        file.count += 1
+        self._files[stream] = file  # only now: no file is empty
+        self.ended_with_state = False
+        most = self._config.get("batch_size", inf)
+        self.full = self._size >= FULL or file.count >= most
+
+    def close(self) -> None:
+        """Write all files, and their BATCH messages.
+
+        Wherever a signal interrupts this, it may be done again: a file is let go
+        when its message is on its way.
+
+        Raises:
+            LabelboxError: If the storage does not take a file.
+        """
+        for stream, file in list(self._files.items()):
+            self._store(file)
+            url = self._place[0].unstrip_protocol(file.path)
+            message = SDKBatchMessage(stream, self._encoding, [url], file.version)
+            self._gathered += self.format_message(message)
+            del self._files[stream]
+            self.flush()
+        self._size = 0
+        self.full = False
+
+    def _new(self, stream: str, version: int | None) -> _File:
+        self._begun += 1
+        kind = self._kind
+        name = UNUSUAL.sub("_", f"{stream}-{self._run}-{self._begun}")
+        suffix = kind.suffixes[str(self._encoding.compression)]
+        prefix = self._config["storage"].get("prefix", "")
+        path = f"{self._place[1]}/{prefix}{name}{suffix}"
+        return _File(path, kind(stream, self._schemas[stream]), version)
+
+    def _store(self, file: _File) -> None:
+        content = file.content.compressed(str(self._encoding.compression))
+        storage, _ = self._place
+        with self._told():
+            storage.makedirs(file.path.rpartition("/")[0], exist_ok=True)
+            # Within a transaction there is the whole file or none.
+            with storage.transaction, storage.open(file.path, "wb") as to:
+                to.write(content)
+
+    @cached_property
+    def _place(self) -> tuple[AbstractFileSystem, str]:
+        """The storage, and the folder in it."""
+        with self._told():
+            storage, folder = url_to_fs(self._config["storage"]["root"])
+            storage.makedirs(folder, exist_ok=True)
+            return storage, folder
+
+    @cached_property
+    def _kind(self) -> type[Content]:
+        """What the files are made of."""
+        if self._encoding.format == "jsonl":
+            return JsonLines
+        try:
+            return cast("type[Content]", import_module("tap_labelbox.parquet").Columns)
+        except ImportError:
+            msg = "parquet needs pyarrow: install tap-labelbox[parquet]"
+            raise SettingsError(msg) from None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in one line why there is no writing to the storage."""
+        root = self._config["storage"]["root"]
+        try:
+            yield
+        except ImportError as error:
+            extra = "tap-labelbox[s3]" if root.startswith("s3:") else error
+            msg = f"batch files cannot be written to {root}: install {extra}"
+            raise SettingsError(msg) from None
+        except Exception as error:  # noqa: BLE001  # each storage has its own
+            why = " ".join(str(error).split()) or type(error).__name__
+            msg = (
+                f"batch files cannot be written to {root} ({why}): check "
+                "batch_config.storage.root, and who may write there"
+            )
+            raise LabelboxError(msg) from None

@@ -1,0 +1,168 @@
+"""Records as Parquet: columns of the types that the stream's schema gives them.
+
+Needs pyarrow, which the extra ``tap-labelbox[parquet]`` brings.
+
+Objects and lists have one type in JSON, and another one in each record. Parquet
+wants one for all, so they are columns of JSON text, and the SCHEMA message says so:
+a target that reads the text of an object into a column for objects would store a
+text within JSON. Moments are UTC, in microseconds, which is all that targets keep.
+"""
+
+from __future__ import annotations
+
+from operator import index
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
+from msgspec import Raw
+from pyarrow import parquet
+
+from tap_labelbox import moments
+from tap_labelbox.errors import LabelboxError
+from tap_labelbox.json_text import encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+# Bytes of JSON that become a row group; as Python objects they take several times as
+# much memory as in one.
+GROUP = 4 * 1024 * 1024
+SCALAR = 8  # bytes; near enough
+
+NULL = b"null"
+REMEDY = "set batch_config.encoding.format to jsonl"
+TEXT = {"type": ["string", "null"]}
+
+
+def _json(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    text = bytes(value) if type(value) is Raw else encoder.encode(value)
+    return None if text == NULL else text
+
+
+# pyarrow itself would cut 1.5 down to 1 where integers are wanted, take True for 1.0,
+# and refuse integers that are no exact float.
+
+
+def _integer(value: Any) -> int:
+    return int(value) if _number(value).is_integer() else index(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | str):
+        msg = f"{value!r} is no number"
+        raise TypeError(msg)
+    return float(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+JSON = (pa.string(), _as_it_is)  # made text as soon as it comes: see Columns.add
+TYPES: Mapping[str, tuple[pa.DataType, Callable[[Any], Any]]] = MappingProxyType(
+    {
+        "boolean": (pa.bool_(), _as_it_is),
+        "integer": (pa.int64(), _integer),
+        "number": (pa.float64(), _number),
+        "string": (pa.string(), _as_it_is),
+        "date-time": (pa.timestamp("us", "UTC"), moments.parse),
+    }
+)
+
+
+def _type(schema: Mapping[str, Any]) -> tuple[pa.DataType, Callable[[Any], Any]]:
+    """Give a column's type, and what turns a value, other than null, into it."""
+    given = schema.get("type", ())
+    names = {given} if isinstance(given, str) else set(given)
+    names.discard("null")
+    if names == {"integer", "number"}:
+        names = {"number"}
+    if names == {"string"} and schema.get("format") == "date-time":
+        names = {"date-time"}
+    return TYPES.get(names.pop(), JSON) if len(names) == 1 else JSON
+
+
+class Columns:
+    """The records of one file, by column."""
+
+    suffixes: Mapping[str, str] = MappingProxyType(
+        {"gzip": ".parquet", "none": ".parquet"}
+    )
+
+    def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
+        """Start with no row."""
+        self._stream = stream
+        self._types = {name: _type(s) for name, s in schema["properties"].items()}
+        self._schema = pa.schema([(name, t) for name, (t, _) in self._types.items()])
+        self._groups: list[pa.RecordBatch] = []
+        self._rows: list[list[Any]] = []
+        self._size = 0
+
+    def add(self, record: Mapping[str, Any]) -> int:
+        """Add a row.
+
+        Raises:
+            LabelboxError: If it has a column more than the schema, or a value that is
+                not of its column's type.
+        """
+        if more := record.keys() - self._types.keys():
+            # Flattening makes such columns of objects whose parts no schema names.
+            msg = f"{self._stream} has columns that its schema has not: {min(more)}"
+            raise LabelboxError(f"{msg}; {REMEDY}")
+        row = [
+            _json(record.get(name)) if kind is JSON else record.get(name)
+            for name, kind in self._types.items()
+        ]
+        size = sum(
+            len(value) if isinstance(value, str | bytes) else SCALAR for value in row
+        )
+        self._rows.append(row)
+        self._size += size
+        if self._size > GROUP:
+            self._groups, self._rows = [*self._groups, self._group()], []
+            self._size = 0
+        return size
+
+    def compressed(self, compression: str) -> bytes:
+        """Give the file, row group by row group."""
+        written = pa.BufferOutputStream()
+        with parquet.ParquetWriter(
+            written, self._schema, compression=compression
+        ) as writer:
+            for group in (*self._groups, self._group()):
+                writer.write_batch(group)
+        content: bytes = written.getvalue().to_pybytes()
+        return content
+
+    @staticmethod
+    def schema(schema: dict[str, Any]) -> dict[str, Any]:
+        """Give the schema of what is in the file: JSON is text there."""
+        columns = {
+            name: TEXT if _type(column) is JSON else column
+            for name, column in schema["properties"].items()
+        }
+        return schema | {"properties": columns}
+
+    def _group(self) -> pa.RecordBatch:
+        """Turn the rows into columns."""
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(self._types)
+        return pa.record_batch(
+            [
+                self._array(name, values)
+                for name, values in zip(self._types, columns, strict=True)
+            ],
+            schema=self._schema,
+        )
+
+    def _array(self, name: str, values: Iterable[Any]) -> pa.Array:
+        kind, fitting = self._types[name]
+        try:
+            return pa.array(
+                [None if value is None else fitting(value) for value in values], kind
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            msg = f"{self._stream}.{name} holds what is no {kind} ({error})"
+            raise LabelboxError(f"{msg}; {REMEDY}") from None

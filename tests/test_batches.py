@@ -1,0 +1,684 @@
+"""Batch files, read back: what they hold, when they are written, what goes wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3  # type: ignore[import-untyped]  # it has no types
+import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow import parquet  # type: ignore[import-untyped]  # it has no types
+
+from tap_labelbox import batches, moments
+from tap_labelbox.errors import IncompleteError, LabelboxError
+from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.tap import TapLabelbox
+from tests.runner import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tap_labelbox.sandbox import Request
+    from tests.runner import Record, Runner
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+ENCODINGS = [("jsonl", "gzip"), ("jsonl", "none"), ("parquet", "gzip")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give where the files go; it is not there yet."""
+    return tmp_path / "batch files"
+
+
+def batch(
+    folder: Path | str, form: str = "jsonl", compression: str = "gzip", **more: Any
+) -> dict[str, Any]:
+    """Give the setting."""
+    prefix = more.pop("prefix", "")
+    root = folder.absolute().as_posix() if isinstance(folder, Path) else folder
+    return {
+        "encoding": {"format": form, "compression": compression},
+        "storage": {"root": root, "prefix": prefix},
+    } | more
+
+
+def read(url: str, encoding: dict[str, str]) -> list[Record]:
+    """Read a file in the way that its message says."""
+    path = Path(urlsplit(url).path)
+    if encoding["format"] == "parquet":
+        rows: list[Record] = parquet.read_table(path).to_pylist()
+        return rows
+    content = path.read_bytes()
+    if encoding["compression"] == "gzip":
+        content = gzip.decompress(content)
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def rows(messages: list[dict[str, Any]], stream: str) -> list[Record]:
+    """Read all files of a stream."""
+    return [
+        row
+        for m in messages
+        if m["type"] == "BATCH" and m["stream"] == stream
+        for url in m["manifest"]
+        for row in read(url, m["encoding"])
+    ]
+
+
+def schema(output: Output, stream: str) -> dict[str, Any]:
+    """Give the columns of a stream as its SCHEMA has them."""
+    found: dict[str, Any]
+    (found,) = (
+        m["schema"]["properties"]
+        for m in output.messages
+        if m["type"] == "SCHEMA" and m["stream"] == stream
+    )
+    return found
+
+
+def streams(output: Output) -> list[str]:
+    """Give the streams that have a SCHEMA."""
+    return [m["stream"] for m in output.messages if m["type"] == "SCHEMA"]
+
+
+def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
+    """Sort records, and take out the address, which differs each time it is given.
+
+    Where a file has JSON as text, or a moment as such, both are decoded.
+    """
+    made = []
+    for record in records:
+        row = dict(record)
+        for name, column in columns.items():
+            value = row.get(name)
+            if column.get("format") == "date-time" and value is not None:
+                moment = moments.parse(value) if isinstance(value, str) else value
+                row[name] = moment.astimezone(UTC).isoformat()
+            elif {"object", "array"} & set(column["type"]) and isinstance(value, str):
+                row[name] = json.loads(value)
+        text = re.sub(r"http://[^\"\\ ]+", "ADDRESS", json.dumps(row, sort_keys=True))
+        made.append(json.loads(text))
+    keys = [
+        name for name in columns if name == "id" or name.endswith(("_id", "sequence"))
+    ]
+    return sorted(made, key=lambda row: [str(row.get(key)) for key in keys])
+
+
+def catalog(run: Runner, *deselected: tuple[str, ...]) -> dict[str, Any]:
+    """Give a catalog that leaves something out, wherever it is."""
+    given = TapLabelbox(config=run.config()).catalog_dict
+    for stream in given["streams"]:
+        for column in deselected:
+            breadcrumb = ["properties", *column]
+            entries = [e for e in stream["metadata"] if e["breadcrumb"] == breadcrumb]
+            for entry in entries:
+                entry["metadata"]["selected"] = False
+    return given
+
+
+@pytest.mark.parametrize(("form", "compression"), ENCODINGS)
+def test_files_hold_the_records(
+    run: Runner, folder: Path, form: str, compression: str
+) -> None:
+    """Of all streams, each value as it is in a RECORD."""
+    expected = run(now=NOW)
+
+    output = run(now=NOW, batch_config=batch(folder, form, compression))
+
+    assert output.error is None
+    assert not [m for m in output.messages if m["type"] == "RECORD"]
+    assert streams(output) == streams(expected)
+    for stream in streams(expected):
+        columns = schema(expected, stream)
+        found = comparable(rows(output.messages, stream), columns)
+        assert found == comparable(expected.records(stream), columns)
+
+
+@pytest.mark.parametrize(("form", "compression"), ENCODINGS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stream_maps": {"labels": {"label": None, "made_by": "md5(created_by_id)"}}},
+        {"stream_maps": {"export_labels": {"__filter__": "is_skipped"}}},
+        {"stream_maps": {"projects": {"__alias__": "'work/projects'"}}},
+    ],
+)
+def test_stream_maps(
+    run: Runner, folder: Path, form: str, compression: str, settings: dict[str, Any]
+) -> None:
+    """They do to files what they do to records."""
+    expected = run(now=NOW, **settings)
+
+    output = run(now=NOW, **settings, batch_config=batch(folder, form, compression))
+
+    assert output.error is None
+    for stream in streams(expected):
+        columns = schema(expected, stream)
+        found = comparable(rows(output.messages, stream), columns)
+        assert found == comparable(expected.records(stream), columns)
+
+
+@pytest.mark.parametrize(("form", "compression"), ENCODINGS)
+def test_deselected_columns(
+    run: Runner, folder: Path, form: str, compression: str
+) -> None:
+    """They are in no file, at whatever depth."""
+    given = catalog(run, ("label",), ("labels",), ("reviews", "items", "score"))
+    expected = run(now=NOW, catalog=given)
+
+    output = run(now=NOW, catalog=given, batch_config=batch(folder, form, compression))
+
+    assert "label" not in rows(output.messages, "labels")[0]
+    for stream in streams(expected):
+        columns = schema(expected, stream)
+        found = comparable(rows(output.messages, stream), columns)
+        assert found == comparable(expected.records(stream), columns)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_flattening(run: Runner, folder: Path, compression: str) -> None:
+    """It does to files what it does to records."""
+    flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2}
+    expected = run("annotations", now=NOW, **flat)
+
+    output = run(
+        "annotations",
+        now=NOW,
+        batch_config=batch(folder, compression=compression),
+        **flat,
+    )
+
+    columns = schema(expected, "annotations")
+    found = comparable(rows(output.messages, "annotations"), columns)
+    assert found == comparable(expected.records("annotations"), columns)
+    assert any("geometry__point__x" in row for row in found)
+
+
+def test_a_column_that_parquet_has_no_place_for_is_told(
+    run: Runner, folder: Path
+) -> None:
+    """Flattening makes columns that no schema has; they are not left out in silence."""
+    output = run(
+        "annotations",
+        flattening_enabled=True,
+        flattening_max_depth=2,
+        batch_config=batch(folder, "parquet"),
+    )
+
+    assert isinstance(output.error, LabelboxError)
+    assert "annotations has columns that its schema has not: geometry" in str(
+        output.error
+    )
+    assert not [m for m in output.messages if m["type"] == "BATCH"]
+
+
+def projects_with(column: str, value: Any) -> Callable[[Request], Reply | None]:
+    """Give what answers with one project, in which a column is unusual."""
+    project = {"id": "p", "created_at": "2026-01-01T00:00:00Z", column: value}
+    body = json.dumps({"data": {"projects": [project]}}).encode()
+    return lambda r: Reply(200, {}, body) if r.operation == "Projects" else None
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("label_count", 1.5),
+        ("label_count", 2**70),
+        ("label_count", True),
+        ("auto_audit_percentage", True),
+        ("is_consensus_enabled", 1),
+        ("updated_at", "yesterday"),
+    ],
+)
+def test_a_value_that_parquet_has_no_place_for_is_kept_beside(
+    run: Runner, folder: Path, column: str, value: Any
+) -> None:
+    """It is not cut or turned into another."""
+    run.sandbox.before = projects_with(column, value)
+
+    output = run("projects", batch_config=batch(folder, "parquet"))
+
+    assert output.error is None
+    (row,) = rows(output.messages, "projects")
+    assert row[column] is None
+    assert json.loads(row["additional_columns"]) == {column: value}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("label_count", 2.0, 2),
+        ("auto_audit_percentage", 2**53 + 1, float(2**53)),
+        ("auto_audit_percentage", "0.5", 0.5),
+        ("name", 5, "5"),
+        ("updated_at", "2026-01-01T01:00:00+01:00", datetime(2026, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_value_in_another_form_fits(
+    run: Runner, folder: Path, column: str, value: Any, expected: Any
+) -> None:
+    """Where the type is the same."""
+    run.sandbox.before = projects_with(column, value)
+
+    output = run("projects", batch_config=batch(folder, "parquet"))
+
+    assert rows(output.messages, "projects")[0][column] == expected
+
+
+def test_the_schema_is_that_of_the_file(run: Runner, folder: Path) -> None:
+    """In Parquet, objects and lists are text."""
+    output = run(batch_config=batch(folder, "parquet"))
+
+    kinds = {"int64": "integer", "double": "number", "bool": "boolean"}
+    for message in output.messages:
+        if message["type"] == "BATCH":
+            path = Path(urlsplit(message["manifest"][0]).path)
+            columns = schema(output, message["stream"])
+            found = parquet.read_schema(path)
+            assert found.names == list(columns)
+            for name, column in columns.items():
+                kind = str(found.field(name).type)
+                assert kinds.get(kind, "string") == column["type"][0]
+                assert kind.startswith("timestamp") == ("format" in column)
+
+
+def test_the_family_shares_one_export(run: Runner, world: World, folder: Path) -> None:
+    """As it does where records are written."""
+    output = run(batch_config=batch(folder))
+
+    asked = Counter(request.operation for request in run.sandbox.requests)
+    assert asked["StartExport"] == len(world.projects)
+    assert rows(output.messages, "annotations")
+
+
+def test_a_stream_without_records_has_no_file(run: Runner, folder: Path) -> None:
+    """Nor a message."""
+    output = run("export_errors", batch_config=batch(folder))
+
+    assert {m["type"] for m in output.messages} == {"SCHEMA", "STATE"}
+    assert not list(folder.iterdir())
+
+
+def test_state_is_that_of_a_run_without_batches(run: Runner, folder: Path) -> None:
+    """After the same records, at the same time."""
+    output = run(now=NOW, batch_config=batch(folder))
+
+    assert output.state == run(now=NOW).state
+
+
+def test_the_next_run_reads_what_is_new(
+    run: Runner, world: World, folder: Path
+) -> None:
+    """From the bookmark that the batches have reached."""
+    first = run("labels", batch_config=batch(folder))
+    label = world.add_label(world.projects[0].id)
+
+    second = run(
+        "labels", state=first.state, lookback_seconds=0, batch_config=batch(folder)
+    )
+
+    assert label.id in [row["id"] for row in rows(second.messages, "labels")]
+    assert len(rows(second.messages, "labels")) < 5
+
+
+def test_no_state_counts_a_record_that_is_in_no_file(
+    run: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the output ends: what its files lack, the next run has."""
+    monkeypatch.setattr(batches, "FULL", 200_000)
+    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 7)
+    names = ("labels", "data_row_exports", "annotations")
+    whole = run(*names, now=NOW, batch_config=batch(folder))
+    ends = [n for n, m in enumerate(whole.messages) if m["type"] == "STATE"]
+    keys = {name: {key(row) for row in rows(whole.messages, name)} for name in names}
+    assert len(ends) > 5
+
+    for end in ends[:: len(ends) // 5]:
+        rest = run(*names, now=NOW, state=whole.messages[end]["value"])
+        for name in names:
+            found = {key(row) for row in rows(whole.messages[:end], name)}
+            assert found | {key(row) for row in rest.records(name)} == keys[name]
+
+
+def key(row: Record) -> tuple[str, ...]:
+    """Give what tells a record from all others of its stream."""
+    names = ("id", "project_id", "data_row_id", "label_id", "annotation_id")
+    return tuple(row[name] for name in names if name in row)
+
+
+def test_state_is_rare(run: Runner, folder: Path) -> None:
+    """Each takes new files: there is one a stream, and one file."""
+    output = run(batch_config=batch(folder))
+
+    kinds = Counter(m["type"] for m in output.messages)
+    assert kinds["STATE"] <= kinds["SCHEMA"]
+    assert kinds["BATCH"] == len(
+        {m["stream"] for m in output.messages if m["type"] == "BATCH"}
+    )
+    assert output.messages[-1]["type"] == "STATE"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_files_have_a_size(
+    run: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A full one is written, and the next begun."""
+    monkeypatch.setattr(batches, "FULL", 50_000)
+
+    output = run("labels", now=NOW, batch_config=batch(folder, form, "none"))
+
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    assert len(sizes) > 3
+    assert max(sizes) < 100_000
+    expected = run("labels", now=NOW)
+    columns = schema(expected, "labels")
+    assert comparable(rows(output.messages, "labels"), columns) == comparable(
+        expected.records("labels"), columns
+    )
+
+
+def test_files_have_as_many_records_as_are_wanted(run: Runner, folder: Path) -> None:
+    """At most."""
+    output = run("labels", batch_config=batch(folder, batch_size=10))
+
+    counts = [
+        len(read(m["manifest"][0], m["encoding"]))
+        for m in output.messages
+        if m["type"] == "BATCH"
+    ]
+    assert max(counts) == 10
+    assert sum(counts) == len(run("labels").records("labels"))
+
+
+def test_files_are_named_by_stream(run: Runner, folder: Path) -> None:
+    """Each run has its own, below the prefix; nothing of the settings is in a name."""
+    for _ in range(2):
+        run("labels", "projects", batch_config=batch(folder, prefix="raw/labelbox-"))
+
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.gz")]
+    assert len(names) == 4
+    assert sorted(re.sub("[0-9a-f]{32}", "RUN", name) for name in names) == sorted(
+        2
+        * ["raw/labelbox-labels-RUN-1.jsonl.gz", "raw/labelbox-projects-RUN-2.jsonl.gz"]
+    )
+
+
+def test_an_odd_name_leads_nowhere_else(run: Runner, folder: Path) -> None:
+    """A stream map may call a stream what it likes."""
+    maps = {"projects": {"__alias__": "'../projects'"}}
+
+    run("projects", stream_maps=maps, batch_config=batch(folder))
+
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_activate_version(run: Runner, folder: Path) -> None:
+    """It comes before the files, and these have its version."""
+    output = run(
+        "projects",
+        emit_activate_version_messages=True,
+        batch_config=batch(folder),
+    )
+
+    kinds = [m["type"] for m in output.messages]
+    assert kinds == ["SCHEMA", "ACTIVATE_VERSION", "BATCH", "STATE"]
+    assert output.messages[1]["version"] == output.messages[2]["version"]
+
+
+def test_a_test_writes_a_record_of_each_stream(run: Runner, folder: Path) -> None:
+    """So the storage is tested as well."""
+    done = run.command("--test", batch_config=batch(folder))
+
+    output = Output(done.stdout)
+    counts = [len(rows(output.messages, stream)) for stream in streams(output)]
+    assert done.returncode == 0
+    assert Counter(counts) == {1: len(counts) - 1, 0: 1}  # none of export_errors
+    assert len(list(folder.iterdir())) == sum(counts)
+
+
+def test_a_project_that_is_broken_costs_no_other(
+    run: Runner, world: World, folder: Path
+) -> None:
+    """The files hold all others, and the state has no bookmark for it."""
+    broken = world.projects[1].id
+
+    def fail(request: Request) -> Reply | None:
+        if request.operation == "Labels" and broken in request.variables.values():
+            error = {"message": "gone", "extensions": {"code": "RESOURCE_NOT_FOUND"}}
+            return Reply(200, {}, json.dumps({"errors": [error]}).encode())
+        return None
+
+    run.sandbox.before = fail
+    output = run("labels", batch_config=batch(folder))
+
+    assert isinstance(output.error, IncompleteError)
+    assert {row["project_id"] for row in rows(output.messages, "labels")} == {
+        project.id for project in world.projects if world.labels(project.id)
+    } - {broken}
+    bookmarks = {
+        p["context"]["project_id"]
+        for p in output.state["bookmarks"]["labels"]["partitions"]
+        if "replication_key_value" in p
+    }
+    assert broken not in bookmarks
+    assert bookmarks
+
+
+def test_a_run_that_fails_has_files_of_what_it_read(
+    serving: Callable[..., Runner], folder: Path
+) -> None:
+    """And a state that counts them."""
+    run = serving(World(projects=1, labels=40))
+    pages = iter(range(100))
+
+    def fail(request: Request) -> Reply | None:
+        late = request.operation == "Labels" and next(pages) > 2
+        return Reply(503, {}, b"") if late else None
+
+    run.sandbox.before = fail
+    failed = run("labels", page_size=10, concurrency=1, batch_config=batch(folder))
+    run.sandbox.before = None
+    rest = run("labels", state=failed.state)
+
+    assert failed.error
+    read_before = {row["id"] for row in rows(failed.messages, "labels")}
+    assert 10 < len(read_before) < 40
+    assert len(read_before | set(rest.ids("labels"))) == 40
+
+
+def test_a_storage_that_fails_costs_no_record(run: Runner, folder: Path) -> None:
+    """There is no state that counts what was not stored."""
+    asked = iter(range(100))
+
+    def fill(request: Request) -> None:
+        if request.operation == "Labels" and next(asked) == 1:
+            folder.rmdir()
+            folder.write_text("no folder any more")
+
+    run.sandbox.before = fill
+    output = run("labels", batch_config=batch(folder))
+
+    assert isinstance(output.error, LabelboxError)
+    assert "batch files cannot be written to" in str(output.error)
+    assert {m["type"] for m in output.messages} == {"SCHEMA"}
+
+
+def start(run: Runner, before: str = "", **settings: Any) -> subprocess.Popen[str]:
+    """Start the tap as a process, with a statement before."""
+    assert run.folder
+    config = run.folder / "config.json"
+    config.write_text(json.dumps(run.config(**settings)))
+    program = f"{before}\nimport runpy\nrunpy.run_module('tap_labelbox')"
+    program = program.replace("')", "', run_name='__main__')")
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def refused(process: subprocess.Popen[str]) -> str:
+    """Give the one line in which a run says why it cannot go on."""
+    output, log = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in log
+    assert '"BATCH"' not in output
+    assert '"STATE"' not in output
+    (line,) = [line for line in log.splitlines() if "ERROR" in line]
+    return line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on Windows")
+def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
+    """Where the disk is full, nothing is left behind."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+
+    line = refused(start(run, limit, batch_config=batch(folder, compression="none")))
+
+    assert "File too large" in line
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"encoding": {"format": "csv"}}, "encoding.format has to be one of jsonl, "),
+        ({"encoding": {"format": "jsonl", "compression": "zip"}}, "one of gzip, none"),
+        ({"encoding": {}}, "batch_config.encoding.format is not set: set it"),
+        ({"storage": {}}, "batch_config.storage.root is not set: set it"),
+        ({"storage": {"root": ""}}, "batch_config.storage.root is empty"),
+        ({"batch_size": 0}, "batch_config.batch_size has to be at least 1"),
+        ({"storage": {"root": "ftps://x"}}, "cannot be written to ftps://x (Protocol "),
+        ({"storage": {"root": "/dev/null/x"}}, "cannot be written to /dev/null/x ("),
+    ],
+)
+def test_what_cannot_be_used_is_told(
+    run: Runner, folder: Path, change: dict[str, Any], told: str
+) -> None:
+    """In one line, before anything is asked of Labelbox."""
+    line = refused(start(run, batch_config=batch(folder) | change))
+
+    assert told in line
+    assert not run.sandbox.requests
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "told"),
+    [
+        ("pyarrow", batch("out", "parquet"), "install tap-labelbox[parquet]"),
+        ("s3fs", batch("s3://bucket"), "install tap-labelbox[s3]"),
+    ],
+)
+def test_what_is_not_installed_is_told(
+    run: Runner, module: str, config: dict[str, Any], told: str
+) -> None:
+    """With what to install."""
+    line = refused(
+        start(run, f"import sys; sys.modules[{module!r}] = None", batch_config=config)
+    )
+
+    assert told in line
+    assert not run.sandbox.requests
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_loses_nothing(
+    serving: Callable[..., Runner], folder: Path, by: int
+) -> None:
+    """What its state counts is in files, and these are whole."""
+    run = serving(World(projects=4, labels=200), latency=0.02)
+    everything = {row["id"] for row in run("labels").records("labels")}
+    process = start(run, page_size=10, batch_config=batch(folder, batch_size=20))
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if sum('"BATCH"' in line and '"labels"' in line for line in lines) == 2:
+            break
+    process.send_signal(by)
+    rest, _ = process.communicate(timeout=20)
+
+    first = Output("".join(lines) + rest[: rest.rfind("\n") + 1])
+    found = {row["id"] for row in rows(first.messages, "labels")}
+    second = run("labels", state=first.state)
+    assert 20 < len(found) < len(everything)
+    assert found | set(second.ids("labels")) == everything
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """Give the address of a server that speaks S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment say where S3 is, and nothing else of it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(("form", "compression"), ENCODINGS)
+def test_files_on_s3(
+    run: Runner,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    compression: str,
+) -> None:
+    """They are what they are in a folder."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-told")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="lake")
+    expected = run("labels", now=NOW)
+    config = batch("s3://lake/raw", form, compression, prefix="labelbox/")
+
+    done = run.command(batch_config=config)
+
+    assert done.returncode == 0, done.stderr
+    assert "not-to-be-told" not in done.stdout + done.stderr
+    (message,) = (
+        m
+        for m in Output(done.stdout).messages
+        if m["type"] == "BATCH" and m["stream"] == "labels"
+    )
+    (url,) = message["manifest"]
+    assert url.startswith("s3://lake/raw/labelbox/labels-")
+    client.download_file("lake", urlsplit(url).path[1:], str(folder))
+    message["manifest"] = [folder.as_posix()]
+    columns = schema(expected, "labels")
+    assert comparable(rows([message], "labels"), columns) == comparable(
+        expected.records("labels"), columns
+    )
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_storage_without_credentials_is_told(run: Runner) -> None:
+    """In one line, before anything is asked of Labelbox."""
+    line = refused(start(run, batch_config=batch("s3://lake")))
+
+    assert "to s3://lake (Unable to locate credentials): check" in line
+    assert not run.sandbox.requests
