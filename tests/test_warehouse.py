@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tap_labelbox import moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,3 +125,42 @@ def test_a_target_that_keeps_only_the_last_state_has_it(
     assert states == [output.state]
     written = (tmp_path / "labels.jsonl").read_text("utf-8").split("\n")
     assert len([line for line in written if line]) == len(output.ids("labels"))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_target_loads_batch_files(
+    run: Runner, world: World, target: Callable[[str], Path], tmp_path: Path, form: str
+) -> None:
+    """Several of a stream, each row once, its text as it was."""
+    batch_config = {
+        "encoding": {"format": form, "compression": "gzip"},
+        "storage": {"root": str(tmp_path / "batch files")},
+        "batch_size": 100,
+    }
+    output = run(batch_config=batch_config)
+    kinds = Counter(m["type"] for m in output.messages if m.get("stream") == "labels")
+    assert kinds["BATCH"] > 1
+
+    states = load(
+        target("target-csv"),
+        output.text,
+        folder=str(tmp_path),
+        output_path=str(tmp_path),
+    )
+
+    def rows(stream: str) -> list[dict[str, str]]:
+        with (tmp_path / f"{stream}.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    assert states[-1] == output.state
+    labels = [label for p in world.projects for label in world.labels(p.id)]
+    assert sorted((row["id"], row["label"]) for row in rows("labels")) == sorted(
+        (label.id, label.label) for label in labels
+    )
+    made = {row["id"]: moments.normal(row["created_at"]) for row in rows("labels")}
+    records = run("labels", "annotations")
+    assert made == {row["id"]: row["created_at"] for row in records.records("labels")}
+    annotations = records.records("annotations")
+    assert sorted(row["annotation_id"] for row in rows("annotations")) == sorted(
+        row["annotation_id"] for row in annotations
+    )
