@@ -34,9 +34,10 @@ from tap_labelbox.columns import (
     named,
     nulls,
 )
+from tap_labelbox.shapes import Layout, MisfitError, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tap_labelbox.columns import Columns, Record, Row
 
@@ -48,18 +49,45 @@ HEAVY = frozenset({"attachments", "embeddings", "labels", "metadata_fields"})
 """Columns as they are in the export, and most of it."""
 
 
-def decoder(inside: frozenset[str]) -> Callable[[bytes], Row]:
-    """Give what decodes a row, but leaves most of it as Raw.
+def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
+    """Give what decodes the rows of some lines, but leaves most of them as Raw.
 
     That takes one pass over the text, for rows of the shape known today; others
     are decoded whole.
 
     Args:
-        inside: What somebody has to look into, of :data:`HEAVY` and annotations.
+        inside: What somebody has to look into, of :data:`HEAVY` and annotations;
+            None if only :func:`data_row_records` looks at rows at all.
     """
-    if "annotations" in inside:
-        return json_text.decode_object
+    shape: msgspec.json.Decoder[Any]
+    understood: Callable[[Any], Any]
+    if inside is None:
+        shape, understood = UsualRow.decoder, UsualRow.of
+    elif "annotations" in inside:
+        return json_text.decode_lines
+    else:
+        shape, understood = _light(inside)
 
+    def decoded(text: bytes) -> list[Any]:
+        found = json_text.decode_lines_as(shape, text)
+        if found is not None:
+            rows = [understood(row) for row in found]
+            if None not in rows:
+                return rows
+        return [one(line) for line in text.split(b"\n") if line.strip()]
+
+    def one(line: bytes) -> Any:
+        found = json_text.decode_as(shape, line)
+        row = None if found is None else understood(found)
+        return json_text.decode_object(line) if row is None else row
+
+    return decoded
+
+
+def _light(
+    inside: frozenset[str],
+) -> tuple[msgspec.json.Decoder[Any], Callable[[Any], Any]]:
+    """Give what decodes a row except for its heavy parts, and makes it a dict."""
     passed_on = list[dict[str, Raw]] | None
     shapes: dict[str, Any] = dict.fromkeys(HEAVY - inside, passed_on)
     if "labels" in inside:
@@ -69,20 +97,18 @@ def decoder(inside: frozenset[str]) -> Callable[[bytes], Row]:
     project = _shape({name: shapes.get(name, Any) for name in PROJECT})
     row = {name: shapes.get(name, Any) for name in DATA_ROW}
     row["projects"] = dict[str, project]  # type: ignore[valid-type]
-    shape = msgspec.json.Decoder(_shape(row))
 
-    def decoded(line: bytes) -> Row:
-        found = json_text.decode_as(shape, line)
-        if found is None:
-            return json_text.decode_object(line)
+    def understood(found: Any) -> Row:
         row = _given(found)
-        row["projects"] = {key: _given(p) for key, p in row["projects"].items()}
+        projects = row.get("projects", {}).items()
+        row["projects"] = {key: _given(project) for key, project in projects}
         if "labels" in inside:
             for project in row["projects"].values():
-                project["labels"] = [_given(p) for p in project["labels"] or ()]
+                # Without labels there are no labels: UNSET and null are one.
+                project["labels"] = [_given(p) for p in project.get("labels") or ()]
         return row
 
-    return decoded
+    return msgspec.json.Decoder(_shape(row)), understood
 
 
 def _shape(fields: dict[str, Any]) -> type[msgspec.Struct]:
@@ -149,10 +175,17 @@ def _row_ids(row: Row, project_id: str) -> Record:
     }
 
 
-def last_activity(row: Row) -> str | None:
+def last_activity(row: Row | UsualRow) -> str | None:
     """Give the moment at which something last happened to a data row."""
+    if isinstance(row, UsualRow):
+        return row.last_activity_at
     details = _inside(_inside(row, "data_row"), "details")
     return as_moment(details.get("last_activity_at"))
+
+
+def project_ids(row: Row | UsualRow) -> Iterable[str]:
+    """Give the projects that a data row says it is in."""
+    return row.project_ids if isinstance(row, UsualRow) else row.get("projects") or ()
 
 
 def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
@@ -198,11 +231,70 @@ PROJECT: Columns = {
         **named(as_objects, "workflow_history"),
     },
 }
+PROJECT_NULLS = nulls(PROJECT)
 DATA_ROW_NULLS = nulls(DATA_ROW, MEDIA, PROJECT)
 
 
-def data_row_records(row: Row, project_id: str) -> Iterator[Record]:
+NOTHING = Raw(b"{}")
+
+
+class UsualRow:
+    """A data row without anything unusual, laid out as it is decoded."""
+
+    _media, _project = Shape(MEDIA, others=True), Shape(PROJECT)
+    _row = Shape(
+        DATA_ROW,
+        more={"projects": dict[str, _project.type]},  # type: ignore[name-defined]
+    )
+    _layout = Layout(_row, _media, _project)
+    _media_decoder = msgspec.json.Decoder(_media.type)
+    decoder = msgspec.json.Decoder(_row.type)
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        """Keep a record for each project, one at least."""
+        self.project_ids = records.keys()
+        self._records = records
+        self._any = next(iter(records.values()))
+
+    @classmethod
+    def of(cls, row: Any) -> UsualRow | None:
+        """Lay out what the decoder gave; None if something does not fit."""
+        if row.data_row is None or row.data_row.id is None or not row.projects:
+            return None
+        values = cls._row.values(row)
+        records = {}
+        try:
+            media = cls._media.values(
+                cls._media_decoder.decode(row.media_attributes or NOTHING)
+            )
+            for project_id, project in row.projects.items():
+                in_project = cls._project.values(project)
+                record = cls._layout.record((*values, *media, *in_project))
+                record["project_id"] = project_id
+                record["additional_columns"] = {}
+                records[project_id] = record
+        except (MisfitError, msgspec.ValidationError):
+            return None
+        return cls(records)
+
+    @property
+    def last_activity_at(self) -> str | None:
+        """The moment at which something last happened to the row."""
+        at: str | None = self._any["last_activity_at"]
+        return at
+
+    def record(self, project_id: str) -> Record:
+        """Give the record of the row in a project."""
+        if project_id in self._records:
+            return self._records[project_id]
+        return self._any | PROJECT_NULLS | {"project_id": project_id}
+
+
+def data_row_records(row: Row | UsualRow, project_id: str) -> Iterator[Record]:
     """Give the one record of a data row in a project."""
+    if isinstance(row, UsualRow):
+        yield row.record(project_id)
+        return
     left: Row = {}
     record = {**DATA_ROW_NULLS, "additional_columns": left}
     fill(record, left, DATA_ROW, row, "")
@@ -436,7 +528,8 @@ class _Walk:
         if not answers:
             record["annotation_id"] = self._ids.give(_known_by(record, place))
             yield record
-            yield from self._nested(nested, record)
+            if nested not in EMPTY:
+                yield from self._nested(nested, record)
         for name, answer, one_of_several in answers:
             answered, within = _answered(record, name, answer)
             wanted = _known_by(answered, place)
@@ -446,18 +539,16 @@ class _Walk:
             answered["annotation_id"] = self._ids.give(wanted)
             yield answered
             for inner in (within, nested):
-                yield from self._nested(inner, answered)
+                if inner not in EMPTY:
+                    yield from self._nested(inner, answered)
             nested = None  # in the first record's care
 
     def _nested(self, items: Any, record: Record) -> Iterator[Record]:
         """Read the classifications of an object or of an answer."""
-        if items in EMPTY:
-            return
-        place = {column: record[column] for column in self._top} | {
-            "parent_annotation_id": record["annotation_id"],
-            "path": _joined(" / ", record["path"], record["answer_name"]) or None,
-            "depth": record["depth"] + 1,
-        }
+        place = {column: record[column] for column in self._top}
+        place["parent_annotation_id"] = record["annotation_id"]
+        place["path"] = _joined(" / ", record["path"], record["answer_name"]) or None
+        place["depth"] += 1
         if place["depth"] > DEEPEST:
             yield from self._unknown("classifications", items, place)
             return
@@ -511,7 +602,7 @@ def _known_by(record: Record, place: Record) -> str:
 
 
 def _joined(separator: str, *parts: str | None) -> str:
-    return separator.join(filter(None, parts))
+    return separator.join([part for part in parts if part])
 
 
 def _frame(key: str) -> int | None:

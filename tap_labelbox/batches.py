@@ -171,7 +171,7 @@ class BatchWriter(MessageWriter):
             self._store(file)
             url = self._place[0].unstrip_protocol(file.path)
             message = SDKBatchMessage(stream, self._encoding, [url], file.version)
-            self._gathered += self.format_message(message)
+            self._gathered.append(self.format_message(message))
             del self._files[stream]
             self.flush()
         self._size = 0

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
-CHUNK = 512 * 1024  # bytes a read, at most
+CHUNK = 256 * 1024  # bytes a read, at most
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
 MOST_REDIRECTS = 5  # of one download
 
@@ -102,16 +102,28 @@ class Client:
                 self._documents[name] = Document.load(name)
             return self._documents[name]
 
-    def execute(self, name: str, /, **variables: object) -> dict[str, Any]:
+    def execute(
+        self,
+        name: str,
+        usual: Callable[[bytes], Any] | None = None,
+        /,
+        **variables: object,
+    ) -> Any:
         """Run ``queries/<name>.graphql`` and give its ``data``.
 
         What Labelbox no longer knows is dropped from the document, and said.
+
+        Args:
+            name: Of the document.
+            usual: Makes something better than a dict of a reply, if that has
+                nothing unusual in it; else gives None.
+            **variables: Of the document.
 
         Raises:
             LabelboxError: Of the kind that :mod:`tap_labelbox.errors` decides.
 
         """
-        return self._again(name)(self._run)(name, variables)
+        return self._again(name)(self._run)(name, variables, usual)
 
     def execute_once(
         self,
@@ -140,10 +152,11 @@ class Client:
             if doubtful and (data := done()) is not None:
                 return data
             try:
-                return self._run(name, variables)
+                found: dict[str, Any] = self._run(name, variables)
             except errors.TransientError as error:
                 doubtful = doubtful or not error.is_undone
                 raise
+            return found
 
         return run()
 
@@ -204,7 +217,12 @@ class Client:
         self._api.close()
         self._files.close()
 
-    def _run(self, name: str, variables: dict[str, object]) -> dict[str, Any]:
+    def _run(
+        self,
+        name: str,
+        variables: dict[str, object],
+        usual: Callable[[bytes], Any] | None = None,
+    ) -> Any:
         """Send a document once as Labelbox knows it."""
         while True:
             document = self.document(name)
@@ -213,7 +231,7 @@ class Client:
                 "variables": document.variables(variables),
             }
             try:
-                return self._post("/graphql", body, operation=name)
+                return self._post("/graphql", body, name, usual)
             except errors.QueryError as error:
                 if not self._drop(name, document, error, variables):
                     raise
@@ -237,7 +255,13 @@ class Client:
             )
         return True
 
-    def _post(self, path: str, body: dict[str, Any], operation: str) -> dict[str, Any]:
+    def _post(
+        self,
+        path: str,
+        body: dict[str, Any],
+        operation: str,
+        usual: Callable[[bytes], Any] | None = None,
+    ) -> Any:
         self._gate.enter()
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
@@ -259,7 +283,7 @@ class Client:
         except OSError as fault:
             raise self._network_error(fault, self._base) from None
         try:
-            data = errors.reply_data(response, content)
+            data = errors.reply_data(response, content, usual)
         except errors.LabelboxError as error:
             # An address that has answered is right: the page is a passing fault.
             if isinstance(error, errors.AddressError) and self._has_answered:

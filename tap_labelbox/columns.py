@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from tap_labelbox import moments
 
@@ -70,18 +70,18 @@ def as_flag(value: Any) -> bool | None:
 
 def as_moment(value: Any) -> str | None:
     """Take a moment, and give it in UTC."""
-    # Python reads more as moments than people write: 20260131, 2026-W05.
-    if not isinstance(value, str) or value[10:11] not in {"T", " "}:
-        return None
-    try:
-        return _normal(value)
-    except (ValueError, OverflowError):  # the latter near the year 1
-        return None
+    return _moment(value) if isinstance(value, str) else None
 
 
 @lru_cache(maxsize=1024)  # each table of a row has the row's moment
-def _normal(text: str) -> str:
-    return moments.normal(text)
+def _moment(text: str) -> str | None:
+    # Python reads more as moments than people write: 20260131, 2026-W05.
+    if text[10:11] not in {"T", " "}:
+        return None
+    try:
+        return moments.normal(text)
+    except (ValueError, OverflowError):  # the latter near the year 1
+        return None
 
 
 def as_object(value: Any) -> Row | None:
@@ -131,6 +131,26 @@ def check_of(schema: dict[str, Any]) -> Check:
         "boolean": as_flag,
         "object": as_object,
     }[kind]
+
+
+def columns_of(schema: dict[str, Any], relations: Iterable[str]) -> Columns:
+    """Give the columns of a schema by the names of a source that has types.
+
+    Args:
+        schema: Of a stream.
+        relations: Blocks of the source: ``created_by_id`` is ``id`` of ``created_by``.
+    """
+    columns: Columns = {}
+    for name, column_schema in schema["properties"].items():
+        check = check_of(column_schema)
+        column = name, as_text if check is as_written else check
+        block = next((r for r in relations if name.startswith(f"{r}_")), None)
+        if block is None:
+            columns[name] = column
+        else:
+            inner = {name.removeprefix(f"{block}_"): column}
+            columns[block] = {**cast("Columns", columns.get(block, {})), **inner}
+    return columns
 
 
 def fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> None:

@@ -38,7 +38,7 @@ import requests
 from tap_labelbox.json_text import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
 LONGEST_RETRY_AFTER = 600.0
@@ -276,14 +276,28 @@ def link_error(response: requests.Response) -> LabelboxError:
     return error
 
 
-def reply_data(response: requests.Response, content: bytes) -> dict[str, Any]:
+def reply_data(
+    response: requests.Response,
+    content: bytes,
+    usual: Callable[[bytes], Any] | None = None,
+) -> Any:
     """Give the ``data`` of a GraphQL reply, or raise the error that it is.
 
     Labelbox answers many errors with HTTP 200, and some with data beside them;
     neither may pass for a reply.
+
+    Args:
+        response: Without its body.
+        content: That body.
+        usual: Makes something of a reply that has ``data`` and nothing else; gives
+            None if it has more.
     """
     if response.is_redirect:
         raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
+    if usual and response.status_code == HTTPStatus.OK:
+        found = usual(content)
+        if found is not None:
+            return found
     try:
         body = decode(content)
     except ValueError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tap_labelbox import moments
 from tap_labelbox.bulk import file_chunks
 from tap_labelbox.errors import ExpiredLinkError, UnavailableError
-from tap_labelbox.json_text import decode_object
+from tap_labelbox.json_text import decode_lines
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -225,17 +225,17 @@ class Export:
         self,
         stream: str = "RESULT",
         start: int = 0,
-        decoded: Callable[[bytes], Row] = decode_object,
-    ) -> Iterator[tuple[int, Row]]:
+        decoded: Callable[[bytes], list[Row]] = decode_lines,
+    ) -> Iterator[tuple[int, list[Row]]]:
         """Decode the lines from a byte on.
 
         Args:
             stream: RESULT or ERRORS.
-            start: Where a line begins; the end of one given before.
-            decoded: Decodes a line; raises ValueError if it cannot.
+            start: Where a line begins; the end of some given before.
+            decoded: Decodes some lines; raises ValueError if it cannot.
 
         Yields:
-            Each line, and the byte at which the next begins.
+            Some lines, and the byte at which the next begins.
 
         Raises:
             UnavailableError: If the bytes or lines are not those that Labelbox
@@ -246,18 +246,18 @@ class Export:
         position, read_again = start, -1
         count = 0
         while position < size:
-            for end, line in _lines(chunks, position):
+            for end, text in _whole_lines(chunks, position):
                 try:
-                    row = decoded(line)
-                except ValueError:
+                    rows = decoded(text)
+                except ValueError as error:
                     if read_again == position:
-                        msg = f"its export has no JSON at byte {position}"
+                        msg = f"its export is no JSON from byte {position} on: {error}"
                         raise UnavailableError(msg) from None
                     read_again = position  # it may have come broken: fetch it anew
                     chunks = self._bytes(stream, position, size)
                     break
-                position, count = end, count + 1
-                yield end, row
+                position, count = end, count + len(rows)
+                yield end, rows
         if not start and count != lines:
             msg = f"its export has {count} lines, not {lines}"
             raise UnavailableError(msg)
@@ -318,39 +318,34 @@ def _find(client: Client, name: str) -> str | None:
     return None
 
 
-def _lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
-    """Split bytes at line feeds; give each line with the byte after it."""
+def _whole_lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
+    """Cut bytes at line feeds, but seldom; give lines with the byte after them."""
     end = start
     pieces: list[bytes] = []
     for chunk in chunks:
-        *whole, rest = chunk.split(b"\n")
-        for piece in whole:
-            line = b"".join([*pieces, piece])
+        if cut := chunk.rfind(b"\n") + 1:
+            text = b"".join([*pieces, chunk[:cut]])
             pieces = []
-            end += len(line) + 1
-            yield end, line
-        pieces.append(rest)
-    if line := b"".join(pieces):
-        yield end + len(line), line
+            end += len(text)
+            yield end, text
+        pieces.append(chunk[cut:])
+    if text := b"".join(pieces):
+        yield end + len(text), text
 
 
-def file_rows(path: Path, decoded: Callable[[bytes], Row]) -> Iterator[Row]:
+def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Row]:
     """Decode the lines of an export that was saved to a file.
 
     A file of the bulk export, which is one JSON array, has none.
 
     Raises:
-        UnavailableError: If the file cannot be read, or a line of it is no data row.
+        UnavailableError: If the file cannot be read, or a line of it is no JSON.
     """
     try:
         with path.open("rb") as file:
-            for end, line in _lines(file_chunks(file), 0):
-                if line.lstrip().startswith(b"["):
+            for _, text in _whole_lines(file_chunks(file), 0):
+                if text.lstrip().startswith(b"["):
                     return
-                row = decoded(line)
-                if "data_row" not in row:
-                    msg = f"there is no data row in the line that ends at byte {end}"
-                    raise UnavailableError(msg)
-                yield row
+                yield from decoded(text)
     except (OSError, ValueError) as error:
         raise UnavailableError(str(error)) from None

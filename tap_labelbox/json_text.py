@@ -10,12 +10,19 @@ import json
 import logging
 import math
 import re
-from typing import Any, TypeVar
+from codecs import utf_8_decode
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Shape = TypeVar("Shape")
+Decoded = TypeVar("Decoded")
+
+PIECE = 32 * 1024  # bytes
 
 LOGGER = logging.getLogger("tap-labelbox")
 
@@ -26,7 +33,7 @@ _ANYTHING = msgspec.json.Decoder()
 # No database stores these: half of a surrogate pair is no character, and
 # PostgreSQL has no NUL.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-NUL = rb"\u0000"
+NUL = re.compile(rb"\\u0000")  # so it is found twice as fast as by `in`
 
 
 def decode(text: bytes) -> Any:
@@ -39,7 +46,7 @@ def decode(text: bytes) -> Any:
     Raises:
         ValueError: If it is no JSON.
     """
-    if not _has_nul(text):
+    if not NUL.search(text):
         try:
             return _ANYTHING.decode(text)
         except (ValueError, RecursionError):
@@ -62,16 +69,39 @@ def decode_object(text: bytes) -> dict[str, Any]:
     return value
 
 
+def decode_lines(text: bytes) -> list[dict[str, Any]]:
+    """Decode lines, each an object, or blank.
+
+    Raises:
+        ValueError: If one is neither.
+    """
+    lines: list[Any] | None = decode_lines_as(_ANYTHING, text)
+    if lines is not None and all(type(line) is dict for line in lines):
+        return lines
+    return [decode_object(line) for line in text.split(b"\n") if line.strip()]
+
+
 def decode_as(decoder: msgspec.json.Decoder[Shape], text: bytes) -> Shape | None:
     """Decode a text in a shape that leaves parts of it Raw.
 
     None if it has another shape, or anything in it that is better looked at: what
     is Raw is known to be JSON, but not to be UTF-8, and may hold a NUL.
     """
-    if _has_nul(text) or not (text.isascii() or _is_utf8(text)):
+    return _decode(decoder.decode, text)
+
+
+def decode_lines_as(
+    decoder: msgspec.json.Decoder[Shape], text: bytes
+) -> list[Shape] | None:
+    """Decode many lines as :meth:`decode_as` does one; None if any is unusual."""
+    return _decode(decoder.decode_lines, text)
+
+
+def _decode(decode: Callable[[bytes], Decoded], text: bytes) -> Decoded | None:
+    if NUL.search(text) or not (text.isascii() or _is_utf8(text)):
         return None
     try:
-        return decoder.decode(text)
+        return decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -114,13 +144,13 @@ def number(text: str) -> float | str:
     return value if math.isfinite(value) else text
 
 
-def _has_nul(text: bytes) -> bool:
-    return b"0000" in text and NUL in text  # one byte repeated is found much faster
-
-
 def _is_utf8(text: bytes) -> bool:
+    # In pieces: as characters, the whole may take four times as much memory.
+    left = memoryview(text)
     try:
-        text.decode()
+        while left:
+            _, used = utf_8_decode(left[:PIECE], "strict", len(left) <= PIECE)
+            left = left[used:]
     except UnicodeDecodeError:
         return False
     return True

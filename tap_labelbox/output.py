@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
 
-FULL = 256 * 1024  # bytes
+FULL = 64 * 1024  # bytes
 PIPE = 1024 * 1024  # bytes; the most that Linux lets anybody have
 
 
@@ -51,7 +51,8 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self.ended_with_state = False
         self.full = False
         self._room = 0  # bytes; none for the first record, which says: it works
-        self._gathered = bytearray()
+        self._gathered: list[bytes] = []
+        self._waiting = 0  # of the records in it, in bytes, near enough
         self._writing = False
         self._interruption: BaseException | None = None
         # A pipe of the usual 64 KB makes tap and target wait for each other.
@@ -72,12 +73,14 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
 
     def write_message(self, message: Message) -> None:
         """Write a message; all but records go out at once."""
-        self._gathered += self.format_message(message)
+        line = self.format_message(message)
+        self._gathered.append(line)
+        self._waiting += len(line)
         self.ended_with_state = isinstance(message, StateMessage)
         if not isinstance(message, RecordMessage):
             self.flush()
             self._room = 0
-        elif len(self._gathered) > self._room:
+        elif self._waiting > self._room:
             self.flush()
 
     def write_record(self, stream: str, version: int | None, record: Record) -> None:
@@ -88,9 +91,11 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             moment = datetime.now(UTC).isoformat()
             self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
         line = encoder.encode(record)
-        gathered += b"".join((beginning, line, self._end_of_record))
+        # In one step, which no signal can interrupt.
+        gathered += (beginning, line, self._end_of_record)
+        self._waiting += len(line)
         self.ended_with_state = False
-        if len(gathered) > self._room:
+        if self._waiting > self._room:
             self.flush()
 
     def close(self) -> None:
@@ -114,9 +119,9 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         """
         self._writing = True
         # Taken away before it is written: whatever happens, nothing goes out twice.
-        gathered, self._gathered = self._gathered, bytearray()
-        self._room = FULL
-        left = memoryview(gathered)
+        gathered, self._gathered = self._gathered, []
+        self._room, self._waiting = FULL, 0
+        left = memoryview(b"".join(gathered))
         try:
             # Tests put something else in the place of standard output. A write that
             # a signal interrupts was seen to end early, without an error.
@@ -173,7 +178,7 @@ class StraightStream(Stream):
         columns = self.schema["properties"]
         return frozenset(c for c in columns if not self.mask["properties", c])
 
-    @property
+    @cached_property
     def writer(self) -> MessageWriter:
         """Where all messages of this run go."""
         return cast("MessageWriter", self._tap.message_writer)
@@ -188,24 +193,34 @@ class StraightStream(Stream):
                 timer.with_context(given)
                 self._write_starting_replication_value(partition)
                 for record in self.get_records(partition):
-                    self._write_record_message(cast("Record", record))
-                    counter.increment()
+                    self._write_straight(cast("Record", record))
+                    counter.value += 1
                     count += 1
                     if count % self.STATE_MSG_FREQUENCY == 0:
+                        counter.increment(0)  # which looks whether to log: seldom
                         self._write_state_message()
                 self._finalize_state(self.get_context_state(partition))
 
     def _write_record_message(self, record: Record) -> None:
         if self.straight:
-            if self.deselected:  # not taken out of the record: its maker may need it
-                record = {c: v for c, v in record.items() if c not in self.deselected}
-            self.writer.write_record(self.name, self._stream_version, record)
-            self.state_manager.is_flushed = False
-        else:
-            super()._write_record_message(whole(record))
+            self._write_straight(record)
+            return
+        super()._write_record_message(whole(record))
         if self.writer.full:
-            self.writer.close()
-            self._write_state_message()
+            self._let_out()
+
+    def _write_straight(self, record: Record) -> None:
+        if self.deselected:  # not taken out of the record: its maker may need it
+            record = {c: v for c, v in record.items() if c not in self.deselected}
+        writer = self.writer
+        writer.write_record(self.name, self._stream_version, record)
+        self.state_manager.is_flushed = False
+        if writer.full:
+            self._let_out()
+
+    def _let_out(self) -> None:
+        self.writer.close()
+        self._write_state_message()
 
     # Three things differ where the writer makes batch files: the SDK makes none, a
     # STATE would close files that have room left, and what is open at the end of a

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox import json_text
+from tap_labelbox import json_text, moments
 from tap_labelbox.output import StraightStream
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
 from tap_labelbox.streams import exported
+from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
@@ -269,7 +270,9 @@ def run_offline(folder: Path, catalog: Row, **settings: Any) -> str:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=odd_rows(),
-    selected=st.sets(st.sampled_from(EXPORTED), min_size=1),
+    # Where data rows are read alone, they are laid out as they are decoded.
+    selected=st.just({"data_row_exports"})
+    | st.sets(st.sampled_from(EXPORTED), min_size=1),
     deselected=st.sets(st.integers(0, 40), max_size=12),
     ascii_only=st.booleans(),
 )
@@ -295,9 +298,83 @@ def test_straight_records_are_the_ordinary_ones(
     with pytest.MonkeyPatch.context() as patch:
         # The SDK's own way, and nothing left undecoded.
         patch.setattr(StraightStream, "straight", False)
-        patch.setattr(exported, "decoder", lambda _: json_text.decode_object)
+        patch.setattr(exported, "decoder", lambda _: json_text.decode_lines)
         ordinary = run_offline(tmp_path, catalog)
     assert messages(straight) == messages(ordinary)
+
+
+LABEL: Row = {
+    "id": "c1",
+    "label": '{"objects": []}',
+    "seconds_to_label": 12.5,
+    "agreement": None,
+    "benchmark_agreement": -1,
+    "is_benchmark_reference": False,
+    "created_at": "2026-01-31T09:30:00.000Z",
+    "updated_at": "2026-01-31T10:30:00+01:00",
+    "type": {"id": "c2", "name": "Skipped"},
+    "created_by": {"id": "c3", "email": "a@example.com"},
+    "data_row": {"id": "c4", "external_id": "x", "row_data": "https://a.example/b"},
+}
+
+
+@st.composite
+def odd_labels(draw: st.DrawFn) -> list[Row]:
+    """Labels of a page in which something is not as usual."""
+    labels = [json.loads(json.dumps(LABEL)) for _ in range(draw(st.integers(1, 3)))]
+    odd = (
+        JSON
+        | st.none()
+        | st.integers(-(10**400), 10**400)
+        | st.sampled_from(
+            ["Skip", 1e400, "1.5", "\0", "\ud83d", "2026-01-31", {}, {"name": 5}, []]
+        )
+    )
+    for label in labels:
+        for _ in range(draw(st.integers(0, 2))):
+            name = draw(st.sampled_from([*LABEL, "new", "data_row.id", "type.name"]))
+            block, _, part = name.partition(".")
+            if not part:
+                label[name] = draw(odd)
+            elif isinstance(label[block], dict):
+                label[block][part] = draw(odd)
+    return labels
+
+
+@given(labels=odd_labels(), ascii_only=st.booleans())
+def test_labels_are_laid_out_the_same_both_ways(
+    labels: list[Row], *, ascii_only: bool
+) -> None:
+    """All at once, where nothing is unusual, and value by value."""
+    stream = TapLabelbox(config={"api_key": "x"}).streams["labels"]
+    assert isinstance(stream, LabelsStream)
+    reply = {"data": {"project": {"labels": labels}}}
+    text = json.dumps(reply, ensure_ascii=ascii_only).encode("utf-8", "replace")
+
+    at_once = stream.usual(text)
+
+    if at_once is None:
+        return
+    one_by_one = [
+        stream.record(label)
+        for label in json_text.decode(text)["data"]["project"]["labels"]
+    ]
+    for record in one_by_one:
+        record["created_at"] = moments.normal(record["created_at"])
+        del record["project_id"]
+    assert [json_text.whole(record) for record in at_once] == one_by_one
+
+
+def test_a_usual_label_is_laid_out_at_once() -> None:
+    """Also one without a labeler."""
+    stream = TapLabelbox(config={"api_key": "x"}).streams["labels"]
+    assert isinstance(stream, LabelsStream)
+    reply = {"data": {"project": {"labels": [LABEL, LABEL | {"created_by": None}]}}}
+
+    records = stream.usual(json.dumps(reply).encode())
+
+    assert records
+    assert [r["created_by_email"] for r in records] == ["a@example.com", None]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +396,7 @@ def test_what_needs_the_record_gets_it_decoded(
     mapped = run_offline(tmp_path, catalog, **needs_the_sdk)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported, "decoder", lambda _: json_text.decode_object)
+        patch.setattr(exported, "decoder", lambda _: json_text.decode_lines)
         ordinary = run_offline(tmp_path, catalog, **needs_the_sdk)
     assert "Raw" not in mapped
     assert messages(mapped) == messages(ordinary)

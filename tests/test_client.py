@@ -53,7 +53,8 @@ def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 def ask(client: Client) -> dict[str, Any]:
     """Ask for a page of projects."""
-    return client.execute("project_ids", **PAGE)
+    data: dict[str, Any] = client.execute("project_ids", **PAGE)
+    return data
 
 
 def graphql(code: str | None, message: str = "no", **exception: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def read(client: Client, project_id: str) -> list[dict[str, Any]]:
     """Read the export of a project."""
     export = Export.start(client, wanted(project_id))
     export.wait(interval=0.001, timeout=5)
-    return [row for _, row in export.rows()]
+    return [row for _, rows in export.rows() for row in rows]
 
 
 def by_id(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -329,6 +329,7 @@ def test_a_killed_run_is_read_on(
 ) -> None:
     """From the byte that its last state names, of the same export."""
     monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    sandbox.part_size = 20_000
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
     every = {row.id for row in project.data_rows}

@@ -24,7 +24,7 @@ from tap_labelbox.output import StraightStream
 from tap_labelbox.state import ProjectState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -68,9 +68,14 @@ class LabelboxStream(StraightStream):
         for row in self.workspace.listed(self.name, self.name):
             yield self.record(row)
 
-    def execute(self, document: str, **variables: object) -> dict[str, Any]:
+    def execute(
+        self,
+        document: str,
+        usual: Callable[[bytes], Any] | None = None,
+        **variables: object,
+    ) -> Any:
         """Run a document of this stream; see :meth:`Client.execute`."""
-        data = self.client.execute(document, **variables)
+        data = self.client.execute(document, usual, **variables)
         for key in (*self.primary_keys, self.replication_key):
             if key in self.client.document(document).columns:
                 msg = f"{self.name} cannot be read: Labelbox gives no {key}"

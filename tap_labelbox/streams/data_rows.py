@@ -283,6 +283,7 @@ class WorkflowHistoryStream(ExportedStream):
     name = "workflow_history"
     primary_keys = ("project_id", "data_row_id", "sequence")
     unfold = staticmethod(workflow_records)
+    inside = frozenset()
     schema = th.PropertiesList(
         *ROW,
         _sequence("Number among the steps of the data row, the oldest being 1."),

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.ahead import ahead
-from tap_labelbox.annotations import decoder, last_activity
+from tap_labelbox.annotations import decoder, last_activity, project_ids
 from tap_labelbox.errors import LimitError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_labelbox.annotations import UsualRow
     from tap_labelbox.exports import Row
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
@@ -37,8 +38,9 @@ class ExportedStream(ProjectStream):
     """Records made of the data rows of an export."""
 
     replication_key = "last_activity_at"
-    inside: frozenset[str] = frozenset()
-    """The heavy columns of a row that are looked into, not just passed on."""
+    inside: frozenset[str] | None = None
+    """The heavy columns of a row that are looked into, not just passed on; None if
+    the stream looks at no row, or at nothing but what is laid out."""
     _announced = False
     _count = 0  # records that another stream wrote for this one
     _done = False  # another stream of the family has done the work of this one
@@ -88,7 +90,7 @@ class ExportedStream(ProjectStream):
         """Read a file saved from Labelbox's app; its rows name their projects."""
         try:
             for row in file_rows(path, self._decoded):
-                for project_id in row.get("projects") or {"": None}:
+                for project_id in _project_ids(row) or ("",):
                     yield from self._unfolded(row, project_id)
         except UnavailableError as error:
             self.workspace.miss(str(path), error)
@@ -117,21 +119,27 @@ class ExportedStream(ProjectStream):
         self, export: Export, project_id: str, progress: dict[str, Any]
     ) -> Iterator[Record]:
         """Read an export from where it was left, and note down how far it is."""
-        for count, (position, row) in enumerate(
-            export.rows(start=progress["position"], decoded=self._decoded)
+        count = 0
+        for position, rows in export.rows(
+            start=progress["position"], decoded=self._decoded
         ):
-            yield from self._unfolded(row, project_id)
-            progress["position"] = position
-            progress["latest"] = max(progress["latest"], last_activity(row) or "")
-            if count % STATE_EVERY_RECORDS == STATE_EVERY_RECORDS - 1:
+            latest = progress["latest"]
+            for row in rows:
+                yield from self._unfolded(row, project_id)
+                latest = max(latest, last_activity(row) or "")
+            progress["position"], progress["latest"] = position, latest
+            count += len(rows)
+            if count >= STATE_EVERY_RECORDS:
+                count = 0
                 self.state_manager.is_flushed = False
                 self._write_state_message()
         yield from self._errors(export, project_id)
 
     def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
         """Read what Labelbox could not export, which is a part of the result."""
+        errors = (error for _, rows in export.rows("ERRORS") for error in rows)
         count = 0
-        for count, (_, error) in enumerate(export.rows("ERRORS"), 1):
+        for count, error in enumerate(errors, 1):
             yield from self._written(
                 stream.unfold_error(error, project_id, export.task_id, count)
                 for stream in self.family
@@ -146,9 +154,9 @@ class ExportedStream(ProjectStream):
             )
 
     @cached_property
-    def _decoded(self) -> Callable[[bytes], Row]:
-        inside = frozenset().union(*(stream.inside for stream in self.family))
-        return decoder(inside)
+    def _decoded(self) -> Callable[[bytes], list[Any]]:
+        inside = [s.inside for s in self.family if s.inside is not None]
+        return decoder(frozenset().union(*inside) if inside else None)
 
     @staticmethod
     def unfold(row: Row, project_id: str) -> Iterator[Record]:
@@ -166,6 +174,8 @@ class ExportedStream(ProjectStream):
 
     def _unfolded(self, row: Row, project_id: str) -> Iterator[Record]:
         """Make the records of the whole family."""
+        if self.family == [self]:
+            return self.unfold(row, project_id)
         made = (stream.unfold(row, project_id) for stream in self.family)
         return self._written(made)
 
@@ -283,3 +293,11 @@ class ExportedStream(ProjectStream):
         if not self._announced:
             super()._write_schema_message()
         self._announced = True
+
+
+def _project_ids(row: Row | UsualRow) -> Iterable[str]:
+    """Give the projects of a row of a file, which may be any file."""
+    if isinstance(row, dict) and "data_row" not in row:
+        msg = f"it holds what is no data row: {row!s:.200}"
+        raise UnavailableError(msg)
+    return project_ids(row)

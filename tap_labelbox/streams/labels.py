@@ -5,12 +5,17 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Raw
+from msgspec.json import Decoder
 from singer_sdk import typing as th
 
 from tap_labelbox import moments
 from tap_labelbox.ahead import ahead
+from tap_labelbox.columns import columns_of
 from tap_labelbox.errors import LabelboxError, QueryError, UnavailableError
+from tap_labelbox.json_text import decode_as
 from tap_labelbox.pagination import Listing
+from tap_labelbox.shapes import Layout, MisfitError, Shape, only
 from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, ProjectStream
 from tap_labelbox.workspace import rows
 
@@ -21,6 +26,11 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.pagination import Row
+
+RELATIONS = ("created_by", "data_row", "type")
+# What a label's columns do not have from Labelbox.
+OWN = ("additional_columns", "is_skipped", "project_id")
+SKIP = ("Skip", Raw(b'"Skip"'))
 
 
 class LabelsStream(ProjectStream):
@@ -132,7 +142,9 @@ class LabelsStream(ProjectStream):
             for row in page:
                 # Once more, for a server that knows these filters no longer.
                 if (after or "") < row["created_at"] < before:
-                    yield self.record(row | {"project_id": project_id})
+                    row["project_id"] = project_id
+                    laid_out = "additional_columns" in row
+                    yield row if laid_out else self.record(row)
             if reached:
                 self.advance(context, min(reached, before))
 
@@ -164,7 +176,7 @@ class LabelsStream(ProjectStream):
     def record(self, row: Row) -> Record:
         """Lay out a label."""
         record = super().record(row)
-        record["is_skipped"] = is_skipped(row)
+        record["is_skipped"] = is_skipped(record["label"], record["type_name"])
         return record
 
     def _page(
@@ -175,11 +187,18 @@ class LabelsStream(ProjectStream):
             where["createdAt_gt"] = after
         try:
             found = self.execute(
-                "labels", project_id=project_id, where=where, skip=skip, first=first
+                "labels",
+                self.usual,
+                project_id=project_id,
+                where=where,
+                skip=skip,
+                first=first,
             )
         except QueryError as error:
             msg = f"Labelbox does not take the query for labels: {error}"
             raise LabelboxError(msg) from None
+        if isinstance(found, list):
+            return found
         if found.get("project") is None:
             msg = "Labelbox knows no such project"
             raise UnavailableError(msg)
@@ -191,6 +210,45 @@ class LabelsStream(ProjectStream):
                 raise UnavailableError(msg)
             label["created_at"] = moments.normal(made_at)
         return labels
+
+    def usual(self, reply: bytes) -> list[Record] | None:
+        """Give the records of a page if there is nothing unusual in it."""
+        found = decode_as(self._decoder, reply)
+        if found is None:
+            return None
+        try:
+            return [self._laid_out(label) for label in found.data.project.labels]
+        except MisfitError:
+            return None
+
+    def _laid_out(self, label: Any) -> Record:
+        record = self._layout.record(self._shape.values(label))
+        made_at = record["created_at"]
+        if not record["id"] or not made_at or not moments.is_moment(made_at):
+            raise MisfitError
+        record["is_skipped"] = is_skipped(record["label"], record["type_name"])
+        record["additional_columns"] = {}
+        return record
+
+    @cached_property
+    def _shape(self) -> Shape:
+        """A label without anything unusual. Its annotations are passed on."""
+        columns = columns_of(self.schema, RELATIONS)
+        for own in OWN:
+            del columns[own]
+        return Shape(columns, undecoded=frozenset({"label"}))
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout(self._shape)
+
+    @cached_property
+    def _decoder(self) -> Decoder[Any]:
+        """Decodes a page that has nothing but such labels."""
+        kind: Any = list[self._shape.type]  # type: ignore[name-defined]
+        for name in ("labels", "project", "data"):
+            kind = only(name, kind)
+        return Decoder(kind)
 
     def _in_order(self) -> bool:
         """Tell whether Labelbox was asked for the labels oldest first."""
@@ -221,12 +279,11 @@ class LabelsStream(ProjectStream):
         return where
 
 
-def is_skipped(row: Row) -> bool | None:
+def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:
     """Tell whether a label stands for a data row that was skipped.
 
     By its type, or by its text: the word Skip, in labels of 2018.
     """
-    if row.get("label") == "Skip":
+    if label in SKIP:
         return True
-    name = (row.get("type") or {}).get("name")
-    return None if name is None else bool(name == "Skipped")
+    return None if type_name is None else type_name == "Skipped"

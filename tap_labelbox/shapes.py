@@ -1,0 +1,167 @@
+"""Rows of the usual shape: decoded and laid out in one go.
+
+Nearly all rows hold what is expected and nothing else. msgspec decodes these into
+blocks that are declared beforehand, checks values on the way, and leaves what nobody
+looks into as Raw. All other rows are decoded whole and laid out value by value, by
+:mod:`tap_labelbox.columns`. Where both ways can be gone, they lead to one record.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw
+
+from tap_labelbox.columns import (
+    LARGEST_INTEGER,
+    as_flag,
+    as_integer,
+    as_moment,
+    as_number,
+    as_object,
+    as_objects,
+    as_text,
+    as_texts,
+    as_written,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from msgspec import Struct
+
+    from tap_labelbox.columns import Check, Columns, Record
+
+INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+TYPES: dict[Check, Any] = {
+    as_flag: bool | None,
+    as_integer: INTEGER | None,
+    as_moment: str | None,
+    as_number: INTEGER | float | None,
+    as_object: Raw,
+    as_objects: list[Raw] | None,
+    as_text: str | None,
+    as_texts: list[str] | None,
+    as_written: str | INTEGER | None,
+}
+"""What passes a check, as it is; but moments, what is Raw, and numbers among texts have
+to be looked at."""
+
+QUOTE, BRACE = b'"{'
+NULL = Raw(b"null")
+
+
+def only(name: str, kind: Any) -> Any:
+    """Declare an object that has one member, no less and no more."""
+    return msgspec.defstruct("Block", [(name, kind)], forbid_unknown_fields=True)
+
+
+class MisfitError(Exception):
+    """A value does not fit its column, after all."""
+
+
+class Shape:
+    """A block that holds what it is to hold.
+
+    Args:
+        columns: What the record is made of, by the names of the block.
+        undecoded: Columns of text that are passed on as they are.
+        more: Other members, and their types.
+        others: Whether there may be members of any other name.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        *,
+        undecoded: frozenset[str] = frozenset(),
+        more: Mapping[str, Any] | None = None,
+        others: bool = False,
+    ) -> None:
+        """Declare it to msgspec."""
+        fields: dict[str, Any] = dict(more or {})
+        found: dict[str, tuple[str, Check]] = {}
+        self._blocks: dict[str, Shape] = {}
+        for name, column in columns.items():
+            if isinstance(column, dict):
+                inner = Shape(column, undecoded=undecoded, others=others)
+                self._blocks[name] = inner
+                fields[name] = inner.type | None
+                found |= {f"{name}.{path}": c for path, c in inner.columns.items()}
+            else:
+                fields[name] = Raw if column[0] in undecoded else TYPES[column[1]]
+                found[name] = column
+        self.columns: dict[str, tuple[str, Check]] = found
+        """By their dotted paths."""
+        self.undecoded = undecoded
+        self.type: type[Struct] = msgspec.defstruct(
+            "Block",
+            [(name, kind, None) for name, kind in fields.items()],
+            forbid_unknown_fields=not others,
+        )
+        self._values = attrgetter(*found)
+
+    def values(self, found: Any) -> tuple[Any, ...]:
+        """Give the values of a block of this type, in the order of its columns."""
+        try:
+            return self._values(found)
+        except AttributeError:  # it has no block where there might be one
+            self.complete(found)
+            return self._values(found)
+
+    def complete(self, found: Any) -> None:
+        """Put an empty block wherever there is none."""
+        for name, inner in self._blocks.items():
+            if getattr(found, name) is None:
+                setattr(found, name, inner.type())
+            inner.complete(getattr(found, name))
+
+
+class Layout:
+    """Makes records of the values of some shapes."""
+
+    def __init__(self, *shapes: Shape) -> None:
+        """See at which columns one has to look."""
+        checks = {c: check for s in shapes for c, check in s.columns.values()}
+        undecoded = frozenset().union(*(shape.undecoded for shape in shapes))
+
+        def checked_by(wanted: Check) -> tuple[str, ...]:
+            return tuple(c for c, check in checks.items() if check is wanted)
+
+        self._columns = tuple(checks)
+        self._moments = checked_by(as_moment)
+        self._written = checked_by(as_written)
+        self._lists = checked_by(as_objects)
+        self._raw = dict.fromkeys(checked_by(as_object), BRACE)
+        self._raw |= dict.fromkeys(undecoded & checks.keys(), QUOTE)
+
+    def record(self, values: Iterable[Any]) -> Record:
+        """Lay out the values of all shapes.
+
+        Raises:
+            MisfitError: If they have to be laid out one by one.
+        """
+        record: Record = dict(zip(self._columns, values, strict=True))
+        for name in self._written:
+            record[name] = as_written(record[name])
+        for name in self._moments:
+            if (moment := record[name]) is not None:
+                record[name] = as_moment(moment)
+                if record[name] is None:
+                    raise MisfitError
+        self._look_at_raw(record)
+        return record
+
+    def _look_at_raw(self, record: Record) -> None:
+        for name in self._lists:
+            for item in record[name] or ():
+                if memoryview(item)[0] != BRACE:
+                    raise MisfitError
+        for name, beginning in self._raw.items():
+            value = record[name]
+            if value == NULL:
+                record[name] = None
+            elif value is not None and memoryview(value)[0] != beginning:
+                raise MisfitError
