@@ -27,6 +27,7 @@ from singer_sdk.authenticators import BearerTokenAuthenticator
 
 from tap_labelbox import errors
 from tap_labelbox.gate import Gate
+from tap_labelbox.json_text import encoder
 from tap_labelbox.queries import Document
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Client:
         self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
         self._documents: dict[str, Document] = {}
+        self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
         self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency)
         # What the environment says of proxies and certificates, once: requests would
@@ -270,12 +272,12 @@ class Client:
                 metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags),
             ):
                 # A redirect would carry the key to an address nobody configured.
-                response = self._api.post(
-                    self.address(path),
-                    json=body,
+                response = self._api.send(
+                    self._request(path, encoder.encode(body)),
                     timeout=self._timeout,
                     allow_redirects=False,
                     stream=True,
+                    proxies=self._api.proxies,
                 )
                 # In large pieces: each is a turn to wait for among the threads.
                 content = b"".join(response.iter_content(CHUNK))
@@ -292,6 +294,17 @@ class Client:
             raise error from None
         self._has_answered = True
         return data
+
+    def _request(self, path: str, body: bytes) -> requests.PreparedRequest:
+        """Give a signed request. All but the body is made once: it takes a while."""
+        if path not in self._requests:
+            headers = {"Content-Type": "application/json"}
+            blank = requests.Request("POST", self.address(path), headers=headers)
+            self._requests[path] = self._api.prepare_request(blank)
+        request = self._requests[path].copy()
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        return request
 
     def _open(self, link: str, start: int) -> requests.Response:
         """Ask for a file from a byte on, with no key: the link itself is the right."""
