@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+AT_FIRST = 4  # pages asked for at once after a first full one
 FRUITLESS = 10  # one after the other
 RESTARTS = 1000  # of one list in all
 SMALLEST = 2  # rows a page
@@ -132,7 +133,7 @@ class Listing:
     ) -> Iterator[Future[list[Row]]]:
         """Ask for pages from one on; none ahead before the first was a full one."""
         jobs = (partial(self.fetch, start, at, self.size) for at in count(skip, stride))
-        return ahead(jobs, self.width)
+        return ahead(jobs, self.width, at_first=AT_FIRST if skip else 1)
 
     def _halve(self) -> int:
         """Ask for less from now on; give the stride."""
