@@ -49,6 +49,14 @@ class TapLabelbox(Tap):
             self.message_writer = BatchWriter(self.config["batch_config"])
         self._state_writer = StateWriter(cast("MessageWriter", self.message_writer))
 
+    def tell_unknown_streams(self) -> None:
+        """Warn of what the catalog has and this tap has not; the rest is read."""
+        given = {entry.tap_stream_id for entry in (self.input_catalog or {}).values()}
+        for name in sorted(given - self.streams.keys()):
+            self.logger.warning(
+                "The catalog has a stream that this tap does not know: %s", name
+            )
+
     def discover_streams(self) -> list[Stream]:
         """Give every stream; this needs no key and no network."""
         return [stream(self) for stream in STREAMS]
@@ -112,6 +120,7 @@ class TapLabelbox(Tap):
                 catalog=_json("--catalog", catalog),
                 parse_env_config=config.parse_env,
             )
+            tap.tell_unknown_streams()
             try:
                 tap.sync_all()
             except Stopped:

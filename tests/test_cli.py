@@ -237,6 +237,21 @@ def test_a_file_that_is_no_json(run: Runner, tmp_path: Path, option: str) -> Non
     assert line.startswith(f"{option} cannot be read")
 
 
+def test_a_catalog_with_an_unknown_stream(run: Runner, tmp_path: Path) -> None:
+    """It may be of another version: it is named, and the others are read."""
+    catalog = json.loads(command("--discover").stdout)
+    projects = next(s for s in catalog["streams"] if s["stream"] == "projects")
+    unknown = projects | {"stream": "comments", "tap_stream_id": "comments"}
+    file = tmp_path / "catalog.json"
+    file.write_text(json.dumps({"streams": [unknown, projects]}))
+
+    done = run.command("--catalog", str(file))
+
+    assert done.returncode == 0
+    assert "a stream that this tap does not know: comments" in done.stderr
+    assert '"stream":"projects"' in done.stdout
+
+
 def test_no_secret_is_anywhere(
     run: Runner, sandbox: Sandbox, world: World, tmp_path: Path
 ) -> None:
