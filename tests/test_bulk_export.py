@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tap_labelbox.errors import IncompleteError
 from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.sandbox.replies import error
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request, Sandbox
@@ -298,9 +300,73 @@ def test_an_expired_link_is_asked_for_anew(
     assert isinstance(output.error, IncompleteError)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b'[{"ID": "c1"}', b'[{"ID": "c1"}, {"Label": 1}]']
-)
+@pytest.mark.parametrize("minutes", [0, 31])
+def test_a_link_that_expires_in_the_middle(
+    one: Runner, monkeypatch: Any, minutes: int
+) -> None:
+    """The same file is read on, with no row twice; a newer one is begun anew."""
+    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.client.CHUNK", 500)
+    ends = iter(["half", "expired"])
+
+    def end(request: Request, reply: Reply) -> Reply | None:
+        kind = next(ends, None) if request.path.startswith("/files/") else None
+        if kind == "expired":
+            one.world.now = lambda: NOW + timedelta(minutes=minutes)
+            return Reply(403, {}, b"expired")
+        return replace(reply, cut=len(reply.content()) // 2) if kind else None
+
+    one.sandbox.after = end
+    output = one("bulk_export", now=NOW)
+
+    assert output.error is None
+    every = [label.id for label in one.world.labels(one.world.projects[0].id)]
+    if minutes:
+        begun = len(output.ids("bulk_export")) - len(every)
+        assert 0 < begun < len(every)
+        assert output.ids("bulk_export") == every[:begun] + every
+    else:
+        assert output.ids("bulk_export") == every
+
+
+def test_a_file_that_comes_broken_is_asked_for_again(one: Runner, caplog: Any) -> None:
+    """What was read of it does not come twice; each try is told."""
+    page = Reply(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")
+    broken = iter([page, None])
+
+    def break_it(request: Request, reply: Reply) -> Reply | None:
+        if not request.path.startswith("/files/"):
+            return None
+        content = reply.content()
+        short = replace(reply, body=content[: len(content) // 2])
+        return next(broken, reply) or short
+
+    one.sandbox.after = break_it
+    output = one("bulk_export")
+
+    assert output.error is None
+    every = [label.id for label in one.world.labels(one.world.projects[0].id)]
+    assert output.ids("bulk_export") == every
+    assert len([m for m in caplog.messages if m.endswith("export again")]) == 2
+
+
+def test_an_export_that_is_refused_is_asked_for_once(run: Runner, world: World) -> None:
+    """A file that comes broken is another matter."""
+    asked = []
+
+    def refuse(request: Request) -> Reply | None:
+        if request.operation != "ExportLabels":
+            return None
+        asked.append(request.variables["project_id"])
+        return Reply(200, {}, error("no", "RESOURCE_NOT_FOUND"))
+
+    run.sandbox.before = refuse
+
+    assert isinstance(run("bulk_export").error, IncompleteError)
+    assert sorted(asked) == sorted(project.id for project in world.projects)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'[{"ID": "c1"}'])
 def test_a_broken_file_moves_no_bookmark(one: Runner, body: bytes) -> None:
     """The next run reads it again; this one says which project it was."""
     one.sandbox.before = served(body)
@@ -309,6 +375,28 @@ def test_a_broken_file_moves_no_bookmark(one: Runner, body: bytes) -> None:
     assert isinstance(output.error, IncompleteError)
     assert one.world.projects[0].id in str(output.error)
     assert bookmarks(output) in ({}, {one.world.projects[0].id: None})
+    assert len(output.ids("bulk_export")) == body.count(b"ID")
+
+
+def test_items_without_id_are_named(one: Runner, caplog: Any) -> None:
+    """A few of them, without what is secret; the others are read."""
+    link = {"Labeled Data": "https://example.com/1.jpg?Signature=1"}
+    odd: list[Any] = [None, link, {"ID": 1}, *[[]] * 90]
+    one.sandbox.before = served([{"ID": "c1"}, *odd, {"ID": "c2"}])
+
+    output = one("bulk_export")
+
+    project_id = one.world.projects[0].id
+    assert output.ids("bulk_export") == ["c1", "c2"]
+    assert isinstance(output.error, IncompleteError)
+    assert f"not item 2 of bulk_export of project {project_id}, item 3" in str(
+        output.error
+    )
+    told = [m for m in caplog.messages if "is left out: it has no ID" in m]
+    assert len(told) == 10
+    assert told[1].endswith('https://example.com/1.jpg?***"}')
+    assert told[-1].endswith("(no more are named)")
+    assert bookmarks(output)[project_id]
 
 
 def test_an_export_that_is_never_ready_leaves_its_project_out(

@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ from tap_labelbox import bulk, moments
 from tap_labelbox.ahead import ahead
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.json_text import encoder
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.base import MOST_NAMED, ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
@@ -171,8 +172,9 @@ class BulkExportStream(ProjectStream):
             path = Path(name)
             try:
                 made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                for row in bulk.file_rows(path):
-                    yield self._exported(row, "", moments.write(made))
+                rows = bulk.file_rows(path)
+                for _, record in self._records(rows, name, "", moments.write(made)):
+                    yield record
             except (OSError, UnavailableError) as error:
                 self.workspace.miss(name, error)
         yield from super().get_records(context)
@@ -181,29 +183,45 @@ class BulkExportStream(ProjectStream):
         """Read a project's newest file, unless the last run did."""
         if not self._offered:
             return
+        try:
+            yield from self._file_records(project_id, context)
+        except NotOfferedError as error:
+            self._offered = False
+            self.logger.warning(
+                "Labelbox does not offer the bulk export to this account (%s): "
+                "deselect bulk_export; its replacement is the data row export, in "
+                "data_row_exports, export_labels and annotations",
+                error,
+            )
+
+    def _file_records(self, project_id: str, context: Context) -> Iterator[Record]:
+        """Read a file to its end; one that does not come whole is asked for again."""
         ask: Callable[[], dict[str, Any]] = next(self._prepared).result
+        source = f"{self.name} of project {project_id}"
+        exported_at, done = "", 0  # of which file how many items
         for links_left in reversed(range(LINKS)):
-            try:
-                export = ask()
-                exported_at = _made_at(export)
-                if exported_at == self.bookmark(context):
-                    self.logger.info("Project %s has no new bulk export", project_id)
-                    return
-                chunks = self.client.download(str(export["download_url"]))
-                for row in bulk.array_items(chunks):
-                    yield self._exported(row, project_id, exported_at)
-            except NotOfferedError as error:
-                self._offered = False
-                self.logger.warning(
-                    "Labelbox does not offer the bulk export to this account (%s): "
-                    "deselect bulk_export; its replacement is the data row export, in "
-                    "data_row_exports, export_labels and annotations",
-                    error,
-                )
+            export = ask()
+            if exported_at != (made_at := _made_at(export)):
+                exported_at, done = made_at, 0
+            if exported_at == self.bookmark(context):
+                self.logger.info("Project %s has no new bulk export", project_id)
                 return
-            except ExpiredLinkError as error:
+            try:
+                chunks = self.client.download(str(export["download_url"]))
+                items = islice(bulk.array_items(chunks), done, None)
+                for count, record in self._records(
+                    items, source, project_id, exported_at, done
+                ):
+                    done = count
+                    yield record
+            except (ExpiredLinkError, UnavailableError) as error:
                 if not links_left:
                     raise UnavailableError(error) from None
+                self.logger.warning(
+                    "Project %s: %s; asking for its bulk export again",
+                    project_id,
+                    error,
+                )
                 ask = partial(self._export, project_id)
             else:
                 self.advance(context, exported_at)
@@ -234,11 +252,39 @@ class BulkExportStream(ProjectStream):
             timeout=self.config["export_timeout"],
         )
 
+    def _records(
+        self,
+        items: Iterable[Any],
+        source: str,
+        project_id: str,
+        exported_at: str,
+        done: int = 0,
+    ) -> Iterator[tuple[int, Record]]:
+        """Lay out items; without an ID there is no record, which is told.
+
+        Args:
+            items: What is left of the file.
+            source: What to call the file.
+            project_id: Its project.
+            exported_at: When it was made.
+            done: How many of its items came before.
+
+        Yields:
+            Each record, and how many items of the file are done with it.
+        """
+        nameless = 0
+        for count, item in enumerate(items, done + 1):
+            if isinstance(item, dict) and isinstance(item.get("ID"), str):
+                yield count, self._exported(item, project_id, exported_at)
+            elif (nameless := nameless + 1) <= MOST_NAMED:
+                why = f"it has no ID: {json.dumps(item):.200}"
+                if nameless == MOST_NAMED:
+                    why += " (no more are named)"
+                # As an error, which takes the secrets out of addresses.
+                self.workspace.miss(f"item {count} of {source}", UnavailableError(why))
+
     def _exported(self, row: Any, project_id: str, exported_at: str) -> Record:
         """Lay out one item of the file, whatever its era."""
-        if not isinstance(row, dict) or not isinstance(row.get("ID"), str):
-            msg = f"its file holds an item without ID: {json.dumps(row):.200}"
-            raise UnavailableError(msg)
         record: Record = dict.fromkeys(self.columns)
         own = {"project_id": project_id, "exported_at": exported_at}
         left: dict[str, Any] = {}
