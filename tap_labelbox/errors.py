@@ -231,8 +231,9 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
 """What each failure means.
 
 A kind of TransientError is tried again; UnavailableError leaves one object out, and
-so does ServerError in the end; ExpiredLinkError asks for a new link; NotOfferedError
-ends a stream, and what is unknown is dropped from a query; all others end the run.
+so do ServerError and LimitError in the end; ExpiredLinkError asks for a new link;
+NotOfferedError ends a stream, and what is unknown is dropped from a query; all others
+end the run.
 """
 
 

@@ -393,20 +393,32 @@ def test_exports_are_started_ahead(serving: Any) -> None:
     assert 1 < max(running) <= 4
 
 
-def test_too_many_exports_are_a_reason_to_wait(serving: Any) -> None:
-    """Others run exports of the same project as well."""
-    world = World(projects=2, labels=10)
+def test_too_many_exports_are_a_reason_to_wait(serving: Any, caplog: Any) -> None:
+    """Others run exports of the same project as well. It is told, but once."""
+    world = World(projects=1, labels=10)
     run = serving(world)
     limit = {"message": "too many", "extensions": {"code": "API_LIMIT"}}
-    replies = iter([Reply(200, {}, json.dumps({"errors": [limit]}).encode())] * 2)
+    replies = iter([Reply(200, {}, json.dumps({"errors": [limit]}).encode())] * 3)
     run.sandbox.before = lambda r: (
         next(replies, None) if r.operation == "StartExport" else None
     )
 
-    output = run(*STREAMS)
+    output = run(*STREAMS, retry_seconds=0)
 
     assert output.error is None
     assert len(output.records("data_row_exports")) == len(world.data_rows)
+    (told,) = [m for m in caplog.messages if "waits until Labelbox has room" in m]
+    assert world.projects[0].id in told
+
+    run.sandbox.before = lambda r: (
+        Reply(200, {}, error("too many", "API_LIMIT"))
+        if r.operation == "StartExport"
+        else None
+    )
+    output = run("labels", *STREAMS, retry_seconds=0, export_timeout=0.05)
+
+    assert isinstance(output.error, IncompleteError)
+    assert len(output.ids("labels")) == 10
 
 
 @pytest.mark.parametrize(

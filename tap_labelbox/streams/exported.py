@@ -243,14 +243,31 @@ class ExportedStream(ProjectStream):
         return exports
 
     def _start(self, wanted: dict[str, Any]) -> Export:
-        """Start an export, as soon as Labelbox has room for one more."""
-        deadline = time.monotonic() + self.config["export_timeout"]
+        """Start an export, as soon as Labelbox has room for one more.
+
+        Raises:
+            UnavailableError: If it never has.
+        """
+        timeout = self.config["export_timeout"]
+        deadline = time.monotonic() + timeout
+        waiting = False
         while True:
             try:
                 return Export.start(self.client, wanted)
-            except LimitError:  # others are running
+            except LimitError as error:  # others are running
                 if time.monotonic() > deadline:
-                    raise
+                    msg = (
+                        f"Labelbox had no room for its export in {timeout:g} s "
+                        f"({error}): raise export_timeout"
+                    )
+                    raise UnavailableError(msg) from None
+                if not waiting:
+                    self.logger.warning(
+                        "Project %s waits until Labelbox has room for its export: %s",
+                        wanted["filters"]["projectId"],
+                        error,
+                    )
+                waiting = True
                 self.client.sleep(self.config["export_poll_interval"])
 
     def _wait(self, export: Export, start: int = 0) -> None:
