@@ -276,14 +276,13 @@ class Export:
             began = position
             try:
                 for chunk in self._client.download(part["link"], position - first):
+                    if position + len(chunk) > last + 1:
+                        break  # more than announced: a page of a proxy
                     position += len(chunk)
-                    if position > last + 1:
-                        msg = f"the part at byte {first} is longer than announced"
-                        raise UnavailableError(msg)
                     yield chunk
             except ExpiredLinkError:
                 pass  # asked for anew, at the byte that was reached
-            # A part that ended too early is also asked for anew.
+            # So is a part that ended too early, or not where it should.
             fruitless = 0 if position > began else fruitless + 1
             if fruitless == PART_TRIES:
                 msg = f"its export cannot be downloaded from byte {position} on"

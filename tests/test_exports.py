@@ -131,8 +131,10 @@ def test_parts_may_end_anywhere(
         Reply(200, {}, b""),
         Reply(200, {}, b'{"data_row": '),
         Reply(200, {}, b"x" * 100 + b"\n" + b"y" * 100),
+        Reply(200, {}, b"{}\n" * 40_000),
+        Reply(200, {}, b"<html>" + b" " * 1_000_000),
     ],
-    ids=["expired", "busy", "empty", "cut short", "corrupt"],
+    ids=["expired", "busy", "empty", "cut short", "corrupt", "too long", "page"],
 )
 def test_a_part_that_comes_wrong_is_fetched_again(
     sandbox: Sandbox, world: World, client: Client, reply: Reply
@@ -152,15 +154,14 @@ def test_a_part_that_comes_wrong_is_fetched_again(
     )
 
 
+@pytest.mark.parametrize("reply", [Reply(403), Reply(200, {}, b"{}\n" * 400_000)])
 def test_a_part_that_never_comes_is_an_error(
-    sandbox: Sandbox, world: World, client: Client
+    sandbox: Sandbox, world: World, client: Client, reply: Reply
 ) -> None:
     """After a few tries."""
-    sandbox.before = lambda r: (
-        Reply(403, {}, b"") if r.path.startswith("/files/") else None
-    )
+    sandbox.before = lambda r: reply if r.path.startswith("/files/") else None
 
-    with pytest.raises(UnavailableError, match="cannot be downloaded from byte 0"):
+    with pytest.raises(UnavailableError, match="cannot be downloaded from byte"):
         read(client, world.projects[0].id)
 
 
