@@ -128,7 +128,7 @@ class TransientError(LabelboxError):
 
 
 class ServerError(TransientError):
-    """Labelbox failed at this request, and told so by GraphQL."""
+    """Labelbox failed at this request: itself, not what stands in front of it."""
 
 
 class UnsentError(TransientError):
@@ -220,7 +220,7 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     "empty": TransientError,
     "cut": TransientError,
     "page": AddressError,
-    "no data": TransientError,
+    "no data": ServerError,
     # A download.
     "link 408": TransientError,
     "link 416": ExpiredLinkError,

@@ -169,9 +169,9 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("page", Reply(200, {"Content-Type": "text/plain"}, b"OK"), errors.AddressError),
     ("page", Reply(404, HTML, b"<html>none</html>"), errors.AddressError),
     ("page", Reply(302, {"Location": "https://example.com"}, b""), errors.AddressError),
-    ("no data", Reply(200, {}, {"data": None}), errors.TransientError),
-    ("no data", Reply(200, {}, {}), errors.TransientError),
-    ("no data", Reply(200, {}, []), errors.TransientError),
+    ("no data", Reply(200, {}, {"data": None}), errors.ServerError),
+    ("no data", Reply(200, {}, {}), errors.ServerError),
+    ("no data", Reply(200, {}, []), errors.ServerError),
 ]
 LINKS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("link 408", Reply(408), errors.TransientError),
