@@ -89,3 +89,22 @@ def test_projects_that_are_gone_keep_their_bookmark(run: Runner, world: World) -
 
     partitions = second.state["bookmarks"]["labels"]["partitions"]
     assert gone in [partition["context"]["project_id"] for partition in partitions]
+
+
+def test_a_bookmark_in_the_future_is_told(
+    run: Runner, world: World, caplog: Any
+) -> None:
+    """And what to do about it."""
+    project_id = world.projects[0].id
+    partition = {
+        "context": {"project_id": project_id},
+        "replication_key": "created_at",
+        "replication_key_value": "2199-01-01T00:00:00.000Z",
+    }
+
+    run("labels", state={"bookmarks": {"labels": {"partitions": [partition]}}})
+
+    (told,) = {m for m in caplog.messages if "lies in the future" in m}
+    assert project_id in told
+    assert "check this machine's clock" in told
+    assert "run once without state" in told

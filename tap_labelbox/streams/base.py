@@ -215,7 +215,8 @@ class ProjectStream(LabelboxStream):
             return start_date
         if bookmark > self.workspace.started_at:
             self.logger.warning(
-                "The bookmark of %s for project %s lies in the future: %s",
+                "The bookmark of %s for project %s lies in the future (%s): check "
+                "this machine's clock; if it is right, run once without state",
                 self.name,
                 context["project_id"],
                 bookmark,
