@@ -10,6 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
+# What stands in front of Labelbox, and what that says for itself.
+PROXIES = {
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Time-out",
+    520: "Web server is returning an unknown error",
+    521: "Web server is down",
+    522: "Connection timed out",
+    523: "Origin is unreachable",
+    524: "A timeout occurred",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +54,11 @@ class Reply:
     delay: float = 0.0
     """Seconds to wait before it is sent."""
     cut: int | None = None
-    """Bytes of the body after which the connection is closed."""
+    """Bytes of the body after which the connection is closed; it is not packed."""
     hang: float = 0.0
     """Seconds it is held open before that."""
+    reset: bool = False
+    """Whether the connection is reset instead, with nothing sent."""
 
     def content(self) -> bytes:
         """Give the body as bytes."""
@@ -67,34 +82,40 @@ def error(message: str, code: str, **extensions: Any) -> dict[str, Any]:
     return {"errors": [{"message": message, "extensions": extensions}], "data": None}
 
 
-def faults(*, graphql: bool) -> list[Reply | None]:
-    """Give what may go wrong with a request; None is a connection that breaks.
+def faults(*, graphql: bool) -> dict[str, Reply | None]:
+    """Give what may go wrong with a request and pass by itself, by name.
+
+    None is a reply that breaks off in the middle.
 
     Args:
         graphql: Whether the API is asked, not a file: only the API says that a
             limit is exceeded, and answers an error with HTTP 200.
     """
-    proxies = [
-        Reply(status, dict(HTML), f"<html><h1>{status} {reason}</h1></html>")
-        for status, reason in (
-            (500, "Internal Server Error"),
-            (502, "Bad Gateway"),
-            (503, "Service Unavailable"),
-            (504, "Gateway Time-out"),
-            (520, "Web server is returning an unknown error"),
-        )
-    ]
+    found: dict[str, Reply | None] = {
+        f"HTTP {status}": Reply(status, dict(HTML), f"<h1>{status} {reason}</h1>")
+        for status, reason in PROXIES.items()
+    }
+    found |= {"broken connection": None, "reset": Reply(reset=True)}
     if not graphql:
-        return [*proxies, None]
+        return found
     exceeded = {"message": "You have exceeded the limit of requests per minute"}
-    crash = error("Something went wrong", "INTERNAL_SERVER_ERROR")
-    crash["errors"][0]["extensions"]["exception"] = {"status": 503}
-    return [
-        *proxies,
-        Reply(429, {"Retry-After": "1"}, {"message": "Too many requests"}),
-        Reply(429, {"Retry-After": "1"}, exceeded),
-        Reply(200, {}, exceeded),
-        Reply(200, {}, crash),
-        Reply(200, {}, error("Something went wrong", "INTERNAL_SERVER_ERROR")),
-        None,
-    ]
+    wait = {"Retry-After": "1"}
+    failed, code = "Something went wrong", "INTERNAL_SERVER_ERROR"
+    # As if there were nothing.
+    part: dict[str, Any] = {"projects": [], "project": {"labels": []}, "task": {}}
+    as_json = {"Content-Type": "application/json"}
+    return found | {
+        "too many": Reply(429, wait, {"message": "Too many requests"}),
+        "too many, no wish": Reply(429, {}, {"message": "Too many requests"}),
+        "too many, as text": Reply(429, wait, "Too Many Requests"),
+        "exceeded": Reply(429, wait, exceeded),
+        "exceeded, HTTP 200": Reply(200, {}, exceeded),
+        "crash": Reply(200, {}, error(failed, code)),
+        "crash inside": Reply(200, {}, error(failed, code, exception={"status": 503})),
+        "crash and a part": Reply(200, {}, error(failed, code) | {"data": part}),
+        "no data": Reply(200, {}, {"data": None}),
+        "nothing": Reply(200, {}, {}),
+        "a list": Reply(200, {}, []),
+        "broken JSON": Reply(200, as_json, '{"data": {"us'),
+        "empty": Reply(200, as_json, ""),
+    }

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import socket
+import struct
 import sys
 import threading
 import time
@@ -88,7 +89,7 @@ class Sandbox(Knobs):
             reply = self._answer(request, body)
             return (self.after and self.after(request, reply)) or reply
         graphql = urlsplit(request.path).path in GRAPHQL_PATHS
-        if fault := self._chance.choice(faults(graphql=graphql)):
+        if fault := self._chance.choice(list(faults(graphql=graphql).values())):
             return fault
         reply = self._answer(request, body)
         return replace(reply, cut=len(reply.content()) // 3)
@@ -208,9 +209,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, request: Request, body: bytes) -> None:
         reply = self.server.sandbox.answer(request, body)
         time.sleep(reply.delay)
+        if reply.reset:
+            self._reset()
+            return
         content, headers = reply.content(), reply.all_headers()
-        packed = "gzip" in (self.headers.get("Accept-Encoding") or "")
-        packed = packed and not request.path.startswith("/files/")
+        packed = (
+            "gzip" in (self.headers.get("Accept-Encoding") or "")
+            and not request.path.startswith("/files/")
+            and reply.cut is None  # so many bytes of it might be all of it
+        )
         if packed and len(content) > WORTH_PACKING:
             content = gzip.compress(content, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
@@ -223,6 +230,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         time.sleep(reply.hang)
         self.close_connection = self.close_connection or reply.cut is not None
+
+    def _reset(self) -> None:
+        """Close the connection, such that nothing but a reset is sent."""
+        at_once = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        # By its number: closed by the server, it would say goodbye first.
+        socket.close(self.connection.detach())
+        self.close_connection = True
 
     def log_message(self, *_: Any) -> None:
         """Keep still: `Sandbox.requests` tells."""

@@ -14,9 +14,10 @@ import pytest
 import requests
 
 from tap_labelbox.sandbox import Reply, World, serve
+from tap_labelbox.sandbox.replies import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tap_labelbox.sandbox import Request, Sandbox
 
@@ -62,11 +63,12 @@ def test_a_hook_sees_the_request(sandbox: Sandbox, post: Any) -> None:
     assert seen == sandbox.requests
 
 
-def test_a_reply_may_break_off(sandbox: Sandbox, post: Any) -> None:
-    """After some bytes of its body."""
-    sandbox.before = lambda _: Reply(200, {}, {"data": None}, cut=3)
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_a_reply_may_break_off(sandbox: Sandbox, post: Any, size: int) -> None:
+    """After some bytes of its body, also if that is large enough to be packed."""
+    sandbox.before = lambda _: Reply(200, {}, {"data": "x" * size}, cut=size // 2)
 
-    with pytest.raises(requests.exceptions.RequestException):
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
         post(sandbox, PROJECT, id="x")
 
 
@@ -78,6 +80,14 @@ def test_a_reply_may_stall(sandbox: Sandbox, post: Any) -> None:
     with pytest.raises(requests.exceptions.RequestException):
         post(sandbox, PROJECT, id="x")
     assert time.perf_counter() - began >= 0.1
+
+
+def test_a_connection_may_be_reset(sandbox: Sandbox, post: Any) -> None:
+    """With nothing sent."""
+    sandbox.before = lambda _: Reply(reset=True)
+
+    with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        post(sandbox, PROJECT, id="x")
 
 
 def test_what_was_done_may_go_untold(sandbox: Sandbox, post: Any) -> None:
@@ -290,34 +300,26 @@ def test_faults_are_a_share_of_the_requests(
 
     def outcomes() -> list[str]:
         sandbox = start(faults=0.5, seed=3)
-        return [outcome(sandbox) for _ in range(150)]
+        return [outcome(sandbox) for _ in range(300)]
 
     def outcome(sandbox: Sandbox) -> str:
         try:
             reply = post(sandbox, "{ users { id } }")
-        except requests.exceptions.RequestException:
+        except requests.exceptions.ChunkedEncodingError:
             return "broken"
-        if reply.headers["Content-Type"].startswith("text/html"):
-            return str(reply.status_code)
-        body = reply.json()
-        if "errors" in body:
-            return str(body["errors"][0]["extensions"]["code"])
-        return str(body.get("message", "data"))[:17]
+        except requests.ConnectionError:
+            return "reset"
+        return told(reply.status_code, reply.headers, reply.text)
+
+    def told(status: int, headers: Mapping[str, str], text: str) -> str:
+        return f"{status} {headers.get('Retry-After')} {text}"
 
     seen = outcomes()
-    assert 50 <= seen.count("data") <= 100
-    assert set(seen) == {
-        "data",
-        "broken",
-        "500",
-        "502",
-        "503",
-        "504",
-        "520",
-        "INTERNAL_SERVER_ERROR",
-        "Too many requests",
-        "You have exceeded",
-    }
+    whole = outcome(start())
+    replies = [r for r in faults(graphql=True).values() if r and not r.reset]
+    kinds = {told(r.status, r.headers, r.content().decode()) for r in replies}
+    assert 100 <= seen.count(whole) <= 200
+    assert set(seen) == {whole, "broken", "reset", *kinds}
     assert outcomes() == seen
 
 
