@@ -24,8 +24,8 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile \
-		| while IFS='|' read -r target does; do printf '  make %-8s %s\n' "$$target" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile \
+		| while IFS='|' read -r target does; do printf '  make %-11s %s\n' "$$target" "$$does"; done
 
 .PHONY: setup
 setup: $(READY) ## Make .venv with every tool in it
@@ -81,6 +81,11 @@ lint: setup ## Check style, types, layers and dependencies
 unit: setup ## Run the tests alone: make unit ARGS='-k labels'
 	@echo "pytest: the tests"
 	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-faults
+test-faults: setup ## Let each fault happen everywhere: make test-faults ARGS='-k poll'
+	@echo "pytest: every fault at every place"
+	@$(BIN)/python -m pytest tests/test_faults.py --every-fault $(ARGS)
 
 .PHONY: check
 check: lint ## Check the code, and the files for GitHub and Meltano

@@ -26,6 +26,13 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let all of the faults be asked for."""
+    parser.addoption(
+        "--every-fault", action="store_true", help="test_faults: all, not a sample"
+    )
+
+
 def pytest_configure() -> None:
     """Start the sandbox of the SDK's suite, before that is collected."""
     sandbox = STACK.enter_context(serve(World(), unexportable=1))
