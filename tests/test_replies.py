@@ -32,8 +32,11 @@ def answer(body: Any) -> Reply:
     return Reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
 
+@pytest.mark.parametrize(
+    "failure", [graphql("INTERNAL_SERVER_ERROR"), {"data": None}, {}, []]
+)
 def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
-    run: Runner, sandbox: Sandbox, world: World
+    run: Runner, sandbox: Sandbox, world: World, failure: Any
 ) -> None:
     """It is named, and the exit code tells."""
     bad, *good = [project.id for project in world.projects]
@@ -41,7 +44,7 @@ def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
     def fail(request: Request) -> Reply | None:
         wanted = request.operation == "Labels"
         if wanted and request.variables["project_id"] == bad:
-            return answer(graphql("INTERNAL_SERVER_ERROR"))
+            return answer(failure)
         return None
 
     sandbox.before = fail
