@@ -58,8 +58,14 @@ def wait(
             return None
         return export
 
-    late = f"the export was not ready after {timeout:g} s: raise export_timeout"
-    return poll(ready, pause=pause, interval=interval, timeout=timeout, late=late)
+    return poll(
+        ready,
+        pause=pause,
+        interval=interval,
+        timeout=timeout,
+        waiting=lambda: "Waiting for a bulk export",
+        late=f"the export was not ready after {timeout:g} s: raise export_timeout",
+    )
 
 
 def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:

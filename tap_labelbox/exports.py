@@ -192,9 +192,11 @@ class Export:
         Raises:
             UnavailableError: If it fails, is canceled, or takes too long.
         """
+        task: dict[str, Any] = {}
 
         def complete() -> bool | None:
-            status = self._task("export_status")["status"]
+            task.update(self._task("export_status"))
+            status = task["status"]
             if status not in {"COMPLETE", "IN_PROGRESS", "QUEUED", None}:
                 msg = f"its export ended as {status} (task {self.task_id})"
                 raise UnavailableError(msg)
@@ -204,8 +206,17 @@ class Export:
             f"its export was not ready after {timeout:g} s (task "
             f"{self.task_id}): raise export_timeout"
         )
-        pause = self._client.sleep
-        poll(complete, pause=pause, interval=interval, timeout=timeout, late=late)
+        poll(
+            complete,
+            pause=self._client.sleep,
+            interval=interval,
+            timeout=timeout,
+            waiting=lambda: (
+                f"Waiting for an export (task {self.task_id}): {task['status']}, "
+                f"{task.get('completion_percentage')} %"
+            ),
+            late=late,
+        )
 
     def open(self, start: int = 0) -> None:
         """Ask for all that :meth:`rows` begins with, before its turn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+LOGGER = logging.getLogger("tap-labelbox")
+TELL_EVERY = 60.0  # seconds
+
 
 def poll(
     ask: Callable[[], Answer | None],
@@ -19,6 +23,7 @@ def poll(
     pause: Callable[[float], None],
     interval: float,
     timeout: float,
+    waiting: Callable[[], str],
     late: str,
 ) -> Answer:
     """Ask until the answer is not None.
@@ -28,14 +33,20 @@ def poll(
         pause: Waits so many seconds: :meth:`Client.sleep`.
         interval: Seconds between two questions.
         timeout: Seconds after which to give up.
+        waiting: What to say now and then until then.
         late: What to say then.
 
     Raises:
         UnavailableError: If there was no answer in time.
     """
-    deadline = time.monotonic() + timeout
+    told = time.monotonic()
+    deadline = told + timeout
     while (answer := ask()) is None:
-        if time.monotonic() + interval > deadline:
+        now = time.monotonic()
+        if now + interval > deadline:
             raise UnavailableError(late)
+        if now > told + TELL_EVERY:
+            told = now
+            LOGGER.info(waiting())
         pause(interval)
     return answer

@@ -219,6 +219,20 @@ def test_an_export_that_is_never_ready_leaves_its_project_out(
     assert [m for m in caplog.messages if "raise export_timeout" in m]
 
 
+def test_a_long_wait_is_told(
+    run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
+) -> None:
+    """Now and then, with how far Labelbox is."""
+    monkeypatch.setattr("tap_labelbox.polling.TELL_EVERY", 0.0)
+    caplog.set_level(logging.INFO)
+    sandbox.polls = 2
+
+    run("data_row_exports", "bulk_export")
+
+    assert re.search(r"Waiting for an export \(task \w+\): IN_PROGRESS, 0", caplog.text)
+    assert "Waiting for a bulk export" in caplog.text
+
+
 def test_an_export_without_rows_is_no_error(run: Runner) -> None:
     """Labelbox has no header for it."""
     first = run(*STREAMS, now=NOW)
