@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from tap_labelbox import moments
 from tap_labelbox.errors import LabelboxError
-from tap_labelbox.json_text import encoder
+from tap_labelbox.json_text import decode, encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +40,13 @@ def _json(value: Any) -> bytes | None:
         return None
     text = bytes(value) if type(value) is Raw else encoder.encode(value)
     return None if text == NULL else text
+
+
+def _kept(kind: tuple[pa.DataType, Callable[[Any], Any]], value: Any) -> Any:
+    """Give what is kept of a value: not Raw, which would keep a whole reply."""
+    if kind is JSON:
+        return _json(value)
+    return decode(bytes(value)) if type(value) is Raw else value
 
 
 # pyarrow itself would cut 1.5 down to 1 where integers are wanted, take True for 1.0,
@@ -112,10 +119,7 @@ class Columns:
             # Flattening makes such columns of objects whose parts no schema names.
             msg = f"{self._stream} has columns that its schema has not: {min(more)}"
             raise LabelboxError(f"{msg}; {REMEDY}")
-        row = [
-            _json(record.get(name)) if kind is JSON else record.get(name)
-            for name, kind in self._types.items()
-        ]
+        row = [_kept(kind, record.get(name)) for name, kind in self._types.items()]
         size = sum(
             len(value) if isinstance(value, str | bytes) else SCALAR for value in row
         )
