@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import measure
 from benchmarks.cases import CASES, TAP
-from benchmarks.report import Limit, Results, regressions
+from benchmarks.report import Limit, Results, profiled, regressions
 from benchmarks.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from benchmarks.cases import Case
     from benchmarks.measure import Run, Served
+    from benchmarks.report import Profile
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
@@ -108,6 +109,12 @@ class Bench:
             for name, command in commands.items()
         }
 
+    def fill(self, results: Results, case: Case, rounds: int) -> None:
+        """Measure a case; where the tap falls short of a bar, look why."""
+        results.runs[case] = self.measure(case, rounds)
+        if results.short(case):
+            results.profiles[case] = self.profile(case)
+
     def measure(self, case: Case, rounds: int) -> dict[str, list[Run]]:
         """Let the contenders of a case take turns."""
         runs: dict[str, list[Run]] = {}
@@ -156,11 +163,14 @@ class Bench:
         what = "CPU to the first request, beyond `import singer_sdk`"
         return Limit(what, median(beyond), MOST_CPU, "s")
 
-    def profile(self, case: Case) -> None:
-        """Tell in which functions the tap spends its time, all threads together."""
+    def profile(self, case: Case) -> Profile:
+        """Look in which functions the tap spends its time.
+
+        All threads together, while they hold Python's lock: one does at a time.
+        """
         raw = self.folder / "profile.txt"
         sampler = Path(sys.executable).with_name("py-spy")
-        options = ["--format=raw", "--rate=250", f"--output={raw}"]
+        options = ["--gil", "--format=raw", "--rate=250", f"--output={raw}"]
         with measure.served(self.folder, case.sizes, packed=self.packed) as server:
             command = self.commands(case, server)[TAP]
             server.turn(latency=case.latency)
@@ -176,10 +186,10 @@ class Bench:
             own[frames[-1]] += int(times)
             for frame in set(frames):
                 below[frame] += int(times)
-        for title, counts in (("itself", own), ("with what it calls", below)):
-            say(f"\n% of samples in a function, {title}")
-            for frame, count in counts.most_common(25):
-                say(f"{100 * count / own.total():6.1f}  {frame}")
+        return [
+            (frame, 100 * count / own.total(), 100 * below[frame] / own.total())
+            for frame, count in own.most_common()
+        ]
 
     def _peer(self, project_id: str) -> list[str]:
         """Let labelpull read the export from a file."""
@@ -246,11 +256,11 @@ def main() -> None:
         bench = Bench(Path(folder), given.tap, packed=given.packed)
         if given.profile:
             (case,) = (case for case in cases if case.name == given.profile)
-            bench.profile(case)
+            say("\n".join(profiled(bench.profile(case))))
             return
         results = Results()
         for case in cases:
-            results.runs[case] = bench.measure(case, given.rounds or case.rounds)
+            bench.fill(results, case, given.rounds or case.rounds)
         if "nothing-new".startswith(wanted):
             results.limits.append(
                 bench.nothing_new(PROJECTS // (10 if given.quick else 1))

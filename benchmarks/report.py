@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.cases import Case
     from benchmarks.measure import Run
 
+MOST_FRAMES = 25  # of a profile
 TOLERANCE = 0.2  # share of a ratio that may be lost
 PACKAGES = ("singer-sdk", "labelbox", "graphqlclient", "labelpull", "requests")
 RATIO = re.compile(r"^\| ([\w-]+) \| (.+?) \| (.+?) \| ([\d.]+) \(", re.MULTILINE)
@@ -41,6 +42,11 @@ has about 3 KB; a data row of an export 6 KB, with one label or two.
 """
 
 
+Profile = list[tuple[str, float, float]]
+"""Functions, and the share of the time spent in each: itself, and with what it calls,
+in per cent; the longest first."""
+
+
 @dataclass
 class Limit:
     """Something that must not be more than so much."""
@@ -57,12 +63,26 @@ class Results:
 
     runs: dict[Case, dict[str, list[Run]]] = field(default_factory=dict)
     limits: list[Limit] = field(default_factory=list)
+    profiles: dict[Case, Profile] = field(default_factory=dict)
+    """Of the tap, in cases in which it is not as fast as it is to be."""
+
+    def short(self, case: Case) -> bool:
+        """Tell whether the tap itself falls short of a bar."""
+        runs = self.runs[case]
+        return any(
+            bar is not None and median(_ratios(runs[one], runs[other])) < bar
+            for (one, other), bar in case.bars.items()
+            if one == TAP and other in runs
+        )
 
     def text(self) -> str:
         """Write it down."""
         parts = [HEAD, *self._cases(), machine(), "## Ratios\n", *self._ratios()]
         parts += ["\n## Limits\n", *self._limits()]
         parts += ["\n## Runs\n", *self._runs()]
+        for case, profile in self.profiles.items():
+            parts += [f"\n## Where the time of `{case.name}` goes\n"]
+            parts += profiled(profile)
         return "\n".join(parts) + "\n"
 
     def _cases(self) -> Iterator[str]:
@@ -77,7 +97,7 @@ class Results:
                 if not (one in runs and other in runs):
                     continue
                 pairs = list(zip(runs[one], runs[other], strict=True))
-                whole = [b.seconds / a.seconds for a, b in pairs]
+                whole = _ratios(runs[one], runs[other])
                 working = _spread([b.working / a.working for a, b in pairs], 1)
                 yield _row(
                     case.name,
@@ -163,6 +183,21 @@ def machine() -> str:
         f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, "
         f"{platform.python_implementation()} {platform.python_version()}; {versions}.\n"
     )
+
+
+def profiled(profile: Profile) -> list[str]:
+    """Give a profile as a table."""
+    return [
+        *_head("function of the tap", "% itself", "% with what it calls"),
+        *(
+            _row(frame, f"{itself:.1f}", f"{whole:.1f}")
+            for frame, itself, whole in profile[:MOST_FRAMES]
+        ),
+    ]
+
+
+def _ratios(one: list[Run], other: list[Run]) -> list[float]:
+    return [b.seconds / a.seconds for a, b in zip(one, other, strict=True)]
 
 
 def _head(*names: str) -> Iterable[str]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
-CHUNK = 256 * 1024  # bytes a read, at most
+CHUNK = 1024 * 1024  # bytes a read, at most
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
 MOST_REDIRECTS = 5  # of one download
 

@@ -28,6 +28,7 @@ Row = dict[str, Any]
 
 MOST_IDS = 2000  # in one filter
 PAGE = 100  # tasks asked for at a time
+PIECE = 64 * 1024  # bytes of lines that are decoded together
 PART_TRIES = 3  # of one byte range that brings nothing
 
 # Our name of a filter, and the API's.
@@ -333,12 +334,16 @@ def _whole_lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, byt
     end = start
     pieces: list[bytes] = []
     for chunk in chunks:
-        if cut := chunk.rfind(b"\n") + 1:
-            text = b"".join([*pieces, chunk[:cut]])
-            pieces = []
+        at = 0
+        # In pieces that stay in the processor's cache until they have been written.
+        while (
+            cut := chunk.rfind(b"\n", at, at + PIECE) + 1 or chunk.find(b"\n", at) + 1
+        ):
+            text = b"".join([*pieces, chunk[at:cut]])
+            pieces, at = [], cut
             end += len(text)
             yield end, text
-        pieces.append(chunk[cut:])
+        pieces.append(chunk[at:])
     if text := b"".join(pieces):
         yield end + len(text), text
 
