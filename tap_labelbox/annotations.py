@@ -601,8 +601,12 @@ def _known_by(record: Record, place: Record) -> str:
     return _joined("/", place["annotation_id"], own)
 
 
-def _joined(separator: str, *parts: str | None) -> str:
-    return separator.join([part for part in parts if part])
+def _joined(separator: str, first: str | None, *rest: str | None) -> str:
+    joined = first or ""
+    for part in rest:
+        if part:
+            joined = f"{joined}{separator}{part}" if joined else part
+    return joined
 
 
 def _frame(key: str) -> int | None:
