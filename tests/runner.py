@@ -89,11 +89,13 @@ class Runner:
         state: State | None = None,
         catalog: dict[str, Any] | None = None,
         now: datetime | None = None,
+        clock: datetime | None = None,
         **settings: Any,
     ) -> Output:
         """Run the streams named, all by default, in this process.
 
-        With ``now``, both the tap and the sandbox think it is then.
+        With ``now``, both the tap and the sandbox think it is then; with ``clock``,
+        the tap thinks so.
         """
         tap = TapLabelbox(
             config=self.config(**settings),
@@ -101,8 +103,9 @@ class Runner:
             catalog=catalog,
         )
         if now:
-            tap.workspace.started_at = moments.write(now)
             self.world.now = lambda: now
+        if started_at := clock or now:
+            tap.workspace.started_at = moments.write(started_at)
         if streams:
             for stream in tap.streams.values():
                 stream.selected = stream.name in streams

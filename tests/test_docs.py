@@ -103,6 +103,35 @@ def test_what_the_readme_shows_of_the_demo_is_what_it_prints() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "case", "other"),
+    [
+        (README, "labels-100ms", "client"),
+        (README, "exports", "client"),
+        ((ROOT / "docs" / "sdk-proposal.md").read_text("utf-8"), "exports", "plain"),
+    ],
+)
+def test_figures_are_those_that_were_measured(text: str, case: str, other: str) -> None:
+    """Rounded, as benchmarks/results.md has them."""
+    results = (ROOT / "benchmarks" / "results.md").read_text("utf-8")
+    ratio = re.search(
+        rf"^\| {case} \| tap \| {other} \| ([\d.]+)", results, re.MULTILINE
+    )
+
+    assert ratio
+    assert f"{float(ratio[1]):.1f}" in text
+
+
+def test_memory_is_what_the_readme_says() -> None:
+    """In every case that was measured."""
+    results = (ROOT / "benchmarks" / "results.md").read_text("utf-8")
+    peaks = re.findall(r"^\| memory, .*? \| ([\d.]+) MB \|", results, re.MULTILINE)
+
+    assert "memory stays below 100 MB" in README
+    assert len(peaks) >= 7
+    assert all(float(peak) < 100 for peak in peaks)
+
+
+@pytest.mark.parametrize(
     "link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README)))
 )
 def test_links_lead_somewhere(link: str) -> None:

@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,29 @@ def test_several_runs_see_what_one_full_run_sees(seed: int, page_size: int) -> N
         full = set(run("labels", now=clock).ids("labels"))
 
     assert full <= seen  # what was deleted since was there when it was read
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
+def test_a_clock_that_jumps_loses_nothing(
+    run: Runner, world: World, jump: timedelta
+) -> None:
+    """For one run it is a day ahead of Labelbox's, or behind."""
+    streams = ("labels", "data_row_exports", "export_labels", "bulk_export")
+    state, outputs = None, []
+    for hour, clock in enumerate((None, START + timedelta(hours=1) + jump, None)):
+        now = START + timedelta(hours=hour)
+        world.now = lambda now=now: now  # type: ignore[misc]
+        for project in world.projects:
+            world.add_label(project.id, now - timedelta(minutes=5))
+        outputs.append(run(*streams, state=state, now=now, clock=clock))
+        assert outputs[-1].error is None
+        state = outputs[-1].state
+
+    every = {label.id for p in world.projects for label in world.labels(p.id)}
+    for stream in ("labels", "bulk_export", "export_labels"):
+        key = "label_id" if stream == "export_labels" else "id"
+        seen = {r[key] for output in outputs for r in output.records(stream)}
+        assert every <= seen, stream
 
 
 def test_a_run_that_is_cut_short_loses_nothing(

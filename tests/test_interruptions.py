@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import World
-from tests.runner import Output
+from tests.runner import Output, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +161,20 @@ def test_a_target_that_is_gone_is_one_line(run: Runner) -> None:
     assert process.log.count("the target has closed its input") == 1
     assert "Traceback" not in process.log
     assert "Exception ignored" not in process.log
+
+
+def test_no_folder_is_written_to(run: Runner) -> None:
+    """A temporary or home folder that is not there is no matter."""
+    assert run.folder
+    config = run.folder / "config.json"
+    config.write_text(json.dumps(run.config()))
+    nowhere = dict.fromkeys(("TMPDIR", "HOME"), str(run.folder / "none"))
+
+    done = command("--config", str(config), environment=nowhere)
+
+    assert done.returncode == 0
+    assert '"STATE"' in done.stdout.splitlines()[-1]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["config.json"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
