@@ -104,8 +104,8 @@ def _light(
         row["projects"] = {key: _given(project) for key, project in projects}
         if "labels" in inside:
             for project in row["projects"].values():
-                # Without labels there are no labels: UNSET and null are one.
-                project["labels"] = [_given(p) for p in project.get("labels") or ()]
+                if labels := project.get("labels"):
+                    project["labels"] = [_given(label) for label in labels]
         return row
 
     return msgspec.json.Decoder(_shape(row)), understood
@@ -185,7 +185,9 @@ def last_activity(row: Row | UsualRow) -> str | None:
 
 def project_ids(row: Row | UsualRow) -> Iterable[str]:
     """Give the projects that a data row says it is in."""
-    return row.project_ids if isinstance(row, UsualRow) else row.get("projects") or ()
+    if isinstance(row, UsualRow):
+        return row.project_ids
+    return _inside(row, "projects").keys()
 
 
 def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:

@@ -156,7 +156,7 @@ class BatchWriter(MessageWriter):
         self._files[stream] = file  # only now: no file is empty
         self.ended_with_state = False
         most = self._config.get("batch_size", inf)
-        self.full = self._size >= FULL or file.count >= most
+        self.full = self.full or self._size >= FULL or file.count >= most
 
     def close(self) -> None:
         """Write all files, and their BATCH messages.
@@ -171,7 +171,9 @@ class BatchWriter(MessageWriter):
             self._store(file)
             url = self._place[0].unstrip_protocol(file.path)
             message = SDKBatchMessage(stream, self._encoding, [url], file.version)
-            self._gathered.append(self.format_message(message))
+            line = self.format_message(message)
+            # In one step, which no signal can interrupt, but for the next.
+            self._gathered += (line,)
             del self._files[stream]
             self.flush()
         self._size = 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from codecs import BOM_UTF8
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_labelbox.errors import UnavailableError
-from tap_labelbox.json_text import storable
+from tap_labelbox.json_text import NUMBERS, storable
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ CHUNK = 64 * 1024  # bytes
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
-# NaN and the infinities are Python's, not JSON's, and no warehouse takes them.
-DECODER = json.JSONDecoder(parse_constant=str)
+DECODER = json.JSONDecoder(**NUMBERS)
 # Escapes of what no database stores begin like this.
 UNUSUAL = ("\\u0000", "\\ud", "\\uD")
 
@@ -86,9 +86,16 @@ def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
     text.end()
 
 
-def file_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Give the bytes of a file, a piece at a time."""
-    return iter(lambda: file.read(CHUNK), b"")
+def file_chunks(file: BinaryIO) -> tuple[bool, Iterator[bytes]]:
+    """Open a file saved from Labelbox's app, whichever export it is of.
+
+    Returns:
+        Whether it is one JSON array, a bulk export, not a line for each row; and its
+        bytes, a piece at a time.
+    """
+    first = file.read(CHUNK).removeprefix(BOM_UTF8)
+    rest = iter(lambda: file.read(CHUNK), b"")
+    return first.lstrip().startswith(b"["), chain([first], rest)
 
 
 def file_rows(path: Path) -> Iterator[Any]:
@@ -101,10 +108,9 @@ def file_rows(path: Path) -> Iterator[Any]:
         OSError: If it cannot be read.
     """
     with path.open("rb") as file:
-        chunks = file_chunks(file)
-        first = next(chunks, b"")
-        if first.lstrip().startswith(b"["):
-            yield from array_items(chain([first], chunks))
+        is_array, chunks = file_chunks(file)
+        if is_array:
+            yield from array_items(chunks)
 
 
 class _Text:

@@ -358,9 +358,8 @@ def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Row
     """
     try:
         with path.open("rb") as file:
-            for _, text in _whole_lines(file_chunks(file), 0):
-                if text.lstrip().startswith(b"["):
-                    return
+            is_array, chunks = file_chunks(file)
+            for _, text in _whole_lines(() if is_array else chunks, 0):
                 yield from decoded(text)
     except (OSError, ValueError) as error:
         raise UnavailableError(str(error)) from None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Shape = TypeVar("Shape")
 Decoded = TypeVar("Decoded")
 
+MOST_DIGITS = 4000  # of a whole number; Python reads few more
 PIECE = 32 * 1024  # bytes
 
 LOGGER = logging.getLogger("tap-labelbox")
@@ -52,7 +53,7 @@ def decode(text: bytes) -> Any:
         except (ValueError, RecursionError):
             pass  # Python's decoder takes a little more
     try:
-        return storable(json.loads(text, parse_constant=str, parse_float=number))
+        return storable(json.loads(text, **NUMBERS))
     except RecursionError as error:
         raise ValueError(str(error)) from None
 
@@ -63,10 +64,19 @@ def decode_object(text: bytes) -> dict[str, Any]:
     Raises:
         ValueError: If it is none.
     """
-    value = decode(text)
-    if not isinstance(value, dict):
-        raise ValueError("this is no object")  # noqa: TRY004  # it is bad JSON to us
-    return value
+    return _as_object(decode(text))
+
+
+def decode_any_lines(text: bytes) -> list[Any]:
+    """Decode lines, each a JSON text, or blank.
+
+    Raises:
+        ValueError: If one is neither.
+    """
+    lines: list[Any] | None = decode_lines_as(_ANYTHING, text)
+    if lines is not None:
+        return lines
+    return [decode(line) for line in text.split(b"\n") if line.strip()]
 
 
 def decode_lines(text: bytes) -> list[dict[str, Any]]:
@@ -75,10 +85,7 @@ def decode_lines(text: bytes) -> list[dict[str, Any]]:
     Raises:
         ValueError: If one is neither.
     """
-    lines: list[Any] | None = decode_lines_as(_ANYTHING, text)
-    if lines is not None and all(type(line) is dict for line in lines):
-        return lines
-    return [decode_object(line) for line in text.split(b"\n") if line.strip()]
+    return [_as_object(line) for line in decode_any_lines(text)]
 
 
 def decode_as(decoder: msgspec.json.Decoder[Shape], text: bytes) -> Shape | None:
@@ -138,10 +145,28 @@ def storable(value: Any) -> Any:
     return value
 
 
-def number(text: str) -> float | str:
-    """Decode a number; one beyond all floats stays text."""
+def _as_object(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError("this is no object")
+    return value
+
+
+def _number(text: str) -> float | str:
     value = float(text)
     return value if math.isfinite(value) else text
+
+
+def _whole_number(text: str) -> int | str:
+    return int(text) if len(text) <= MOST_DIGITS else text
+
+
+NUMBERS: dict[str, Any] = {
+    "parse_constant": str,
+    "parse_float": _number,
+    "parse_int": _whole_number,
+}
+"""How Python's decoder has to take numbers: those that are none to others, NaN, the
+infinities and what is beyond all floats, stay text."""
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -174,9 +174,13 @@ class StraightStream(Stream):
 
     @cached_property
     def deselected(self) -> frozenset[str]:
-        """The columns that the catalog leaves out."""
-        columns = self.schema["properties"]
-        return frozenset(c for c in columns if not self.mask["properties", c])
+        """The columns that the catalog leaves out, or does not know of."""
+        known = self.effective_schema["properties"]
+        return frozenset(
+            column
+            for column in self.schema["properties"]
+            if column not in known or not self.mask["properties", column]
+        )
 
     @cached_property
     def writer(self) -> MessageWriter:
@@ -201,22 +205,29 @@ class StraightStream(Stream):
                         self._write_state_message()
                 self._finalize_state(self.get_context_state(partition))
 
+    def _process_record(self, *_: object, **options: object) -> None:
+        """Do nothing: there are no children, and a filter would meet Raw here."""
+
     def _write_record_message(self, record: Record) -> None:
         if self.straight:
             self._write_straight(record)
             return
-        super()._write_record_message(whole(record))
+        super()._write_record_message(whole(self._chosen(record)))
         if self.writer.full:
             self._let_out()
 
     def _write_straight(self, record: Record) -> None:
-        if self.deselected:  # not taken out of the record: its maker may need it
-            record = {c: v for c, v in record.items() if c not in self.deselected}
         writer = self.writer
-        writer.write_record(self.name, self._stream_version, record)
+        writer.write_record(self.name, self._stream_version, self._chosen(record))
         self.state_manager.is_flushed = False
         if writer.full:
             self._let_out()
+
+    def _chosen(self, record: Record) -> Record:
+        if not self.deselected:
+            return record
+        # Not taken out of the record: its maker may need it.
+        return {c: v for c, v in record.items() if c not in self.deselected}
 
     def _let_out(self) -> None:
         self.writer.close()

@@ -67,7 +67,9 @@ class Workspace:
     @cached_property
     def project_ids(self) -> list[str]:
         """The projects to read, oldest first; those that are not there are told."""
-        found = [project["id"] for project in self.projects("project_ids")]
+        # A list that was read again from its beginning gives some twice.
+        listed = (project["id"] for project in self.projects("project_ids"))
+        found = list(dict.fromkeys(listed))
         for project_id in dict.fromkeys(self._wanted or []):
             if project_id not in found and not self._offline:
                 self.miss(

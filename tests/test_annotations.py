@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from tap_labelbox.annotations import DEEPEST
+from tap_labelbox.annotations import DEEPEST, data_row_records, decoder
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported
 from tap_labelbox.streams import data_rows
@@ -493,6 +493,18 @@ def test_what_is_unknown_of_a_data_row_is_kept_by_its_path() -> None:
     }
     assert record["media_attributes"] == row["media_attributes"]
     assert (record["media_height"], record["media_exif_rotation"]) == (3, "1")
+
+
+@pytest.mark.parametrize("inside", [None, frozenset[str](), frozenset({"labels"})])
+@pytest.mark.parametrize("project", [{}, {"labels": None}, {"labels": []}])
+def test_no_labels_are_no_labels_whoever_looks(inside: Any, project: Row) -> None:
+    """Null stays null, and an empty list empty."""
+    row = {"data_row": {"id": "R"}, "projects": {"P": project}}
+    (decoded,) = decoder(inside)(json.dumps(row).encode())
+
+    (record,) = data_row_records(decoded, "P")
+
+    assert record["labels"] == project.get("labels")
 
 
 def test_every_record_carries_the_latest_activity() -> None:

@@ -193,9 +193,7 @@ def test_every_text_that_python_reads_is_decoded(
     """And can be written again; only what is no JSON becomes text."""
     text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
-        expected = json_text.storable(
-            json.loads(text, parse_constant=str, parse_float=json_text.number)
-        )
+        expected = json_text.storable(json.loads(text, **json_text.NUMBERS))
     except UnicodeDecodeError:
         with pytest.raises(ValueError, match="utf-8"):
             json_text.decode(text)
@@ -301,6 +299,13 @@ def test_straight_records_are_the_ordinary_ones(
         patch.setattr(exported, "decoder", lambda _: json_text.decode_lines)
         ordinary = run_offline(tmp_path, catalog)
     assert messages(straight) == messages(ordinary)
+
+
+def test_lines_may_be_any_json() -> None:
+    """Where nobody says what they are."""
+    text = b'"text"\n\n{"a": 1e400}\n[1]'
+
+    assert json_text.decode_any_lines(text) == ["text", {"a": "1e400"}, [1]]
 
 
 LABEL: Row = {

@@ -83,6 +83,18 @@ def test_what_is_no_array_is_an_error(text: bytes) -> None:
         list(array_items([text]))
 
 
+def test_a_number_that_is_none_elsewhere_is_kept_as_text() -> None:
+    """Beyond all floats, or longer than Python reads."""
+    long = "9" * 5000
+
+    assert list(array_items([f"[1e400, {long}, 1.5, 7]".encode()])) == [
+        "1e400",
+        long,
+        1.5,
+        7,
+    ]
+
+
 def test_a_broken_file_is_not_read_to_its_end() -> None:
     """A mistake early in a large file does not collect the rest in memory."""
     read = 0

@@ -16,9 +16,12 @@ from tap_labelbox.errors import IncompleteError, UnavailableError
 from tap_labelbox.exports import Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
+from tap_labelbox.tap import TapLabelbox
 from tests.runner import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tap_labelbox.sandbox import Request, Sandbox
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -368,6 +371,57 @@ def test_a_killed_run_is_read_on(
     assert len([r for r in sandbox.requests if r.operation == "StartExport"]) == exports
 
 
+@pytest.mark.parametrize("changed", ["start_date", "replication method", "state"])
+def test_a_killed_run_is_not_read_on_where_more_is_wanted(
+    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any, changed: str
+) -> None:
+    """Another start, or a whole table: then all of it is exported anew."""
+    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    sandbox.part_size = 20_000
+    project = world.projects[0]
+    settings: dict[str, Any] = {"project_ids": [project.id]}
+    rows = sorted(row.last_activity_at for row in project.data_rows)
+    start_date = rows[len(rows) // 3].isoformat()
+    begun = settings | ({"start_date": start_date} if changed == "start_date" else {})
+    killed = run("data_row_exports", now=NOW, **begun)
+    state = next(s for s in killed.states if '"position"' in json.dumps(s))
+    catalog = None
+    if changed == "replication method":
+        catalog = TapLabelbox(config=run.config()).catalog_dict
+        for stream in catalog["streams"]:
+            stream["replication_method"] = "FULL_TABLE"
+    if changed == "state":
+        (partition,) = state["bookmarks"]["data_row_exports"]["partitions"]
+        partition["replication_key"] = "last_activity_at"
+        partition["replication_key_value"] = "2020-01-01T00:00:00.000Z"
+
+    output = run("data_row_exports", now=NOW, state=state, catalog=catalog, **settings)
+
+    assert output.error is None
+    found = {r["data_row_id"] for r in output.records("data_row_exports")}
+    assert found == {row.id for row in project.data_rows}
+
+
+def test_an_export_at_which_labelbox_fails_is_started_anew(
+    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+) -> None:
+    """Else each run would fail at it."""
+    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    project = world.projects[0]
+    whole = run("data_row_exports", now=NOW, project_ids=[project.id])
+    state = next(s for s in whole.states if '"position"' in json.dumps(s))
+    old = sandbox.requests[-1].variables["task_id"]
+    crash = error("Something went wrong", "INTERNAL_SERVER_ERROR")
+    sandbox.before = lambda r: (
+        Reply(200, {}, crash) if r.variables.get("task_id") == old else None
+    )
+
+    output = run("data_row_exports", now=NOW, state=state, project_ids=[project.id])
+
+    assert output.error is None
+    assert len(output.records("data_row_exports")) == len(project.data_rows)
+
+
 def test_an_export_that_is_gone_is_started_anew(
     run: Runner, world: World, monkeypatch: Any
 ) -> None:
@@ -632,6 +686,53 @@ def test_saved_files_are_read_without_a_key(
         r["annotation_id"] for r in online.records("annotations")
     }
     assert output.ids("bulk_export") == ["c1"]
+
+
+def offline(path: Path, stream: str = "data_row_exports") -> list[Any]:
+    """Give the records of a saved file."""
+    tap = TapLabelbox(config={"export_files": [str(path)]})
+    return [*tap.streams[stream].get_records(None)]
+
+
+@pytest.mark.parametrize("projects", ["abc", 5, [{"id": "p"}], None])
+def test_a_saved_row_with_odd_projects_is_one_record(
+    tmp_path: Path, projects: Any
+) -> None:
+    """It is kept beside."""
+    file = tmp_path / "export.ndjson"
+    file.write_text(json.dumps({"data_row": {"id": "d"}, "projects": projects}))
+
+    (record,) = offline(file)
+
+    assert record["project_id"] == ""
+    assert record["additional_columns"].get("projects") == projects
+
+
+def test_a_saved_file_is_told_by_its_beginning(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A mark of the byte order is no part of it; what comes later tells nothing."""
+    monkeypatch.setattr("tap_labelbox.bulk.CHUNK", 26)  # two lines begin pieces
+    lines = b"\n".join(b'{"data_row": {"id": "d%d"}}' % n for n in range(4))
+    file = tmp_path / "export.ndjson"
+    file.write_bytes(b"\xef\xbb\xbf" + lines)
+    broken = tmp_path / "broken.ndjson"
+    broken.write_bytes(b'{"data_row": {"id": "d0"}}\n[]\n' + lines)
+    bulk = tmp_path / "bulk.json"
+    bulk.write_bytes(b'\xef\xbb\xbf [{"ID": "c1"}]')
+
+    assert [record["data_row_id"] for record in offline(file)] == [
+        "d0",
+        "d1",
+        "d2",
+        "d3",
+    ]
+    assert offline(bulk) == []
+    assert [record["id"] for record in offline(bulk, "bulk_export")] == ["c1"]
+    tap = TapLabelbox(config={"export_files": [str(broken)]})
+    list(tap.streams["data_row_exports"].get_records(None))
+    with pytest.raises(IncompleteError):
+        tap.workspace.check()
 
 
 def test_only_what_is_current_can_be_kept(run: Runner, world: World) -> None:

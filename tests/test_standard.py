@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
 from tap_labelbox.tap import TapLabelbox
@@ -30,6 +31,24 @@ def test_stream_maps(run: Runner) -> None:
     assert "label" not in record
 
 
+@pytest.mark.parametrize(
+    ("stream", "holds"),
+    [
+        ("labels", "'objects' in label"),
+        ("data_row_exports", "media_attributes['height'] > 5"),
+    ],
+)
+def test_a_filter_may_look_inside(run: Runner, stream: str, holds: str) -> None:
+    """Also into what is otherwise passed on as it came."""
+    everything = run(stream).records(stream)
+
+    output = run(stream, stream_maps={stream: {"__filter__": holds}})
+
+    assert output.error is None
+    assert 0 < len(output.records(stream)) <= len(everything)
+    assert output.records(stream) != everything
+
+
 def test_flattening(run: Runner) -> None:
     """What is nested becomes columns."""
     output = run("bulk_export", flattening_enabled=True, flattening_max_depth=2)
@@ -53,6 +72,39 @@ def test_deselected_columns(run: Runner) -> None:
     assert "label" not in output.records("labels")[0]
     schema = next(m for m in output.messages if m["type"] == "SCHEMA")
     assert "label" not in schema["schema"]["properties"]
+
+
+@pytest.mark.parametrize("maps", [{}, {"labels": {"id": "id"}}])
+def test_a_catalog_of_an_older_version(run: Runner, maps: Any) -> None:
+    """What it does not know is in neither the schema nor the records."""
+    catalog = TapLabelbox(config=run.config()).catalog_dict
+    for stream in catalog["streams"]:
+        stream["schema"]["properties"].pop("type_name", None)
+
+    output = run("labels", catalog=catalog, stream_maps=maps)
+
+    assert output.error is None
+    schema = next(m["schema"] for m in output.messages if m["type"] == "SCHEMA")
+    assert "type_name" not in schema["properties"]
+    assert "type_name" not in output.records("labels")[0]
+
+
+def test_a_family_has_one_version_before_its_records(run: Runner) -> None:
+    """A target deletes what has another one."""
+    streams = ("data_row_exports", "export_labels")
+    catalog = TapLabelbox(config=run.config()).catalog_dict
+    for stream in catalog["streams"]:
+        if stream["tap_stream_id"] in streams:
+            stream["replication_method"] = "FULL_TABLE"
+
+    output = run(*streams, catalog=catalog, emit_activate_version_messages=True)
+
+    for stream in streams:
+        ours = [m for m in output.messages if m.get("stream") == stream]
+        kinds = [m["type"] for m in ours]
+        assert kinds[:3] == ["SCHEMA", "ACTIVATE_VERSION", "RECORD"]
+        assert kinds.count("ACTIVATE_VERSION") == 1
+        assert len({m["version"] for m in ours[1:]}) == 1
 
 
 def test_activate_version(run: Runner) -> None:

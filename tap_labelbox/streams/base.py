@@ -194,9 +194,14 @@ class ProjectStream(LabelboxStream):
         del start_date_value
         return value
 
+    @property
+    def is_incremental(self) -> bool:
+        """Whether earlier runs count; a catalog may have it otherwise."""
+        return bool(self.replication_method == REPLICATION_INCREMENTAL)
+
     def bookmark(self, context: Context) -> str | None:
         """Give the moment up to which a project was read by earlier runs."""
-        if self.replication_method != REPLICATION_INCREMENTAL:
+        if not self.is_incremental:
             return None
         bookmark = self.state_manager.bookmark(context, str(self.replication_key))
         if bookmark is None:
@@ -208,6 +213,16 @@ class ProjectStream(LabelboxStream):
 
     def since(self, context: Context) -> str | None:
         """Give the moment from which on a project is read; None for all of it."""
+        project_id = context["project_id"]
+        if project_id not in self._since:  # so that what is odd is told once
+            self._since[project_id] = self._find_since(context)
+        return self._since[project_id]
+
+    @cached_property
+    def _since(self) -> dict[str, str | None]:
+        return {}
+
+    def _find_since(self, context: Context) -> str | None:
         start_date = self.config.get("start_date")
         if start_date:
             start_date = moments.normal(start_date)
@@ -230,6 +245,6 @@ class ProjectStream(LabelboxStream):
 
     def advance(self, context: Context, moment: str) -> None:
         """Say that a project has been read up to a moment."""
-        if self.replication_method == REPLICATION_INCREMENTAL:
+        if self.is_incremental:
             key = str(self.replication_key)
             self.state_manager.advance(context, key, moment)

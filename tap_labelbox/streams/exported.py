@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.ahead import ahead
 from tap_labelbox.annotations import decoder, last_activity, project_ids
-from tap_labelbox.errors import LimitError, UnavailableError
+from tap_labelbox.errors import LimitError, ServerError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
+from tap_labelbox.json_text import decode_any_lines
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class ExportedStream(ProjectStream):
     """The heavy columns of a row that are looked into, not just passed on; None if
     the stream looks at no row, or at nothing but what is laid out."""
     _announced = False
+    _activated = False
     _count = 0  # records that another stream wrote for this one
     _done = False  # another stream of the family has done the work of this one
 
@@ -73,12 +75,15 @@ class ExportedStream(ProjectStream):
         yield from super().get_records(context)
 
     def announce(self, *, done: bool) -> None:
-        """Write the schema, which goes before the first record.
+        """Write what goes before the first record: the schema, and a version.
 
         Args:
             done: Whether another stream does all the rest.
         """
         self._write_schema_message()
+        if not self.is_incremental and self.emit_activate_version_messages:
+            self._stream_version = self._initialized_at // 1000
+            self._write_activate_version_message(self._stream_version)
         self._done = done
 
     def write(self, record: Record) -> None:
@@ -137,9 +142,9 @@ class ExportedStream(ProjectStream):
 
     def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
         """Read what Labelbox could not export, which is a part of the result."""
-        errors = (error for _, rows in export.rows("ERRORS") for error in rows)
+        lines = export.rows("ERRORS", decoded=decode_any_lines)
         count = 0
-        for count, error in enumerate(errors, 1):
+        for count, error in enumerate((one for _, some in lines for one in some), 1):
             yield from self._written(
                 stream.unfold_error(error, project_id, export.task_id, count)
                 for stream in self.family
@@ -198,7 +203,7 @@ class ExportedStream(ProjectStream):
                 state["export"] = {
                     "task_id": export.task_id,
                     # One export of several is not read on.
-                    "wanted": None if len(exports) > 1 else self._fingerprint,
+                    "wanted": None if len(exports) > 1 else self._wanted(context),
                     "until": self.workspace.started_at,
                     "position": 0,
                     "latest": "",
@@ -213,6 +218,7 @@ class ExportedStream(ProjectStream):
                 self._prepare,
                 context["project_id"],
                 dict(self.state_manager.get_context_state(context).get("export", {})),
+                self._wanted(context),
                 self._inputs(context),
             )
             for context in self.partitions
@@ -221,24 +227,29 @@ class ExportedStream(ProjectStream):
         return ahead(jobs, width, at_first=width)
 
     def _prepare(
-        self, project_id: str, saved: dict[str, Any], needed: list[dict[str, Any]]
+        self,
+        project_id: str,
+        saved: dict[str, Any],
+        wanted: str | None,
+        needed: list[dict[str, Any]],
     ) -> list[Export]:
         """Let Labelbox make a project's exports, and wait for them.
 
-        If an earlier run was killed while it read one, that is read on from where
-        it was; if Labelbox no longer has it, the project is exported anew.
+        If an earlier run was killed while it read one, and the same is wanted, that
+        is read on from where it was; if Labelbox no longer has it, the project is
+        exported anew.
         """
-        if saved.get("wanted") == self._fingerprint:
+        if wanted is not None and saved.get("wanted") == wanted:
             export = Export(self.client, saved["task_id"])
             try:
                 self._wait(export, saved["position"])
-            except UnavailableError as error:
+            except (UnavailableError, ServerError) as error:
                 self.logger.info("Project %s is exported anew: %s", project_id, error)
             else:
                 return [export]
         exports = []
-        for wanted in needed:
-            exports.append(self._start(wanted))
+        for each in needed:
+            exports.append(self._start(each))
             self._wait(exports[-1])
         return exports
 
@@ -288,11 +299,15 @@ class ExportedStream(ProjectStream):
             until=self.workspace.started_at,
         )
 
-    @cached_property
-    def _fingerprint(self) -> str:
-        """Give what an export must have in common with one that is read on."""
+    def _wanted(self, context: Context) -> str | None:
+        """Give what an export must have in common with one that is read on.
+
+        None where a target deletes what it got of an earlier run.
+        """
+        if not all(stream.is_incremental for stream in self.family):
+            return None
         settings = {
-            "streams": [stream.name for stream in self.family],
+            "since": {stream.name: stream.since(context) for stream in self.family},
             "filters": self.config["export_filters"],
             "include": self.config["export_include"],
         }
@@ -304,6 +319,12 @@ class ExportedStream(ProjectStream):
         counter = super().get_record_counter(**options)
         counter.increment(self._count)
         return counter
+
+    def _write_activate_version_message(self, full_table_version: int) -> None:
+        """Write the version once, before the first record of it."""
+        if not self._activated:
+            super()._write_activate_version_message(full_table_version)
+        self._activated = True
 
     def _write_schema_message(self) -> None:
         """Write the schema once, though two may have reason to."""
