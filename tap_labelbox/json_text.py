@@ -19,7 +19,7 @@ from msgspec import Raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Shape = TypeVar("Shape")
+Found = TypeVar("Found")
 Decoded = TypeVar("Decoded")
 
 MOST_DIGITS = 4000  # of a whole number; Python reads few more
@@ -88,7 +88,7 @@ def decode_lines(text: bytes) -> list[dict[str, Any]]:
     return [_as_object(line) for line in decode_any_lines(text)]
 
 
-def decode_as(decoder: msgspec.json.Decoder[Shape], text: bytes) -> Shape | None:
+def decode_as(decoder: msgspec.json.Decoder[Found], text: bytes) -> Found | None:
     """Decode a text in a shape that leaves parts of it Raw.
 
     None if it has another shape, or anything in it that is better looked at: what
@@ -98,8 +98,8 @@ def decode_as(decoder: msgspec.json.Decoder[Shape], text: bytes) -> Shape | None
 
 
 def decode_lines_as(
-    decoder: msgspec.json.Decoder[Shape], text: bytes
-) -> list[Shape] | None:
+    decoder: msgspec.json.Decoder[Found], text: bytes
+) -> list[Found] | None:
     """Decode many lines as :meth:`decode_as` does one; None if any is unusual."""
     return _decode(decoder.decode_lines, text)
 
