@@ -170,9 +170,14 @@ def _row_ids(row: Row, project_id: str) -> Record:
     """Give the columns that every table has."""
     return {
         "project_id": project_id,
-        "data_row_id": as_written(_inside(row, "data_row").get("id")) or "",
+        "data_row_id": data_row_id(row) or "",
         "last_activity_at": last_activity(row),
     }
+
+
+def data_row_id(row: Row) -> str | None:
+    """Give the id of a data row; without one there is no record of it."""
+    return as_written(_inside(row, "data_row").get("id"))
 
 
 def last_activity(row: Row | UsualRow) -> str | None:

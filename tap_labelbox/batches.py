@@ -19,11 +19,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from math import inf
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # it has no types
+from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as above
+    LocalFileSystem,
+)
 from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
@@ -193,6 +197,9 @@ class BatchWriter(MessageWriter):
         storage, _ = self._place
         with self._told():
             storage.makedirs(file.path.rpartition("/")[0], exist_ok=True)
+            if isinstance(storage, LocalFileSystem):
+                _write_whole(Path(file.path), content)
+                return
             # Within a transaction there is the whole file or none.
             with storage.transaction, storage.open(file.path, "wb") as to:
                 to.write(content)
@@ -233,3 +240,17 @@ class BatchWriter(MessageWriter):
                 "batch_config.storage.root, and who may write there"
             )
             raise LabelboxError(msg) from None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that there is the whole of it, or none.
+
+    Beside its place, not in a temporary folder, which may be on another disk.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

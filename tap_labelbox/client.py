@@ -143,12 +143,12 @@ class Client:
             **variables: As in :meth:`execute`.
 
         Raises:
-            LabelboxError: As :meth:`execute` does.
+            LabelboxError: As :meth:`execute` does; a LimitError at once.
 
         """
         doubtful = False
 
-        @self._again(name)
+        @self._again(name, but=errors.LimitError)
         def run() -> dict[str, Any]:
             nonlocal doubtful
             if doubtful and (data := done()) is not None:
@@ -264,25 +264,23 @@ class Client:
         operation: str,
         usual: Callable[[bytes], Any] | None = None,
     ) -> Any:
-        self._gate.enter()
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
-            with (
-                self._slots,
-                metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags),
-            ):
-                # A redirect would carry the key to an address nobody configured.
-                response = self._api.send(
-                    self._request(path, encoder.encode(body)),
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                    stream=True,
-                    proxies=self._api.proxies,
-                )
-                # In large pieces: each is a turn to wait for among the threads.
-                content = b"".join(response.iter_content(4 * CHUNK))
-                tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
-        except OSError as fault:
+            with self._slots:
+                self._gate.enter()  # not before: a turn is for who can use it at once
+                with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
+                    # A redirect would carry the key to an address nobody configured.
+                    response = self._api.send(
+                        self._request(path, encoder.encode(body)),
+                        timeout=self._timeout,
+                        allow_redirects=False,
+                        stream=True,
+                        proxies=self._api.proxies,
+                    )
+                    # In large pieces: each is a turn to wait for among the threads.
+                    content = b"".join(response.iter_content(CHUNK))
+                    tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
+        except (OSError, ValueError) as fault:  # the latter of what is no address
             raise self._network_error(fault, self._base) from None
         try:
             data = errors.reply_data(response, content, usual)
@@ -357,11 +355,19 @@ class Client:
             fault, _host(address), proxy=_host(proxy) if proxy else None
         )
 
-    def _again(self, operation: str) -> Callable[[Function], Function]:
-        """Give what tries a function again, for as long as the settings say."""
+    def _again(
+        self, operation: str, but: type[Exception] | tuple[()] = ()
+    ) -> Callable[[Function], Function]:
+        """Give what tries a function again, for as long as the settings say.
+
+        Args:
+            operation: What the log calls it.
+            but: What is not to be tried again here.
+        """
         return backoff.on_exception(
             self._pauses,
             errors.TransientError,
+            giveup=lambda error: isinstance(error, but),
             jitter=None,  # _pauses has its own
             on_giveup=_tell_end,
             logger=None,

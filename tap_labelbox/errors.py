@@ -46,6 +46,9 @@ LONGEST_RETRY_AFTER = 600.0
 # What follows an address's question mark may open a file.
 SIGNED = re.compile(r"(\w+://[^\s?\"'<>]+)\?[^\s\"'<>]+")
 
+# And what stands before a host in one.
+CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
+
 # GraphQL has no codes for these; the wording is graphql-js's, and old.
 UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
 UNKNOWN_ARGUMENT = re.compile(r"Unknown argument .(\w+). on field .([\w.]+).")
@@ -63,6 +66,7 @@ ABOUT_THE_QUERY = (
     UNKNOWN_TYPE,
     VARIABLE,
 )
+STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 TOO_COMPLEX = "Query complexity limit exceeded"
 EXCEEDED = "You have exceeded"
 
@@ -72,7 +76,8 @@ class LabelboxError(Exception):
 
     def __init__(self, message: object) -> None:
         """Take the secrets out of addresses."""
-        super().__init__(SIGNED.sub(r"\1?***", str(message)))
+        text = SIGNED.sub(r"\1?***", str(message))
+        super().__init__(CREDENTIALS.sub("***@", text))
 
 
 class SettingsError(LabelboxError):
@@ -397,6 +402,7 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxErro
     extensions = _block(error, "extensions")
     exception = _block(extensions, "exception")
     code = extensions.get("code") or exception.get("code")
+    code = code if code is None else str(code)
     # Servers differ in the codes of these, and some give none.
     if any(pattern.search(message) for pattern in ABOUT_THE_QUERY):
         code = "GRAPHQL_VALIDATION_FAILED"
@@ -424,7 +430,10 @@ def _kind(code: object, inside: str, status: int) -> type[LabelboxError]:
     if status >= HTTPStatus.BAD_GATEWAY:  # a proxy's: all requests will fail
         return _by_status("HTTP", status)
     if code == "INTERNAL_SERVER_ERROR":
-        status = int(inside) if inside.isdecimal() else HTTPStatus.INTERNAL_SERVER_ERROR
+        known = STATUS.fullmatch(inside)
+        status = int(inside) if known else HTTPStatus.INTERNAL_SERVER_ERROR
+    elif isinstance(code, str) and STATUS.fullmatch(code):
+        status = int(code)
     return _by_status("status", status)
 
 

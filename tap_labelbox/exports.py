@@ -8,13 +8,14 @@ line feeds only.
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from datetime import UTC
-from itertools import chain, count
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox import moments
 from tap_labelbox.bulk import file_chunks
-from tap_labelbox.errors import ExpiredLinkError, UnavailableError
+from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.json_text import decode_lines
 from tap_labelbox.polling import poll
 
@@ -28,6 +29,7 @@ Row = dict[str, Any]
 
 MOST_IDS = 2000  # in one filter
 PAGE = 100  # tasks asked for at a time
+MOST_TASKS = 5000  # that are looked through
 PIECE = 64 * 1024  # bytes of lines that are decoded together
 PART_TRIES = 3  # of one byte range that brings nothing
 
@@ -181,7 +183,8 @@ class Export:
         if not (task := data.get("exportDataRowsInProject")):
             msg = "Labelbox started no export and gave no error"
             raise UnavailableError(msg)
-        return cls(client, task["task_id"])
+        with _understood():
+            return cls(client, str(task["task_id"]))
 
     def wait(self, *, interval: float, timeout: float) -> None:
         """Wait until the export can be read.
@@ -197,7 +200,8 @@ class Export:
 
         def complete() -> bool | None:
             task.update(self._task("export_status"))
-            status = task["status"]
+            with _understood():
+                status = task["status"]
             if status not in {"COMPLETE", "IN_PROGRESS", "QUEUED", None}:
                 msg = f"its export ended as {status} (task {self.task_id})"
                 raise UnavailableError(msg)
@@ -228,10 +232,11 @@ class Export:
         header = self._task("export_header", stream=stream).get("header")
         if header is None:  # there is nothing in this stream
             return Opened(0, 0, iter(()))
-        size = int(header["total_size"])
+        with _understood():
+            size, lines = int(header["total_size"]), int(header["total_lines"])
         chunks = self._bytes(stream, position, size)
         chunks = chain([next(chunks, b"")], chunks)
-        return Opened(size, int(header["total_lines"]), chunks)
+        return Opened(size, lines, chunks)
 
     def rows(
         self,
@@ -278,16 +283,17 @@ class Export:
         """Give the bytes of all parts from a position on, each as announced."""
         fruitless = 0
         while position < size:
-            part = self._task("export_part", stream=stream, offset=str(position))[
-                "part"
-            ]
-            first, last = (int(part["offsets"][end]) for end in ("start", "end"))
+            task = self._task("export_part", stream=stream, offset=str(position))
+            with _understood():
+                part = task["part"]
+                first, last = (int(part["offsets"][end]) for end in ("start", "end"))
+                link = str(part["link"])
             if not first <= position <= last:
                 msg = f"its export has no part with byte {position}"
                 raise UnavailableError(msg)
             began = position
             try:
-                for chunk in self._client.download(part["link"], position - first):
+                for chunk in self._client.download(link, position - first):
                     if position + len(chunk) > last + 1:
                         break  # more than announced: a page of a proxy
                     position += len(chunk)
@@ -308,6 +314,16 @@ class Export:
         return task
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Tell what is not to be understood of a reply."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"Labelbox's reply about its export is not understood ({error!r})"
+        raise UnavailableError(msg) from None
+
+
 def _find(client: Client, name: str) -> str | None:
     """Give the task of this name among those that the key has started.
 
@@ -316,17 +332,17 @@ def _find(client: Client, name: str) -> str | None:
     """
     try:
         user_id = client.execute("user")["user"]["id"]
-        for skip in count(0, PAGE):
+        for skip in range(0, MOST_TASKS, PAGE):
             user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
             tasks = {task["name"]: task["id"] for task in user["user"]["tasks"]}
             if name in tasks:
                 return str(tasks[name])
             if len(user["user"]["tasks"]) < PAGE:
-                break
-    except (KeyError, TypeError):
-        msg = f"whether Labelbox has started the export '{name}' it does not tell"
-        raise UnavailableError(msg) from None
-    return None
+                return None
+    except (KeyError, TypeError, NotOfferedError):
+        pass
+    msg = f"whether Labelbox has started the export '{name}' it does not tell"
+    raise UnavailableError(msg)
 
 
 def _whole_lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:

@@ -79,3 +79,22 @@ class StateWriter(_state.StateWriter):
         if not self._writer.ended_with_state:
             self._last_emitted_state = None
         super().write_state(state)
+
+
+def odd_bookmark(state: dict[str, Any]) -> str | None:
+    """Give the name of a stream whose bookmark cannot have come from here."""
+    for name, bookmark in state.get("bookmarks", {}).items():
+        partitions = isinstance(bookmark, dict) and bookmark.get("partitions", [])
+        if not isinstance(partitions, list) or not all(map(_is_ours, partitions)):
+            return str(name)
+    return None
+
+
+def _is_ours(partition: Any) -> bool:
+    if not (isinstance(partition, dict) and isinstance(partition.get("context"), dict)):
+        return False
+    export = partition.get("export", {})
+    return isinstance(export, dict) and all(
+        isinstance(export.get(name, kind()), kind)
+        for name, kind in (("position", int), ("latest", str), ("until", str))
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -17,7 +18,7 @@ from tap_labelbox import settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import LabelboxError, SettingsError
 from tap_labelbox.output import MessageWriter
-from tap_labelbox.state import StateWriter
+from tap_labelbox.state import StateWriter, odd_bookmark
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.workspace import Workspace
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from singer_sdk import Stream
+
+
+LAST_SECONDS = 10.0  # that a run has to end when it is told to
 
 
 class Stopped(SystemExit):
@@ -84,6 +88,10 @@ class TapLabelbox(Tap):
         if self._stopped:
             os._exit(128 + signum)
         self._stopped = True
+        # A target that reads no more would keep this run from ending.
+        last = threading.Timer(LAST_SECONDS, os._exit, (128 + signum,))
+        last.daemon = True
+        last.start()
         cast("MessageWriter", self.message_writer).interrupt(Stopped(128 + signum))
 
     def conclude(self) -> None:
@@ -176,7 +184,10 @@ def _json(option: str, file: IO[str] | None) -> dict[str, Any] | None:
         msg = f"{option} cannot be read: {error}"
         raise SettingsError(msg) from None
     name, kind = SHAPES[option]
-    if isinstance(content, dict) and isinstance(content.get(name, kind()), kind):
-        return content
-    msg = f"{option} cannot be read: it has no {name}"
-    raise SettingsError(msg)
+    if not isinstance(content, dict) or not isinstance(content.get(name, kind()), kind):
+        msg = f"{option} cannot be read: it has no {name}"
+        raise SettingsError(msg)
+    if option == "--state" and (odd := odd_bookmark(content)):
+        msg = f"{option} cannot be read: the bookmark of {odd} is odd; run without it"
+        raise SettingsError(msg)
+    return content

@@ -211,6 +211,30 @@ def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    "bookmark",
+    [
+        None,
+        [],
+        {"partitions": None},
+        {"partitions": [None]},
+        {"partitions": [{"context": {"project_id": "p"}, "export": "x"}]},
+        {"partitions": [{"context": {"project_id": "p"}, "export": {"position": ""}}]},
+    ],
+)
+def test_an_odd_bookmark(run: Runner, tmp_path: Path, bookmark: Any) -> None:
+    """It is named, and what to do."""
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps({"bookmarks": {"annotations": bookmark}}))
+
+    done = run.command("--state", str(file))
+
+    assert done.returncode == 1
+    assert errors(done) == [
+        "--state cannot be read: the bookmark of annotations is odd; run without it"
+    ]
+
+
 @pytest.mark.parametrize("text", ["[]", '"x"', '{"bookmarks": null}'])
 def test_a_state_of_another_shape(run: Runner, tmp_path: Path, text: str) -> None:
     """It is not taken for an empty one."""

@@ -637,15 +637,58 @@ def test_a_limit_slows_all_threads(
 def test_requests_can_be_rationed(
     sandbox: Sandbox, connect: Callable[..., Client]
 ) -> None:
-    """For all threads together."""
+    """For all threads together, also where replies are slow."""
     moments: list[float] = []
-    sandbox.before = lambda _: moments.append(time.monotonic())
-    client = connect(requests_per_minute=600)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: ask(client), range(6)))
+    def answer_late(_: Request) -> None:
+        moments.append(time.monotonic())
+        if len(moments) <= 2:
+            time.sleep(0.6)
 
-    assert max(moments) - min(moments) > 0.4  # a tenth of a second between two
+    sandbox.before = answer_late
+    client = connect(requests_per_minute=600, concurrency=2)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: ask(client), range(8)))
+
+    gaps = [after - before for before, after in pairwise(sorted(moments))]
+    assert min(gaps) > 0.05  # a tenth of a second, less what the way takes
+
+
+@pytest.mark.parametrize("code", [[], {"a": 1}, "500", 429, "9" * 5000])
+def test_an_odd_code_is_decided_as_well(
+    sandbox: Sandbox, connect: Callable[..., Client], code: Any
+) -> None:
+    """One that is a status, by that."""
+    inside = {"status": "9" * 5000}
+    found = [{"message": "no", "extensions": {"code": code, "exception": inside}}]
+    sandbox.before = lambda _: Reply(200, {}, {"errors": found})
+
+    with pytest.raises(errors.LabelboxError) as raised:
+        ask(connect(retry_seconds=0))
+
+    kinds = {"500": errors.ServerError, "429": errors.RateLimitError}
+    assert raised.type is kinds.get(str(code), errors.UnavailableError)
+
+
+def test_a_server_that_does_not_know_what_is_not_asked_for(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """It is not asked for ever."""
+    words = 'Unknown argument "orderBy" on field "Query.projects".'
+    sandbox.before = lambda _: Reply(400, {}, graphql(None, words))
+
+    with pytest.raises(errors.QueryError):
+        ask(connect())
+
+    assert len(sandbox.requests) == 2
+
+
+def test_a_password_in_an_address_is_told_nobody() -> None:
+    """Whoever put it there."""
+    assert str(errors.LabelboxError("at http://me:pw@a.example/x")) == (
+        "at http://***@a.example/x"
+    )
 
 
 # --- stopping ----------------------------------------------------------------
@@ -878,10 +921,9 @@ def test_nobody_is_signed_for_at_a_redirect(
         (Reply(503), 1),
         (Reply(200, JSON, b"{}", cut=1), 1),
         (Reply(429), 0),
-        (told("API_LIMIT"), 0),
         (None, 0),
     ],
-    ids=["crash", "cut", "too many requests", "too many exports", "refused"],
+    ids=["crash", "cut", "too many requests", "refused"],
 )
 def test_what_may_have_been_heard_is_looked_for(
     sandbox: Sandbox, connect: Callable[..., Client], reply: Reply | None, times: int
@@ -905,6 +947,18 @@ def test_what_may_have_been_heard_is_looked_for(
         with pytest.raises(errors.TransientError, match="tries"):
             client.execute_once("project_ids", done, **PAGE)
     assert len(looks) == times
+
+
+def test_room_for_one_more_is_not_asked_for_here(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """Whoever starts exports knows how long to wait for that."""
+    sandbox.before = lambda _: told("API_LIMIT")
+
+    with pytest.raises(errors.LimitError):
+        connect().execute_once("project_ids", lambda: None, **PAGE)
+
+    assert len(sandbox.requests) == 1
 
 
 # --- secrets -----------------------------------------------------------------

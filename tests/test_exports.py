@@ -222,6 +222,73 @@ def test_an_export_that_is_never_ready_leaves_its_project_out(
     assert [m for m in caplog.messages if "raise export_timeout" in m]
 
 
+@pytest.mark.parametrize(
+    "forgotten",
+    ["Task.status", "ExportMetadataHeader.totalSize", "ExportFile.offsets"],
+)
+def test_a_reply_that_is_not_understood_leaves_its_project_out(
+    serving: Any, forgotten: str
+) -> None:
+    """Whatever Labelbox leaves out of it; other streams go on."""
+    output = serving(World(projects=1, labels=5), forget=[forgotten])()
+
+    assert isinstance(output.error, IncompleteError)
+    assert output.records("labels")
+
+
+def test_exports_that_are_not_part_of_the_plan_cost_no_other_stream(
+    run: Runner, sandbox: Sandbox
+) -> None:
+    """They are named, once."""
+    refused = error("not part of your plan", "OPERATION_NOT_ALLOWED")
+    sandbox.before = lambda r: (
+        Reply(200, {}, refused) if r.operation == "StartExport" else None
+    )
+
+    output = run("annotations", "labels", "projects")
+
+    assert isinstance(output.error, IncompleteError)
+    assert "annotations" in str(output.error)
+    assert output.records("labels")
+    assert output.records("projects")
+
+
+def test_tasks_that_never_end_are_not_looked_through(
+    run: Runner, sandbox: Sandbox, monkeypatch: Any
+) -> None:
+    """Some servers do not know skip."""
+    monkeypatch.setattr("tap_labelbox.exports.MOST_TASKS", 300)
+    tasks = [{"id": str(n), "name": "other"} for n in range(100)]
+
+    def hook(request: Request) -> Reply | None:
+        if request.operation == "StartExport":
+            return Reply(504)
+        if request.operation == "Tasks":
+            return Reply(200, {}, {"data": {"user": {"tasks": tasks}}})
+        return None
+
+    sandbox.before = hook
+    output = run("annotations", project_ids=[run.world.projects[0].id])
+
+    assert isinstance(output.error, IncompleteError)
+    asked = [r for r in sandbox.requests if r.operation == "Tasks"]
+    assert len(asked) == 3
+
+
+def test_a_data_row_without_id_is_named(tmp_path: Path) -> None:
+    """There is no key to give it."""
+    file = tmp_path / "export.ndjson"
+    rows = [{"data_row": {"id": None}}, {"data_row": {"id": "d"}}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    tap = TapLabelbox(config={"export_files": [str(file)]})
+
+    found: list[Any] = [*tap.streams["data_row_exports"].get_records(None)]
+
+    assert [record["data_row_id"] for record in found] == ["d"]
+    with pytest.raises(IncompleteError, match="a data row without ID"):
+        tap.workspace.check()
+
+
 def test_a_long_wait_is_told(
     run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3.util.connection
 
+from tap_labelbox.errors import LabelboxError
 from tap_labelbox.sandbox import Reply, World, serve
 from tap_labelbox.sandbox.replies import HTML, error, faults
 from tap_labelbox.sandbox.server import API_KEY
@@ -402,7 +403,7 @@ def test_a_fault_costs_no_row(
             assert first.error is None
             assert set(keys) == set(undisturbed(place.stream))
             return
-        assert first.error is not None
+        assert isinstance(first.error, LabelboxError)
         assert "\n" not in str(first.error)
         last = first.states[-1] if first.states else None
         second = read(run, place.stream, state=last)

@@ -164,17 +164,22 @@ def test_a_target_that_is_gone_is_one_line(run: Runner) -> None:
 
 
 def test_no_folder_is_written_to(run: Runner) -> None:
-    """A temporary or home folder that is not there is no matter."""
+    """Neither to the one for temporary files nor to one's home."""
     assert run.folder
     config = run.folder / "config.json"
     config.write_text(json.dumps(run.config()))
-    nowhere = dict.fromkeys(("TMPDIR", "HOME"), str(run.folder / "none"))
+    watched = run.folder / "watched"
+    watched.mkdir()
 
-    done = command("--config", str(config), environment=nowhere)
+    done = command(
+        "--config",
+        str(config),
+        environment=dict.fromkeys(("TMPDIR", "HOME"), str(watched)),
+    )
 
     assert done.returncode == 0
     assert '"STATE"' in done.stdout.splitlines()[-1]
-    assert sorted(path.name for path in run.folder.iterdir()) == ["config.json"]
+    assert list(watched.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")

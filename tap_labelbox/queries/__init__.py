@@ -72,7 +72,8 @@ class Document:
                 return None
             document, name = step
             names.append(name)
-        return document, names
+        # What a server calls unknown that is not asked for would be asked for ever.
+        return (document, names) if document != self else None
 
     def _step(
         self, message: str, place: Place, variables: dict[str, Any]

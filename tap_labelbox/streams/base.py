@@ -16,6 +16,7 @@ from tap_labelbox import moments
 from tap_labelbox.columns import check_of
 from tap_labelbox.errors import (
     LabelboxError,
+    NotOfferedError,
     ServerError,
     SettingsError,
     UnavailableError,
@@ -144,6 +145,7 @@ class ProjectStream(LabelboxStream):
     """
 
     _state_due = 0.0
+    _offered = True  # as far as is known, by this Labelbox to this account
 
     @abstractmethod
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
@@ -169,9 +171,14 @@ class ProjectStream(LabelboxStream):
         """Read one project; one that is not to be had does not stop the others."""
         if context is None:  # what the SDK asks for where there are no partitions
             return
+        if not self._offered:
+            return
         project_id = context["project_id"]
         try:
             yield from self.project_records(project_id, context)
+        except NotOfferedError as error:
+            self._offered = False
+            self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
         except (UnavailableError, ServerError) as error:
             self.workspace.miss(f"{self.name} of project {project_id}", error)
         # Where projects are slow, the state is not to wait for many records.

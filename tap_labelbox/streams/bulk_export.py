@@ -164,8 +164,6 @@ class BulkExportStream(ProjectStream):
         ),
     ).to_dict()
 
-    _offered = True
-
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read a project's file, or the files saved from Labelbox's app."""
         for name in self.config.get("export_files", ()):
@@ -181,8 +179,6 @@ class BulkExportStream(ProjectStream):
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read a project's newest file, unless the last run did."""
-        if not self._offered:
-            return
         try:
             yield from self._file_records(project_id, context)
         except NotOfferedError as error:

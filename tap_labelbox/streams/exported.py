@@ -11,14 +11,21 @@ import hashlib
 import json
 import time
 from functools import cached_property, partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.ahead import ahead
-from tap_labelbox.annotations import decoder, last_activity, project_ids
+from tap_labelbox.annotations import (
+    data_row_id,
+    decoder,
+    last_activity,
+    project_ids,
+)
 from tap_labelbox.errors import LimitError, ServerError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
 from tap_labelbox.json_text import decode_any_lines
+from tap_labelbox.polling import TELL_EVERY
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 
 if TYPE_CHECKING:
@@ -177,8 +184,14 @@ class ExportedStream(ProjectStream):
         del error, project_id, task_id, sequence
         return iter(())
 
-    def _unfolded(self, row: Row, project_id: str) -> Iterator[Record]:
+    def _unfolded(self, row: Any, project_id: str) -> Iterator[Record]:
         """Make the records of the whole family."""
+        if isinstance(row, dict) and not data_row_id(row):
+            self.workspace.miss(
+                f"a data row without ID of project {project_id or 'none'}",
+                UnavailableError(f"{row.get('data_row')!s:.200}"),
+            )
+            return iter(())
         if self.family == [self]:
             return self.unfold(row, project_id)
         made = (stream.unfold(row, project_id) for stream in self.family)
@@ -261,7 +274,7 @@ class ExportedStream(ProjectStream):
         """
         timeout = self.config["export_timeout"]
         deadline = time.monotonic() + timeout
-        waiting = False
+        told = -inf
         while True:
             try:
                 return Export.start(self.client, wanted)
@@ -272,13 +285,13 @@ class ExportedStream(ProjectStream):
                         f"({error}): raise export_timeout"
                     )
                     raise UnavailableError(msg) from None
-                if not waiting:
+                if time.monotonic() > told + TELL_EVERY:
+                    told = time.monotonic()
                     self.logger.warning(
                         "Project %s waits until Labelbox has room for its export: %s",
                         wanted["filters"]["projectId"],
                         error,
                     )
-                waiting = True
                 self.client.sleep(self.config["export_poll_interval"])
 
     def _wait(self, export: Export, start: int = 0) -> None:
