@@ -419,20 +419,20 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxErro
     return verdict
 
 
-def _kind(code: object, inside: str, status: int) -> type[LabelboxError]:
+def _kind(code: str | None, inside: str, status: int) -> type[LabelboxError]:
     """Decide what a GraphQL error means, by its code and then by its status.
 
     ``INTERNAL_SERVER_ERROR`` is Labelbox's cloak for many things: the true
     status is inside, and where there is none it was a fault of the server.
     """
-    if isinstance(code, str) and code in TABLE:
+    if code is not None and code in TABLE:
         return TABLE[code]
     if status >= HTTPStatus.BAD_GATEWAY:  # a proxy's: all requests will fail
         return _by_status("HTTP", status)
     if code == "INTERNAL_SERVER_ERROR":
         known = STATUS.fullmatch(inside)
         status = int(inside) if known else HTTPStatus.INTERNAL_SERVER_ERROR
-    elif isinstance(code, str) and STATUS.fullmatch(code):
+    elif code is not None and STATUS.fullmatch(code):
         status = int(code)
     return _by_status("status", status)
 

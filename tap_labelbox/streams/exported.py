@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from functools import cached_property, partial
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +23,7 @@ from tap_labelbox.annotations import (
 from tap_labelbox.errors import LimitError, ServerError, UnavailableError
 from tap_labelbox.exports import Export, file_rows, inputs
 from tap_labelbox.json_text import decode_any_lines
-from tap_labelbox.polling import TELL_EVERY
+from tap_labelbox.polling import poll
 from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
 
 if TYPE_CHECKING:
@@ -273,26 +271,34 @@ class ExportedStream(ProjectStream):
             UnavailableError: If it never has.
         """
         timeout = self.config["export_timeout"]
-        deadline = time.monotonic() + timeout
-        told = -inf
-        while True:
+        refusal = ""
+
+        def waiting() -> str:
+            project_id = wanted["filters"]["projectId"]
+            return (
+                f"Project {project_id} waits until Labelbox has room for its export: "
+                f"{refusal}"
+            )
+
+        def started() -> Export | None:
+            nonlocal refusal
             try:
                 return Export.start(self.client, wanted)
             except LimitError as error:  # others are running
-                if time.monotonic() > deadline:
-                    msg = (
-                        f"Labelbox had no room for its export in {timeout:g} s "
-                        f"({error}): raise export_timeout"
-                    )
-                    raise UnavailableError(msg) from None
-                if time.monotonic() > told + TELL_EVERY:
-                    told = time.monotonic()
-                    self.logger.warning(
-                        "Project %s waits until Labelbox has room for its export: %s",
-                        wanted["filters"]["projectId"],
-                        error,
-                    )
-                self.client.sleep(self.config["export_poll_interval"])
+                told, refusal = bool(refusal), str(error)
+                if not told:
+                    self.logger.warning(waiting())
+                return None
+
+        return poll(
+            started,
+            pause=self.client.sleep,
+            interval=self.config["export_poll_interval"],
+            timeout=timeout,
+            waiting=waiting,
+            late=f"Labelbox had no room for its export in {timeout:g} s: raise "
+            "export_timeout",
+        )
 
     def _wait(self, export: Export, start: int = 0) -> None:
         export.wait(
