@@ -155,7 +155,9 @@ class BatchWriter(MessageWriter):
     def write_record(self, stream: str, version: int | None, record: Record) -> None:
         """Put a record into the file of its stream."""
         file = self._files.get(stream) or self._new(stream, version)
-        self._size += file.content.add(record)
+        size = file.content.add(record)
+        self._size += size
+        self.written_bytes += size
         file.count += 1
         self._files[stream] = file  # only now: no file is empty
         self.ended_with_state = False
@@ -184,6 +186,7 @@ class BatchWriter(MessageWriter):
         self.full = False
 
     def _new(self, stream: str, version: int | None) -> _File:
+        self._write_base()
         self._begun += 1
         kind = self._kind
         name = UNUSUAL.sub("_", f"{stream}-{self._run}-{self._begun}")

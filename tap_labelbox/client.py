@@ -131,6 +131,7 @@ class Client:
         self,
         name: str,
         done: Callable[[], dict[str, Any] | None],
+        judge: Callable[[errors.LabelboxError], errors.LabelboxError] = lambda e: e,
         /,
         **variables: object,
     ) -> dict[str, Any]:
@@ -140,6 +141,7 @@ class Client:
             name: As in :meth:`execute`.
             done: Asked before another try, if an earlier one may have been heard.
                 What it gives, unless that is None, is taken for the ``data``.
+            judge: Returns the error that an error is for this document.
             **variables: As in :meth:`execute`.
 
         Raises:
@@ -155,9 +157,11 @@ class Client:
                 return data
             try:
                 found: dict[str, Any] = self._run(name, variables)
-            except errors.TransientError as error:
-                doubtful = doubtful or not error.is_undone
-                raise
+            except errors.LabelboxError as fault:
+                error = judge(fault)
+                if isinstance(error, errors.TransientError):
+                    doubtful = doubtful or not error.is_undone
+                raise error from None
             return found
 
         return run()

@@ -17,6 +17,7 @@
     ├── UnavailableError        one object is not to be had, the others are
     ├── NotOfferedError         Labelbox does not offer this operation (any more)
     │   └── QueryError          Labelbox does not know something that was asked for
+    ├── OutageError             so many projects failed in a row that it is Labelbox
     └── IncompleteError         the run went on to its end without some projects
 
 The text of each is one line: what is wrong, and what to do. ``TABLE`` says which
@@ -173,6 +174,17 @@ class QueryError(NotOfferedError):
     """The errors as GraphQL gives them, each with message and locations."""
 
 
+class OutageError(LabelboxError):
+    """So many projects failed in a row that it is the service, not the projects."""
+
+    def __init__(self, count: int, error: object) -> None:
+        """Add what to do to the last failure."""
+        super().__init__(
+            f"{count} projects in a row could not be read, so Labelbox itself seems to "
+            f"be down ({error}): start the run again later, it goes on from here"
+        )
+
+
 class IncompleteError(LabelboxError):
     """The run went on to its end, without what its log names."""
 
@@ -319,6 +331,35 @@ def reply_data(
     if not isinstance(data, dict):
         raise TABLE["no data"]("Labelbox answered without data and without an error")
     return data
+
+
+# How a limit of exports may be worded; none of these replies has been seen.
+EXPORT_LIMIT = re.compile(
+    r"too many .{0,80}(?:export|task|job)"
+    r"|(?:export|task|job).{0,80}(?:limit|maxim|quota|exceed|concurren|already|running)"
+    r"|(?:limit|maxim|quota|exceed|concurren|already).{0,80}(?:export|task|job)",
+    re.IGNORECASE,
+)
+TRY_AGAIN = re.compile("try again", re.IGNORECASE)
+MAX_SEARCHED_CHARACTERS = 2000  # of a message
+
+
+def export_limit_error(error: LabelboxError) -> LabelboxError:
+    """Return a LimitError if the start of an export was refused for now.
+
+    Labelbox allows 10 exports at once in a project and 20 in an organization. By
+    which code it refuses one more is not known, so the message decides.
+
+    Args:
+        error: What the start of an export was answered with.
+    """
+    judged = isinstance(error, AccessError | AddressError | ComplexityError)
+    if judged or isinstance(error, RateLimitError | LimitError | UnsentError):
+        return error
+    text = str(error)[:MAX_SEARCHED_CHARACTERS]
+    # A server that fails also says "try again", and may have started the export.
+    later = not isinstance(error, TransientError) and TRY_AGAIN.search(text)
+    return LimitError(text) if later or EXPORT_LIMIT.search(text) else error
 
 
 def retry_after(response: requests.Response) -> float:

@@ -7,7 +7,8 @@ line feeds only.
 
 from __future__ import annotations
 
-import secrets
+import hashlib
+import json
 from contextlib import contextmanager
 from datetime import UTC
 from itertools import chain
@@ -15,7 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox import moments
 from tap_labelbox.bulk import file_chunks
-from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
+from tap_labelbox.errors import (
+    ExpiredLinkError,
+    NotOfferedError,
+    UnavailableError,
+    export_limit_error,
+)
 from tap_labelbox.json_text import decode_lines
 from tap_labelbox.polling import poll
 
@@ -31,6 +37,7 @@ MOST_IDS = 2000  # in one filter
 PAGE = 100  # tasks asked for at a time
 MOST_TASKS = 5000  # that are looked through
 PIECE = 64 * 1024  # bytes of lines that are decoded together
+NAME_PREFIX = "tap-labelbox "  # of our tasks
 PART_TRIES = 3  # of one byte range that brings nothing
 
 # Our name of a filter, and the API's.
@@ -156,7 +163,7 @@ class Export:
         self._opened: dict[tuple[str, int], Opened] = {}
 
     @classmethod
-    def start(cls, client: Client, wanted: dict[str, Any]) -> Export:
+    def start(cls, client: Client, wanted: dict[str, Any], name: str) -> Export:
         """Let Labelbox begin an export, and only one.
 
         Where it is not known whether Labelbox has begun, the export is looked for
@@ -165,8 +172,8 @@ class Export:
         Args:
             client: Asks Labelbox.
             wanted: ``filters`` and ``params``, as the API calls them.
+            name: What to call it, of :func:`export_name`.
         """
-        name = f"tap-labelbox {secrets.token_hex(8)}"
         wanted = wanted | {
             "taskName": name,
             "isStreamableReady": True,
@@ -179,7 +186,9 @@ class Export:
                 return None
             return {"exportDataRowsInProject": {"task_id": task_id}}
 
-        data = client.execute_once("start_export", begun, input=wanted)
+        data = client.execute_once(
+            "start_export", begun, export_limit_error, input=wanted
+        )
         if not (task := data.get("exportDataRowsInProject")):
             msg = "Labelbox started no export and gave no error"
             raise UnavailableError(msg)
@@ -324,6 +333,28 @@ def _understood() -> Iterator[None]:
         raise UnavailableError(msg) from None
 
 
+def export_name(wanted: dict[str, Any], started_at: str) -> str:
+    """Return the name of the task that makes an export.
+
+    It follows from what is exported, so a later run can find the task by it.
+
+    Args:
+        wanted: ``filters`` and ``params``, as the API calls them.
+        started_at: When the run began that starts it.
+    """
+    text = json.dumps([wanted, started_at], sort_keys=True)
+    return NAME_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def started_tasks(client: Client) -> dict[str, str]:
+    """Return the tasks of this tap that the key has started, by name.
+
+    Raises:
+        UnavailableError: If Labelbox does not tell which there are.
+    """
+    return {name: task for tasks in _task_pages(client) for name, task in tasks.items()}
+
+
 def _find(client: Client, name: str) -> str | None:
     """Give the task of this name among those that the key has started.
 
@@ -331,17 +362,27 @@ def _find(client: Client, name: str) -> str | None:
         UnavailableError: If Labelbox does not tell which there are.
     """
     try:
+        return next((t[name] for t in _task_pages(client) if name in t), None)
+    except (UnavailableError, NotOfferedError):
+        msg = f"whether Labelbox has started the export '{name}' it does not tell"
+        raise UnavailableError(msg) from None
+
+
+def _task_pages(client: Client) -> Iterator[dict[str, str]]:
+    """Yield the tasks of this tap, newest first, a page at a time."""
+    with _understood():
         user_id = client.execute("user")["user"]["id"]
         for skip in range(0, MOST_TASKS, PAGE):
             user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
-            tasks = {task["name"]: task["id"] for task in user["user"]["tasks"]}
-            if name in tasks:
-                return str(tasks[name])
-            if len(user["user"]["tasks"]) < PAGE:
-                return None
-    except (KeyError, TypeError, NotOfferedError):
-        pass
-    msg = f"whether Labelbox has started the export '{name}' it does not tell"
+            tasks = user["user"]["tasks"]
+            yield {
+                task["name"]: str(task["id"])
+                for task in reversed(tasks)
+                if str(task["name"]).startswith(NAME_PREFIX)
+            }
+            if len(tasks) < PAGE:
+                return
+    msg = f"Labelbox lists more than {MOST_TASKS} tasks"
     raise UnavailableError(msg)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-from singer_sdk.singerlib import RecordMessage, StateMessage
+from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 from tap_labelbox.errors import LabelboxError
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
 
+    from tap_labelbox.state import StateWriter
+
 FULL = 64 * 1024  # bytes
+LOOK_EVERY_RECORDS = 1000  # whether to log how many there are
 PIPE = 1024 * 1024  # bytes; the most that Linux lets anybody have
 
 
@@ -48,8 +51,14 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
 
     def __init__(self) -> None:
         """Start with nothing gathered."""
+        self.has_begun = False
+        """Whether a SCHEMA has been written."""
         self.ended_with_state = False
+        self.last_line = b""
+        """The last message that is no RECORD."""
+        self.written_bytes = 0
         self.full = False
+        self._base: bytes | None = None
         self._room = 0  # bytes; none for the first record, which says: it works
         self._gathered: list[bytes] = []
         self._waiting = 0  # of the records in it, in bytes, near enough
@@ -71,22 +80,43 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         """Give the line of a message."""
         return encoder.encode(message.to_dict()) + b"\n"
 
+    def begin_with(self, state: bytes) -> None:
+        """Write this state after the first SCHEMA messages, before anything else."""
+        self._base = b'{"type":"STATE","value":' + state + b"}\n"
+
     def write_message(self, message: Message) -> None:
         """Write a message; all but records go out at once."""
+        if isinstance(message, SchemaMessage):
+            self.has_begun = True
+        else:
+            self._write_base()
         line = self.format_message(message)
         self._gathered.append(line)
         self._waiting += len(line)
+        self.written_bytes += len(line)
         self.ended_with_state = isinstance(message, StateMessage)
         if not isinstance(message, RecordMessage):
+            self.last_line = line
             self.flush()
             self._room = 0
         elif self._waiting > self._room:
             self.flush()
 
+    def _write_base(self) -> None:
+        """Write the state that the run was given, before all but SCHEMA messages."""
+        if self._base is not None:
+            self.last_line = self._base
+            self.ended_with_state = True
+            # Forgotten last: at a signal in between it goes out twice, not never.
+            self._gathered += (self.last_line,)
+            self._base = None
+            self.written_bytes += len(self.last_line)
+            self.flush()
+
     def write_record(self, stream: str, version: int | None, record: Record) -> None:
         """Write a record as it is."""
-        gathered = self._gathered
         beginning = self._beginnings.get(stream) or self._begin(stream, version)
+        gathered = self._gathered  # which is another list after each flush
         if not gathered:
             moment = datetime.now(UTC).isoformat()
             self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
@@ -94,6 +124,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         # In one step, which no signal can interrupt.
         gathered += (beginning, line, self._end_of_record)
         self._waiting += len(line)
+        self.written_bytes += len(line)
         self.ended_with_state = False
         if self._waiting > self._room:
             self.flush()
@@ -104,6 +135,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
 
     def _begin(self, stream: str, version: int | None) -> bytes:
         """Give what each RECORD of a stream begins with."""
+        self._write_base()
         head: dict[str, Any] = {"type": "RECORD", "stream": stream}
         if version is not None:
             head["version"] = version
@@ -156,6 +188,8 @@ class StraightStream(Stream):
 
     # Nothing to conform: see above. The SDK would also not understand Raw.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+    has_records = False
+    """Whether this run has written any."""
 
     @cached_property
     def straight(self) -> bool:
@@ -189,21 +223,15 @@ class StraightStream(Stream):
 
     def _sync_straight(self) -> None:
         """Write all records with nothing in between."""
-        count = 0
         with self.get_record_counter() as counter, self.get_sync_timer() as timer:
             for given in self.partitions or [{}]:
-                partition = given or None
                 counter.with_context(given)
                 timer.with_context(given)
-                self._write_starting_replication_value(partition)
-                for record in self.get_records(partition):
+                for record in self.get_records(given or None):
                     self._write_straight(cast("Record", record))
                     counter.value += 1
-                    count += 1
-                    if count % self.STATE_MSG_FREQUENCY == 0:
+                    if counter.value % LOOK_EVERY_RECORDS == 0:
                         counter.increment(0)  # which looks whether to log: seldom
-                        self._write_state_message()
-                self._finalize_state(self.get_context_state(partition))
 
     def _process_record(self, *_: object, **options: object) -> None:
         """Do nothing: there are no children, and a filter would meet Raw here."""
@@ -212,16 +240,23 @@ class StraightStream(Stream):
         if self.straight:
             self._write_straight(record)
             return
+        if not self.has_records:
+            self.note_first_record()
         super()._write_record_message(whole(self._chosen(record)))
         if self.writer.full:
             self._let_out()
 
     def _write_straight(self, record: Record) -> None:
+        if not self.has_records:
+            self.note_first_record()
         writer = self.writer
         writer.write_record(self.name, self._stream_version, self._chosen(record))
-        self.state_manager.is_flushed = False
         if writer.full:
             self._let_out()
+
+    def note_first_record(self) -> None:
+        """Note, before it is written, that there is a record."""
+        self.has_records = True
 
     def _chosen(self, record: Record) -> Record:
         if not self.deselected:
@@ -231,7 +266,7 @@ class StraightStream(Stream):
 
     def _let_out(self) -> None:
         self.writer.close()
-        self._write_state_message()
+        self.checkpoint()
 
     # Three things differ where the writer makes batch files: the SDK makes none, a
     # STATE would close files that have room left, and what is open at the end of a
@@ -240,9 +275,19 @@ class StraightStream(Stream):
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
         """Keep the SDK from making batch files: it would take unfinished records."""
 
+    def checkpoint(self) -> None:
+        """Write a STATE if one is worth its bytes; to be called as often as wanted.
+
+        All records up to every bookmark have to be written by then.
+        """
+        state_writer = self._tap.state_writer
+        if not self.writer.holding and cast("StateWriter", state_writer).is_due():
+            state_writer.write_state(self.tap_state)
+
     def _write_state_message(self) -> None:
-        if not self.writer.holding:
-            super()._write_state_message()
+        """Do as the SDK wishes, but no oftener than :meth:`checkpoint` does."""
+        _ = self.stream_state  # there is one then
+        self.checkpoint()
 
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True

@@ -243,6 +243,13 @@ SETTINGS = th.PropertiesList(
         "the run, or its project, gives up; 0 is never.",
     ),
     th.Property(
+        "max_run_seconds",
+        th.NumberType(exclusive_minimum=0),
+        title="Longest run (seconds)",
+        description="Seconds after which a run ends with its state and exit code 75; "
+        "the next one goes on from there. By default it takes as long as it takes.",
+    ),
+    th.Property(
         "requests_per_minute",
         th.IntegerType(minimum=1),
         title="Requests per minute",
@@ -289,6 +296,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     for name in (
         "export_poll_interval",
         "export_timeout",
+        "max_run_seconds",
         "request_timeout",
         "retry_seconds",
     ):

@@ -1,26 +1,61 @@
 """What this tap does differently with the SDK's state, and why.
 
+Three rules hold for every STATE message, whatever target stands behind:
+
+1. A stream's bookmark claims no more than that stream's own records already
+   written. A target may write the records of one stream to its warehouse, keep that
+   stream's bookmark alone, and die: so nothing that one stream has to know stands in
+   the bookmark of another only.
+2. The first message after the first SCHEMA is a STATE equal to the state that the run
+   was given. Many targets take the first STATE they see for what was there before.
+3. At every later STATE, all records up to each bookmark have been written.
+
+And four things are done in a way of our own:
+
 * The SDK finds a partition by going through all of them, for every record: with
   4,000 projects that takes longer than the labels. Here it is a look-up.
 * The SDK moves a bookmark with every record. Here a stream moves its bookmarks
   itself, and only forwards, when a page or an export has been read to its end.
+* The SDK writes a STATE every so many records. A STATE names every project, so with
+  many projects it would be most of the output. Here it is written as often as the
+  records written meanwhile allow.
 * The SDK leaves out a STATE that equals the one before it, though records went
   out in between; some targets keep only a STATE that is the very last message.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers import _state
+from singer_sdk.singerlib import StateMessage
 from singer_sdk.streams._state import StreamStateManager
 
 from tap_labelbox.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from singer_sdk.helpers.types import Context, TapState
 
     from tap_labelbox.output import MessageWriter
+
+# How many bytes of STATE are written, at most, for each byte of all messages. A run
+# that goes on after others may write more: when it is cut off, less is read twice.
+FIRST_RUN_SHARE = 0.08
+LATER_RUN_SHARE = 8.0
+# After so long, a STATE is worth its bytes in any case.
+FIRST_RUN_MAX_AGE_SECONDS = 300.0
+LATER_RUN_MAX_AGE_SECONDS = 30.0
+
+# When the runs began that last read a project to its end, and last failed to. They
+# stand in its partition while a stream is being read, then once for the whole stream.
+READ_AT = "read_at"
+FAILED_AT = "failed_at"
+# Up to where a project is being read that has been read in part.
+READING_UNTIL = "reading_until"
+PROJECT_ID = "project_id"
 
 
 class ProjectState(StreamStateManager):
@@ -31,60 +66,183 @@ class ProjectState(StreamStateManager):
         super().__init__(**options)
         self._partitions: dict[str, dict[str, Any]] | None = None
 
+    def partition(self, project_id: str) -> dict[str, Any]:
+        """Return what is known of a project, to be read only; {} if nothing is."""
+        return self._by_project.get(project_id, {})
+
     def get_context_state(self, context: Context | None) -> dict[str, Any]:
-        """Give the writable state of a project, new if there is none."""
+        """Return the state of a project; what the SDK adds to a new one is not kept."""
         if not context:
             return self.stream_state
+        return self._by_project.get(context[PROJECT_ID], {})
+
+    def writable(self, project_id: str) -> dict[str, Any]:
+        """Return the state of a project, which from now on is part of every STATE."""
+        if project_id not in self._by_project:
+            partition: dict[str, Any] = {"context": {PROJECT_ID: project_id}}
+            self._by_project[project_id] = partition
+            self.stream_state.setdefault("partitions", []).append(partition)
+        return self._by_project[project_id]
+
+    @property
+    def project_ids(self) -> Collection[str]:
+        """The projects of which anything is known."""
+        return self._by_project.keys()
+
+    @property
+    def _by_project(self) -> dict[str, dict[str, Any]]:
         if self._partitions is None:
-            listed = self.stream_state.setdefault("partitions", [])
+            listed = self.stream_state.get("partitions", [])
             try:
-                self._partitions = {p["context"]["project_id"]: p for p in listed}
+                self._partitions = {p["context"][PROJECT_ID]: p for p in listed}
             except (KeyError, TypeError):
                 msg = f"--state has a partition of {self.stream_name} without project"
                 raise SettingsError(msg) from None
-        project_id = context["project_id"]
-        if project_id not in self._partitions:
-            self._partitions[project_id] = super().get_context_state(context)
-        return self._partitions[project_id]
+        return self._partitions
 
     def increment_state(self, *args: object, **options: object) -> None:
         """Do nothing: see :meth:`advance`."""
 
-    def bookmark(self, context: Context, key: str) -> Any:
-        """Give where the last run got to in a project."""
-        state = self.get_context_state(context)
+    def write_starting_replication_value(
+        self, *args: object, **options: object
+    ) -> None:
+        """Do nothing: a stream reads its bookmark itself."""
+
+    def bookmark(self, project_id: str, key: str) -> Any:
+        """Return where the last run got to in a project."""
+        state = self.partition(project_id)
         if state.get("replication_key", key) != key:
             return None
         return state.get("replication_key_value")
 
-    def advance(self, context: Context, key: str, value: str) -> None:
+    def advance(self, project_id: str, key: str, value: str) -> None:
         """Move a project's bookmark forwards, never back."""
-        state = self.get_context_state(context)
-        if value > str(self.bookmark(context, key) or ""):
+        if value > str(self.bookmark(project_id, key) or ""):
+            state = self.writable(project_id)
             state["replication_key"] = key
             state["replication_key_value"] = value
-            self.is_flushed = False
+
+    # Runs that are cut off get round all projects in turn: whichever was read, or
+    # tried in vain, longest ago comes first.
+
+    def turn(self, project_id: str) -> str:
+        """Return when a project was last read or tried; "" if it never was."""
+        state = self.partition(project_id)
+        read_at = state.get(READ_AT) or self.stream_state.get(READ_AT) or ""
+        return max(str(read_at), str(state.get(FAILED_AT) or ""))
+
+    def mark_read(self, project_id: str, started_at: str) -> None:
+        """Note that a project has been read to its end, by the run begun then."""
+        state = self.writable(project_id)
+        state.pop(FAILED_AT, None)
+        state.pop(READING_UNTIL, None)
+        state[READ_AT] = started_at
+
+    def mark_failed(self, project_id: str, started_at: str) -> None:
+        """Note that a project could not be read by the run that began then."""
+        self.writable(project_id)[FAILED_AT] = started_at
+
+    def mark_all_read(self, started_at: str) -> None:
+        """Note that all projects have had their turn, in fewer words."""
+        self.stream_state[READ_AT] = started_at
+        kept = []
+        for partition in self.stream_state.get("partitions", []):
+            partition.pop(READ_AT, None)
+            if partition.keys() == {"context"}:
+                self._by_project.pop(partition["context"][PROJECT_ID], None)
+            else:
+                kept.append(partition)
+        if kept or "partitions" in self.stream_state:
+            self.stream_state["partitions"] = kept
+
+
+def last_turn(bookmark: Any) -> str:
+    """Return when a stream was last read from, by its bookmark; "" if it never was."""
+    if not isinstance(bookmark, dict):
+        return ""
+    times = [bookmark.get(READ_AT)]
+    for partition in bookmark.get("partitions", []):
+        export = partition.get("export", {})
+        times += [partition.get(name) for name in (READ_AT, FAILED_AT, READING_UNTIL)]
+        times.append(export.get("until"))
+    return max((str(at) for at in times if at), default="")
+
+
+def prune(state: TapState, project_ids: Iterable[str]) -> int:
+    """Remove the partitions of projects that are no longer there.
+
+    Args:
+        state: The state of the tap.
+        project_ids: All projects there are.
+
+    Returns:
+        How many partitions were removed.
+    """
+    known = {*project_ids, None}  # the latter of what is not by project
+    removed = 0
+    for bookmark in state.get("bookmarks", {}).values():
+        if partitions := bookmark.get("partitions"):
+            bookmark["partitions"] = [
+                partition
+                for partition in partitions
+                if partition.get("context", {}).get(PROJECT_ID) in known
+            ]
+            removed += len(partitions) - len(bookmark["partitions"])
+    return removed
 
 
 class StateWriter(_state.StateWriter):
-    """Leaves out a STATE only if it would repeat the very last message."""
+    """Writes STATE messages, and decides when one is worth its bytes.
 
-    def __init__(self, message_writer: MessageWriter) -> None:
-        """Look at what the tap's writer wrote last."""
+    Args:
+        message_writer: Writes all messages of the run.
+        is_first_run: Whether the run was given no state.
+    """
+
+    def __init__(self, message_writer: MessageWriter, *, is_first_run: bool) -> None:
+        """Write nothing yet."""
         super().__init__(message_writer)
         self._writer = message_writer
+        self._share = FIRST_RUN_SHARE if is_first_run else LATER_RUN_SHARE
+        self._max_age_seconds = (
+            FIRST_RUN_MAX_AGE_SECONDS if is_first_run else LATER_RUN_MAX_AGE_SECONDS
+        )
+        self._last_bytes = self._written_bytes = 0  # of STATE messages
+        self._written_at = time.monotonic()
 
     def write_state(self, state: TapState) -> None:
-        """Write the state of all streams."""
-        if not self._writer.ended_with_state:
-            self._last_emitted_state = None
-        super().write_state(state)
+        """Write the state of all streams, unless it repeats the very last message."""
+        if not self._writer.has_begun:  # the SDK's first one would precede all SCHEMAs
+            return
+        message = StateMessage(state)
+        # Encoded twice only where it may well be the same.
+        if not (
+            self._writer.ended_with_state
+            and self._writer.format_message(message) == self._writer.last_line
+        ):
+            self._writer.write_message(message)
+            self._last_bytes = len(self._writer.last_line)
+            self._written_bytes += self._last_bytes
+        self._written_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether enough was written, or time has passed, since the last one.
+
+        A STATE is taken to be about as long as the one before it.
+        """
+        size = self._written_bytes + self._last_bytes
+        return (
+            size <= self._share * self._writer.written_bytes
+            or time.monotonic() - self._written_at > self._max_age_seconds
+        )
 
 
-def odd_bookmark(state: dict[str, Any]) -> str | None:
-    """Give the name of a stream whose bookmark cannot have come from here."""
+def malformed_bookmark(state: dict[str, Any]) -> str | None:
+    """Return the name of a stream whose bookmark cannot have come from here."""
     for name, bookmark in state.get("bookmarks", {}).items():
-        partitions = isinstance(bookmark, dict) and bookmark.get("partitions", [])
+        if not isinstance(bookmark, dict):
+            return str(name)
+        partitions = bookmark.get("partitions", [])
         if not isinstance(partitions, list) or not all(map(_is_ours, partitions)):
             return str(name)
     return None
@@ -93,8 +251,4 @@ def odd_bookmark(state: dict[str, Any]) -> str | None:
 def _is_ours(partition: Any) -> bool:
     if not (isinstance(partition, dict) and isinstance(partition.get("context"), dict)):
         return False
-    export = partition.get("export", {})
-    return isinstance(export, dict) and all(
-        isinstance(export.get(name, kind()), kind)
-        for name, kind in (("position", int), ("latest", str), ("until", str))
-    )
+    return isinstance(partition.get("export", {}), dict)

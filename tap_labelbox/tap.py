@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
+import signal
 import sys
 import threading
 from contextlib import contextmanager
@@ -17,8 +19,9 @@ from singer_sdk.plugin_base import _ConfigInput as Inputs
 from tap_labelbox import settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import LabelboxError, SettingsError
+from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
-from tap_labelbox.state import StateWriter, odd_bookmark
+from tap_labelbox.state import StateWriter, last_turn, malformed_bookmark, prune
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.workspace import Workspace
 
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 
     from singer_sdk import Stream
 
+    from tap_labelbox.streams.base import LabelboxStream
+
+
+# Of sysexits.h: what failed may succeed when it is tried again. Windows has no such.
+EX_TEMPFAIL = 75
 
 LAST_SECONDS = 10.0  # that a run has to end when it is told to
 
@@ -45,13 +53,72 @@ class TapLabelbox(Tap):
     config_jsonschema = settings.SETTINGS
     message_writer_class = MessageWriter
     _stopped = False
+    _out_of_time = False
+    _pruned = False
+    _given_state = b'{"bookmarks":{}}'
 
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
         super().__init__(**options)
         if "batch_config" in self.config:
             self.message_writer = BatchWriter(self.config["batch_config"])
-        self._state_writer = StateWriter(cast("MessageWriter", self.message_writer))
+        self._state_writer = StateWriter(
+            self.writer, is_first_run=not self.state.get("bookmarks")
+        )
+        self.writer.begin_with(self._given_state)
+
+    @property
+    def writer(self) -> MessageWriter:
+        """Where all messages of this run go."""
+        return cast("MessageWriter", self.message_writer)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the state of the last run, and keep it as it was given."""
+        self._given_state = encoder.encode({"bookmarks": {}} | state)
+        super().load_state(state)
+
+    def prune_state(self) -> None:
+        """Remove what the state knows of projects that are no longer there.
+
+        Not if the list of projects may lack some.
+        """
+        if self._pruned or not (project_ids := self.workspace.all_project_ids):
+            return
+        self._pruned = True
+        if self.workspace.is_complete and (removed := prune(self.state, project_ids)):
+            self.logger.info("Bookmarks of deleted projects removed: %d", removed)
+
+    # Final to the SDK; but nothing else is called before all streams and after them,
+    # whoever runs the tap.
+    def sync_all(self) -> None:  # type: ignore[misc]
+        """Sync all selected streams; those read longest ago come first.
+
+        So runs that are always cut off get round all of them.
+        """
+        bookmarks = self.state.get("bookmarks", {})
+        turns = {name: last_turn(bookmarks.get(name)) for name in self.streams}
+
+        def turn(item: tuple[str, Stream]) -> tuple[str, int]:
+            stream = cast("LabelboxStream", item[1])
+            together = (turns[name] for name in stream.read_together)
+            return max(together), STREAMS.index(type(stream))
+
+        self._streams = dict(sorted(self.streams.items(), key=turn))
+        try:
+            super().sync_all()
+        except Exception:
+            self.write_last_state()
+            raise
+        for stream in self.streams.values():
+            cast("LabelboxStream", stream).end_run()
+        self.write_last_state()
+
+    def write_last_state(self) -> None:
+        """Write what has been read, and up to where that is."""
+        for stream in self.streams.values():
+            cast("LabelboxStream", stream).settle()
+        self.writer.close()
+        self._state_writer.write_state(self.state)
 
     def tell_unknown_streams(self) -> None:
         """Warn of what the catalog has and this tap has not; the rest is read."""
@@ -88,21 +155,43 @@ class TapLabelbox(Tap):
         if self._stopped:
             os._exit(128 + signum)
         self._stopped = True
+        code = EX_TEMPFAIL if self._out_of_time else 128 + signum
         # A target that reads no more would keep this run from ending.
-        last = threading.Timer(LAST_SECONDS, os._exit, (128 + signum,))
+        last = threading.Timer(LAST_SECONDS, os._exit, (code,))
         last.daemon = True
         last.start()
-        cast("MessageWriter", self.message_writer).interrupt(Stopped(128 + signum))
+        self.writer.interrupt(Stopped(code))
 
     def conclude(self) -> None:
         """Write what has been read, and up to where that is."""
         self.logger.warning("Stopped: the next run goes on from here")
-        writer = cast("MessageWriter", self.message_writer)
-        writer.resume()
-        writer.close()
-        if self.state:  # an empty one would take the place of the last run's
-            self._state_writer.write_state(self.state)
+        self.writer.resume()
+        self.write_last_state()
         self.workspace.client.close()
+
+    @contextmanager
+    def time_limit(self) -> Iterator[None]:
+        """End the run as SIGTERM would, after as long as the settings say."""
+        seconds = self.config.get("max_run_seconds")
+        if seconds is None:
+            yield
+            return
+
+        def end() -> None:
+            self._out_of_time = True
+            self.logger.warning("max_run_seconds (%g) have passed", seconds)
+            if hasattr(signal, "pthread_kill"):  # which also ends a wait
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            else:  # on Windows
+                _thread.interrupt_main(signal.SIGTERM)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     # The SDK ends with a traceback on any error, and knows no run that went to
     # its end but left something out. So both ways to run the tap are wrapped.
@@ -130,7 +219,8 @@ class TapLabelbox(Tap):
             )
             tap.tell_unknown_streams()
             try:
-                tap.sync_all()
+                with tap.time_limit():
+                    tap.sync_all()
             except Stopped:
                 tap.conclude()
                 raise
@@ -180,14 +270,32 @@ def _json(option: str, file: IO[str] | None) -> dict[str, Any] | None:
         return None
     try:
         content: Any = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{option} cannot be read: {error}"
         raise SettingsError(msg) from None
+    if option == "--state":
+        content = _state_of(content)
     name, kind = SHAPES[option]
     if not isinstance(content, dict) or not isinstance(content.get(name, kind()), kind):
         msg = f"{option} cannot be read: it has no {name}"
         raise SettingsError(msg)
-    if option == "--state" and (odd := odd_bookmark(content)):
-        msg = f"{option} cannot be read: the bookmark of {odd} is odd; run without it"
-        raise SettingsError(msg)
+    if option == "--state":
+        if content and name not in content:
+            msg = f"{option} has no bookmarks: give the state that a target printed"
+            raise SettingsError(msg)
+        if malformed := malformed_bookmark(content):
+            msg = (
+                f"{option} cannot be read: the bookmark of {malformed} is malformed; "
+                "run once without it"
+            )
+            raise SettingsError(msg)
+    return content
+
+
+def _state_of(content: Any) -> Any:
+    """Return the state in a STATE message, as some keep it, or in Meltano's wrapper."""
+    if isinstance(content, dict):
+        for wrapper, only in (("value", {"type", "value"}), ("singer_state", None)):
+            if wrapper in content and (only is None or content.keys() == only):
+                return content[wrapper]
     return content

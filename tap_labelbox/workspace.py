@@ -9,14 +9,48 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox import moments
 from tap_labelbox.client import Client
 from tap_labelbox.columns import as_written
-from tap_labelbox.errors import IncompleteError, UnavailableError
+from tap_labelbox.errors import (
+    IncompleteError,
+    OutageError,
+    TransientError,
+    UnavailableError,
+)
 from tap_labelbox.pagination import Listing
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator, Mapping
 
+    from tap_labelbox.errors import LabelboxError
     from tap_labelbox.pagination import Row
+
+
+MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
+
+
+class FailuresInARow:
+    """Tells a service that is down from a project that cannot be read."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._count = 0
+
+    def count(self, error: LabelboxError) -> None:
+        """Count a project that could not be read.
+
+        Raises:
+            OutageError: If as many in a row could not that it is the service.
+        """
+        if not isinstance(error, TransientError):  # Labelbox answered
+            self.end()
+            return
+        self._count += 1
+        if self._count == MAX_FAILURES_IN_A_ROW:
+            raise OutageError(self._count, error)
+
+    def end(self) -> None:
+        """Note that Labelbox has answered."""
+        self._count = 0
 
 
 class Workspace:
@@ -40,6 +74,7 @@ class Workspace:
         self._width: int = config["concurrency"]
         self._logger = logger
         self._missing: list[str] = []
+        self.failures_in_a_row = FailuresInARow()
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
         """Go through a list of the workspace, as a document's root field gives it.
@@ -65,19 +100,31 @@ class Workspace:
                 yield project
 
     @cached_property
+    def all_project_ids(self) -> list[str]:
+        """All projects that the key may see, oldest first."""
+        # A list that was read again from its beginning gives some twice.
+        listed = (project["id"] for project in self.listed("project_ids", "projects"))
+        return list(dict.fromkeys(listed))
+
+    @cached_property
     def project_ids(self) -> list[str]:
         """The projects to read, oldest first; those that are not there are told."""
-        # A list that was read again from its beginning gives some twice.
-        listed = (project["id"] for project in self.projects("project_ids"))
-        found = list(dict.fromkeys(listed))
-        for project_id in dict.fromkeys(self._wanted or []):
+        if self._wanted is None:
+            return self.all_project_ids
+        found = set(self.all_project_ids)
+        for project_id in dict.fromkeys(self._wanted):
             if project_id not in found and not self._offline:
                 self.miss(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
                     "project_ids or give the key access",
                 )
-        return found
+        return [p for p in self.all_project_ids if p in self._wanted]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing has been left out so far."""
+        return not self._missing
 
     def miss(self, what: str, why: object) -> None:
         """Tell, once, what this run leaves out, and go on."""

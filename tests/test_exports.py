@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import labelbox  # type: ignore[import-untyped]  # it has no types
@@ -61,7 +62,7 @@ def wanted(project_id: str, **filters: Any) -> dict[str, Any]:
 
 def read(client: Client, project_id: str) -> list[dict[str, Any]]:
     """Read the export of a project."""
-    export = Export.start(client, wanted(project_id))
+    export = Export.start(client, wanted(project_id), "tap-labelbox test")
     export.wait(interval=0.001, timeout=5)
     return [row for _, rows in export.rows() for row in rows]
 
@@ -413,7 +414,7 @@ def test_a_killed_run_is_read_on(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """From the byte that its last state names, of the same export."""
-    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     sandbox.part_size = 20_000
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
@@ -443,7 +444,7 @@ def test_a_killed_run_is_not_read_on_where_more_is_wanted(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any, changed: str
 ) -> None:
     """Another start, or a whole table: then all of it is exported anew."""
-    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     sandbox.part_size = 20_000
     project = world.projects[0]
     settings: dict[str, Any] = {"project_ids": [project.id]}
@@ -473,7 +474,7 @@ def test_an_export_at_which_labelbox_fails_is_started_anew(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """Else each run would fail at it."""
-    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     project = world.projects[0]
     whole = run("data_row_exports", now=NOW, project_ids=[project.id])
     state = next(s for s in whole.states if '"position"' in json.dumps(s))
@@ -493,7 +494,7 @@ def test_an_export_that_is_gone_is_started_anew(
     run: Runner, world: World, monkeypatch: Any
 ) -> None:
     """The state of a killed run may be old."""
-    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 20)
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
     state = next(s for s in whole.states if '"position"' in json.dumps(s))

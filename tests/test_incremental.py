@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_run_that_is_cut_short_loses_nothing(
     run: Runner, world: World, monkeypatch: Any
 ) -> None:
     """Whatever state was the last to go out, the next run reads on from there."""
-    monkeypatch.setattr("tap_labelbox.streams.base.STATE_EVERY_RECORDS", 20)
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     whole = run("labels", page_size=10)
     every = {label.id for p in world.projects for label in world.labels(p.id)}
 

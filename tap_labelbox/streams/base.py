@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from abc import abstractmethod
 from datetime import timedelta
 from functools import cached_property
@@ -17,12 +16,12 @@ from tap_labelbox.columns import check_of
 from tap_labelbox.errors import (
     LabelboxError,
     NotOfferedError,
-    ServerError,
     SettingsError,
+    TransientError,
     UnavailableError,
 )
 from tap_labelbox.output import StraightStream
-from tap_labelbox.state import ProjectState
+from tap_labelbox.state import PROJECT_ID, ProjectState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from tap_labelbox.workspace import Workspace
 
 MOST_NAMED = 10  # misfits of one stream
-STATE_EVERY_SECONDS = 30.0
-STATE_EVERY_RECORDS = 1000
 
 
 ADDITIONAL_COLUMNS = th.Property(
@@ -52,6 +49,17 @@ class LabelboxStream(StraightStream):
 
     primary_keys: tuple[str, ...] = ("id",)
     _misfits = 0  # records with something that fits no column
+
+    @property
+    def read_together(self) -> list[str]:
+        """The streams that are read in one pass with this one, itself included."""
+        return [self.name]
+
+    def settle(self) -> None:
+        """Bring the state up to date, before the last STATE of a run."""
+
+    def end_run(self) -> None:
+        """Bring the state into its final form, when the run went to its end."""
 
     @property
     def workspace(self) -> Workspace:
@@ -144,7 +152,6 @@ class ProjectStream(LabelboxStream):
     SDK would write the whole state once a project.
     """
 
-    _state_due = 0.0
     _offered = True  # as far as is known, by this Labelbox to this account
 
     @abstractmethod
@@ -153,12 +160,22 @@ class ProjectStream(LabelboxStream):
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
-        """Give a context for each project."""
-        project_ids = self.workspace.project_ids
-        # A STATE names every project. Were it not rarer with many of them, state
-        # would be most of what is written.
-        self.STATE_MSG_FREQUENCY = STATE_EVERY_RECORDS + len(project_ids)
-        return [{"project_id": project_id} for project_id in project_ids]
+        """Return a context for each project; those read longest ago come first.
+
+        So runs that are always cut off get round all of them.
+        """
+        return [{PROJECT_ID: project_id} for project_id in self._turns]
+
+    @cached_property
+    def _turns(self) -> list[str]:
+        """The projects, in an order that stays while they are read."""
+        cast("TapLabelbox", self._tap).prune_state()
+        return sorted(self.workspace.project_ids, key=self.turn_state.turn)
+
+    @property
+    def turn_state(self) -> ProjectState:
+        """The state that keeps when each project had its turn."""
+        return self.state_manager
 
     @property
     def width(self) -> int:
@@ -173,18 +190,27 @@ class ProjectStream(LabelboxStream):
             return
         if not self._offered:
             return
-        project_id = context["project_id"]
+        project_id = context[PROJECT_ID]
+        started_at = self.workspace.started_at
         try:
             yield from self.project_records(project_id, context)
         except NotOfferedError as error:
             self._offered = False
             self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
-        except (UnavailableError, ServerError) as error:
+        except (UnavailableError, TransientError) as error:
+            self.turn_state.mark_failed(project_id, started_at)
             self.workspace.miss(f"{self.name} of project {project_id}", error)
-        # Where projects are slow, the state is not to wait for many records.
-        if time.monotonic() > self._state_due:
-            self._state_due = time.monotonic() + STATE_EVERY_SECONDS
-            self._write_state_message()
+            self.workspace.failures_in_a_row.count(error)
+        else:
+            self.turn_state.mark_read(project_id, started_at)
+            self.workspace.failures_in_a_row.end()
+        if project_id == self._turns[-1]:
+            self.finish()
+        self.checkpoint()
+
+    def finish(self) -> None:
+        """Note that all projects have had their turn."""
+        self.state_manager.mark_all_read(self.workspace.started_at)
 
     @cached_property
     def state_manager(self) -> ProjectState:
@@ -210,7 +236,9 @@ class ProjectStream(LabelboxStream):
         """Give the moment up to which a project was read by earlier runs."""
         if not self.is_incremental:
             return None
-        bookmark = self.state_manager.bookmark(context, str(self.replication_key))
+        bookmark = self.state_manager.bookmark(
+            context[PROJECT_ID], str(self.replication_key)
+        )
         if bookmark is None:
             return None
         if not isinstance(bookmark, str) or not moments.is_moment(bookmark):
@@ -245,13 +273,20 @@ class ProjectStream(LabelboxStream):
             )
         lookback = timedelta(seconds=self.config["lookback_seconds"])
         since = moments.shift(bookmark, -lookback)
+        if cut_off := self.lookback_end(context):
+            since = max(since, min(bookmark, moments.shift(cut_off, -lookback)))
         # The lookback brings back nothing that start_date left out.
         return (
             max(since, start_date) if start_date and start_date <= bookmark else since
         )
 
+    def lookback_end(self, context: Context) -> str | None:
+        """Return the timestamp that needs a lookback, if it is not the bookmark."""
+        del context
+        return None
+
     def advance(self, context: Context, moment: str) -> None:
         """Say that a project has been read up to a moment."""
         if self.is_incremental:
             key = str(self.replication_key)
-            self.state_manager.advance(context, key, moment)
+            self.state_manager.advance(context[PROJECT_ID], key, moment)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tap_labelbox.ahead import ahead
 from tap_labelbox.annotations import (
@@ -20,11 +23,18 @@ from tap_labelbox.annotations import (
     last_activity,
     project_ids,
 )
-from tap_labelbox.errors import LimitError, ServerError, UnavailableError
-from tap_labelbox.exports import Export, file_rows, inputs
+from tap_labelbox.errors import (
+    LimitError,
+    NotOfferedError,
+    TransientError,
+    UnavailableError,
+)
+from tap_labelbox.exports import Export, export_name, file_rows, inputs, started_tasks
 from tap_labelbox.json_text import decode_any_lines
 from tap_labelbox.polling import poll
-from tap_labelbox.streams.base import STATE_EVERY_RECORDS, ProjectStream
+from tap_labelbox.shared_state import SharedState
+from tap_labelbox.state import PROJECT_ID
+from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +45,28 @@ if TYPE_CHECKING:
 
     from tap_labelbox.annotations import UsualRow
     from tap_labelbox.exports import Row
+    from tap_labelbox.state import ProjectState
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
 MOST_EXPORTS = 10
+
+
+class Run(NamedTuple):
+    """The export of a project as one run asks for it."""
+
+    started_at: str
+    """Data rows active after the start of the run are not in it."""
+    inputs: list[dict[str, Any]]
+    """In the API's words; several where a filter has many ids."""
+
+
+class Prepared(NamedTuple):
+    """An export that can be read."""
+
+    export: Export
+    until: str
+    position: int = 0
+    latest: str = ""
 
 
 class ExportedStream(ProjectStream):
@@ -51,6 +80,9 @@ class ExportedStream(ProjectStream):
     _activated = False
     _count = 0  # records that another stream wrote for this one
     _done = False  # another stream of the family has done the work of this one
+    _group: SharedState | None = None
+    _tasks: dict[str, str] | None = None
+    _asking = threading.Lock()
 
     @cached_property
     def family(self) -> list[ExportedStream]:
@@ -68,6 +100,48 @@ class ExportedStream(ProjectStream):
     def partitions(self) -> list[dict[str, Any]]:
         """Give a context for each project that is still to be read."""
         return [] if self._done else super().partitions
+
+    @property
+    def read_together(self) -> list[str]:
+        """The streams of the export, whether they are selected or not."""
+        streams = self._tap.streams.items()
+        return [name for name, s in streams if isinstance(s, ExportedStream)]
+
+    @property
+    def group(self) -> SharedState:
+        """What the family remembers together."""
+        if self._group is None:
+            states = {stream.name: stream.state_manager for stream in self.family}
+            group = SharedState(states, str(self.replication_key))
+            for stream in self.family:
+                stream._group = group  # noqa: SLF001  # one of its own kind
+        return cast("SharedState", self._group)
+
+    @property
+    def turn_state(self) -> ProjectState:
+        """The state that keeps when each project had its turn."""
+        return self.group.first
+
+    def finish(self) -> None:
+        """Note that all projects have had their turn."""
+        self.group.finish(self.workspace.started_at)
+
+    def note_first_record(self) -> None:
+        """Note that this is no longer a stream without records."""
+        super().note_first_record()
+        if self._group:
+            self._group.has_records(self.name)
+
+    def settle(self) -> None:
+        """Note the exports that have been started meanwhile."""
+        with suppress(Empty):
+            while True:
+                self._note(self._started.get_nowait())
+
+    def end_run(self) -> None:
+        """Forget what only a run that is cut off leaves to the next one."""
+        if self._group:
+            self._group.forget_names()
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read a project's export, or all files, for the whole family."""
@@ -110,39 +184,34 @@ class ExportedStream(ProjectStream):
 
         They come in no order, so the bookmark moves when all have been read.
         """
-        state = self.state_manager.get_context_state(context)
         latest = ""
-        for export in self._exports(context):
-            progress = state["export"]
+        for prepared, progress in self._exports(project_id, context):
             try:
-                yield from self._export_records(export, project_id, progress)
+                yield from self._export_records(prepared, project_id, progress)
             except UnavailableError:
-                del state["export"]  # the next run had better not read on here
+                self.group.drop(project_id)  # the next run had better not read on here
                 raise
-            latest = max(latest, min(progress["latest"], progress["until"]))
-            del state["export"]
+            latest = max(latest, min(progress["latest"], prepared.until))
         if latest:
             for stream in self.family:
                 stream.advance(context, latest)
+        self.group.drop(project_id)
 
     def _export_records(
-        self, export: Export, project_id: str, progress: dict[str, Any]
+        self, prepared: Prepared, project_id: str, progress: dict[str, Any]
     ) -> Iterator[Record]:
         """Read an export from where it was left, and note down how far it is."""
-        count = 0
+        export = prepared.export
         for position, rows in export.rows(
-            start=progress["position"], decoded=self._decoded
+            start=prepared.position, decoded=self._decoded
         ):
             latest = progress["latest"]
             for row in rows:
                 yield from self._unfolded(row, project_id)
                 latest = max(latest, last_activity(row) or "")
+            # Only now: whoever takes what was yielded has written it.
             progress["position"], progress["latest"] = position, latest
-            count += len(rows)
-            if count >= STATE_EVERY_RECORDS:
-                count = 0
-                self.state_manager.is_flushed = False
-                self._write_state_message()
+            self.checkpoint()
         yield from self._errors(export, project_id)
 
     def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
@@ -204,65 +273,151 @@ class ExportedStream(ProjectStream):
                 for record in records:
                     stream.write(record)
 
-    def _exports(self, context: Context) -> Iterator[Export]:
-        """Give the exports of a project, each ready to be read."""
-        state = self.state_manager.get_context_state(context)
-        exports = next(self._prepared).result()
-        for export in exports:
-            saved = state.get("export")
-            if not saved or saved["task_id"] != export.task_id:
-                state["export"] = {
-                    "task_id": export.task_id,
-                    # One export of several is not read on.
-                    "wanted": None if len(exports) > 1 else self._wanted(context),
-                    "until": self.workspace.started_at,
-                    "position": 0,
-                    "latest": "",
-                }
-            yield export
+    def _exports(
+        self, project_id: str, context: Context
+    ) -> Iterator[tuple[Prepared, dict[str, Any]]]:
+        """Give the exports of a project, each ready to be read, and what is noted."""
+        outcome = next(self._prepared)
+        outcome.add_done_callback(lambda _: self._started.put(None))
+        while not outcome.done():
+            self._note(self._started.get())
+            self.checkpoint()
+        self.settle()
+        exports = outcome.result()
+        wanted = self._wanted(context)
+        for prepared in exports:
+            progress = {
+                "task_id": prepared.export.task_id,
+                "wanted": wanted,
+                "until": prepared.until,
+                "position": prepared.position,
+                "latest": prepared.latest,
+            }
+            # One export of several is not read on.
+            if wanted is not None and len(exports) == 1:
+                self.group.start(project_id, progress)
+            yield prepared, progress
 
     @cached_property
-    def _prepared(self) -> Iterator[Future[list[Export]]]:
+    def _started(self) -> SimpleQueue[tuple[str, dict[str, Any]] | None]:
+        """The exports that were started on other threads, to be noted on this one."""
+        return SimpleQueue()
+
+    def _note(self, started: tuple[str, dict[str, Any]] | None) -> None:
+        if started:
+            self.group.start(*started)
+
+    @cached_property
+    def _prepared(self) -> Iterator[Future[list[Prepared]]]:
         """The exports of each project, which Labelbox prepares before their turn."""
+        contexts = self.partitions
+        earlier = self._begin()
         jobs = (
             partial(
                 self._prepare,
-                context["project_id"],
-                dict(self.state_manager.get_context_state(context).get("export", {})),
+                context[PROJECT_ID],
+                dict(self.group.export(context[PROJECT_ID])),
                 self._wanted(context),
-                self._inputs(context),
+                self._run(context, self.workspace.started_at),
+                [
+                    self._run(context, started_at)
+                    for started_at in earlier
+                    if self.turn_state.turn(context[PROJECT_ID]) < started_at
+                ],
             )
-            for context in self.partitions
+            for context in contexts
         )
         width = min(self.width, MOST_EXPORTS)
         return ahead(jobs, width, at_first=width)
+
+    def _begin(self) -> list[str]:
+        """Note that a run begins, in a STATE that precedes all exports it starts.
+
+        So the next run finds them by their names, however soon this one is killed.
+
+        Returns:
+            When the runs began whose exports can be found.
+        """
+        if not self._resumable:
+            return []
+        earlier = self.group.begin(self.workspace.started_at)
+        if not self.writer.holding:
+            self._tap.state_writer.write_state(self.tap_state)
+        return earlier
+
+    def _run(self, context: Context, started_at: str) -> Run:
+        return Run(started_at, self._inputs(context, started_at))
 
     def _prepare(
         self,
         project_id: str,
         saved: dict[str, Any],
         wanted: str | None,
-        needed: list[dict[str, Any]],
-    ) -> list[Export]:
+        this: Run,
+        earlier: list[Run],
+    ) -> list[Prepared]:
         """Let Labelbox make a project's exports, and wait for them.
 
-        If an earlier run was killed while it read one, and the same is wanted, that
-        is read on from where it was; if Labelbox no longer has it, the project is
-        exported anew.
+        If an earlier run was cut off while it read one or waited for it, and the same
+        is wanted, that is read on from where it was; if Labelbox no longer has it, the
+        project is exported anew.
         """
         if wanted is not None and saved.get("wanted") == wanted:
-            export = Export(self.client, saved["task_id"])
-            try:
-                self._wait(export, saved["position"])
-            except (UnavailableError, ServerError) as error:
-                self.logger.info("Project %s is exported anew: %s", project_id, error)
-            else:
-                return [export]
+            prepared = Prepared(
+                Export(self.client, saved["task_id"]),
+                *(saved[name] for name in ("until", "position", "latest")),
+            )
+            if self._is_readable(project_id, prepared):
+                return [prepared]
+            earlier = []
         exports = []
-        for each in needed:
-            exports.append(self._start(each))
-            self._wait(exports[-1])
+        for number, needed in enumerate(this.inputs):
+            found = self._find(project_id, [(r, r.inputs[number]) for r in earlier])
+            exports.append(found or self._begin_export(project_id, wanted, needed))
         return exports
+
+    def _find(
+        self, project_id: str, candidates: list[tuple[Run, dict[str, Any]]]
+    ) -> Prepared | None:
+        """Return what an earlier run has started, if it still can be read."""
+        for run, wanted_input in reversed(candidates):
+            name = export_name(wanted_input, run.started_at)
+            if task_id := self._earlier_tasks().get(name):
+                prepared = Prepared(Export(self.client, task_id), run.started_at)
+                if self._is_readable(project_id, prepared):
+                    return prepared
+        return None
+
+    def _is_readable(self, project_id: str, prepared: Prepared) -> bool:
+        """Wait for an export of an earlier run; return whether it can be read."""
+        try:
+            self._wait(prepared.export, prepared.position)
+        except (UnavailableError, TransientError) as error:
+            self.logger.info("Project %s is exported anew: %s", project_id, error)
+            return False
+        return True
+
+    def _earlier_tasks(self) -> dict[str, str]:
+        """Return the tasks that earlier runs have started, by name; asks once."""
+        with self._asking:
+            if self._tasks is None:
+                try:
+                    self._tasks = started_tasks(self.client)
+                except (UnavailableError, NotOfferedError, TransientError) as error:
+                    self.logger.info("Exports of earlier runs are unknown: %s", error)
+                    self._tasks = {}
+            return self._tasks
+
+    def _begin_export(
+        self, project_id: str, wanted: str | None, wanted_input: dict[str, Any]
+    ) -> Prepared:
+        until = self.workspace.started_at
+        export = self._start(wanted_input)
+        if wanted is not None:
+            note = {"task_id": export.task_id, "wanted": wanted, "until": until}
+            self._started.put((project_id, note | {"position": 0, "latest": ""}))
+        self._wait(export)
+        return Prepared(export, until)
 
     def _start(self, wanted: dict[str, Any]) -> Export:
         """Start an export, as soon as Labelbox has room for one more.
@@ -283,7 +438,9 @@ class ExportedStream(ProjectStream):
         def started() -> Export | None:
             nonlocal refusal
             try:
-                return Export.start(self.client, wanted)
+                return Export.start(
+                    self.client, wanted, export_name(wanted, self.workspace.started_at)
+                )
             except LimitError as error:  # others are running
                 told, refusal = bool(refusal), str(error)
                 if not told:
@@ -307,7 +464,7 @@ class ExportedStream(ProjectStream):
         )
         export.open(start)
 
-    def _inputs(self, context: Context) -> list[dict[str, Any]]:
+    def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Say which exports a project needs, in the API's words."""
         since = [stream.since(context) for stream in self.family]
         return inputs(
@@ -315,15 +472,17 @@ class ExportedStream(ProjectStream):
             self.config["export_filters"],
             self.config["export_include"],
             since=None if None in since else min(filter(None, since)),
-            until=self.workspace.started_at,
+            until=until,
         )
 
-    def _wanted(self, context: Context) -> str | None:
-        """Give what an export must have in common with one that is read on.
+    @property
+    def _resumable(self) -> bool:
+        """Whether a later run may read on; not where a target deletes older rows."""
+        return all(stream.is_incremental for stream in self.family)
 
-        None where a target deletes what it got of an earlier run.
-        """
-        if not all(stream.is_incremental for stream in self.family):
+    def _wanted(self, context: Context) -> str | None:
+        """Give what an export must have in common with one that is read on, if any."""
+        if not self._resumable:
             return None
         settings = {
             "since": {stream.name: stream.since(context) for stream in self.family},

@@ -16,6 +16,7 @@ from tap_labelbox.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.json_text import decode_as
 from tap_labelbox.pagination import Listing
 from tap_labelbox.shapes import Layout, MisfitError, Shape, only
+from tap_labelbox.state import READING_UNTIL
 from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, ProjectStream
 from tap_labelbox.workspace import rows
 
@@ -147,6 +148,25 @@ class LabelsStream(ProjectStream):
                     yield row if laid_out else self.record(row)
             if reached:
                 self.advance(context, min(reached, before))
+                self._note_reading(project_id)
+            self.checkpoint()
+
+    def _note_reading(self, project_id: str) -> None:
+        """Note that a project has been read in part, and since when it is read."""
+        if self.is_incremental and self.state_manager.partition(project_id):
+            state = self.state_manager.writable(project_id)
+            state.setdefault(READING_UNTIL, self.workspace.started_at)
+
+    def lookback_end(self, context: Context) -> str | None:
+        """Return when the run began that was cut off in a project, if one was.
+
+        It read on from there with all labels listed that had been made a lookback
+        before it began; only what is newer can have been listed since.
+        """
+        reading = self.state_manager.partition(context["project_id"]).get(READING_UNTIL)
+        return (
+            reading if isinstance(reading, str) and moments.is_moment(reading) else None
+        )
 
     @cached_property
     def _openings(self) -> Iterator[Future[list[Row]]]:
