@@ -145,15 +145,15 @@ class ProjectState(StreamStateManager):
     def mark_all_read(self, started_at: str) -> None:
         """Note that all projects have had their turn, in fewer words."""
         self.stream_state[READ_AT] = started_at
-        kept = []
-        for partition in self.stream_state.get("partitions", []):
+        for partition in self._by_project.values():
             partition.pop(READ_AT, None)
-            if partition.keys() == {"context"}:
-                self._by_project.pop(partition["context"][PROJECT_ID], None)
-            else:
-                kept.append(partition)
-        if kept or "partitions" in self.stream_state:
-            self.stream_state["partitions"] = kept
+
+    def remove_blank(self) -> None:
+        """Remove the partitions that say nothing, and put the others in order."""
+        known = {p: state for p, state in self._by_project.items() if len(state) > 1}
+        if "partitions" in self.stream_state:
+            self._partitions = dict(sorted(known.items()))
+            self.stream_state["partitions"] = list(self._partitions.values())
 
 
 def last_turn(bookmark: Any) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -338,7 +339,7 @@ def test_no_state_counts_a_record_that_is_in_no_file(
 ) -> None:
     """Wherever the output ends: what its files lack, the next run has."""
     monkeypatch.setattr(batches, "FULL", 200_000)
-    monkeypatch.setattr("tap_labelbox.streams.exported.STATE_EVERY_RECORDS", 7)
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     names = ("labels", "data_row_exports", "annotations")
     whole = run(*names, now=NOW, batch_config=batch(folder))
     ends = [n for n, m in enumerate(whole.messages) if m["type"] == "STATE"]
@@ -411,7 +412,7 @@ def test_files_are_named_by_stream(run: Runner, folder: Path) -> None:
     assert len(names) == 4
     assert sorted(re.sub("[0-9a-f]{32}", "RUN", name) for name in names) == sorted(
         2
-        * ["raw/labelbox-labels-RUN-1.jsonl.gz", "raw/labelbox-projects-RUN-2.jsonl.gz"]
+        * ["raw/labelbox-labels-RUN-2.jsonl.gz", "raw/labelbox-projects-RUN-1.jsonl.gz"]
     )
 
 
@@ -433,8 +434,8 @@ def test_activate_version(run: Runner, folder: Path) -> None:
     )
 
     kinds = [m["type"] for m in output.messages]
-    assert kinds == ["SCHEMA", "ACTIVATE_VERSION", "BATCH", "STATE"]
-    assert output.messages[1]["version"] == output.messages[2]["version"]
+    assert kinds == ["SCHEMA", "STATE", "ACTIVATE_VERSION", "BATCH", "STATE"]
+    assert output.messages[2]["version"] == output.messages[3]["version"]
 
 
 def test_a_test_writes_a_record_of_each_stream(run: Runner, folder: Path) -> None:
@@ -512,7 +513,8 @@ def test_a_storage_that_fails_costs_no_record(run: Runner, folder: Path) -> None
 
     assert isinstance(output.error, LabelboxError)
     assert "batch files cannot be written to" in str(output.error)
-    assert {m["type"] for m in output.messages} == {"SCHEMA"}
+    assert {m["type"] for m in output.messages} == {"SCHEMA", "STATE"}
+    assert output.states == [{"bookmarks": {}}]
 
 
 def start(run: Runner, before: str = "", **settings: Any) -> subprocess.Popen[str]:
@@ -535,8 +537,9 @@ def refused(process: subprocess.Popen[str]) -> str:
     output, log = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in log
-    assert '"BATCH"' not in output
-    assert '"STATE"' not in output
+    messages = Output(output).messages
+    assert {m["stream"] for m in messages if m["type"] == "BATCH"} <= {"projects"}
+    assert '"partitions"' not in output  # of no STATE
     (line,) = [line for line in log.splitlines() if "ERROR" in line]
     return line
 
@@ -549,7 +552,7 @@ def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
     line = refused(start(run, limit, batch_config=batch(folder, compression="none")))
 
     assert "File too large" in line
-    assert not list(folder.iterdir())
+    assert {path.name.split("-")[0] for path in folder.iterdir()} == {"projects"}
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,11 @@ class ProjectStream(LabelboxStream):
         """Note that all projects have had their turn."""
         self.state_manager.mark_all_read(self.workspace.started_at)
 
+    def end_run(self) -> None:
+        """Leave nothing in the state that says nothing."""
+        if self.selected:
+            self.state_manager.remove_blank()
+
     @cached_property
     def state_manager(self) -> ProjectState:
         """Keep the bookmarks as :mod:`tap_labelbox.state` says."""

@@ -140,6 +140,7 @@ class ExportedStream(ProjectStream):
 
     def end_run(self) -> None:
         """Forget what only a run that is cut off leaves to the next one."""
+        super().end_run()
         if self._group:
             self._group.forget_names()
 
