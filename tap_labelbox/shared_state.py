@@ -43,8 +43,10 @@ class SharedState:
         self._states = dict(states)
         self._key = key
         named = {name: self._named_by(name) for name in self._states}
+        # All as they were kept: who is moved by another vouches for nobody with that.
+        kept = {name: self._bookmarks(name) for name in self._states}
         for voucher, names in named.items():
-            for project_id, bookmark in self._bookmarks(voucher).items():
+            for project_id, bookmark in kept[voucher].items():
                 for name in names:
                     self._states[name].advance(project_id, key, bookmark)
         for project_id in self._exported_projects():
