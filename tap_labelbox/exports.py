@@ -240,9 +240,12 @@ class Export:
     def _open(self, stream: str, position: int) -> Opened:
         header = self._task("export_header", stream=stream).get("header")
         if header is None:  # there is nothing in this stream
-            return Opened(0, 0, iter(()))
+            header = {"total_size": 0, "total_lines": 0}
         with _understood():
             size, lines = int(header["total_size"]), int(header["total_lines"])
+        if position > size:  # a state that is not of this export
+            msg = f"its export has {size} bytes, and none from {position} on"
+            raise UnavailableError(msg)
         chunks = self._bytes(stream, position, size)
         chunks = chain([next(chunks, b"")], chunks)
         return Opened(size, lines, chunks)

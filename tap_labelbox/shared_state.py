@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox import moments
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,7 +68,8 @@ class SharedState:
             When the runs began that were cut off since the last finished one.
         """
         runs = self.first.stream_state.get(RUNS)
-        earlier = [run for run in runs if isinstance(run, str)] if runs else []
+        runs = runs if isinstance(runs, list) else []
+        earlier = [r for r in runs if isinstance(r, str) and moments.is_moment(r)]
         self.first.stream_state[RUNS] = [*earlier, started_at][-MAX_RUNS:]
         return earlier
 

@@ -1,0 +1,187 @@
+"""What streams of one pass remember together, and what a target may have lost of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tap_labelbox.shared_state import SharedState
+from tap_labelbox.state import ProjectState
+
+KEY = "last_activity_at"
+NAMES = ("rows", "annotations", "errors")
+OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
+
+
+def export(position: int, **other: Any) -> dict[str, Any]:
+    """Give what is kept of an export."""
+    fields = {"task_id": "t1", "wanted": "w", "until": NEW}
+    return fields | {"position": position, "latest": OLD} | other
+
+
+def bookmark(
+    value: str | None = None,
+    read: dict[str, Any] | None = None,
+    without: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Give the bookmark of a stream that has read one project."""
+    partition: dict[str, Any] = {"context": {"project_id": "p"}}
+    if value:
+        partition |= {"replication_key": KEY, "replication_key_value": value}
+    if read is not None:
+        partition["export"] = read
+    return {"partitions": [partition], "without_records": list(without)}
+
+
+def states(**bookmarks: dict[str, Any]) -> dict[str, ProjectState]:
+    """Give the states of all streams, as a run finds them."""
+    state = {"bookmarks": bookmarks}
+    return {
+        name: ProjectState(stream_name=name, tap_name="tap", tap_state=state)
+        for name in NAMES
+    }
+
+
+def test_a_run_resumes_at_the_lowest_position() -> None:
+    """Where all streams have their records."""
+    found = states(
+        rows=bookmark(read=export(300)),
+        annotations=bookmark(read=export(200, latest="")),
+        errors=bookmark(read=export(300)),
+    )
+
+    shared = SharedState(found, KEY)
+
+    assert shared.export("p") == export(200, latest="")
+    for state in found.values():
+        assert state.partition("p")["export"] is shared.export("p")
+
+
+def test_two_tasks_are_not_read_on() -> None:
+    """What one stream has of the one, another has not."""
+    found = states(
+        rows=bookmark(read=export(300)),
+        annotations=bookmark(read=export(200, task_id="t2")),
+        errors=bookmark(read=export(300)),
+    )
+
+    shared = SharedState(found, KEY)
+
+    assert shared.export("p") == {}
+    assert all("export" not in state.partition("p") for state in found.values())
+
+
+def test_a_stream_without_records_holds_nobody_back() -> None:
+    """A target never keeps its bookmark."""
+    found = states(
+        rows=bookmark(read=export(300), without=("errors",)),
+        annotations=bookmark(read=export(200), without=("errors",)),
+    )
+
+    assert SharedState(found, KEY).export("p")["position"] == 200
+
+
+def test_a_stream_that_nobody_names_has_nothing() -> None:
+    """Its records were lost: the same export is read from its beginning."""
+    found = states(
+        rows=bookmark(read=export(300), without=("annotations",)),
+        annotations=bookmark(),
+    )
+
+    assert SharedState(found, KEY).export("p") == export(0, latest="")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"position": 5},
+        export(-1),
+        export(5) | {"position": "5"},
+        export(5) | {"position": True},
+        export(5) | {"task_id": None},
+        export(5) | {"latest": 3},
+        [],
+        "x",
+    ],
+)
+def test_what_cannot_be_an_export_is_dropped(broken: Any) -> None:
+    """Then the project is exported anew."""
+    shared = SharedState(states(rows=bookmark(read=broken)), KEY)
+
+    assert shared.export("p") == {}
+
+
+def test_a_stream_without_records_has_read_what_the_others_have() -> None:
+    """As their bookmarks name it."""
+    found = states(
+        rows=bookmark(NEW, without=("errors",)),
+        annotations=bookmark(OLD),
+        errors=bookmark(OLD),
+    )
+
+    SharedState(found, KEY)
+
+    assert found["errors"].bookmark("p", KEY) == NEW
+    assert found["annotations"].bookmark("p", KEY) == OLD
+
+
+def test_nobody_vouches_with_a_bookmark_that_another_has_moved() -> None:
+    """A stream names others as of its own bookmark, not as of a later one."""
+    found = states(
+        rows=bookmark(NEW, without=("errors",)),
+        errors=bookmark(OLD, without=("annotations",)),
+        annotations=bookmark(),
+    )
+
+    SharedState(found, KEY)
+
+    assert found["errors"].bookmark("p", KEY) == NEW
+    assert found["annotations"].bookmark("p", KEY) == OLD
+
+
+def test_a_stream_that_lags_behind_is_not_named() -> None:
+    """Between the bookmarks it may well have records."""
+    found = states(rows=bookmark(NEW), annotations=bookmark(OLD), errors=bookmark(NEW))
+
+    SharedState(found, KEY)
+
+    for state in found.values():
+        assert state.stream_state["without_records"] == ["errors", "rows"]
+
+
+def test_a_stream_is_named_until_its_first_record() -> None:
+    """And no longer when the run is over."""
+    found = states()
+    shared = SharedState(found, KEY)
+
+    shared.has_records("rows")
+    named = [list(s.stream_state["without_records"]) for s in found.values()]
+    shared.forget_names()
+
+    assert named == [["annotations", "errors"]] * 3
+    assert all("without_records" not in s.stream_state for s in found.values())
+
+
+def test_runs_are_remembered_until_one_is_finished() -> None:
+    """Their exports can be found by name."""
+    found = states()
+    shared = SharedState(found, KEY)
+
+    days = [f"2026-01-0{day}T00:00:00.000Z" for day in range(1, 8)]
+    runs = [shared.begin(day) for day in days]
+    shared.finish(days[-1])
+
+    assert runs[0] == []
+    assert runs[2] == days[:2]
+    assert runs[6] == days[1:6]
+    assert shared.begin(NEW) == []
+
+
+@pytest.mark.parametrize("odd", [3, "x", [None, "soon"], {}])
+def test_runs_that_are_none_are_no_error(odd: Any) -> None:
+    """A state may have been edited."""
+    shared = SharedState(states(rows={"unfinished_runs": odd}), KEY)
+
+    assert shared.begin(NEW) == []
