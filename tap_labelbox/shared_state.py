@@ -119,7 +119,7 @@ class SharedState:
         names = self._states[name].stream_state.get(WITHOUT_RECORDS)
         if not isinstance(names, list):
             return set()
-        return {other for other in names if other in self._states} - {name}
+        return {other for other in self._states if other in names} - {name}
 
     def _bookmarks(self, name: str) -> dict[str, str]:
         state = self._states[name]

@@ -95,7 +95,7 @@ class ProjectState(StreamStateManager):
             listed = self.stream_state.get("partitions", [])
             try:
                 self._partitions = {p["context"][PROJECT_ID]: p for p in listed}
-            except (KeyError, TypeError):
+            except (KeyError, TypeError):  # no project, or none that can be one
                 msg = f"--state has a partition of {self.stream_name} without project"
                 raise SettingsError(msg) from None
         return self._partitions
@@ -178,14 +178,14 @@ def prune(state: TapState, project_ids: Iterable[str]) -> int:
     Returns:
         How many partitions were removed.
     """
-    known = {*project_ids, None}  # the latter of what is not by project
+    known = {*project_ids, str(None)}  # the latter of what is not by project
     removed = 0
     for bookmark in state.get("bookmarks", {}).values():
         if partitions := bookmark.get("partitions"):
             bookmark["partitions"] = [
                 partition
                 for partition in partitions
-                if partition.get("context", {}).get(PROJECT_ID) in known
+                if str(partition.get("context", {}).get(PROJECT_ID)) in known
             ]
             removed += len(partitions) - len(bookmark["partitions"])
     return removed

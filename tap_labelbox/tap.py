@@ -74,7 +74,11 @@ class TapLabelbox(Tap):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take the state of the last run, and keep it as it was given."""
-        self._given_state = encoder.encode({"bookmarks": {}} | state)
+        try:
+            self._given_state = encoder.encode({"bookmarks": {}} | state)
+        except RecursionError:
+            msg = "--state cannot be read: it is nested too deeply"
+            raise SettingsError(msg) from None
         super().load_state(state)
 
     def prune_state(self) -> None:

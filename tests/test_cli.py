@@ -212,6 +212,56 @@ def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"state": {"bookmarks": {}}}', "has no bookmarks: give the state that a"),
+        ('{"labels": {}}', "has no bookmarks: give the state that a target printed"),
+        ("null", "it has no bookmarks"),
+        ("[]", "it has no bookmarks"),
+        ("", "cannot be read: Expecting value"),
+        ('{"bookmarks": {"x": {"y": %s}}}' % ("[" * 900 + "]" * 900), "too deeply"),
+        ('{"bookmarks": {"x": %s}}' % ('{"y":' * 2000 + "1" + "}" * 2000), "recursion"),
+        (
+            '{"bookmarks": {"labels": {"partitions": [{"context": {}}]}}}',
+            "--state has a partition of labels without project",
+        ),
+        (
+            '{"bookmarks": {"labels": {"partitions": [{"context": {"project_id": []}}]}}}',
+            "--state has a partition of labels without project",
+        ),
+    ],
+)
+def test_a_state_that_is_none(
+    run: Runner, tmp_path: Path, text: str, told: str
+) -> None:
+    """One line says what is wrong, and nothing is read again from the beginning."""
+    file = tmp_path / "state.json"
+    file.write_text(text)
+
+    done = run.command("--state", str(file))
+
+    assert done.returncode == 1
+    (error,) = errors(done)
+    assert told in error
+    assert "Traceback" not in done.stderr
+    assert Output(done.stdout).records("labels") == []
+
+
+@pytest.mark.parametrize("wrapper", ["value", "singer_state"])
+def test_a_state_in_its_wrapper(run: Runner, tmp_path: Path, wrapper: str) -> None:
+    """A STATE message, and what Meltano keeps."""
+    state = run("labels").state
+    content = {wrapper: state} | ({"type": "STATE"} if wrapper == "value" else {})
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps(content))
+
+    done = run.command("--state", str(file), lookback_seconds=0)
+
+    assert done.returncode == 0
+    assert Output(done.stdout).states[0] == state
+
+
+@pytest.mark.parametrize(
     "bookmark",
     [
         None,
