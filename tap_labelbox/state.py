@@ -248,6 +248,18 @@ def malformed_bookmark(state: dict[str, Any]) -> str | None:
     return None
 
 
+def is_flatter(value: Any, depth: int) -> bool:
+    """Return whether a value has fewer levels than so many."""
+    match value:
+        case dict():
+            inner = value.values()
+        case list():
+            inner = value
+        case _:
+            return True
+    return depth > 0 and all(is_flatter(each, depth - 1) for each in inner)
+
+
 def _is_ours(partition: Any) -> bool:
     if not (isinstance(partition, dict) and isinstance(partition.get("context"), dict)):
         return False

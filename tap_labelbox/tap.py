@@ -21,7 +21,13 @@ from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import LabelboxError, SettingsError
 from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
-from tap_labelbox.state import StateWriter, last_turn, malformed_bookmark, prune
+from tap_labelbox.state import (
+    StateWriter,
+    is_flatter,
+    last_turn,
+    malformed_bookmark,
+    prune,
+)
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.workspace import Workspace
 
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 # Of sysexits.h: what failed may succeed when it is tried again. Windows has no such.
 EX_TEMPFAIL = 75
 
+MAX_STATE_DEPTH = 50  # of which bookmarks take five
 LAST_SECONDS = 10.0  # that a run has to end when it is told to
 
 
@@ -74,11 +81,10 @@ class TapLabelbox(Tap):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take the state of the last run, and keep it as it was given."""
-        try:
-            self._given_state = encoder.encode({"bookmarks": {}} | state)
-        except RecursionError:
+        if not is_flatter(state, MAX_STATE_DEPTH):
             msg = "--state cannot be read: it is nested too deeply"
-            raise SettingsError(msg) from None
+            raise SettingsError(msg)
+        self._given_state = encoder.encode({"bookmarks": {}} | state)
         super().load_state(state)
 
     def prune_state(self) -> None:

@@ -225,10 +225,6 @@ def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
             '{"bookmarks": {"labels": {"partitions": [{"context": {}}]}}}',
             "--state has a partition of labels without project",
         ),
-        (
-            '{"bookmarks": {"labels": {"partitions": [{"context": {"project_id": []}}]}}}',
-            "--state has a partition of labels without project",
-        ),
     ],
 )
 def test_a_state_that_is_none(
