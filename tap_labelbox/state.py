@@ -250,6 +250,7 @@ def malformed_bookmark(state: dict[str, Any]) -> str | None:
 
 def is_flatter(value: Any, depth: int) -> bool:
     """Return whether a value has fewer levels than so many."""
+    inner: Iterable[Any]
     match value:
         case dict():
             inner = value.values()
