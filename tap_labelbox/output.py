@@ -20,13 +20,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
+from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import RecordMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 from tap_labelbox.errors import LabelboxError
-from tap_labelbox.json_text import encoder, whole
+from tap_labelbox.json_text import encode_shallow, encoder, whole
 
 try:
     import fcntl
@@ -90,7 +91,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         if not gathered:
             moment = datetime.now(UTC).isoformat()
             self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
-        line = encoder.encode(record)
+        line = encode_shallow(record)
         # In one step, which no signal can interrupt.
         gathered += (beginning, line, self._end_of_record)
         self._waiting += len(line)
@@ -212,7 +213,23 @@ class StraightStream(Stream):
         if self.straight:
             self._write_straight(record)
             return
-        super()._write_record_message(whole(self._chosen(record)))
+        chosen = whole(self._chosen(record))
+        try:
+            super()._write_record_message(chosen)
+        except LabelboxError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever an expression can raise
+            # Not what it says, which may quote the record; but for the SDK's own.
+            why = (
+                str(error)
+                if isinstance(error, MapExpressionError)
+                else type(error).__name__
+            )
+            msg = (
+                f"a record of {self.name} cannot be mapped or flattened ({why}): "
+                "check stream_maps and flattening_enabled"
+            )
+            raise LabelboxError(msg) from None
         if self.writer.full:
             self._let_out()
 
