@@ -12,6 +12,7 @@ line; ``docs/sdk-proposal.md`` asks for a seam that would make it needless.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
+
+# At its most talkative, it logs what expressions make of records.
+logging.getLogger("singer_sdk.mapper").setLevel(logging.INFO)
 
 FULL = 64 * 1024  # bytes
 PIPE = 1024 * 1024  # bytes; the most that Linux lets anybody have
