@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tap_labelbox import moments
 from tap_labelbox.bulk import file_chunks
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
-from tap_labelbox.json_text import decode_lines
-from tap_labelbox.malformed import Malformed, MalformedError
+from tap_labelbox.json_text import count_lines, decode_lines
+from tap_labelbox.malformed import Malformed, MalformedError, shortened
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -204,8 +204,8 @@ class Export:
             task.update(self._task("export_status"))
             with _understood():
                 status = task["status"]
-            if status not in {"COMPLETE", "IN_PROGRESS", "QUEUED", None}:
-                msg = f"its export ended as {status} (task {self.task_id})"
+            if status not in ("COMPLETE", "IN_PROGRESS", "QUEUED", None):
+                msg = f"its export ended as {shortened(status)} (task {self.task_id})"
                 raise UnavailableError(msg)
             return True if status == "COMPLETE" else None
 
@@ -440,7 +440,7 @@ def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Any
                 except ValueError:
                     found = _one_by_one(text, position, count, 0, decoded)
                     rows = [row for _, row in found]
-                position, count = end, count + text.count(b"\n")
+                position, count = end, count + count_lines(text)
                 yield from rows
     except OSError as error:
         raise UnavailableError(str(error)) from None

@@ -16,6 +16,7 @@ MAX_NAMED_ROWS = 10
 """Rows of one source that are named; the others are counted."""
 MAX_NAME_CHARACTERS = 60  # of an ID or a key in a message
 MAX_NAMED_KEYS = 20
+MAX_SOURCE_CHARACTERS = 300  # of a stream with its project, or of a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class MalformedError(ValueError):
     """A text is JSON, but not of a row that can be read; says so without values."""
 
 
-def shortened(name: object) -> str:
+def shortened(name: object, most: int = MAX_NAME_CHARACTERS) -> str:
     """Return an ID or a key as a message may have it: short, and on one line."""
-    text = str(name)[: MAX_NAME_CHARACTERS + 1]
+    text = str(name)[: most + 1]
     text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= MAX_NAME_CHARACTERS else f"{text[:-4]}..."
+    return text if len(text) <= most else f"{text[:-4]}..."
 
 
 def described(value: Any) -> str:

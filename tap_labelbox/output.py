@@ -95,7 +95,10 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         if not gathered:
             moment = datetime.now(UTC).isoformat()
             self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
-        line = encode_shallow(record)
+        try:
+            line = encoder.encode(record)
+        except RecursionError:
+            line = encode_shallow(record)
         # In one step, which no signal can interrupt.
         gathered += (beginning, line, self._end_of_record)
         self._waiting += len(line)

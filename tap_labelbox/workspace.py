@@ -13,6 +13,7 @@ from tap_labelbox.columns import as_id, as_moment
 from tap_labelbox.errors import IncompleteError, LabelboxError, UnavailableError
 from tap_labelbox.malformed import (
     MAX_NAMED_ROWS,
+    MAX_SOURCE_CHARACTERS,
     Malformed,
     described,
     shortened,
@@ -104,6 +105,7 @@ class Workspace:
 
     def miss(self, what: str, why: object) -> None:
         """Tell, once, what this run leaves out, and go on."""
+        what = shortened(what, MAX_SOURCE_CHARACTERS)
         if what not in self._missing:
             self._missing[what] = None
             self._logger.error("%s is left out: %s", what, why)
@@ -114,6 +116,7 @@ class Workspace:
         No more than a few of each source are named, and the others counted: neither
         the log nor memory grows with the number of malformed rows.
         """
+        source = shortened(source, MAX_SOURCE_CHARACTERS)
         count = self._left_out[source] = self._left_out.get(source, 0) + 1
         if count > MAX_NAMED_ROWS or len(self._left_out) > MAX_NAMED_SOURCES:
             return

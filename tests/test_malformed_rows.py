@@ -12,6 +12,7 @@ import logging
 import traceback
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,6 +89,8 @@ def deep(levels: int, core: Any = MARKER) -> bytes:
     return b'[{"a":' * pairs + json.dumps(core).encode() + b"}]" * pairs
 
 
+ODD = 50  # the number of a row that something is wrong with
+
 NO_OBJECTS: list[Any] = [None, 7, 1.5, True, MARKER, "", [], [MARKER], [{"id": "x"}]]
 NO_IDS: list[Any] = [None, "", {}, [], True, False, [MARKER], {MARKER: MARKER}]
 NO_MOMENTS: list[Any] = [None, "", 7, [], {}, MARKER, "2026-13-01", "0001-01-01"]
@@ -96,25 +99,25 @@ BAD_LABELS: list[Any] = [
     *NO_OBJECTS,
     {},
     {"label": MARKER},
-    *(label(99) | {"id": key} for key in NO_IDS),
-    *(label(99) | {"created_at": at} for at in NO_MOMENTS),
-    {"id": "l99"},
+    *(label(ODD) | {"id": key} for key in NO_IDS),
+    *(label(ODD) | {"created_at": at} for at in NO_MOMENTS),
+    {"id": f"l{ODD}"},
 ]
 BAD_PROJECTS: list[Any] = [
     *NO_OBJECTS,
     {},
-    *(project(99) | {"id": key} for key in NO_IDS),
+    *(project(ODD) | {"id": key} for key in NO_IDS),
 ]
 BAD_ITEMS: list[Any] = [
     *NO_OBJECTS,
     {},
     {"id": "lower case"},
-    *(item(99) | {"ID": key} for key in NO_IDS),
+    *(item(ODD) | {"ID": key} for key in NO_IDS),
 ]
 BAD_LINES: list[bytes] = [
     *(json.dumps(bad).encode() for bad in [*NO_OBJECTS, {}, {"data_row": MARKER}]),
-    *(json.dumps(data_row(99) | {"data_row": {"id": k}}).encode() for k in NO_IDS),
-    json.dumps({"projects": data_row(99)["projects"]}).encode(),
+    *(json.dumps(data_row(ODD) | {"data_row": {"id": k}}).encode() for k in NO_IDS),
+    json.dumps({"projects": data_row(ODD)["projects"]}).encode(),
 ]
 BROKEN_LINES: list[bytes] = [
     b"{",
@@ -122,13 +125,14 @@ BROKEN_LINES: list[bytes] = [
     b"nul",
     b"\xff\xfe",
     b"<html>" + MARKER.encode() + b"</html>",
-    json.dumps(data_row(99)).encode()[:-1],
-    json.dumps(data_row(99)).encode() + b"}",
-    json.dumps(data_row(99)).encode() * 2,
-    json.dumps(data_row(99)).encode().replace(b"Jane", b"\xff"),
-    json.dumps(data_row(99)).encode().replace(b"Jane", b"\t"),
+    json.dumps(data_row(ODD)).encode()[:-1],
+    json.dumps(data_row(ODD)).encode() + b"}",
+    json.dumps(data_row(ODD)).encode() * 2,
+    json.dumps(data_row(ODD)).encode() + b" 5",
+    json.dumps(data_row(ODD)).encode().replace(b"Jane", b"\xff"),
+    json.dumps(data_row(ODD)).encode().replace(b"Jane", b"\t"),
     b'{"data_row":' * 2000,
-    b'{"data_row":{"id":"r99","x":' + deep(3000)[:-1] + b"}}",
+    b'{"data_row":{"id":"r50","x":' + deep(3000)[:-1] + b"}}",
 ]
 INPUTS = sum(map(len, (BAD_LABELS, BAD_PROJECTS, BAD_ITEMS, BAD_LINES, BROKEN_LINES)))
 """How many bad inputs are tried, for a summary of the tests of faults."""
@@ -145,6 +149,7 @@ class Tables:
     errors: list[bytes] = field(default_factory=list)
     damage: dict[int, bytes] = field(default_factory=dict)
     """By the number of a download, what is sent instead."""
+    status: Any = "COMPLETE"
     downloads: int = 0
     tasks: int = 0
 
@@ -172,7 +177,7 @@ class Tables:
                 self.tasks += 1
                 data = {"exportDataRowsInProject": {"task_id": f"t{self.tasks}"}}
             case "ExportStatus":
-                data = {"task": {"status": "COMPLETE"}}
+                data = {"task": {"status": self.status}}
             case "ExportHeader":
                 lines = self._lines(given["stream"])
                 size, number = len(b"".join(lines)), len(lines)
@@ -273,7 +278,7 @@ def mixed(healthy: list[Any], bad: list[tuple[int, Any]]) -> list[Any]:
     for number, row in enumerate([*healthy, None]):
         for place, odd in bad:
             if place == number:  # of what has the same ID, there is one only
-                named = isinstance(odd, dict) and odd.get("id") == "l99"
+                named = isinstance(odd, dict) and odd.get("id") == f"l{ODD}"
                 rows.append(odd | {"id": f"l{100 + len(rows)}"} if named else odd)
         rows += [] if number == len(healthy) else [row]
     return rows
@@ -344,6 +349,56 @@ def test_malformed_rows_that_never_end_are_given_up() -> None:
         list(Listing(fetch, 4, leave_out=named.append).pages())
 
     assert len({row.key for row in named}) == len(named)
+
+
+@given(
+    made_at=st.lists(st.integers(0, 30), min_size=1, max_size=60),
+    size=st.integers(3, 9),
+    width=st.sampled_from([1, 4]),
+    bad=st.sets(st.integers(0, 30)),
+    deleted=st.lists(st.one_of(st.none(), st.floats(0, 0.999)), max_size=40),
+)
+def test_a_list_that_moves_among_malformed_rows_is_read(
+    made_at: list[int],
+    size: int,
+    width: int,
+    bad: set[int],
+    deleted: list[float | None],
+) -> None:
+    """What is there all the time arrives; the malformed ones do not hide it."""
+    rows: list[Any] = []
+    for number, at in enumerate(sorted(made_at)):
+        if number in bad:
+            rows.append((moment(at), Malformed("", "", f"bad {number}", number)))
+        rows.append((moment(at), {"id": f"l{number}", "created_at": moment(at)}))
+    settled = {row["id"]: row for _, row in rows if isinstance(row, dict)}
+    script, lock = iter(deleted), Lock()
+
+    def fetch(after: str | None, skip: int, first: int) -> list[Any]:
+        with lock:
+            if (place := next(script, None)) is not None and rows:
+                _, row = rows.pop(int(place * len(rows)))
+                if isinstance(row, dict):
+                    del settled[row["id"]]
+            listed = [row for at, row in rows if at > (after or "")]
+        return listed[skip : skip + first]
+
+    named: list[str] = []
+    listing = Listing(
+        fetch, size, width=width, leave_out=lambda row: named.append(row.key)
+    )
+    seen: set[str] = set()
+    for page, reached in listing.pages():
+        seen |= {row["id"] for row in page}
+        with lock:
+            due = {i for i, r in settled.items() if r["created_at"] < (reached or "")}
+        assert due <= seen
+
+    assert settled.keys() <= seen
+    if not any(place is not None for place in deleted):
+        assert sorted(named) == sorted(
+            r.key for _, r in rows if isinstance(r, Malformed)
+        )
 
 
 def test_many_malformed_rows_are_counted_and_few_named(
@@ -540,6 +595,21 @@ def test_a_run_that_was_killed_reads_on_before_a_broken_line(
     assert left_out(told, "the export of project p0")
 
 
+@pytest.mark.parametrize("status", [MARKER, [MARKER], {"a": MARKER}, 5, True])
+def test_an_odd_status_costs_its_project(
+    served: Served, told: pytest.LogCaptureFixture, status: Any
+) -> None:
+    """Whatever it is."""
+    tables = Tables(lines=[json.dumps(data_row(1)).encode()], labels=[label(1)])
+    tables.status = status
+
+    output = served(tables, "data_row_exports", "labels")
+
+    assert isinstance(output.error, IncompleteError)
+    assert output.ids("labels") == ["l1"]
+    assert any("its export ended as" in message for message in told.messages)
+
+
 def test_malformed_errors_of_an_export_are_named(
     served: Served, told: pytest.LogCaptureFixture
 ) -> None:
@@ -554,6 +624,23 @@ def test_malformed_errors_of_an_export_are_named(
     (message,) = left_out(told, "the errors of an export of project p0")
     assert message.startswith("line 2 (byte 22)")
     assert_unread(told, output)
+
+
+@pytest.mark.parametrize(
+    "text", [b"{} {}", b"{}{}\n", b"5 6", b'{"a":\n1}', b"{}\n[\n]"]
+)
+def test_a_line_is_one_json_text(text: bytes) -> None:
+    """Not two of them, and none goes over two lines."""
+    with pytest.raises(ValueError, match=r"."):
+        json_text.decode_any_lines(text)
+
+
+@given(st.lists(st.sampled_from([b"", b"{}", b" ", b"[1]", b"5"]), max_size=6))
+def test_blank_lines_are_none(lines: list[bytes]) -> None:
+    """Wherever they are."""
+    found = json_text.decode_any_lines(b"\n".join(lines))
+
+    assert found == [json.loads(line) for line in lines if line.strip()]
 
 
 # --- nested too deeply ---------------------------------------------------------
