@@ -21,6 +21,8 @@ from msgspec import UNSET, Raw
 from tap_labelbox import json_text
 from tap_labelbox.columns import (
     as_flag,
+    as_id,
+    as_ids,
     as_integer,
     as_moment,
     as_number,
@@ -34,6 +36,7 @@ from tap_labelbox.columns import (
     named,
     nulls,
 )
+from tap_labelbox.malformed import MalformedError, described
 from tap_labelbox.shapes import Layout, MisfitError, Shape
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
     That takes one pass over the text, for rows of the shape known today; others
     are decoded whole.
 
+    What it gives raises a MalformedError if one of the lines is no data row with an
+    ID, and another ValueError if one is no JSON.
+
     Args:
         inside: What somebody has to look into, of :data:`HEAVY` and annotations;
             None if only :func:`data_row_records` looks at rows at all.
@@ -64,7 +70,7 @@ def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
     if inside is None:
         shape, understood = UsualRow.decoder, UsualRow.of
     elif "annotations" in inside:
-        return json_text.decode_lines
+        return lambda text: [*map(_identified, json_text.decode_lines(text))]
     else:
         shape, understood = _light(inside)
 
@@ -79,9 +85,17 @@ def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
     def one(line: bytes) -> Any:
         found = json_text.decode_as(shape, line)
         row = None if found is None else understood(found)
-        return json_text.decode_object(line) if row is None else row
+        return _identified(json_text.decode_object(line)) if row is None else row
 
     return decoded
+
+
+def _identified(row: Row) -> Row:
+    """Return a data row that has an ID, which its records need for a key."""
+    if not data_row_id(row):
+        msg = f"it has no data_row.id ({described(row)})"
+        raise MalformedError(msg)
+    return row
 
 
 def _light(
@@ -99,7 +113,7 @@ def _light(
     row["projects"] = dict[str, project]  # type: ignore[valid-type]
 
     def understood(found: Any) -> Row:
-        row = _given(found)
+        row = _identified(_given(found))
         projects = row.get("projects", {}).items()
         row["projects"] = {key: _given(project) for key, project in projects}
         if "labels" in inside:
@@ -133,12 +147,23 @@ class _Ids:
     """Ids that were given in one row or label, to give none twice."""
 
     def __init__(self) -> None:
-        self._given: dict[str, int] = {}
+        self._given: dict[str, int] = {}  # and the last number each was given with
 
     def give(self, wanted: str) -> str:
-        """Give an id, with a number at its end if it was given before."""
-        count = self._given[wanted] = self._given.get(wanted, 0) + 1
-        return wanted if count == 1 else self.give(f"{wanted}#{count}")
+        """Give an id, with a number at its end if it was given before.
+
+        An id is passed over once at most, by the one that it is a numbered form of.
+        So this stays linear, whatever ids there are.
+        """
+        if wanted not in self._given:
+            self._given[wanted] = 1
+            return wanted
+        number = self._given[wanted] + 1
+        while (given := f"{wanted}#{number}") in self._given:
+            number += 1
+        self._given[wanted] = number
+        self._given[given] = 1
+        return given
 
 
 def _inside(block: Any, key: str) -> Row:
@@ -177,7 +202,7 @@ def _row_ids(row: Row, project_id: str) -> Record:
 
 def data_row_id(row: Row) -> str | None:
     """Give the id of a data row; without one there is no record of it."""
-    return as_written(_inside(row, "data_row").get("id"))
+    return as_id(_inside(row, "data_row").get("id"))
 
 
 def last_activity(row: Row | UsualRow) -> str | None:
@@ -200,7 +225,7 @@ def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
     row_ids, ids = _row_ids(row, project_id), _Ids()
     project = _inside(_inside(row, "projects"), project_id)
     for key, label in _items(project.get("labels")):
-        own = as_written(label.get("id")) if isinstance(label, dict) else None
+        own = as_id(label.get("id")) if isinstance(label, dict) else None
         yield row_ids | {"label_id": ids.give(own or key or "label")}, label
 
 
@@ -208,10 +233,12 @@ def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
 
 DATA_ROW: Columns = {
     "data_row": {
-        "id": ("data_row_id", as_written),
-        **named(as_text, "external_id", "global_key", "row_data"),
+        "id": ("data_row_id", as_id),
+        **named(as_written, "external_id", "global_key"),
+        **named(as_text, "row_data"),
         "details": {
-            **named(as_text, "dataset_id", "dataset_name", "created_by"),
+            **named(as_id, "dataset_id"),
+            **named(as_text, "dataset_name", "created_by"),
             **named(as_moment, "created_at", "updated_at", "last_activity_at"),
         },
     },
@@ -231,10 +258,12 @@ PROJECT: Columns = {
     "project_tags": ("project_tags", as_texts),
     "labels": ("labels", as_objects),
     "project_details": {
-        **named(as_text, "ontology_id", "task_id", "task_name"),
-        **named(as_text, "batch_id", "batch_name", "workflow_status"),
+        **named(as_id, "ontology_id", "task_id"),
+        **named(as_text, "task_name"),
+        **named(as_id, "batch_id"),
+        **named(as_text, "batch_name", "workflow_status"),
         **named(as_integer, "priority", "consensus_expected_label_count"),
-        **named(as_text, "selected_label_id"),
+        **named(as_id, "selected_label_id"),
         **named(as_objects, "workflow_history"),
     },
 }
@@ -266,6 +295,7 @@ class UsualRow:
     @classmethod
     def of(cls, row: Any) -> UsualRow | None:
         """Lay out what the decoder gave; None if something does not fit."""
+        # An ID that is none is a text without characters, which has no such shape.
         if row.data_row is None or row.data_row.id is None or not row.projects:
             return None
         values = cls._row.values(row)
@@ -320,7 +350,7 @@ def data_row_records(row: Row | UsualRow, project_id: str) -> Iterator[Record]:
 # --- export_labels, label_reviews ----------------------------------------------
 
 LABEL: Columns = {
-    "id": ("label_id", as_written),
+    "id": ("label_id", as_id),
     **named(as_text, "label_kind", "version"),
     "label_details": {
         **named(as_moment, "created_at", "updated_at", "content_last_updated_at"),
@@ -331,9 +361,9 @@ LABEL: Columns = {
         **named(as_number, "seconds_to_create", "seconds_to_review"),
         "skipped": ("is_skipped", as_flag),
         **named(as_number, "benchmark_score", "consensus_score"),
-        **named(as_text, "benchmark_reference_label"),
+        **named(as_id, "benchmark_reference_label"),
         **named(as_integer, "consensus_label_count"),
-        **named(as_texts, "consensus_labels"),
+        **named(as_ids, "consensus_labels"),
     },
     "annotations": ("annotations", as_object),
 }
@@ -354,7 +384,7 @@ def label_records(row: Row, project_id: str) -> Iterator[Record]:
         for ids, label in _labels(row, project_id)
     ]
     project = _inside(_inside(row, "projects"), project_id)
-    selected = as_text(_inside(project, "project_details").get("selected_label_id"))
+    selected = as_id(_inside(project, "project_details").get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
     # The id decides between labels of one moment: there is one latest.
     latest = max(dated, key=lambda r: (r["created_at"], r["label_id"]), default=None)
@@ -383,14 +413,19 @@ def _numbered(records: list[Record], when: str) -> Iterator[Record]:
 
 # --- annotations ---------------------------------------------------------------
 
-FEATURE = named(as_text, "feature_id", "feature_schema_id", "name", "value")
+FEATURE: Columns = {
+    **named(as_id, "feature_id", "feature_schema_id"),
+    **named(as_text, "name", "value"),
+}
 ANNOTATION: Columns = {
     **FEATURE,
-    **named(as_text, "annotation_kind", "message_id"),
+    **named(as_text, "annotation_kind"),
+    **named(as_id, "message_id"),
     **named(as_integer, "page_number"),
 }
 ANSWER: Columns = {
-    **named(as_text, *FEATURE, prefix="answer_"),
+    **named(as_id, "feature_id", "feature_schema_id", prefix="answer_"),
+    **named(as_text, "name", "value", prefix="answer_"),
     "content": ("answer_text", as_text),
 }
 ANSWER_KINDS = {
@@ -408,8 +443,8 @@ MEASURES: Columns = {
     "bounding_box": named(as_number, "top", "left", "height", "width", prefix="box_"),
     "point": named(as_number, "x", "y", prefix="point_"),
     "location": SPAN,
-    "conversational_location": {"location": SPAN, **named(as_text, "message_id")},
-    "selected_message": named(as_text, "message_id"),
+    "conversational_location": {"location": SPAN, **named(as_id, "message_id")},
+    "selected_message": named(as_id, "message_id"),
     "mask": named(as_text, "url", prefix="mask_"),
 }
 GEOMETRIES = frozenset(MEASURES) | {
@@ -693,8 +728,8 @@ RELATIONSHIP: Columns = {
     **named(as_objects, "classifications"),
 }
 RELATED: Columns = {
-    "source": ("source_feature_id", as_text),
-    "target": ("target_feature_id", as_text),
+    "source": ("source_feature_id", as_id),
+    "target": ("target_feature_id", as_id),
     "type": ("relationship_type", as_text),
 }
 RELATIONSHIP_NULLS = nulls(RELATIONSHIP, RELATED)
@@ -726,14 +761,19 @@ def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
 STEP: Columns = {
     **named(as_text, "action", "created_by"),
     **named(as_moment, "created_at"),
-    **named(as_text, "previous_task_id", "previous_task_name"),
-    **named(as_text, "next_task_id", "next_task_name"),
+    **named(as_id, "previous_task_id"),
+    **named(as_text, "previous_task_name"),
+    **named(as_id, "next_task_id"),
+    **named(as_text, "next_task_name"),
 }
 STEP_NULLS = nulls(STEP)
 
-METADATA = named(as_text, "schema_id", "schema_name", "schema_kind")
+METADATA: Columns = {
+    **named(as_id, "schema_id"),
+    **named(as_text, "schema_name", "schema_kind"),
+}
 OPTION: Columns = {
-    "schema_id": ("option_id", as_text),
+    "schema_id": ("option_id", as_id),
     "schema_name": ("option_name", as_text),
 }
 METADATA_NULLS = nulls(
@@ -760,7 +800,8 @@ def metadata_records(row: Row, project_id: str) -> Iterator[Record]:
     counts: dict[str, int] = {}
     for _, field in _items(row.get("metadata_fields")):
         field_record = laid_out(METADATA_NULLS, METADATA, field, ids)
-        schema_id = field_record["schema_id"] = field_record["schema_id"] or ""
+        known_by = field_record["schema_id"] or field_record["schema_name"]
+        schema_id = field_record["schema_id"] = known_by or "unnamed"
         value = field_record["additional_columns"].pop("value", None)
         for _, one in [*_items(value)] or [("", None)]:
             left = {**field_record["additional_columns"]}
@@ -774,8 +815,8 @@ def _fill_value(record: Record, left: Row, value: Any) -> None:
     """Put a metadata value in the columns of its type."""
     if isinstance(value, dict):
         fill(record, left, OPTION, value, "value.")
-    elif "Enum" in (record["schema_kind"] or "") and isinstance(value, str):
-        record["option_id"] = value
+    elif "Enum" in (record["schema_kind"] or "") and as_id(value):
+        record["option_id"] = as_id(value)
     elif isinstance(value, str):
         record["value_string"] = value
         record["value_datetime"] = as_moment(value)

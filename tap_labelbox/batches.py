@@ -32,7 +32,7 @@ from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
 from tap_labelbox.errors import LabelboxError, SettingsError
-from tap_labelbox.json_text import encoder
+from tap_labelbox.json_text import encode_shallow
 from tap_labelbox.output import MessageWriter
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class JsonLines:
 
     def add(self, record: Record) -> int:
         """Add a line."""
-        line = encoder.encode(record) + b"\n"
+        line = encode_shallow(record) + b"\n"
         # In one step, which no signal can interrupt.
         self._lines += line
         return len(line)

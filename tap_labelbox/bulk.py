@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_labelbox.errors import UnavailableError
-from tap_labelbox.json_text import NUMBERS, storable
+from tap_labelbox.json_text import NUMBERS, decode, end_of, storable
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -145,23 +145,34 @@ class _Text:
             problem = ""
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
-            except json.JSONDecodeError as error:
-                problem = error.msg
+                if any(self._text.find(u, self._position, end) >= 0 for u in UNUSUAL):
+                    value = storable(value)
+            except ValueError as error:  # of a number too long, it has no position
+                problem = getattr(error, "msg", str(error))
                 cut = problem.startswith("Unterminated string")
-                if not cut and error.pos < len(self._text) - CUT:
+                if not cut and getattr(error, "pos", 0) < len(self._text) - CUT:
                     raise self._broken(problem) from None
-            except (ValueError, RecursionError) as error:  # a number, or too deep
-                raise self._broken(str(error)) from None
+            except RecursionError:
+                problem = "an array or object has no end"
+                if (end_here := end_of(self._text, self._position)) is not None:
+                    return self._deep(end_here)
             else:
                 # A number may go on in what has not arrived; all else has an end.
                 open_ended = isinstance(value, int | float)
                 if not (open_ended and self._text[end : end + 1] not in ENDS):
-                    start, self._position = self._position, end
-                    if any(self._text.find(u, start, end) >= 0 for u in UNUSUAL):
-                        return storable(value)
+                    self._position = end
                     return value
             if not self._more():
                 raise self._broken(problem or "a number has no end")
+
+    def _deep(self, end: int) -> Any:
+        """Decode the next value, which is nested too deeply for Python's decoder."""
+        try:
+            value = decode(self._text[self._position : end].encode())
+        except ValueError as error:
+            raise self._broken(str(error)) from None
+        self._position = end
+        return value
 
     def end(self) -> None:
         """Make sure that nothing follows."""

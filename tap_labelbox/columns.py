@@ -43,6 +43,13 @@ def as_written(value: Any) -> str | None:
     return str(value) if number else as_text(value)
 
 
+def as_id(value: Any) -> str | None:
+    """Return an ID as text, also if it is a number; an empty one is none."""
+    if type(value) is str:
+        return value or None
+    return as_written(value)
+
+
 def as_number(value: Any) -> float | None:
     """Take a number, or a text that is one; none beyond all floats."""
     if isinstance(value, str) and NUMBER.fullmatch(value):
@@ -99,6 +106,12 @@ def as_texts(value: Any) -> list[str] | None:
     """Take a list of texts."""
     fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return value if fits else None
+
+
+def as_ids(value: Any) -> list[str] | None:
+    """Return a list of IDs, each as text."""
+    ids = [as_id(item) for item in value] if isinstance(value, list) else [None]
+    return None if None in ids else cast("list[str]", ids)
 
 
 # --- columns -------------------------------------------------------------------

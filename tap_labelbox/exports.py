@@ -22,7 +22,8 @@ from tap_labelbox.errors import (
     UnavailableError,
     export_limit_error,
 )
-from tap_labelbox.json_text import decode_lines
+from tap_labelbox.json_text import count_lines, decode_lines
+from tap_labelbox.malformed import Malformed, MalformedError, shortened
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ MOST_TASKS = 5000  # that are looked through
 PIECE = 64 * 1024  # bytes of lines that are decoded together
 NAME_PREFIX = "tap-labelbox "  # of our tasks
 PART_TRIES = 3  # of one byte range that brings nothing
+LINE_TRIES = 5  # of lines that come broken in another way each time
 
 # Our name of a filter, and the API's.
 ID_FILTERS = {
@@ -211,8 +213,8 @@ class Export:
             task.update(self._task("export_status"))
             with _understood():
                 status = task["status"]
-            if status not in {"COMPLETE", "IN_PROGRESS", "QUEUED", None}:
-                msg = f"its export ended as {status} (task {self.task_id})"
+            if status not in ("COMPLETE", "IN_PROGRESS", "QUEUED", None):
+                msg = f"its export ended as {shortened(status)} (task {self.task_id})"
                 raise UnavailableError(msg)
             return True if status == "COMPLETE" else None
 
@@ -255,16 +257,22 @@ class Export:
         stream: str = "RESULT",
         start: int = 0,
         decoded: Callable[[bytes], list[Row]] = decode_lines,
-    ) -> Iterator[tuple[int, list[Row]]]:
+    ) -> Iterator[tuple[int, list[Any]]]:
         """Decode the lines from a byte on.
+
+        A line that is no row is left out alone. If it is no JSON, it may have come
+        broken: it is left out when it has come twice with the same bytes, and the
+        byte to read on from stays before it.
 
         Args:
             stream: RESULT or ERRORS.
             start: Where a line begins; the end of some given before.
-            decoded: Decodes some lines; raises ValueError if it cannot.
+            decoded: Decodes some lines; raises MalformedError if one of them is no
+                row, and another ValueError if one is no JSON.
 
         Yields:
-            Some lines, and the byte at which the next begins.
+            Some lines, of which each may be :class:`Malformed`, and the byte to read
+            on from if these are all that are kept.
 
         Raises:
             UnavailableError: If the bytes or lines are not those that Labelbox
@@ -272,21 +280,30 @@ class Export:
         """
         opened = self._opened.pop((stream, start), None) or self._open(stream, start)
         size, lines, chunks = opened
-        position, read_again = start, -1
-        count = 0
+        position, count = start, 0
+        kept: int | None = None  # where the first line begins that came broken
+        suspects: dict[int, int] = {}  # hashes of lines that did, by first byte
+        tries = 0
         while position < size:
             for end, text in _whole_lines(chunks, position):
                 try:
                     rows = decoded(text)
-                except ValueError as error:
-                    if read_again == position:
-                        msg = f"its export is no JSON from byte {position} on: {error}"
-                        raise UnavailableError(msg) from None
-                    read_again = position  # it may have come broken: fetch it anew
-                    chunks = self._bytes(stream, position, size)
-                    break
-                position, count = end, count + len(rows)
-                yield end, rows
+                except ValueError:
+                    found = _one_by_one(text, position, count, start, decoded)
+                    rows = [row for _, row in found]
+                    broken = {at: row.content for at, row in found if _is_broken(row)}
+                    if not broken.items() <= suspects.items():
+                        if (tries := tries + 1) == LINE_TRIES:
+                            msg = f"its export is no JSON from byte {position} on"
+                            raise UnavailableError(msg) from None
+                        suspects |= broken
+                        chunks = self._bytes(stream, position, size)
+                        break
+                    if broken and kept is None:
+                        kept = min(broken)
+                position, count, tries = end, count + len(rows), 0
+                suspects = {at: line for at, line in suspects.items() if at >= end}
+                yield position if kept is None else kept, rows
         if not start and count != lines:
             msg = f"its export has {count} lines, not {lines}"
             raise UnavailableError(msg)
@@ -332,7 +349,9 @@ def _understood() -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        msg = f"Labelbox's reply about its export is not understood ({error!r})"
+        # Not what it says: that quotes the reply, but for the name of a key.
+        told = repr(error) if isinstance(error, KeyError) else type(error).__name__
+        msg = f"Labelbox's reply about its export is not understood ({told})"
         raise UnavailableError(msg) from None
 
 
@@ -408,18 +427,64 @@ def _whole_lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, byt
         yield end + len(text), text
 
 
-def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Row]:
+def _one_by_one(
+    text: bytes,
+    position: int,
+    number: int,
+    start: int,
+    decoded: Callable[[bytes], list[Row]],
+) -> list[tuple[int, Any]]:
+    """Decode lines of which some are no rows; give each with its first byte.
+
+    Args:
+        text: The lines.
+        position: Of the first of them, in bytes.
+        number: How many lines were read before.
+        start: The byte at which these began.
+        decoded: As in :meth:`Export.rows`.
+    """
+    rows: list[tuple[int, Any]] = []
+    for line in text.split(b"\n"):
+        number += 1
+        if line.strip():
+            try:
+                rows += [(position, row) for row in decoded(line)]
+            except ValueError as error:
+                where = f"line {number} (byte {position})"
+                if start:
+                    where = f"line {number} after byte {start} (byte {position})"
+                is_broken = not isinstance(error, MalformedError)
+                why = f"it is no JSON: {error}" if is_broken else str(error)
+                row = Malformed(where, why, "", hash(line), is_broken)
+                rows.append((position, row))
+        position += len(line) + 1
+    return rows
+
+
+def _is_broken(row: Any) -> bool:
+    return isinstance(row, Malformed) and row.is_broken
+
+
+def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Any]:
     """Decode the lines of an export that was saved to a file.
 
-    A file of the bulk export, which is one JSON array, has none.
+    A line that is no row is :class:`Malformed`. A file of the bulk export, which is
+    one JSON array, has no lines.
 
     Raises:
-        UnavailableError: If the file cannot be read, or a line of it is no JSON.
+        UnavailableError: If the file cannot be read.
     """
+    position = count = 0
     try:
         with path.open("rb") as file:
             is_array, chunks = file_chunks(file)
-            for _, text in _whole_lines(() if is_array else chunks, 0):
-                yield from decoded(text)
-    except (OSError, ValueError) as error:
+            for end, text in _whole_lines(() if is_array else chunks, 0):
+                try:
+                    rows = decoded(text)
+                except ValueError:
+                    found = _one_by_one(text, position, count, 0, decoded)
+                    rows = [row for _, row in found]
+                position, count = end, count + count_lines(text)
+                yield from rows
+    except OSError as error:
         raise UnavailableError(str(error)) from None

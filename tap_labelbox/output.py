@@ -12,6 +12,7 @@ line; ``docs/sdk-proposal.md`` asks for a seam that would make it needless.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -20,13 +21,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
+from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 from tap_labelbox.errors import LabelboxError
-from tap_labelbox.json_text import encoder, whole
+from tap_labelbox.json_text import encode_shallow, encoder, whole
 
 try:
     import fcntl
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Message
 
     from tap_labelbox.state import StateWriter
+
+# At its most talkative, it logs what expressions make of records.
+logging.getLogger("singer_sdk.mapper").setLevel(logging.INFO)
 
 FULL = 64 * 1024  # bytes
 LOOK_EVERY_RECORDS = 1000  # whether to log how many there are
@@ -120,7 +125,10 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         if not gathered:
             moment = datetime.now(UTC).isoformat()
             self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
-        line = encoder.encode(record)
+        try:
+            line = encoder.encode(record)
+        except RecursionError:
+            line = encode_shallow(record)
         # In one step, which no signal can interrupt.
         gathered += (beginning, line, self._end_of_record)
         self._waiting += len(line)
@@ -242,7 +250,23 @@ class StraightStream(Stream):
             return
         if not self.has_records:
             self.note_first_record()
-        super()._write_record_message(whole(self._chosen(record)))
+        chosen = whole(self._chosen(record))
+        try:
+            super()._write_record_message(chosen)
+        except LabelboxError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever an expression can raise
+            # Not what it says, which may quote the record; but for the SDK's own.
+            why = (
+                str(error)
+                if isinstance(error, MapExpressionError)
+                else type(error).__name__
+            )
+            msg = (
+                f"a record of {self.name} cannot be mapped or flattened ({why}): "
+                "check stream_maps and flattening_enabled"
+            )
+            raise LabelboxError(msg) from None
         if self.writer.full:
             self._let_out()
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, takewhile
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tap_labelbox.ahead import ahead
 from tap_labelbox.errors import ComplexityError, UnavailableError
+from tap_labelbox.malformed import Malformed
 from tap_labelbox.moments import just_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
 Row = dict[str, Any]
@@ -26,7 +28,9 @@ SMALLEST = 2  # rows a page
 class Fetch(Protocol):
     """Ask for one page of rows made after a moment."""
 
-    def __call__(self, after: str | None, skip: int, first: int) -> list[Row]:
+    def __call__(
+        self, after: str | None, skip: int, first: int
+    ) -> Sequence[Row | Malformed]:
         """Give at most ``first`` rows, oldest first, each with id and created_at."""
 
 
@@ -52,8 +56,12 @@ class Listing:
     """Tells, after a page, whether it was asked for in order."""
     width: int = 1
     """Pages that are asked for at once."""
-    opening: Future[list[Row]] | None = None
+    opening: Future[Sequence[Row | Malformed]] | None = None
     """The first page, if it has been asked for already."""
+    made_at: Callable[[Row], str] = itemgetter("created_at")
+    """Returns when a row was made, as text that sorts; "" if that is not known."""
+    leave_out: Callable[[Malformed], object] = lambda _: None
+    """Logs a malformed row; called once for each."""
 
     def pages(self) -> Iterator[Page]:
         """Read a list to its end, which is a page that is not full.
@@ -74,15 +82,17 @@ class Listing:
         is not known before the end up to where, and a second start is from the
         beginning.
 
+        Rows that are malformed have no moment, and an id perhaps, so no page begins
+        with one of them, and they say nothing of the order. (Where a page has no
+        others to begin the next one with, there is nothing but the server's order to
+        go by.)
+
         Raises:
             UnavailableError: If the list moves faster than it can be read, or if
                 the server gives the same page again and again.
         """
         start, skip, stride = self.after, 0, self.size - 1
-        overlap: set[str] = set()  # what the next page has to hold
-        known: set[str] = set()  # what the next page may hold once more
-        tied: set[str] = set()  # what was read of the latest moment
-        latest = ""
+        latest, seen = "", _Seen()
         order, patience = _Order(), _Patience()
         answers = self._asked(start, 0, stride)
         if self.opening:
@@ -96,32 +106,32 @@ class Listing:
                 stride = self._halve()
                 answers = self._asked(start, skip, stride)
                 continue
-            ids = [row["id"] for row in page]
-            moments = [row.get("created_at") or "" for row in page]
+            sound = [row for row in page if not isinstance(row, Malformed)]
+            malformed = [row for row in page if isinstance(row, Malformed)]
+            ids = [row["id"] for row in sound]
+            moments = [self.made_at(row) for row in sound]
             order.see(moments)
             trusted = order.rising and not order.falling and self.ordered()
-            patience.see(ids, first=not skip)
-            if not overlap <= set(ids):
+            patience.see(ids, [row.content for row in malformed], first=not skip)
+            if not seen.overlap <= set(ids):
                 patience.try_again()
                 start = just_before(latest) if trusted else self.after
-                skip, overlap = 0, set()
+                skip, seen.overlap = 0, set()
                 answers = self._asked(start, skip, stride)
                 continue
-            fresh = [row for row in page if row["id"] not in known]
+            for row in seen.fresh_malformed(malformed):
+                self.leave_out(row)
+            fresh = [row for row in sound if row["id"] not in seen.known]
             patience.gain(len(fresh))
             latest = max([latest, *moments])
             ended = len(page) < self.size
             yield Page(fresh, (latest or None) if trusted or ended else None)
             if ended:
                 return
-            ties = {i for i, at in zip(ids, moments, strict=True) if at == moments[-1]}
-            if len(ties) == len(page) or order.falling:
-                overlap = {ids[-1]}
-            else:
-                overlap, tied = ties, set()
-            tied |= ties
-            known = tied.union(ids)
-            step = len(page) - len(overlap)
+            seen.see(ids, moments, falling=order.falling)
+            step = len(page) - seen.tail(page)
+            if not step:  # there is nothing to begin the next page with
+                seen.overlap, step = set(), stride
             if step < stride:
                 skip, stride = skip + step, max(step, self.size * 3 // 4)
                 answers = self._asked(start, skip, stride)
@@ -130,7 +140,7 @@ class Listing:
 
     def _asked(
         self, start: str | None, skip: int, stride: int
-    ) -> Iterator[Future[list[Row]]]:
+    ) -> Iterator[Future[Sequence[Row | Malformed]]]:
         """Ask for pages from one on; none ahead before the first was a full one."""
         jobs = (partial(self.fetch, start, at, self.size) for at in count(skip, stride))
         return ahead(jobs, self.width, at_first=AT_FIRST if skip else 1)
@@ -139,6 +149,47 @@ class Listing:
         """Ask for less from now on; give the stride."""
         self.size = max(self.size // 2, SMALLEST)
         return self.size - 1
+
+
+class _Seen:
+    """What the pages so far have to do with the next one."""
+
+    def __init__(self) -> None:
+        self.overlap: set[str] = set()
+        """What the next page has to hold."""
+        self.known: set[str] = set()
+        """What the next page may hold once more."""
+        self._tied: set[str] = set()  # what was read of the latest moment
+        self._left_out: set[str] = set()  # the malformed rows of the latest page
+
+    def see(self, ids: list[str], moments: list[str], *, falling: bool) -> None:
+        """Take note of the rows of a page that are not malformed."""
+        if not ids:
+            self.overlap = set()
+            return
+        ties = {i for i, at in zip(ids, moments, strict=True) if at == moments[-1]}
+        if len(ties) == len(ids) or falling:
+            self.overlap = {ids[-1]}
+        else:
+            self.overlap, self._tied = ties, set()
+        self._tied |= ties
+        self.known = self._tied.union(ids)
+
+    def fresh_malformed(self, page: list[Malformed]) -> list[Malformed]:
+        """Return those malformed rows of a page that the one before had not."""
+        fresh = [row for row in page if row.key not in self._left_out]
+        self._left_out = {row.key for row in page}
+        return fresh
+
+    def tail(self, page: Sequence[Row | Malformed]) -> int:
+        """Return how many rows at the end of a page the next one begins with."""
+        if not self._left_out:
+            return len(self.overlap)
+        backwards = takewhile(
+            lambda row: isinstance(row, Malformed) or row["id"] in self.overlap,
+            reversed(page),
+        )
+        return sum(1 for _ in backwards)
 
 
 class _Order:
@@ -156,14 +207,15 @@ class _Patience:
 
     def __init__(self) -> None:
         self._restarts = self._fruitless = self._repeated = 0
-        self._before: list[str] = []
+        self._before: tuple[list[str], list[int]] = ([], [])
 
-    def see(self, ids: list[str], *, first: bool) -> None:
-        # A row listed late moves the others down, so once is no sign.
-        again = not first and ids == self._before
+    def see(self, ids: list[str], malformed: list[int], *, first: bool) -> None:
+        # A row listed late moves the others down, so once is no sign. Nor are pages
+        # of nothing but nulls, of which a list may really have some.
+        again = not first and (ids, malformed) == self._before
         self._repeated = self._repeated + 1 if again else 0
-        self._before = ids
-        if self._repeated > FRUITLESS:
+        self._before = (ids, malformed)
+        if self._repeated > (FRUITLESS if ids else RESTARTS):
             raise UnavailableError("Labelbox gives the same page again and again")
 
     def try_again(self) -> None:

@@ -20,10 +20,12 @@ from pyarrow import parquet
 
 from tap_labelbox import moments
 from tap_labelbox.errors import LabelboxError
-from tap_labelbox.json_text import decode, encoder
+from tap_labelbox.json_text import decode, encode_shallow
+from tap_labelbox.malformed import kind as kind_of
+from tap_labelbox.malformed import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 # Bytes of JSON that become a row group; as Python objects they take several times as
 # much memory as in one.
@@ -38,7 +40,7 @@ TEXT = {"type": ["string", "null"]}
 def _json(value: Any) -> bytes | None:
     if value is None:
         return None
-    text = bytes(value) if type(value) is Raw else encoder.encode(value)
+    text = bytes(value) if type(value) is Raw else encode_shallow(value)
     return None if text == NULL else text
 
 
@@ -59,8 +61,7 @@ def _integer(value: Any) -> int:
 
 def _number(value: Any) -> float:
     if isinstance(value, bool | str):
-        msg = f"{value!r} is no number"
-        raise TypeError(msg)
+        raise TypeError
     return float(value)
 
 
@@ -117,7 +118,8 @@ class Columns:
         """
         if more := record.keys() - self._types.keys():
             # Flattening makes such columns of objects whose parts no schema names.
-            msg = f"{self._stream} has columns that its schema has not: {min(more)}"
+            column = shortened(min(more))
+            msg = f"{self._stream} has columns that its schema has not: {column}"
             raise LabelboxError(f"{msg}; {REMEDY}")
         row = [_kept(kind, record.get(name)) for name, kind in self._types.items()]
         size = sum(
@@ -161,12 +163,16 @@ class Columns:
             schema=self._schema,
         )
 
-    def _array(self, name: str, values: Iterable[Any]) -> pa.Array:
+    def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind, fitting = self._types[name]
+        fitted: list[Any] = []
+        value: Any = None
         try:
-            return pa.array(
-                [None if value is None else fitting(value) for value in values], kind
-            )
-        except (TypeError, ValueError, OverflowError) as error:
-            msg = f"{self._stream}.{name} holds what is no {kind} ({error})"
+            for value in values:
+                fitted.append(None if value is None else fitting(value))
+            return pa.array(fitted, kind)
+        except (TypeError, ValueError, OverflowError):
+            # Not what the error says, which quotes the value.
+            others = f" ({kind_of(value)})" if len(fitted) < len(values) else ""
+            msg = f"{self._stream}.{name} holds what is no {kind}{others}"
             raise LabelboxError(f"{msg}; {REMEDY}") from None

@@ -17,6 +17,8 @@ from msgspec import Meta, Raw
 from tap_labelbox.columns import (
     LARGEST_INTEGER,
     as_flag,
+    as_id,
+    as_ids,
     as_integer,
     as_moment,
     as_number,
@@ -35,8 +37,12 @@ if TYPE_CHECKING:
     from tap_labelbox.columns import Check, Columns, Record
 
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+ID = Annotated[str, Meta(min_length=1)]
 TYPES: dict[Check, Any] = {
     as_flag: bool | None,
+    # Numbers are IDs as well, but rare: rows that have such are laid out one by one.
+    as_id: ID | None,
+    as_ids: list[ID] | None,
     as_integer: INTEGER | None,
     as_moment: str | None,
     as_number: INTEGER | float | None,
@@ -145,7 +151,8 @@ class Layout:
         """
         record: Record = dict(zip(self._columns, values, strict=True))
         for name in self._written:
-            record[name] = as_written(record[name])
+            if type(value := record[name]) is int:
+                record[name] = str(value)
         for name in self._moments:
             if (moment := record[name]) is not None:
                 record[name] = as_moment(moment)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox import moments
+from tap_labelbox import json_text, moments
 from tap_labelbox.client import Client
-from tap_labelbox.columns import as_written
+from tap_labelbox.columns import as_id, as_moment
 from tap_labelbox.errors import (
     IncompleteError,
+    LabelboxError,
     OutageError,
     TransientError,
     UnavailableError,
+)
+from tap_labelbox.malformed import (
+    MAX_NAMED_ROWS,
+    MAX_SOURCE_CHARACTERS,
+    Malformed,
+    described,
+    shortened,
 )
 from tap_labelbox.pagination import Listing
 
@@ -21,9 +30,12 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Iterator, Mapping
 
-    from tap_labelbox.errors import LabelboxError
     from tap_labelbox.pagination import Row
 
+
+SIGNATURE = re.compile(rb"\?[^\"]*")
+MAX_NAMED_SOURCES = 100
+"""Sources of which rows are named, and things that the last message names."""
 
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
 
@@ -73,8 +85,12 @@ class Workspace:
         self._page_size: int = config["page_size"]
         self._width: int = config["concurrency"]
         self._logger = logger
-        self._missing: list[str] = []
         self.failures_in_a_row = FailuresInARow()
+        self._missing: dict[str, None] = {}
+        self._left_out: dict[str, int] = {}  # rows, by their source
+        self.unfinished: set[str] = set()
+        """Projects whose export is to be read again by the next run."""
+        json_text.begin_run()
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
         """Go through a list of the workspace, as a document's root field gives it.
@@ -82,15 +98,22 @@ class Workspace:
         Where files are read instead, Labelbox is asked nothing.
         """
 
-        def page(after: str | None, skip: int, first: int) -> list[Row]:
+        def page(after: str | None, skip: int, first: int) -> list[Row | Malformed]:
             where: dict[str, Any] = {"deleted": False}
             if after:
                 where["createdAt_gt"] = after
             data = self.client.execute(document, where=where, skip=skip, first=first)
-            return rows(data, field)
+            return rows(data, field, after, skip)
 
         if not self._offline:
-            for found, _ in Listing(page, self._page_size, width=self._width).pages():
+            listing = Listing(
+                page,
+                self._page_size,
+                width=self._width,
+                made_at=_made_at,
+                leave_out=partial(self.leave_out, f"the list {document}"),
+            )
+            for found, _ in listing.pages():
                 yield from found
 
     def projects(self, document: str) -> Iterator[Row]:
@@ -124,31 +147,95 @@ class Workspace:
     @property
     def is_complete(self) -> bool:
         """Whether nothing has been left out so far."""
-        return not self._missing
+        return not self._missing and not self._left_out
 
     def miss(self, what: str, why: object) -> None:
         """Tell, once, what this run leaves out, and go on."""
+        what = shortened(what, MAX_SOURCE_CHARACTERS)
         if what not in self._missing:
-            self._missing.append(what)
+            self._missing[what] = None
             self._logger.error("%s is left out: %s", what, why)
+
+    def leave_out(self, source: str, row: Malformed) -> None:
+        """Log which row of a source this run leaves out, and go on.
+
+        No more than a few of each source are named, and the others counted: neither
+        the log nor memory grows with the number of malformed rows.
+        """
+        source = shortened(source, MAX_SOURCE_CHARACTERS)
+        count = self._left_out[source] = self._left_out.get(source, 0) + 1
+        if count > MAX_NAMED_ROWS or len(self._left_out) > MAX_NAMED_SOURCES:
+            return
+        more = " (no more of these are named)" if count == MAX_NAMED_ROWS else ""
+        # As an error, which takes the secrets out of addresses.
+        told = LabelboxError(f"{row.where} of {source} is left out: {row.why}{more}")
+        self._logger.error("%s", told)
 
     def check(self) -> None:
         """Raise an error at the end of a run that left something out."""
-        if self._missing:
-            msg = f"everything else was read, but not {', '.join(self._missing)}"
+        rows = [
+            f"{count} malformed row{'s' if count > 1 else ''} of {source}"
+            for source, count in self._left_out.items()
+        ]
+        if missing := [*self._missing, *rows]:
+            named = ", ".join(missing[:MAX_NAMED_SOURCES])
+            if (more := len(missing) - MAX_NAMED_SOURCES) > 0:
+                named += f" and {more} more"
+            msg = f"everything else was read, but not {named}"
             raise IncompleteError(msg)
 
 
-def rows(found: Any, field: str) -> list[Row]:
-    """Give a list of a reply; an absent list is not an empty one."""
+def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Malformed]:
+    """Return a list of a reply; an absent list is not an empty one.
+
+    Args:
+        found: What the reply has the list in.
+        field: The name of the list.
+        after: The timestamp after which the list begins.
+        skip: How many of its items come before these.
+
+    Returns:
+        Its items, each with an ID as text; those that have none are Malformed.
+
+    Raises:
+        UnavailableError: If there is no list.
+    """
     listed = found.get(field) if isinstance(found, dict) else None
     if not isinstance(listed, list):
         msg = f"Labelbox answered without {field} and without an error"
         raise UnavailableError(msg)
-    for row in listed:
-        if isinstance(row, dict):
-            row["id"] = as_written(row.get("id"))
-        if not isinstance(row, dict) or not row["id"]:
-            msg = f"Labelbox gave one of {field} without id: {row!s:.200}"
-            raise UnavailableError(msg)
-    return listed
+    return [_row(row, after, number) for number, row in enumerate(listed, skip + 1)]
+
+
+def _row(row: Any, after: str | None, number: int) -> Row | Malformed:
+    if not isinstance(row, dict):
+        why = f"{described(row)}, not an object"
+    elif row_id := as_id(row.get("id")):
+        row["id"] = row_id
+        return row
+    else:
+        why = f"it has no id ({described(row)})"
+    return malformed(row, after, number, why)
+
+
+def malformed(row: Any, after: str | None, number: int, why: str) -> Malformed:
+    """Return what stands for a malformed item of a list.
+
+    Args:
+        row: The item.
+        after: The timestamp after which the list begins.
+        number: Of the item in the list, from 1.
+        why: What is wrong with it.
+    """
+    row_id = as_id(row.get("id")) if isinstance(row, dict) else None
+    where = f"item {number}" + (f" (id {shortened(row_id)})" if row_id else "")
+    if after:
+        where += f", counted from {after},"
+    # Signatures differ each time that the same row is read.
+    content = hash(SIGNATURE.sub(b"", json_text.encode(row)))
+    return Malformed(where, why, row_id or f"{after} {number}", content)
+
+
+def _made_at(row: Row) -> str:
+    """Return when a row was made, as a list is ordered by; "" if it does not say."""
+    return as_moment(row.get("created_at")) or ""

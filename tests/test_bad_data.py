@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_labelbox import json_text, moments
+from tap_labelbox.annotations import decoder
 from tap_labelbox.output import StraightStream
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
@@ -132,17 +133,6 @@ def test_a_missing_field_is_null(run: Runner) -> None:
     assert {record["agreement"] for record in output.records("labels")} == {None}
 
 
-@pytest.mark.parametrize("key", [None, "", [], {}])
-def test_a_key_that_is_none_leaves_its_project_out(run: Runner, key: Any) -> None:
-    """A row that nobody can name cannot be loaded; it is said, and tried again."""
-    run.sandbox.after = changing(lambda row: row.update(id=key))
-
-    output = run("labels")
-
-    assert "labels of project" in str(output.error)
-    assert not output.records("labels")
-
-
 def test_replaced_characters_are_told(run: Runner, caplog: Any) -> None:
     """PostgreSQL refuses a NUL, and nothing takes half of a surrogate pair."""
     run.sandbox.after = changing(lambda row: row.update(label="\0"))
@@ -206,6 +196,7 @@ def test_every_text_that_python_reads_is_decoded(
 
 
 ROWS = exported_rows()
+WHOLE = frozenset({"annotations"})  # what nothing of a row is left undecoded for
 PATHS = st.sampled_from(
     [
         (),
@@ -296,7 +287,7 @@ def test_straight_records_are_the_ordinary_ones(
     with pytest.MonkeyPatch.context() as patch:
         # The SDK's own way, and nothing left undecoded.
         patch.setattr(StraightStream, "straight", False)
-        patch.setattr(exported, "decoder", lambda _: json_text.decode_lines)
+        patch.setattr(exported, "decoder", lambda _: decoder(WHOLE))
         ordinary = run_offline(tmp_path, catalog)
     assert messages(straight) == messages(ordinary)
 

@@ -381,7 +381,7 @@ def test_a_broken_file_moves_no_bookmark(one: Runner, body: bytes) -> None:
 def test_items_without_id_are_named(one: Runner, caplog: Any) -> None:
     """A few of them, without what is secret; the others are read."""
     link = {"Labeled Data": "https://example.com/1.jpg?Signature=1"}
-    odd: list[Any] = [None, link, {"ID": 1}, *[[]] * 90]
+    odd: list[Any] = [None, link, {"ID": ""}, *[[]] * 90]
     one.sandbox.before = served([{"ID": "c1"}, *odd, {"ID": "c2"}])
 
     output = one("bulk_export")
@@ -389,13 +389,14 @@ def test_items_without_id_are_named(one: Runner, caplog: Any) -> None:
     project_id = one.world.projects[0].id
     assert output.ids("bulk_export") == ["c1", "c2"]
     assert isinstance(output.error, IncompleteError)
-    assert f"not item 2 of bulk_export of project {project_id}, item 3" in str(
+    assert f"not 93 malformed rows of bulk_export of project {project_id}" in str(
         output.error
     )
     told = [m for m in caplog.messages if "is left out: it has no ID" in m]
     assert len(told) == 10
-    assert told[1].endswith('https://example.com/1.jpg?***"}')
-    assert told[-1].endswith("(no more are named)")
+    assert told[1].startswith("item 3 of bulk_export")
+    assert told[1].endswith("(its keys: Labeled Data)")
+    assert told[-1].endswith("(no more of these are named)")
     assert bookmarks(output)[project_id]
 
 

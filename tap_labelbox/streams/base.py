@@ -20,6 +20,7 @@ from tap_labelbox.errors import (
     TransientError,
     UnavailableError,
 )
+from tap_labelbox.malformed import shortened
 from tap_labelbox.output import StraightStream
 from tap_labelbox.state import PROJECT_ID, ProjectState
 
@@ -48,6 +49,8 @@ class LabelboxStream(StraightStream):
     """A table of the workspace."""
 
     primary_keys: tuple[str, ...] = ("id",)
+    own: frozenset[str] = frozenset({"additional_columns"})
+    """Columns that are not filled with what Labelbox calls like them."""
     _misfits = 0  # records with something that fits no column
 
     @property
@@ -114,21 +117,21 @@ class LabelboxStream(StraightStream):
         left: Row = {}
         record: Record = dict.fromkeys(self.columns)
         record["additional_columns"] = left
-        flat: Row = {}
+        flat: list[tuple[str, str, Any]] = []
         for name, value in row.items():
             if isinstance(value, dict) and name not in self.columns:
-                for part, inner in value.items():
-                    flat[f"{name}_{part}"] = inner
+                flat += ((f"{name}_{n}", f"{name}.{n}", v) for n, v in value.items())
             else:
-                flat[name] = value
-        for column, value in flat.items():
+                flat.append((name, name, value))
+        for column, path, value in flat:
             if value is None:
                 continue
-            check = self.columns.get(column)
-            if check and (fitting := check(value)) is not None:
+            check = None if column in self.own else self.columns.get(column)
+            fitting = check(value) if check and record[column] is None else None
+            if fitting is not None:
                 record[column] = fitting
             else:
-                left[column] = value
+                left[path if column in left else column] = value
         if left:
             self._tell_misfit(record)
         return record
@@ -139,8 +142,8 @@ class LabelboxStream(StraightStream):
             self.logger.warning(
                 "%s %s: %s does not fit, see additional_columns%s",
                 self.name,
-                record["id"],
-                ", ".join(record["additional_columns"]),
+                shortened(record["id"]),
+                ", ".join(map(shortened, record["additional_columns"])),
                 " (no more are named)" if self._misfits == MOST_NAMED else "",
             )
 

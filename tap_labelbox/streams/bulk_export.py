@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -14,9 +13,11 @@ from singer_sdk import typing as th
 
 from tap_labelbox import bulk, moments
 from tap_labelbox.ahead import ahead
+from tap_labelbox.columns import as_id
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
-from tap_labelbox.json_text import encoder
-from tap_labelbox.streams.base import MOST_NAMED, ProjectStream
+from tap_labelbox.json_text import encode
+from tap_labelbox.malformed import Malformed, described
+from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -172,7 +173,8 @@ class BulkExportStream(ProjectStream):
                 made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
                 rows = bulk.file_rows(path)
                 for _, record in self._records(rows, name, "", moments.write(made)):
-                    yield record
+                    if record is not None:
+                        yield record
             except (OSError, UnavailableError) as error:
                 self.workspace.miss(name, error)
         yield from super().get_records(context)
@@ -209,7 +211,8 @@ class BulkExportStream(ProjectStream):
                     items, source, project_id, exported_at, done
                 ):
                     done = count
-                    yield record
+                    if record is not None:
+                        yield record
             except (ExpiredLinkError, UnavailableError) as error:
                 if not links_left:
                     raise UnavailableError(error) from None
@@ -255,7 +258,7 @@ class BulkExportStream(ProjectStream):
         project_id: str,
         exported_at: str,
         done: int = 0,
-    ) -> Iterator[tuple[int, Record]]:
+    ) -> Iterator[tuple[int, Record | None]]:
         """Lay out items; without an ID there is no record, which is told.
 
         Args:
@@ -266,25 +269,30 @@ class BulkExportStream(ProjectStream):
             done: How many of its items came before.
 
         Yields:
-            Each record, and how many items of the file are done with it.
+            How many items of the file are done, and the record of the last of them,
+            or None if there is none.
         """
-        nameless = 0
         for count, item in enumerate(items, done + 1):
-            if isinstance(item, dict) and isinstance(item.get("ID"), str):
+            if isinstance(item, dict) and as_id(item.get("ID")):
                 yield count, self._exported(item, project_id, exported_at)
-            elif (nameless := nameless + 1) <= MOST_NAMED:
-                why = f"it has no ID: {json.dumps(item):.200}"
-                if nameless == MOST_NAMED:
-                    why += " (no more are named)"
-                # As an error, which takes the secrets out of addresses.
-                self.workspace.miss(f"item {count} of {source}", UnavailableError(why))
+            else:
+                why = f"it has no ID ({described(item)})"
+                self.workspace.leave_out(source, Malformed(f"item {count}", why))
+                yield count, None
 
     def _exported(self, row: Any, project_id: str, exported_at: str) -> Record:
         """Lay out one item of the file, whatever its era."""
         record: Record = dict.fromkeys(self.columns)
-        own = {"project_id": project_id, "exported_at": exported_at}
         left: dict[str, Any] = {}
+        own = {
+            "id": as_id(row["ID"]),
+            "project_id": project_id,
+            "exported_at": exported_at,
+            "additional_columns": left,
+        }
         for name, value in row.items():
+            if name == "ID":
+                continue
             column = WORD_BREAK.sub("_", name).lower()
             free = column not in own and record.get(column, "") is None
             fitting = self._fitting(column, value) if free else None
@@ -292,12 +300,12 @@ class BulkExportStream(ProjectStream):
                 left[name] = value
             else:
                 record[column] = fitting
-        return record | own | {"additional_columns": left}
+        return record | own
 
     def _fitting(self, column: str, value: Any) -> Any:
         """Give a value as its column wants it; None if it does not fit."""
         if column == "label" and value is not None:
-            return encoder.encode(value).decode()
+            return encode(value).decode()
         return self.columns[column](value)
 
 
@@ -305,6 +313,6 @@ def _made_at(export: dict[str, Any]) -> str:
     """Give the moment at which an export's file was made."""
     made_at = export.get("created_at")
     if not isinstance(made_at, str) or not moments.is_moment(made_at):
-        msg = f"its bulk export was made at no moment: {made_at!r}"
+        msg = "Labelbox does not say when its bulk export was made"
         raise UnavailableError(msg)
     return moments.normal(made_at)

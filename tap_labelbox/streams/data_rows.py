@@ -16,6 +16,7 @@ from tap_labelbox.annotations import (
     review_records,
     workflow_records,
 )
+from tap_labelbox.columns import as_id
 from tap_labelbox.streams.exported import ExportedStream
 
 if TYPE_CHECKING:
@@ -307,7 +308,10 @@ class DataRowMetadataStream(ExportedStream):
     inside = frozenset({"metadata_fields"})
     schema = th.PropertiesList(
         *ROW,
-        _key("schema_id", "ID of the metadata field."),
+        _key(
+            "schema_id",
+            "ID of the metadata field; where it has none, its name.",
+        ),
         _sequence("Number among the values of the field, from 1."),
         _text("schema_name", "Name of the metadata field."),
         _text("schema_kind", "Type of the metadata field, where the export has it."),
@@ -362,12 +366,12 @@ class ExportErrorsStream(ExportedStream):
         """Give the record of one line; its shape is not documented."""
         error = error if isinstance(error, dict) else {"error": error}
         data_row, message = error.get("data_row"), error.get("error")
-        data_row_id = data_row.get("id") if isinstance(data_row, dict) else None
+        data_row_id = as_id(data_row.get("id")) if isinstance(data_row, dict) else None
         yield {
             "project_id": project_id,
             "task_id": task_id,
             "sequence": sequence,
-            "data_row_id": data_row_id if isinstance(data_row_id, str) else None,
+            "data_row_id": data_row_id,
             "message": message if isinstance(message, str) else None,
             "error": error,
             "last_activity_at": None,

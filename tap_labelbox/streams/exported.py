@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tap_labelbox.ahead import ahead
 from tap_labelbox.annotations import (
-    data_row_id,
     decoder,
     last_activity,
     project_ids,
@@ -31,19 +30,19 @@ from tap_labelbox.errors import (
 )
 from tap_labelbox.exports import Export, export_name, file_rows, inputs, started_tasks
 from tap_labelbox.json_text import decode_any_lines
+from tap_labelbox.malformed import Malformed
 from tap_labelbox.polling import poll
 from tap_labelbox.shared_state import SharedState
 from tap_labelbox.state import PROJECT_ID
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.annotations import UsualRow
     from tap_labelbox.exports import Row
     from tap_labelbox.state import ProjectState
 
@@ -175,7 +174,10 @@ class ExportedStream(ProjectStream):
         """Read a file saved from Labelbox's app; its rows name their projects."""
         try:
             for row in file_rows(path, self._decoded):
-                for project_id in _project_ids(row) or ("",):
+                if isinstance(row, Malformed):
+                    self.workspace.leave_out(str(path), row)
+                    continue
+                for project_id in project_ids(row) or ("",):
                     yield from self._unfolded(row, project_id)
         except UnavailableError as error:
             self.workspace.miss(str(path), error)
@@ -219,7 +221,11 @@ class ExportedStream(ProjectStream):
         """Read what Labelbox could not export, which is a part of the result."""
         lines = export.rows("ERRORS", decoded=decode_any_lines)
         count = 0
-        for count, error in enumerate((one for _, some in lines for one in some), 1):
+        for error in (one for _, some in lines for one in some):
+            if isinstance(error, Malformed):
+                self._leave_out(error, project_id, "the errors of an export of project")
+                continue
+            count += 1
             yield from self._written(
                 stream.unfold_error(error, project_id, export.task_id, count)
                 for stream in self.family
@@ -254,16 +260,26 @@ class ExportedStream(ProjectStream):
 
     def _unfolded(self, row: Any, project_id: str) -> Iterator[Record]:
         """Make the records of the whole family."""
-        if isinstance(row, dict) and not data_row_id(row):
-            self.workspace.miss(
-                f"a data row without ID of project {project_id or 'none'}",
-                UnavailableError(f"{row.get('data_row')!s:.200}"),
-            )
+        if type(row) is Malformed:
+            self._leave_out(row, project_id, "the export of project")
             return iter(())
         if self.family == [self]:
             return self.unfold(row, project_id)
         made = (stream.unfold(row, project_id) for stream in self.family)
         return self._written(made)
+
+    def _leave_out(self, row: Malformed, project_id: str, source: str) -> None:
+        self.workspace.leave_out(f"{source} {project_id}", row)
+        if row.is_broken:
+            self.workspace.unfinished.add(project_id)
+
+    def advance(self, context: Context, moment: str) -> None:
+        """Move the bookmark, unless a row came broken, which may be whole next time.
+
+        No other place knows of it: the next run has to export its project again.
+        """
+        if context["project_id"] not in self.workspace.unfinished:
+            super().advance(context, moment)
 
     def _written(self, made: Iterator[Iterator[Record]]) -> Iterator[Record]:
         """Give the records of one's own, and write those of the others."""
@@ -510,11 +526,3 @@ class ExportedStream(ProjectStream):
         if not self._announced:
             super()._write_schema_message()
         self._announced = True
-
-
-def _project_ids(row: Row | UsualRow) -> Iterable[str]:
-    """Give the projects of a row of a file, which may be any file."""
-    if isinstance(row, dict) and "data_row" not in row:
-        msg = f"it holds what is no data row: {row!s:.200}"
-        raise UnavailableError(msg)
-    return project_ids(row)

@@ -14,14 +14,15 @@ from tap_labelbox.ahead import ahead
 from tap_labelbox.columns import columns_of
 from tap_labelbox.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.json_text import decode_as
+from tap_labelbox.malformed import Malformed, described
 from tap_labelbox.pagination import Listing
 from tap_labelbox.shapes import Layout, MisfitError, Shape, only
 from tap_labelbox.state import READING_UNTIL
 from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, ProjectStream
-from tap_labelbox.workspace import rows
+from tap_labelbox.workspace import malformed, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
@@ -34,11 +35,16 @@ OWN = ("additional_columns", "is_skipped", "project_id")
 SKIP = ("Skip", Raw(b'"Skip"'))
 
 
+class Unlaid(dict[str, Any]):
+    """A label as a reply has it, not laid out in the columns of the stream."""
+
+
 class LabelsStream(ProjectStream):
     """Labels made since the last run, oldest first, project by project."""
 
     name = "labels"
     replication_key = "created_at"
+    own = frozenset(OWN)
     schema = th.PropertiesList(
         th.Property("id", th.StringType, required=True, description="Label ID."),
         th.Property(
@@ -137,15 +143,18 @@ class LabelsStream(ProjectStream):
             self._in_order,
             self.width,
             opening=next(self._openings),
+            leave_out=partial(
+                self.workspace.leave_out, f"labels of project {project_id}"
+            ),
         )
         for page, reached in labels.pages():
             self._page_size = labels.size
             for row in page:
                 # Once more, for a server that knows these filters no longer.
                 if (after or "") < row["created_at"] < before:
-                    row["project_id"] = project_id
-                    laid_out = "additional_columns" in row
-                    yield row if laid_out else self.record(row)
+                    record = self.record(row) if type(row) is Unlaid else row
+                    record["project_id"] = project_id
+                    yield record
             if reached:
                 self.advance(context, min(reached, before))
                 self._note_reading(project_id)
@@ -169,7 +178,7 @@ class LabelsStream(ProjectStream):
         )
 
     @cached_property
-    def _openings(self) -> Iterator[Future[list[Row]]]:
+    def _openings(self) -> Iterator[Future[Sequence[Row | Malformed]]]:
         """The first pages of all projects: most projects have no second."""
         jobs = (
             partial(
@@ -201,7 +210,7 @@ class LabelsStream(ProjectStream):
 
     def _page(
         self, project_id: str, after: str | None, skip: int, first: int
-    ) -> list[Row]:
+    ) -> Sequence[Row | Malformed]:
         where = self._filters | {"createdAt_lt": self._before}
         if after:
             where["createdAt_gt"] = after
@@ -222,14 +231,11 @@ class LabelsStream(ProjectStream):
         if found.get("project") is None:
             msg = "Labelbox knows no such project"
             raise UnavailableError(msg)
-        labels = rows(found["project"], "labels")
-        for label in labels:
-            made_at = label.get("created_at")
-            if not isinstance(made_at, str) or not moments.is_moment(made_at):
-                msg = f"label {label['id']} was made at no moment: {made_at!r}"
-                raise UnavailableError(msg)
-            label["created_at"] = moments.normal(made_at)
-        return labels
+        labels = rows(found["project"], "labels", after, skip)
+        return [
+            label if isinstance(label, Malformed) else _dated(label, after, number)
+            for number, label in enumerate(labels, skip + 1)
+        ]
 
     def usual(self, reply: bytes) -> list[Record] | None:
         """Give the records of a page if there is nothing unusual in it."""
@@ -297,6 +303,15 @@ class LabelsStream(ProjectStream):
         if dataset := wanted.get("dataset_id"):
             where["dataRow"] = {"dataset": {"id": dataset}}
         return where
+
+
+def _dated(label: Row, after: str | None, number: int) -> Unlaid | Malformed:
+    """Return a label if it says when it was made; the bookmark is kept by that."""
+    made_at = label.get("created_at")
+    if not isinstance(made_at, str) or not moments.is_moment(made_at):
+        why = f"its created_at is no timestamp ({described(label)})"
+        return malformed(label, after, number, why)
+    return Unlaid(label, created_at=moments.normal(made_at))
 
 
 def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:
