@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tap_labelbox import errors
 from tap_labelbox.client import Client
 from tap_labelbox.sandbox import Reply
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -714,6 +719,31 @@ def test_a_password_in_an_address_is_told_nobody() -> None:
     assert str(errors.LabelboxError("at http://me:pw@a.example/x")) == (
         "at http://***@a.example/x"
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_no_file_left_is_told_at_once(
+    connect: Callable[..., Client],
+) -> None:
+    """It will not be otherwise in a while; what is open is none of the client's."""
+    client = connect(retry_seconds=3600)
+    client.document("project_ids")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    held: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(sys.__stderr__.fileno()))  # type: ignore[union-attr]
+        with pytest.raises(errors.LabelboxError, match="Too few files") as raised:
+            ask(client)
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert not isinstance(raised.value, errors.TransientError)
+    assert ask(client)["projects"]
 
 
 # --- stopping ----------------------------------------------------------------
