@@ -77,15 +77,19 @@ lint: setup ## Check style, types, layers and dependencies
 	@echo "deptry: dependencies"
 	@$(BIN)/deptry .
 
+# A process a core; one that runs out of tests takes some from the others. What
+# stands in ARGS comes later and wins: -n0 is no process but pytest's own.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+
 .PHONY: unit
-unit: setup ## Run the tests alone: make unit ARGS='-k labels'
+unit: setup ## Run the tests alone: make unit ARGS='-k labels', or '-n0 --pdb'
 	@echo "pytest: the tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 .PHONY: test-faults
 test-faults: setup ## Let each fault happen everywhere: make test-faults ARGS='-k poll'
 	@echo "pytest: every fault at every place"
-	@$(BIN)/python -m pytest tests/test_faults.py --every-fault $(ARGS)
+	@$(PYTEST) tests/test_faults.py --every-fault $(ARGS)
 
 .PHONY: check
 check: lint ## Check the code, and the files for GitHub and Meltano

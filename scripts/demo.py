@@ -79,6 +79,8 @@ REPORTS = {
 
 def main() -> None:
     """Sync, change something, sync again, and show what is there."""
+    # As with rows of your own: what is written here and by Meltano is private.
+    os.umask(0o077)
     world = World(seed=7, projects=6, labels=900)
     WAREHOUSE.parent.mkdir(exist_ok=True)
     for old in (WAREHOUSE, WAREHOUSE.with_name(WAREHOUSE.name + ".wal"), STATE):

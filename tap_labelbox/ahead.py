@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future
-from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +25,8 @@ def ahead(
     """Do jobs on threads, and give their outcomes in order.
 
     A job is taken up when there is room for it, so no more than ``width`` outcomes
-    are ever held. Whoever stops taking leaves the rest undone.
+    are ever held. Whoever stops taking leaves the rest undone. Where the system
+    allows fewer threads, fewer are in hand; where it allows none, jobs are done here.
 
     Args:
         jobs: What to do; may be endless.
@@ -38,21 +38,37 @@ def ahead(
     jobs = iter(jobs)
     room = min(at_first, width)
     in_hand: deque[Future[Answer]] = deque()
+    put_off: list[Callable[[], Answer]] = []  # one, for which there was no thread
     while True:
-        for job in islice(jobs, room - len(in_hand)):
+        while len(in_hand) < room:
+            job = put_off.pop() if put_off else next(jobs, None)
+            if job is None:
+                break
             outcome: Future[Answer] = Future()
-            in_hand.append(outcome)
             if width == 1:
                 _do(job, outcome)
-            else:
-                # A daemon: what nobody waits for any more does not keep a run alive.
-                Thread(target=_do, args=(job, outcome), daemon=True).start()
+            elif not _has_thread(job, outcome):
+                if in_hand:  # its turn comes when one of these has ended
+                    put_off.append(job)
+                    break
+                _do(job, outcome)
+            in_hand.append(outcome)
         if not in_hand:
             return
         outcome = in_hand.popleft()
         if not outcome.done():
             room = min(2 * room, width)
         yield outcome
+
+
+def _has_thread(job: Callable[[], Answer], outcome: Future[Answer]) -> bool:
+    """Do a job on a thread of its own, and return whether there is one."""
+    try:
+        # A daemon: what nobody waits for any more does not keep a run alive.
+        Thread(target=_do, args=(job, outcome), daemon=True).start()
+    except (RuntimeError, MemoryError):  # a limit of the system
+        return False
+    return True
 
 
 def _do(job: Callable[[], Answer], outcome: Future[Answer]) -> None:

@@ -32,6 +32,7 @@ from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
 from tap_labelbox.errors import LabelboxError, SettingsError
+from tap_labelbox.files import Readers, make_folders, write_whole
 from tap_labelbox.json_text import encode_shallow
 from tap_labelbox.output import MessageWriter
 
@@ -161,7 +162,7 @@ class BatchWriter(MessageWriter):
         file.count += 1
         self._files[stream] = file  # only now: no file is empty
         self.ended_with_state = False
-        most = self._config.get("batch_size", inf)
+        most = self._config.get("batch_size") or inf
         self.full = self.full or self._size >= FULL or file.count >= most
 
     def close(self) -> None:
@@ -191,7 +192,7 @@ class BatchWriter(MessageWriter):
         kind = self._kind
         name = UNUSUAL.sub("_", f"{stream}-{self._run}-{self._begun}")
         suffix = kind.suffixes[str(self._encoding.compression)]
-        prefix = self._config["storage"].get("prefix", "")
+        prefix = self._config["storage"].get("prefix") or ""
         path = f"{self._place[1]}/{prefix}{name}{suffix}"
         return _File(path, kind(stream, self._schemas[stream]), version)
 
@@ -199,10 +200,12 @@ class BatchWriter(MessageWriter):
         content = file.content.compressed(str(self._encoding.compression))
         storage, _ = self._place
         with self._told():
-            storage.makedirs(file.path.rpartition("/")[0], exist_ok=True)
             if isinstance(storage, LocalFileSystem):
-                _write_whole(Path(file.path), content)
+                path = Path(file.path)
+                make_folders(path.parent, self._readers)
+                write_whole(path, content, self._readers)
                 return
+            storage.makedirs(file.path.rpartition("/")[0], exist_ok=True)
             # Within a transaction there is the whole file or none.
             with storage.transaction, storage.open(file.path, "wb") as to:
                 to.write(content)
@@ -212,8 +215,22 @@ class BatchWriter(MessageWriter):
         """The storage, and the folder in it."""
         with self._told():
             storage, folder = url_to_fs(self._config["storage"]["root"])
+            if isinstance(storage, LocalFileSystem):
+                make_folders(Path(folder), self._readers)
+                return storage, folder
+            if "readable_by" in self._config["storage"]:
+                msg = (
+                    "batch_config.storage.readable_by is for files on this machine: "
+                    "take it out, the storage itself decides who may read"
+                )
+                raise SettingsError(msg)
             storage.makedirs(folder, exist_ok=True)
             return storage, folder
+
+    @cached_property
+    def _readers(self) -> Readers:
+        """Who may read files on this machine."""
+        return Readers(self._config["storage"].get("readable_by", Readers.OWNER))
 
     @cached_property
     def _kind(self) -> type[Content]:
@@ -232,6 +249,8 @@ class BatchWriter(MessageWriter):
         root = self._config["storage"]["root"]
         try:
             yield
+        except SettingsError:
+            raise
         except ImportError as error:
             extra = "tap-labelbox[s3]" if root.startswith("s3:") else error
             msg = f"batch files cannot be written to {root}: install {extra}"
@@ -243,17 +262,3 @@ class BatchWriter(MessageWriter):
                 "batch_config.storage.root, and who may write there"
             )
             raise LabelboxError(msg) from None
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that there is the whole of it, or none.
-
-    Beside its place, not in a temporary folder, which may be on another disk.
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise

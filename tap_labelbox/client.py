@@ -353,6 +353,12 @@ class Client:
 
     def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
         """Say what broke, and at whom; a proxy on the way is not Labelbox."""
+        if errors.is_out_of_files(fault):
+            if not self._has_answered:  # what is open is none of ours
+                return errors.LabelboxError(errors.OUT_OF_FILES)
+            # Connections that wait for their next request hold what this one needs.
+            self._api.close()
+            self._files.close()
         proxies = requests.utils.get_environ_proxies(address)
         proxy = requests.utils.select_proxy(address, proxies)
         return errors.network_error(

@@ -26,6 +26,7 @@ failure is which of them.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -70,6 +71,7 @@ ABOUT_THE_QUERY = (
 STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 TOO_COMPLEX = "Query complexity limit exceeded"
 EXCEEDED = "You have exceeded"
+OUT_OF_FILES = "Too few files may be open at once: raise the limit (ulimit -n)"
 
 
 class LabelboxError(Exception):
@@ -252,6 +254,12 @@ so do ServerError and LimitError in the end; ExpiredLinkError asks for a new lin
 NotOfferedError ends a stream, and what is unknown is dropped from a query; all others
 end the run.
 """
+
+
+def is_out_of_files(fault: BaseException) -> bool:
+    """Return whether something failed because too many files are open already."""
+    limits = {errno.EMFILE, errno.ENFILE}
+    return any(getattr(cause, "errno", None) in limits for cause in _causes(fault))
 
 
 def network_error(

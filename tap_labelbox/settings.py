@@ -12,6 +12,7 @@ from singer_sdk import typing as th
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_labelbox import moments
+from tap_labelbox.files import Readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,12 @@ BATCH_CONFIG = th.ObjectType(
             ),
             th.Property(
                 "prefix", th.StringType, description="What file names begin with."
+            ),
+            th.Property(
+                "readable_by",
+                th.StringType(allowed_values=[who.value for who in Readers]),
+                description="Who may read files on this machine; by default their "
+                "owner only.",
             ),
             additional_properties=False,
         ),
@@ -262,7 +269,8 @@ SETTINGS = th.PropertiesList(
         title="Batch files",
         description="Write records to files for the target, not to its input: "
         "encoding.format (jsonl or parquet), encoding.compression (gzip or none), "
-        "storage.root, storage.prefix, batch_size.",
+        "storage.root, storage.prefix, storage.readable_by (owner, group or everyone), "
+        "batch_size.",
     ),
     # The SDK obeys this one, but tells nobody of it before 0.55.
     th.Property(

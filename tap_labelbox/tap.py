@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -18,7 +18,12 @@ from singer_sdk.plugin_base import _ConfigInput as Inputs
 
 from tap_labelbox import settings
 from tap_labelbox.batches import BatchWriter
-from tap_labelbox.errors import LabelboxError, SettingsError
+from tap_labelbox.errors import (
+    OUT_OF_FILES,
+    LabelboxError,
+    SettingsError,
+    is_out_of_files,
+)
 from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
 from tap_labelbox.state import (
@@ -169,8 +174,16 @@ class TapLabelbox(Tap):
         # A target that reads no more would keep this run from ending.
         last = threading.Timer(LAST_SECONDS, os._exit, (code,))
         last.daemon = True
-        last.start()
+        with suppress(RuntimeError, MemoryError):  # no thread is left: the second
+            last.start()  # signal ends it as well
         self.writer.interrupt(Stopped(code))
+
+    def _setup_signal_handlers(self) -> None:
+        """Leave signals to whoever has them: there is nothing to conclude yet."""
+
+    def listen(self) -> None:
+        """Let signals stop the run in its own way from here on."""
+        super()._setup_signal_handlers()
 
     def conclude(self) -> None:
         """Write what has been read, and up to where that is."""
@@ -229,6 +242,7 @@ class TapLabelbox(Tap):
             )
             tap.tell_unknown_streams()
             try:
+                tap.listen()
                 with tap.time_limit():
                     tap.sync_all()
             except Stopped:
@@ -263,6 +277,14 @@ def plain_errors(logger: logging.Logger) -> Iterator[None]:
             logger.error(line)
     except LabelboxError as error:
         logger.error(error)
+    except MemoryError:
+        logger.error("There is not enough memory: allow more, or lower concurrency")
+    except RecursionError:
+        logger.error("A reply or a setting is nested too deeply to be read")
+    except OSError as error:
+        if not is_out_of_files(error):
+            raise
+        logger.error(OUT_OF_FILES)
     else:
         return
     sys.exit(1)

@@ -16,6 +16,7 @@ from tap_labelbox import moments
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -132,11 +133,13 @@ class Runner:
 
 
 def command(
-    *arguments: str, environment: dict[str, str] | None = None
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    program: Sequence[str] = ("-m", "tap_labelbox"),
 ) -> subprocess.CompletedProcess[str]:
-    """Run the tap's command."""
+    """Run the tap's command; ``program`` is what Python runs."""
     return subprocess.run(
-        [sys.executable, "-m", "tap_labelbox", *arguments],
+        [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -21,7 +23,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import parquet  # type: ignore[import-untyped]  # it has no types
 
-from tap_labelbox import batches, moments
+from tap_labelbox import batches, files, moments
 from tap_labelbox.errors import IncompleteError, LabelboxError
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.tap import TapLabelbox
@@ -109,8 +111,9 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
                 row[name] = moment.astimezone(UTC).isoformat()
             elif {"object", "array"} & set(column["type"]) and isinstance(value, str):
                 row[name] = json.loads(value)
-        text = re.sub(r"http://[^\"\\ ]+", "ADDRESS", json.dumps(row, sort_keys=True))
-        made.append(json.loads(text))
+        made.append(row)
+    text = re.sub(r"http://[^\"\\ ]+", "ADDRESS", json.dumps(made))
+    made = json.loads(text)
     keys = [
         name for name in columns if name == "id" or name.endswith(("_id", "sequence"))
     ]
@@ -160,11 +163,15 @@ def test_stream_maps(
     run: Runner, folder: Path, form: str, compression: str, settings: dict[str, Any]
 ) -> None:
     """They do to files what they do to records."""
-    expected = run(now=NOW, **settings)
+    mapped = ("labels", "export_labels", "projects")
+    expected = run(*mapped, now=NOW, **settings)
 
-    output = run(now=NOW, **settings, batch_config=batch(folder, form, compression))
+    output = run(
+        *mapped, now=NOW, **settings, batch_config=batch(folder, form, compression)
+    )
 
     assert output.error is None
+    assert len(streams(output)) == len(mapped)
     for stream in streams(expected):
         columns = schema(expected, stream)
         found = comparable(rows(output.messages, stream), columns)
@@ -555,6 +562,106 @@ def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
     assert {path.name.split("-")[0] for path in folder.iterdir()} == {"projects"}
 
 
+MODES = {None: (0o600, 0o700), "owner": (0o600, 0o700), "group": (0o640, 0o750)}
+MODES["everyone"] = (0o644, 0o755)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Set the umask of this process."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("readers", MODES)
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_files_are_private(
+    run: Runner, tmp_path: Path, mask: int, readers: str | None, form: str
+) -> None:
+    """With all folders made for them, unless a setting says otherwise."""
+    there, folder = tmp_path / "there", tmp_path / "there" / "a" / "b"
+    there.mkdir()
+    there.chmod(0o775)
+    config = batch(folder, form, prefix="c/d-")
+    config["storage"] |= {"readable_by": readers} if readers else {}
+
+    with umask(mask):
+        output = run("projects", batch_config=config)
+
+    assert output.error is None
+    assert rows(output.messages, "projects")
+    modes: dict[bool, set[int]] = {True: set(), False: set()}
+    for path in there.rglob("*"):
+        modes[path.is_file()].add(stat.S_IMODE(path.stat().st_mode))
+    assert modes == {True: {MODES[readers][0]}, False: {MODES[readers][1]}}
+    assert stat.S_IMODE(there.stat().st_mode) == 0o775
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_a_file_is_private_from_its_first_byte(folder: Path) -> None:
+    """Nobody can open it before it gets its mode."""
+    made: list[tuple[Any, ...]] = []
+
+    def watch(event: str, given: tuple[Any, ...]) -> None:
+        if watching and event in {"open", "os.mkdir", "os.chmod"}:
+            path = given[0]
+            made.append((event, modes(path) if event == "os.chmod" else None))
+            if event == "os.mkdir":
+                made[-1] = (event, given[1])
+
+    def modes(path: Any) -> int:
+        return stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116  # of a descriptor
+
+    sys.addaudithook(watch)  # it stays, but sees nothing after this test
+    watching = True
+    try:
+        with umask(0):
+            files.make_folders(folder / "deeper", files.Readers.OWNER)
+            files.write_whole(folder / "deeper" / "x", b"1", files.Readers.OWNER)
+        with umask(0o077):
+            files.write_whole(folder / "deeper" / "y", b"1", files.Readers.EVERYONE)
+    finally:
+        watching = False
+
+    assert ("os.mkdir", 0o700) in made
+    assert all(mode & 0o077 == 0 for event, mode in made if event != "open")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_a_file_that_waits_at_its_place_is_not_written_into(tmp_path: Path) -> None:
+    """Whoever put it there could read it; a link would lead elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    (tmp_path / "x.part").symlink_to(elsewhere)
+    (tmp_path / "y.part").touch(0o666)
+
+    for name in ("x", "y"):
+        files.write_whole(tmp_path / name, b"rows")
+
+    assert elsewhere.read_bytes() == b""
+    for name in ("x", "y"):
+        assert (tmp_path / name).read_bytes() == b"rows"
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
+    """Within the setting as well."""
+    config = batch(folder)
+    config["batch_size"] = config["storage"]["prefix"] = None
+
+    output = run("projects", batch_config=config)
+
+    assert output.error is None
+    (file,) = folder.iterdir()
+    assert re.fullmatch(r"projects-[0-9a-f]{32}-1\.jsonl\.gz", file.name)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -564,6 +671,14 @@ def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
         ({"storage": {}}, "batch_config.storage.root is not set: set it"),
         ({"storage": {"root": ""}}, "batch_config.storage.root is empty"),
         ({"batch_size": 0}, "batch_config.batch_size has to be at least 1"),
+        (
+            {"storage": {"root": "x", "readable_by": "0644"}},
+            "storage.readable_by has to be one of owner, group, everyone",
+        ),
+        (
+            {"storage": {"root": "memory://x", "readable_by": "group"}},
+            "batch_config.storage.readable_by is for files on this machine: take it",
+        ),
         ({"storage": {"root": "ftps://x"}}, "cannot be written to ftps://x (Protocol "),
         ({"storage": {"root": "/dev/null/x"}}, "cannot be written to /dev/null/x ("),
     ],

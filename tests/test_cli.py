@@ -346,8 +346,13 @@ def test_no_secret_is_anywhere(
 
     sandbox.before = fail
     talk = {"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
+    quick = "from tap_labelbox import client, tap; client.LONGEST_PAUSE = 0.01; "
 
-    done = command("--config", str(file), environment=talk)
+    done = command(
+        *("--config", str(file)),
+        environment=talk,
+        program=("-c", quick + "tap.TapLabelbox.cli()"),
+    )
 
     assert done.returncode == 1  # for the redirect
     assert next(asked, None) is next(files, None) is None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tap_labelbox import errors
 from tap_labelbox.client import Client
 from tap_labelbox.sandbox import Reply
+
+if sys.platform != "win32":
+    import resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -544,9 +549,9 @@ def test_it_is_given_up_when_its_time_is_over(
     with pytest.raises(errors.TransientError, match=r"given up after \d+ tries") as up:
         ask(connect(retry_seconds=0.4))
 
-    assert 0.4 <= time.monotonic() - began < 2
+    assert time.monotonic() >= began + 0.4
     tries = len(sandbox.requests)
-    assert tries > 5
+    assert tries > 1
     assert f"given up after {tries} tries" in str(up.value)
     waits = [m for m in caplog.messages if m.startswith("project_ids: Labelbox ans")]
     assert len(waits) == tries - 1
@@ -557,12 +562,11 @@ def test_a_wish_to_wait_that_is_too_long_is_not_waited_for(
 ) -> None:
     """Sooner it would only be refused again."""
     sandbox.before = lambda _: Reply(429, {"Retry-After": "60"})
-    began = time.monotonic()
 
     with pytest.raises(errors.RateLimitError, match="given up after 1 try"):
         ask(connect(retry_seconds=30))
 
-    assert time.monotonic() - began < 5
+    assert len(sandbox.requests) == 1
 
 
 def in_seconds(seconds: float) -> str:
@@ -572,11 +576,32 @@ def in_seconds(seconds: float) -> str:
 
 
 @pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_waited_for(
+    sandbox: Sandbox, connect: Callable[..., Client], caplog: Any, status: int
+) -> None:
+    """As long as it says, and the log says the same."""
+    moments: list[float] = []
+
+    def refuse_once(_: Request) -> Reply | None:
+        moments.append(time.monotonic())
+        return Reply(status, {"Retry-After": "0.4"}) if len(moments) == 1 else None
+
+    sandbox.before = refuse_once
+
+    ask(connect())
+
+    first, second = moments
+    assert second >= first + 0.4
+    assert [m for m in caplog.messages if "trying again in 0.4 s" in m]
+
+
+@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    ("wish", "least"),
+    ("wish", "seconds"),
     [
-        (lambda: "0.4", 0.4),
-        (lambda: in_seconds(2), 0.9),
+        (lambda: "4.5", 4.5),
+        # Give or take what the way takes.
+        (lambda: in_seconds(300), pytest.approx(270, abs=31)),
         (lambda: "-3", 0),
         (lambda: "soon", 0),
         (lambda: "nan", 0),
@@ -585,21 +610,20 @@ def in_seconds(seconds: float) -> str:
     ],
     ids=["seconds", "date", "negative", "words", "nan", "past", "zoneless"],
 )
-def test_retry_after_is_obeyed(
+def test_retry_after_is_understood(
     sandbox: Sandbox,
     connect: Callable[..., Client],
     status: int,
     wish: Callable[[], str],
-    least: float,
+    seconds: Any,
 ) -> None:
     """As seconds and as a date; what makes no sense is no wait."""
-    replies = iter([lambda: Reply(status, {"Retry-After": wish()})])
-    sandbox.before = lambda _: next(replies, lambda: None)()
-    began = time.monotonic()
+    sandbox.before = lambda _: Reply(status, {"Retry-After": wish()})
 
-    ask(connect())
+    with pytest.raises(errors.TransientError) as raised:
+        ask(connect(retry_seconds=0))
 
-    assert least <= time.monotonic() - began < least + 2
+    assert raised.value.retry_after == seconds
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "0.4"}, {}])
@@ -639,20 +663,26 @@ def test_requests_can_be_rationed(
 ) -> None:
     """For all threads together, also where replies are slow."""
     moments: list[float] = []
+    ends: list[float] = []
 
     def answer_late(_: Request) -> None:
         moments.append(time.monotonic())
         if len(moments) <= 2:
             time.sleep(0.6)
+        ends.append(time.monotonic())
 
     sandbox.before = answer_late
     client = connect(requests_per_minute=600, concurrency=2)
+    began = time.monotonic()
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: ask(client), range(8)))
 
-    gaps = [after - before for before, after in pairwise(sorted(moments))]
-    assert min(gaps) > 0.05  # a tenth of a second, less what the way takes
+    # The way may take long, so only the earliest is known: a tenth of a second for
+    # each, from the first request on, and from the first of the late replies on.
+    moments.sort()
+    assert all(m >= began + 0.1 * n for n, m in enumerate(moments))
+    assert all(m >= min(ends) + 0.1 * n for n, m in enumerate(moments[2:]))
 
 
 @pytest.mark.parametrize("code", [[], {"a": 1}, "500", 429, "9" * 5000])
@@ -691,6 +721,31 @@ def test_a_password_in_an_address_is_told_nobody() -> None:
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_no_file_left_is_told_at_once(
+    connect: Callable[..., Client],
+) -> None:
+    """It will not be otherwise in a while; what is open is none of the client's."""
+    client = connect(retry_seconds=3600)
+    client.document("project_ids")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    held: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(sys.__stderr__.fileno()))  # type: ignore[union-attr]
+        with pytest.raises(errors.LabelboxError, match="Too few files") as raised:
+            ask(client)
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert not isinstance(raised.value, errors.TransientError)
+    assert ask(client)["projects"]
+
+
 # --- stopping ----------------------------------------------------------------
 
 
@@ -699,29 +754,27 @@ def test_closing_ends_every_wait(
 ) -> None:
     """Of tries, of turns, of polls and of downloads; nothing is sent any more."""
     sandbox.before = lambda r: (
-        Reply(503, {"Retry-After": "60"}) if "/file" in r.path else Reply(429, {})
+        Reply(503, {"Retry-After": "500"}) if "/file" in r.path else Reply(429, {})
     )
     client = connect(retry_seconds=600, requests_per_minute=1)
     waits: list[Callable[[], object]] = [
         lambda: ask(client),
         lambda: ask(client),
-        lambda: client.sleep(60),
+        lambda: client.sleep(500),
         lambda: list(client.download(f"{sandbox.root}/files/x")),
     ]
     with ThreadPoolExecutor(len(waits)) as pool:
         waiting = [pool.submit(wait) for wait in waits]
         while len(sandbox.requests) < 2:
             time.sleep(0.01)
-        began = time.monotonic()
         client.close()
         client.close()
-        ends = [future.exception(timeout=10) for future in waiting]
+        ends = [future.exception(timeout=50) for future in waiting]
     sent = len(sandbox.requests)
     for wait in waits:
         with pytest.raises(errors.StoppedError):
             wait()
 
-    assert time.monotonic() - began < 2
     assert {type(end) for end in ends} == {errors.StoppedError}
     assert len(sandbox.requests) == sent
 

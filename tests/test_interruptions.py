@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +16,14 @@ from tap_labelbox.sandbox import World
 from tests.runner import Output, command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from tap_labelbox.sandbox import Request
     from tests.runner import Runner, State
 
 STREAMS = ("labels", "data_row_exports", "export_labels")
+HANG_SECONDS = 60.0  # after which a process is taken for one that never ends
 
 
 @pytest.fixture
@@ -36,9 +38,13 @@ class Process:
     """The tap as a process of its own, whose output is read line by line."""
 
     def __init__(
-        self, run: Runner, state: State | None = None, **settings: Any
+        self,
+        run: Runner,
+        state: State | None = None,
+        program: Sequence[str] = ("-m", "tap_labelbox"),
+        **settings: Any,
     ) -> None:
-        """Start it."""
+        """Start it; ``program`` is what Python runs."""
         assert run.folder
         arguments = []
         files = {"config": run.config(page_size=10, **settings), "state": state}
@@ -51,10 +57,14 @@ class Process:
         self._log = run.folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tap_labelbox", *arguments],
+                [sys.executable, *program, *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+        # One that never ends is a failure, and keeps no other test waiting.
+        self._guard = threading.Timer(HANG_SECONDS, self.process.kill)
+        self._guard.daemon = True
+        self._guard.start()
         assert self.process.stdout
         self.output = self.process.stdout
 
@@ -70,7 +80,8 @@ class Process:
         self.process.send_signal(by)
         text = b"".join([*self.lines, self.output.read()])
         self.output.close()
-        self.process.wait(timeout=20)
+        self.process.wait()
+        self._guard.cancel()
         return Output(text[: text.rfind(b"\n") + 1].decode())
 
     @property
@@ -104,12 +115,9 @@ def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -
     everything = run()
     process = Process(run)
     process.read(a_record)
-    time.sleep(0.3)
-    begun = time.monotonic()
 
     first = process.end(by)
 
-    assert time.monotonic() - begun < 3
     assert process.process.returncode == code
     assert first.messages[-1]["type"] == "STATE"
     assert "Stopped: the next run goes on from here" in process.log
@@ -119,18 +127,31 @@ def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -
 
 
 def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> None:
-    """Nor for the threads that do."""
-    run = serving(World(projects=2, labels_per_project=5), latency=30)
+    """Nor for the threads that do, which wait for as long as this test goes on."""
+    run = serving(World(projects=2, labels_per_project=5))
     run.folder = tmp_path
-    process = Process(run)
-    process.read(lambda line: b"SCHEMA" in line)
-    time.sleep(0.5)
-    begun = time.monotonic()
+    asked, over = threading.Event(), threading.Event()
 
-    process.end(signal.SIGTERM)
+    def hold(_: Request) -> None:
+        asked.set()
+        over.wait()
 
-    assert time.monotonic() - begun < 3
+    run.sandbox.before = hold
+    # Without the end that comes for a run that does not end by itself.
+    patient = (
+        "from tap_labelbox import tap; tap.LAST_SECONDS = 3600.0; tap.TapLabelbox.cli()"
+    )
+    process = Process(run, program=("-c", patient))
+    try:
+        process.read(lambda line: b"SCHEMA" in line)
+        assert asked.wait(HANG_SECONDS)
+
+        process.end(signal.SIGTERM)
+    finally:
+        over.set()
+
     assert process.process.returncode == 143
+    assert "Stopped: the next run goes on from here" in process.log
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -141,8 +162,8 @@ def test_a_killed_run_loses_nothing(run: Runner, seed: int) -> None:
     state, outputs = None, []
     for _ in range(3):
         process = Process(run, state)
-        process.read(a_record)
-        time.sleep(chance.uniform(0, 0.6))
+        for _ in range(chance.randrange(1, 100)):
+            process.read(a_record)
         outputs.append(process.end(signal.SIGKILL))
         state = outputs[-1].states[-1] if outputs[-1].states else state
 
@@ -157,7 +178,7 @@ def test_a_target_that_is_gone_is_one_line(run: Runner) -> None:
     process.read(a_record)
     process.output.close()
 
-    assert process.process.wait(timeout=20) == 1
+    assert process.process.wait(timeout=HANG_SECONDS) == 1
     assert process.log.count("the target has closed its input") == 1
     assert "Traceback" not in process.log
     assert "Exception ignored" not in process.log
@@ -194,7 +215,7 @@ def test_a_full_disk_is_one_line(run: Runner) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=30,
+            timeout=HANG_SECONDS,
         )
 
     assert done.returncode == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from tap_labelbox import moments
 
@@ -29,20 +30,24 @@ duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
 @pytest.fixture(scope="session")
 def target() -> Callable[[str], Path]:
     """Give the command of a loader, as meltano.yml pins and installs it."""
+    folder = ROOT / ".meltano"
+    folder.mkdir(exist_ok=True)
 
     def find(name: str) -> Path:
-        path = ROOT / ".meltano" / "loaders" / name / "venv" / "bin" / name
-        if not path.exists():
-            meltano = Path(sys.executable).with_name("meltano")
-            cache = str(ROOT / ".cache")
-            settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
-            subprocess.run(
-                [meltano, "install", "loader", name],
-                cwd=ROOT,
-                env=settings | dict(os.environ),
-                check=True,
-                capture_output=True,
-            )
+        path = folder / "loaders" / name / "venv" / "bin" / name
+        # Tests run in several processes, and may all want it at once.
+        with FileLock(folder / "loaders.lock"):
+            if not path.exists():
+                meltano = Path(sys.executable).with_name("meltano")
+                cache = str(ROOT / ".cache")
+                settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
+                subprocess.run(
+                    [meltano, "install", "loader", name],
+                    cwd=ROOT,
+                    env=settings | dict(os.environ),
+                    check=True,
+                    capture_output=True,
+                )
         return path
 
     return find

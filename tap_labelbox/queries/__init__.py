@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,8 @@ class Document:
 
     @classmethod
     def load(cls, name: str) -> Document:
-        """Read ``queries/<name>.graphql``."""
-        return cls(files(__name__).joinpath(f"{name}.graphql").read_text("utf-8"))
+        """Return the document in ``queries/<name>.graphql``."""
+        return cls(_texts()[f"{name}.graphql"])
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Give the variables less those that are no longer sent."""
@@ -148,3 +149,12 @@ def _place(error: dict[str, Any]) -> Place:
         case {"line": int(line), "column": int(column)}:
             return line, column
     return 0, 0
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """Read all documents at once: later, connections may have all descriptors."""
+    found = [
+        file for file in files(__name__).iterdir() if file.name.endswith(".graphql")
+    ]
+    return {file.name: file.read_text("utf-8") for file in found}

@@ -140,15 +140,19 @@ def test_replies_are_packed(sandbox: Sandbox, post: Any) -> None:
 
 
 def test_many_are_served_at_once(start: Callable[..., Sandbox], post: Any) -> None:
-    """Thirty take as long as one."""
-    sandbox = start(latency=0.1)
-    began = time.perf_counter()
+    """Thirty, none of which is answered before the last has come."""
+    sandbox = start()
+    together = threading.Barrier(30, timeout=60)
+
+    def wait_for_all(_: Request) -> None:
+        together.wait()
+
+    sandbox.before = wait_for_all
 
     with ThreadPoolExecutor(30) as pool:
         replies = list(pool.map(lambda _: post(sandbox, "{ users { id } }"), range(30)))
 
-    assert {reply.status_code for reply in replies} == {200}
-    assert time.perf_counter() - began < 1.5
+    assert [reply.status_code for reply in replies] == [200] * 30
 
 
 def test_it_closes_while_a_connection_is_open() -> None:
@@ -157,9 +161,7 @@ def test_it_closes_while_a_connection_is_open() -> None:
 
     with requests.Session() as session, serve(World(labels=0)) as sandbox:
         session.post(sandbox.url, json={}, timeout=10)
-        began = time.perf_counter()
 
-    assert time.perf_counter() - began < 0.5
     assert set(threading.enumerate()) <= before
 
 
@@ -172,7 +174,7 @@ def test_an_interpreter_ends_though_it_was_not_closed() -> None:
     )
 
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, timeout=10
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
     )
 
     assert run.stdout.startswith(b"http://127.0.0.1:")

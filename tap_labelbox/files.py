@@ -1,0 +1,94 @@
+"""Writing local files that hold rows: whole or not at all, and private.
+
+A file is open to others only where a setting says so, and at no time more than it
+says: it is made with its mode, not changed to it later.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Readers(StrEnum):
+    """Who may read what is written."""
+
+    OWNER = "owner"
+    GROUP = "group"
+    EVERYONE = "everyone"
+
+    @property
+    def file_mode(self) -> int:
+        """Return the permissions of a file."""
+        return {"owner": 0o600, "group": 0o640, "everyone": 0o644}[self.value]
+
+    @property
+    def folder_mode(self) -> int:
+        """Return the permissions of a folder."""
+        return {"owner": 0o700, "group": 0o750, "everyone": 0o755}[self.value]
+
+
+def make_folders(path: Path, readers: Readers = Readers.OWNER) -> None:
+    """Make a folder and those above it; one that is there stays as it is.
+
+    Args:
+        path: The folder.
+        readers: Who may look into those that are made.
+
+    Raises:
+        OSError: If one cannot be made.
+    """
+    missing = []
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            break
+        missing.append(folder)
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(readers.folder_mode)
+        except FileExistsError:  # made meanwhile, or no folder
+            if not folder.is_dir():
+                raise
+        else:
+            _widen(folder, folder.stat().st_mode, readers.folder_mode)
+
+
+def write_whole(path: Path, content: bytes, readers: Readers = Readers.OWNER) -> None:
+    """Write a file so that there is the whole of it, or none.
+
+    Beside its place, not in a temporary folder, which may be on another disk.
+
+    Args:
+        path: The file; another of this name is replaced.
+        content: What it holds.
+        readers: Who may read it.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)  # of a write that a signal interrupted
+    try:
+        # What is there already, or a link, would have readers of its own.
+        with open(part, "xb", opener=_private) as file:
+            _widen(file.fileno(), os.fstat(file.fileno()).st_mode, readers.file_mode)
+            file.write(content)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _widen(which: Path | int, found: int, mode: int) -> None:
+    """Add what the umask took away of the permissions that were asked for."""
+    if mode & ~stat.S_IMODE(found):
+        os.chmod(which, stat.S_IMODE(found) | mode)  # noqa: PTH101  # of a descriptor
