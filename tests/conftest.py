@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from tap_labelbox.sandbox import World, serve
+from tests import figures
 from tests.runner import STANDARD, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tap_labelbox.sandbox import Sandbox
 
+ROOT = Path(__file__).parent.parent
 STACK = ExitStack()
 
 # How fast a machine is says nothing about the code.
@@ -29,7 +35,10 @@ settings.load_profile("any machine")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let all of the faults be asked for."""
     parser.addoption(
-        "--every-fault", action="store_true", help="test_faults: all, not a sample"
+        "--every-fault", action="store_true", help="all faults and kills, no sample"
+    )
+    parser.addoption(
+        "--seed", type=int, default=0, help="the first seed of what is left to chance"
     )
 
 
@@ -42,6 +51,28 @@ def pytest_configure() -> None:
 def pytest_unconfigure() -> None:
     """Stop it: an interpreter does not end while a server runs."""
     STACK.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what was counted from a worker of pytest-xdist to where it is printed."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = figures.dump()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a worker has counted; one that crashed has counted nothing."""
+    if dumped := getattr(node, "workeroutput", {}).get("figures"):
+        figures.load(dumped)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was counted."""
+    if lines := list(figures.lines()):
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture
@@ -72,6 +103,32 @@ def run(serving: Callable[..., Runner], world: World) -> Runner:
 def sandbox(run: Runner) -> Sandbox:
     """Give that sandbox."""
     return run.sandbox
+
+
+@pytest.fixture(scope="session")
+def target() -> Callable[[str], Path]:
+    """Return what finds the command of a loader, as meltano.yml pins it."""
+    folder = ROOT / ".meltano"
+    folder.mkdir(exist_ok=True)
+
+    def find(name: str) -> Path:
+        path = folder / "loaders" / name / "venv" / "bin" / name
+        # Tests run in several processes, and may all want it at once.
+        with FileLock(folder / "loaders.lock"):
+            if not path.exists():
+                meltano = Path(sys.executable).with_name("meltano")
+                cache = str(ROOT / ".cache")
+                settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
+                subprocess.run(
+                    [meltano, "install", "loader", name],
+                    cwd=ROOT,
+                    env=settings | dict(os.environ),
+                    check=True,
+                    capture_output=True,
+                )
+        return path
+
+    return find
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 State = dict[str, Any]
 
+PRIMARY_KEYS = {
+    name: stream.primary_keys
+    for name, stream in TapLabelbox(config={"api_key": "x"}).streams.items()
+}
+"""The columns of each stream's key."""
+
 STANDARD: dict[str, Any] = {}
 """Settings for the SDK's own suite, which wants them when it is collected."""
 
@@ -98,6 +104,31 @@ class Runner:
         With ``now``, both the tap and the sandbox think it is then; with ``clock``,
         the tap thinks so.
         """
+        tap = self.tap(
+            *streams, state=state, catalog=catalog, now=now, clock=clock, **settings
+        )
+        output = Output()
+        written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+        with redirect_stdout(written):
+            try:
+                tap.sync_all()
+                tap.workspace.check()
+            except Exception as error:  # noqa: BLE001  # the test says which it expects
+                output.error = error
+        written.seek(0)
+        output.text = written.read()
+        return output
+
+    def tap(
+        self,
+        *streams: str,
+        state: State | None = None,
+        catalog: dict[str, Any] | None = None,
+        now: datetime | None = None,
+        clock: datetime | None = None,
+        **settings: Any,
+    ) -> TapLabelbox:
+        """Return a tap that is about to read the streams named."""
         tap = TapLabelbox(
             config=self.config(**settings),
             state=json.loads(json.dumps(state)) if state else None,
@@ -110,17 +141,7 @@ class Runner:
         if streams:
             for stream in tap.streams.values():
                 stream.selected = stream.name in streams
-        output = Output()
-        written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
-        with redirect_stdout(written):
-            try:
-                tap.sync_all()
-                tap.workspace.check()
-            except Exception as error:  # noqa: BLE001  # the test says which it expects
-                output.error = error
-        written.seek(0)
-        output.text = written.read()
-        return output
+        return tap
 
     def command(
         self, *arguments: str, **settings: Any

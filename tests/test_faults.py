@@ -28,8 +28,8 @@ from tap_labelbox.errors import LabelboxError
 from tap_labelbox.sandbox import Reply, World, serve
 from tap_labelbox.sandbox.replies import HTML, error, faults
 from tap_labelbox.sandbox.server import API_KEY
-from tap_labelbox.tap import TapLabelbox
-from tests.runner import Runner
+from tests import figures
+from tests.runner import PRIMARY_KEYS, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -268,11 +268,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 # --- runs --------------------------------------------------------------------
 
-PRIMARY_KEYS = {
-    name: stream.primary_keys
-    for name, stream in TapLabelbox(config={"api_key": "x"}).streams.items()
-}
-
 
 class Mishaps:
     """Lets a fault happen at its place, once or from then on."""
@@ -395,20 +390,29 @@ def test_a_fault_costs_no_row(
         run.sandbox.before = run.sandbox.after = None
 
         assert mishaps.happened
+        figures.count("faults", mishaps.happened)
         assert_no_secret(run.sandbox, first, caplog)
         assert loaded(place.stream, first).items() <= undisturbed(place.stream).items()
         keys = [key_of(place.stream, r) for r in first.records(place.stream)]
         assert len(keys) == len(set(keys))
         if passes:
             assert first.error is None
-            assert set(keys) == set(undisturbed(place.stream))
+            assert_nothing_lost(place.stream, first)
             return
         assert isinstance(first.error, LabelboxError)
         assert "\n" not in str(first.error)
         last = first.states[-1] if first.states else None
         second = read(run, place.stream, state=last)
     assert second.error is None
-    assert loaded(place.stream, first, second) == undisturbed(place.stream)
+    assert_nothing_lost(place.stream, first, second)
+
+
+def assert_nothing_lost(stream: str, *outputs: Output) -> None:
+    """Compare what has arrived with what arrives without faults."""
+    arrived, truth = loaded(stream, *outputs), undisturbed(stream)
+    figures.count("rows compared", len(truth))
+    figures.count("rows lost", len(truth.keys() - arrived.keys()))
+    assert arrived == truth
 
 
 def refuse_connections(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import World
+from tests import figures
 from tests.runner import Output, command
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def test_a_killed_run_loses_nothing(run: Runner, seed: int) -> None:
         for _ in range(chance.randrange(1, 100)):
             process.read(a_record)
         outputs.append(process.end(signal.SIGKILL))
+        figures.count("kills")
         state = outputs[-1].states[-1] if outputs[-1].states else state
 
     outputs.append(run(state=state))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
 
 from tap_labelbox import moments
 
@@ -22,35 +19,7 @@ if TYPE_CHECKING:
     from tap_labelbox.sandbox import World
     from tests.runner import Runner
 
-ROOT = Path(__file__).parent.parent
-
 duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
-
-
-@pytest.fixture(scope="session")
-def target() -> Callable[[str], Path]:
-    """Give the command of a loader, as meltano.yml pins and installs it."""
-    folder = ROOT / ".meltano"
-    folder.mkdir(exist_ok=True)
-
-    def find(name: str) -> Path:
-        path = folder / "loaders" / name / "venv" / "bin" / name
-        # Tests run in several processes, and may all want it at once.
-        with FileLock(folder / "loaders.lock"):
-            if not path.exists():
-                meltano = Path(sys.executable).with_name("meltano")
-                cache = str(ROOT / ".cache")
-                settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
-                subprocess.run(
-                    [meltano, "install", "loader", name],
-                    cwd=ROOT,
-                    env=settings | dict(os.environ),
-                    check=True,
-                    capture_output=True,
-                )
-        return path
-
-    return find
 
 
 def load(command: Path, output: str, **settings: Any) -> list[Any]:
