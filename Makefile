@@ -88,7 +88,7 @@ unit: setup ## Run the tests alone: make unit ARGS='-k labels', or '-n0 --pdb'
 
 # Those that `make test` takes a sample of, and those that count for the same figures.
 FAULT_TESTS = $(wildcard $(patsubst %,tests/test_%.py,faults hostile interruptions \
-	kept_states killed_targets kills malformed_rows))
+	kept_states killed_targets kills malformed_rows model_target))
 
 .PHONY: test-faults
 test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k poll'

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from random import Random
 
     from tests.runner import Record, State
 
     Key = tuple[Any, ...]
 
+SOON = 0.7
+"""Share of the streams of a run that are written before its end."""
 NO_STATE: State = {"bookmarks": {}}
 """What the first STATE of a run without a state is."""
 
@@ -81,6 +83,7 @@ class ModelTarget(ABC):
         self._held: defaultdict[str, list[Record | Path]] = defaultdict(list)
         self._keys: dict[str, list[str]] = {}
         self._stored: defaultdict[str, int] = defaultdict(int)
+        self._early: dict[str, bool] = {}
         self._latest: State | None = None
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -109,9 +112,11 @@ class ModelTarget(ABC):
         """Return the streams that have records which are not in the database."""
         return [s for s, held in self._held.items() if self._stored[s] < len(held)]
 
-    def _some(self, streams: Iterable[str]) -> list[str]:
-        """Return some of the streams, in any order."""
-        every = sorted(streams)
+    def _some(self, streams: Collection[str]) -> list[str]:
+        """Return some of the streams, in any order: some never before the end."""
+        for stream in sorted(streams):
+            self._early.setdefault(stream, self._chance.random() < SOON)
+        every = sorted(stream for stream in streams if self._early[stream])
         return self._chance.sample(every, self._chance.randint(0, len(every)))
 
     def _print(self, state: State | None) -> None:
