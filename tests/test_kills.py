@@ -315,7 +315,7 @@ def test_little_is_done_twice(
 
     figures.count("kills", kills)
     figures.share(
-        f"rows written to rows there are, target {kind}, {kills} kills", written, truth
+        f"rows written to rows there are, target {kind}, killed often", written, truth
     )
     figures.share(f"exports left behind by a kill, target {kind}", len(left), kills)
     if kind == WholeStates.kind:
