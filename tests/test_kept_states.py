@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.sandbox import World
-from tap_labelbox.shared_state import SharedState
-from tap_labelbox.state import ProjectState
 from tests import figures
 from tests.kills import Cut, run_until
 from tests.runner import PRIMARY_KEYS
@@ -46,32 +44,6 @@ def keys_of(messages: list[dict[str, Any]], *streams: str) -> Keys:
 def bookmark(project_id: str, **said: Any) -> State:
     """Return what is kept of a stream with one project."""
     return {"partitions": [{"context": {"project_id": project_id}, **said}]}
-
-
-def test_who_was_moved_vouches_for_nobody() -> None:
-    """Its list of streams without records is of the time of its own bookmark.
-
-    ``c`` had no records up to the bookmark that ``b`` had; but ``b`` was moved since.
-    """
-    old, new = "2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z"
-    at = {"replication_key": KEY, "replication_key_value": new}
-    before = {"replication_key": KEY, "replication_key_value": old}
-    state: State = {
-        "bookmarks": {
-            "a": bookmark("p", **at) | {"without_records": ["b"]},
-            "b": bookmark("p", **before) | {"without_records": ["c"]},
-            "c": bookmark("p"),
-        }
-    }
-    states = {
-        name: ProjectState(tap_name="tap", stream_name=name, tap_state=state)
-        for name in state["bookmarks"]
-    }
-
-    SharedState(states, KEY)
-
-    found = {name: kept.bookmark("p", KEY) for name, kept in states.items()}
-    assert found == {"a": new, "b": new, "c": old}
 
 
 def test_an_export_that_one_stream_alone_remembers_loses_nothing(
