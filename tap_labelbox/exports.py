@@ -245,7 +245,9 @@ class Export:
             header = {"total_size": 0, "total_lines": 0}
         with _understood():
             size, lines = int(header["total_size"]), int(header["total_lines"])
-        if position > size:  # a state that is not of this export
+        # One that was read to its end brings no more records: a target that confirms a
+        # state only with records would be sent here for ever.
+        if 0 < position >= size:
             msg = f"its export has {size} bytes, and none from {position} on"
             raise UnavailableError(msg)
         chunks = self._bytes(stream, position, size)

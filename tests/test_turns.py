@@ -286,16 +286,20 @@ def select(run: Runner, *streams: str) -> str:
     return str(path)
 
 
-def test_a_position_beyond_the_end_is_not_the_end(
-    serving: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("beyond", [0, 1, 10**9])
+def test_at_a_position_beyond_the_end_the_export_is_made_anew(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, beyond: int
 ) -> None:
-    """The state may be of another export, or have been edited."""
+    """The state may be of another export, or have been edited.
+
+    At its very end too: with no more records, some targets never confirm a state.
+    """
     monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
     run = serving(World(projects=1, labels_per_project=9))
     whole = run("data_row_exports")
-    state = next(s for s in whole.states if '"position"' in json.dumps(s))
+    *_, state = [s for s in whole.states if '"position"' in json.dumps(s)]
     (partition,) = state["bookmarks"]["data_row_exports"]["partitions"]
-    partition["export"]["position"] = 10**9
+    partition["export"]["position"] += beyond
 
     output = run("data_row_exports", state=state)
 
