@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CUT = 16
 
 CHUNK = 64 * 1024  # bytes
+MAX_ITEM_BYTES = 256 * 1024 * 1024
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
@@ -68,14 +69,21 @@ def wait(
     )
 
 
-def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
+def array_items(
+    chunks: Iterable[bytes], max_item_bytes: int = MAX_ITEM_BYTES
+) -> Iterator[Any]:
     """Decode the items of one JSON array, each as soon as it has arrived.
 
+    Args:
+        chunks: The array, in pieces.
+        max_item_bytes: The most of an item: the text is not held beyond it.
+
     Raises:
-        UnavailableError: If the text is cut short or is no JSON array.
+        UnavailableError: If the text is cut short or is no JSON array, or if an
+            item is too large.
 
     """
-    text = _Text(chunks)
+    text = _Text(chunks, max_item_bytes)
     text.expect("[")
     if text.peek() == "]":
         text.expect("]")
@@ -98,7 +106,7 @@ def file_chunks(file: BinaryIO) -> tuple[bool, Iterator[bytes]]:
     return first.lstrip().startswith(b"["), chain([first], rest)
 
 
-def file_rows(path: Path) -> Iterator[Any]:
+def file_rows(path: Path, max_item_bytes: int = MAX_ITEM_BYTES) -> Iterator[Any]:
     """Decode the items of a bulk export that was saved to a file.
 
     A file of the data row export, which is a line for each row, has none.
@@ -110,13 +118,14 @@ def file_rows(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         is_array, chunks = file_chunks(file)
         if is_array:
-            yield from array_items(chunks)
+            yield from array_items(chunks, max_item_bytes)
 
 
 class _Text:
     """A JSON text of which only what is still to be read is kept."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], max_item_bytes: int) -> None:
+        self._max_characters = max_item_bytes  # a character is a byte at least
         self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
         self._text = ""
         self._position = 0
@@ -186,6 +195,9 @@ class _Text:
         """
         waiting = [self._text[self._position :]]
         wanted = len(waiting[0])
+        if wanted > self._max_characters:
+            raise self._broken("an item is too large: raise max_row_bytes")
+        wanted = min(wanted, self._max_characters - wanted)
         self._dropped += self._position
         self._text, self._position = waiting[0], 0
         try:

@@ -8,27 +8,28 @@ Retrying (backoff), signing and metrics are still the SDK's.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import random
 import re
 import threading
 import time
+from functools import cached_property
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 import backoff
 import requests
-from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
 
-from tap_labelbox import errors
+from tap_labelbox import errors, redact
 from tap_labelbox.gate import Gate
 from tap_labelbox.json_text import encoder
+from tap_labelbox.links import Link, Reach, literal_reach, resolved_reaches, shown
 from tap_labelbox.queries import Document
+from tap_labelbox.transport import REPLY_TIMEOUTS, Adapter, Rules, Session, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 CHUNK = 1024 * 1024  # bytes a read, at most
+MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
-MOST_REDIRECTS = 5  # of one download
+MAX_REDIRECTS = 5  # of one download
 
 RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
@@ -48,19 +50,23 @@ class Client:
     Args:
         api_url: The GraphQL address, ending in ``/graphql``.
         api_key: Sent to that address only, never to a download link.
-        timeout: Seconds without a byte after which a request is given up. It bounds
-            each wait, not the whole: a server that sends a byte in each
-            ``timeout`` is heard to its end.
+        timeout: Seconds without a byte after which a request is given up. A reply
+            of the API is given up after 50 times as many in any case; a download
+            may go on for as long as it gets on.
         retry_seconds: Seconds, from its first failure on, in which a request that
             fails in passing is sent again; 0 is never.
         requests_per_minute: Requests to the API, of all threads; downloads are not
             counted. None is no limit.
         concurrency: Requests to the API at once; others wait.
+        max_reply_bytes: Of a reply of the API; what is larger is not read.
+        max_row_bytes: Of a row of an export; kept for those who read these.
+        allow_private_links: Whether files may be downloaded from addresses of a
+            private network although the API has a public one.
         logger: Where waits and dropped fields are told.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two are given by name
         self,
         api_url: str,
         api_key: str,
@@ -70,10 +76,17 @@ class Client:
         logger: logging.Logger,
         requests_per_minute: int | None = None,
         concurrency: int = 1,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+        max_row_bytes: int = MAX_ROW_BYTES,
+        allow_private_links: bool = False,
     ) -> None:
         """Open nothing yet: the first request connects."""
+        redact.hide(api_key)
+        redact.hide_proxies()
         self._base = api_url.removesuffix("/graphql")
-        self._api_key = api_key
+        self.max_row_bytes = max_row_bytes
+        self._max_reply_bytes = max_reply_bytes
+        self._allow_private_links = allow_private_links
         self._timeout = timeout
         self._retry_seconds = retry_seconds
         self._logger = logger
@@ -83,14 +96,22 @@ class Client:
         self._documents: dict[str, Document] = {}
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
-        self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency)
+        api = Rules(timeout, self._gate.check, max_seconds=REPLY_TIMEOUTS * timeout)
+        files = Rules(timeout, self._gate.check, judge=self._judge)
+        self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency, api)
+        # Compressions that are known to every urllib3; some are not, without more.
+        self._api.headers["Accept-Encoding"] = "gzip, deflate"
         # What the environment says of proxies and certificates, once: requests would
         # go through all of it for each request.
         found = self._api.merge_environment_settings(self._base, {}, None, None, None)
         self._api.proxies, self._api.verify = found["proxies"], found["verify"]
         self._api.trust_env = False
-        self._files = _session(_unsigned, concurrency)
-        # It logs addresses with their signatures; what fails is told here.
+        if self._is_plain_loopback(self._base):  # the key would leave this machine
+            self._api.proxies = {}
+        else:
+            _proxy(self._base)
+        self._files = _session(_unsigned, concurrency, files)
+        # What fails is told here. urllib3 would log each address, and each retry.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def address(self, path: str) -> str:
@@ -174,10 +195,9 @@ class Client:
             UnavailableError: If it is none that can be opened safely.
 
         """
-        _check_link(link)
+        host = self._link(link).authority
         response: requests.Response | None = None
         chunks: Iterator[bytes] = iter(())
-        host = _host(link)
 
         @self._again(f"download from {host}")
         def read() -> bytes:
@@ -190,7 +210,7 @@ class Client:
                 if chunk := next(chunks, b""):
                     return chunk
                 size = _size(response)
-            except OSError as fault:
+            except (OSError, ValueError) as fault:
                 response.close()
                 response = None
                 raise self._network_error(fault, link) from None
@@ -281,21 +301,37 @@ class Client:
                         stream=True,
                         proxies=self._api.proxies,
                     )
-                    # In large pieces: each is a turn to wait for among the threads.
-                    content = b"".join(response.iter_content(CHUNK))
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
+                    with response:
+                        content = self._content(response)
         except (OSError, ValueError) as fault:  # the latter of what is no address
             raise self._network_error(fault, self._base) from None
         try:
             data = errors.reply_data(response, content, usual)
-        except errors.LabelboxError as error:
+        except errors.AddressError as error:
             # An address that has answered is right: the page is a passing fault.
-            if isinstance(error, errors.AddressError) and self._has_answered:
-                error = errors.TransientError(str(error))
-            error.args = tuple(str(a).replace(self._api_key, "***") for a in error.args)
-            raise error from None
+            if self._has_answered:
+                raise errors.TransientError(str(error)) from None
+            raise
+        except errors.RefusedError as error:
+            # So is the way to it: what was refused is this request alone.
+            if self._has_answered:
+                raise errors.UnavailableError(str(error)) from None
+            raise
         self._has_answered = True
         return data
+
+    def _content(self, response: requests.Response) -> bytes:
+        """Read the body of a reply of the API."""
+        # In large pieces: each is a turn to wait for among the threads.
+        return b"".join(
+            read_body(
+                response,
+                chunk_bytes=CHUNK,
+                max_bytes=self._max_reply_bytes,
+                limited_by="max_reply_bytes",
+            )
+        )
 
     def _request(self, path: str, body: bytes) -> requests.PreparedRequest:
         """Give a signed request. All but the body is made once: it takes a while."""
@@ -308,33 +344,35 @@ class Client:
         request.headers["Content-Length"] = str(len(body))
         return request
 
-    def _open(self, link: str, start: int) -> requests.Response:
+    def _open(self, address: str, start: int) -> requests.Response:
         """Ask for a file from a byte on, with no key: the link itself is the right."""
         # Bytes are counted, so they must come as they are stored.
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        for _ in range(MOST_REDIRECTS + 1):
+        link = self._link(address)
+        for _ in range(MAX_REDIRECTS + 1):
+            # This machine is reached without a proxy, which would see all of it.
+            proxies = {"http": "", "all": ""} if link.scheme == "http" else None
+            if proxies is None:
+                _proxy(link.url)
             try:
                 response = self._files.get(
-                    link,
+                    link.url,
                     headers=headers,
                     stream=True,
                     timeout=self._timeout,
                     allow_redirects=False,  # it would sign with what is in ~/.netrc
+                    proxies=proxies,
                 )
-            except ValueError as fault:  # where the link leads to
-                msg = f"a download link leads nowhere ({type(fault).__name__})"
-                raise errors.UnavailableError(msg) from None
-            except OSError as fault:
-                raise self._network_error(fault, link) from None
+            except (OSError, ValueError) as fault:
+                raise self._network_error(fault, link.url) from None
             if not response.is_redirect:
                 break
             response.close()
-            link = urljoin(link, response.headers["Location"])
-            _check_link(link)
+            link = self._redirected(link, response)
         else:
-            msg = f"a download link redirects more than {MOST_REDIRECTS} times"
+            msg = f"a download link redirects more than {MAX_REDIRECTS} times"
             raise errors.UnavailableError(msg)
         if response.status_code == HTTPStatus.OK or (
             response.status_code == HTTPStatus.PARTIAL_CONTENT
@@ -347,9 +385,89 @@ class Client:
             if size == start:  # the transfer broke behind the last byte
                 return response
             if size is not None and size > start:
-                msg = f"{_host(link)} has {size} bytes, but gives none from {start} on"
+                msg = (
+                    f"{link.authority} has {size} bytes, but gives none from {start} on"
+                )
                 raise errors.TransientError(msg)
         raise errors.link_error(response)
+
+    def _link(self, address: str) -> Link:
+        """Parse a download link.
+
+        Raises:
+            UnavailableError: If it is none, or if its host alone shows that it must
+                not be opened. Where a name leads to is seen when it is connected to.
+        """
+        try:
+            return self._safe(Link.parse(address))
+        except ValueError as error:
+            raise errors.UnavailableError(f"a download link {error}") from None
+
+    def _safe(self, link: Link) -> Link:
+        """Return a link that may be opened, as far as its host alone tells."""
+        found = Reach.LOOPBACK if link.is_loopback else literal_reach(link.host)
+        is_plain = link.scheme == "http"
+        if found or is_plain:
+            self._judge(link.host, found or Reach.PUBLIC, is_plain)
+        return link
+
+    def _redirected(self, link: Link, response: requests.Response) -> Link:
+        """Return where a redirect leads."""
+        try:
+            # As bytes that came as Latin-1, which are UTF-8 as a rule.
+            location = response.headers["Location"].encode("latin-1").decode()
+            found = link.joined(location)
+        except ValueError as error:
+            msg = f"a download link redirects to one that {error}"
+            raise errors.UnavailableError(msg) from None
+        return self._safe(found)
+
+    def _judge(self, host: str, found: Reach, is_plain: bool) -> None:  # noqa: FBT001
+        """Refuse an address from which no file may be read.
+
+        Whoever makes the replies must not make this machine ask others in its place:
+        its own services, its private network, the metadata service of its cloud.
+
+        Raises:
+            UnavailableError: If it is one.
+        """
+        if is_plain and not (found is self._api_reach is Reach.LOOPBACK):
+            msg = (
+                "a download link is without https, and only this machine may have such"
+            )
+            raise errors.UnavailableError(msg)
+        if self._api_reach.allows(found):
+            return
+        if found is Reach.PRIVATE and self._allow_private_links:
+            return
+        hint = ": set allow_private_links if that is right" * (found is Reach.PRIVATE)
+        msg = (
+            f"a download link leads to a {found.value} address ({host}), which "
+            f"api_url ({self._api_reach.value}) may not name{hint}"
+        )
+        raise errors.UnavailableError(msg)
+
+    @cached_property
+    def _api_reach(self) -> Reach:
+        """From where the API can be reached: the widest of its addresses.
+
+        Behind a proxy its name may have no address here; then it is a public one.
+        """
+        try:
+            api = Link.parse(self._base)
+            found = resolved_reaches(api.host, api.port or 443)
+        except (OSError, ValueError):
+            return Reach.PUBLIC
+        order = (Reach.PUBLIC, Reach.PRIVATE, Reach.LINK_LOCAL, Reach.LOOPBACK)
+        return next((one for one in order if one in found), Reach.PUBLIC)
+
+    @staticmethod
+    def _is_plain_loopback(address: str) -> bool:
+        try:
+            link = Link.parse(address)
+        except ValueError:
+            return False
+        return link.scheme == "http" and link.is_loopback
 
     def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
         """Say what broke, and at whom; a proxy on the way is not Labelbox."""
@@ -359,11 +477,8 @@ class Client:
             # Connections that wait for their next request hold what this one needs.
             self._api.close()
             self._files.close()
-        proxies = requests.utils.get_environ_proxies(address)
-        proxy = requests.utils.select_proxy(address, proxies)
-        return errors.network_error(
-            fault, _host(address), proxy=_host(proxy) if proxy else None
-        )
+        proxy = None if self._is_plain_loopback(address) else _proxy(address)
+        return errors.network_error(fault, shown(address), proxy=proxy)
 
     def _again(
         self, operation: str, but: type[Exception] | tuple[()] = ()
@@ -416,11 +531,11 @@ def _tell_end(details: Any) -> None:
     details["exception"].tries += details["tries"]
 
 
-def _session(auth: Any, connections: int) -> requests.Session:
-    session = requests.Session()
+def _session(auth: Any, connections: int, rules: Rules) -> requests.Session:
+    session = Session()
     session.auth = auth
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        session.mount(scheme, Adapter(rules, connections))
     return session
 
 
@@ -429,31 +544,31 @@ def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _host(address: str) -> str:
-    """Give host and port of an address, and nothing that may be secret."""
-    return urlsplit(address).netloc.rpartition("@")[2]
+def _proxy(address: str) -> str | None:
+    """Return host and port of the proxy on the way to an address, if there is one.
 
-
-def _check_link(link: str) -> None:
-    """Refuse a link whose file anybody on the way could read or change."""
+    Raises:
+        SettingsError: If the environment names one that no request can use.
+    """
+    proxy = select_proxy(address, get_environ_proxies(address, no_proxy=None))
+    if not proxy:
+        return None
+    # What requests takes: a scheme is not needed, and a password may have an @.
+    scheme, mark, rest = proxy.rpartition("://")
+    host = rest.rpartition("@")[2].rstrip("/")
+    # A slash, a question mark or a hash ends the password for requests.
+    is_torn = re.search(r"[/?#\\]", rest.rpartition("@")[0])
+    if is_torn or (mark and not scheme.isalnum()):
+        host = ""
     try:
-        parts = urlsplit(link)
-        host = parts.hostname or ""
+        return Link.parse(f"https://{host}").authority
     except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme == "https" and host:
-        return
-    if parts.scheme == "http" and _is_loopback(host):
-        return
-    msg = f"Labelbox gave a download link without https ({parts.scheme or 'nothing'}:)"
-    raise errors.UnavailableError(msg)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        msg = (
+            "the proxy in the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is no "
+            "address such as http://host:port: in a user and password before the "
+            "host, percent-encode what is no letter or digit"
+        )
+        raise errors.SettingsError(msg) from None
 
 
 def _first(response: requests.Response) -> int | None:
@@ -472,7 +587,7 @@ def _from(start: int, response: requests.Response) -> Iterator[bytes]:
     """Give a file's bytes from ``start``, also if the server sent it from 0."""
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return  # there are none
-    chunks = response.iter_content(CHUNK)
+    chunks = read_body(response, chunk_bytes=CHUNK)
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         start = 0
     for chunk in chunks:

@@ -6,6 +6,7 @@
     ├── SettingsError           a setting or an input that cannot be used
     ├── AccessError             Labelbox does not accept the API key
     ├── AddressError            what answers at api_url is not Labelbox's API
+    ├── RefusedError            what answers at api_url refuses this, and says little
     ├── ComplexityError         a page is too much for Labelbox: try a smaller one
     ├── StoppedError            the run was told to end
     ├── TransientError          worth another try
@@ -15,6 +16,7 @@
     │   └── LimitError          too many exports just now: this one waits
     ├── ExpiredLinkError        a download link that needs to be asked for anew
     ├── UnavailableError        one object is not to be had, the others are
+    │   └── TooLargeError       it is larger than the settings allow
     ├── NotOfferedError         Labelbox does not offer this operation (any more)
     │   └── QueryError          Labelbox does not know something that was asked for
     ├── OutageError             so many projects failed in a row that it is Labelbox
@@ -38,18 +40,13 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from tap_labelbox.json_text import decode
+from tap_labelbox.redact import mask, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
 LONGEST_RETRY_AFTER = 600.0
-
-# What follows an address's question mark may open a file.
-SIGNED = re.compile(r"(\w+://[^\s?\"'<>]+)\?[^\s\"'<>]+")
-
-# And what stands before a host in one.
-CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
 
 # GraphQL has no codes for these; the wording is graphql-js's, and old.
 UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
@@ -68,6 +65,8 @@ ABOUT_THE_QUERY = (
     UNKNOWN_TYPE,
     VARIABLE,
 )
+MAX_STATUS = 599
+MAX_ERRORS = 1000  # of a reply that are looked at
 STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 TOO_COMPLEX = "Query complexity limit exceeded"
 EXCEEDED = "You have exceeded"
@@ -78,9 +77,8 @@ class LabelboxError(Exception):
     """The run cannot go on."""
 
     def __init__(self, message: object) -> None:
-        """Take the secrets out of addresses."""
-        text = SIGNED.sub(r"\1?***", str(message))
-        super().__init__(CREDENTIALS.sub("***@", text))
+        """Take out of the text what is secret, too long, or no part of a line."""
+        super().__init__(one_line(mask(message)))
 
 
 class SettingsError(LabelboxError):
@@ -100,6 +98,10 @@ class AccessError(LabelboxError):
 
 class AddressError(LabelboxError):
     """What answers is not Labelbox's API, but a proxy or a login page."""
+
+
+class RefusedError(LabelboxError):
+    """What answers refuses a request with a bare HTTP status."""
 
 
 class ComplexityError(LabelboxError):
@@ -165,6 +167,10 @@ class UnavailableError(LabelboxError):
     """One object is not to be had: deleted, forbidden, broken, never ready."""
 
 
+class TooLargeError(UnavailableError):
+    """A reply has more bytes than the settings allow."""
+
+
 class NotOfferedError(LabelboxError):
     """Labelbox does not offer this operation, or not to this account."""
 
@@ -202,6 +208,7 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     requests.ConnectionError: TransientError,
     requests.exceptions.ChunkedEncodingError: TransientError,
     requests.exceptions.ContentDecodingError: TransientError,
+    requests.exceptions.InvalidHeader: TransientError,  # lengths that differ
     Exception: LabelboxError,
     # A reply of the API, by the code of its GraphQL error. A code that is not here
     # is decided by the HTTP status, as the status inside INTERNAL_SERVER_ERROR is.
@@ -234,7 +241,7 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     "HTTP 426": NotOfferedError,
     "HTTP 429": RateLimitError,
     "HTTP 5xx": TransientError,
-    "HTTP": LabelboxError,
+    "HTTP": RefusedError,
     # A reply of the API with HTTP 200 or 4xx that is no JSON, or JSON of no use.
     "empty": TransientError,
     "cut": TransientError,
@@ -398,7 +405,12 @@ def _causes(fault: BaseException | None) -> Iterator[BaseException]:
 
 
 def _by_status(prefix: str, status: int) -> type[LabelboxError]:
-    """Look a status up: itself, its hundred, or all others."""
+    """Look a status up: itself, its hundred, or all others.
+
+    One that HTTP does not have, or that may not end a reply, is a server's fault.
+    """
+    if not HTTPStatus.OK <= status <= MAX_STATUS:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
     for key in (f"{prefix} {status}", f"{prefix} {status // 100}xx"):
         if key in TABLE:
             return TABLE[key]
@@ -422,7 +434,7 @@ def _not_json(response: requests.Response, content: bytes) -> LabelboxError:
 
 def _http_error(response: requests.Response, message: str) -> LabelboxError:
     """Judge a reply that is JSON but no GraphQL: ``{"message": ...}``."""
-    message = _one_line(message)
+    message = one_line(mask(message))
     exceeded = message.startswith(EXCEEDED)
     kind = TABLE[EXCEEDED] if exceeded else _by_status("HTTP", response.status_code)
     if kind is AccessError:
@@ -435,7 +447,7 @@ def _http_error(response: requests.Response, message: str) -> LabelboxError:
 
 def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
     """Judge ``errors``: unknown fields only if there is nothing worse."""
-    listed = found if isinstance(found, list) else [found]
+    listed = found[:MAX_ERRORS] if isinstance(found, list) else [found]
     errors = [e if isinstance(e, dict) else {"message": str(e)} for e in listed]
     verdicts = [_verdict(response, error) for error in errors]
     unknown = [v for v in verdicts if isinstance(v, QueryError)]
@@ -447,7 +459,7 @@ def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
 
 
 def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxError:
-    message = _one_line(str(error.get("message")))
+    message = one_line(mask(error.get("message")))
     extensions = _block(error, "extensions")
     exception = _block(extensions, "exception")
     code = extensions.get("code") or exception.get("code")
@@ -489,7 +501,3 @@ def _kind(code: str | None, inside: str, status: int) -> type[LabelboxError]:
 def _block(within: dict[str, Any], name: str) -> dict[str, Any]:
     block = within.get(name)
     return block if isinstance(block, dict) else {}
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

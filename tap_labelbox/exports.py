@@ -287,7 +287,12 @@ class Export:
         suspects: dict[int, int] = {}  # hashes of lines that did, by first byte
         tries = 0
         while position < size:
-            for end, text in _whole_lines(chunks, position):
+            for end, text in _whole_lines(chunks, position, self._client.max_row_bytes):
+                if isinstance(text, int):
+                    row = _too_long(count + 1, position, text, start)
+                    position, count = end, count + 1
+                    yield position if kept is None else kept, [row]
+                    continue
                 try:
                     rows = decoded(text)
                 except ValueError:
@@ -410,23 +415,40 @@ def _task_pages(client: Client) -> Iterator[dict[str, str]]:
     raise UnavailableError(msg)
 
 
-def _whole_lines(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, bytes]]:
-    """Cut bytes at line feeds, but seldom; give lines with the byte after them."""
+def _whole_lines(
+    chunks: Iterable[bytes], start: int, max_line_bytes: int
+) -> Iterator[tuple[int, bytes | int]]:
+    """Cut bytes at line feeds, but seldom.
+
+    Yields:
+        The byte after some lines, and these; or, of one line that is longer than
+        ``max_line_bytes``, how many bytes it has. It is passed over, not held.
+    """
     end = start
-    pieces: list[bytes] = []
+    pieces: list[bytes] = []  # of a line of which the end has not arrived
+    held = 0  # bytes of it, also where they have been passed over
     for chunk in chunks:
         at = 0
         # In pieces that stay in the processor's cache until they have been written.
         while (
             cut := chunk.rfind(b"\n", at, at + PIECE) + 1 or chunk.find(b"\n", at) + 1
         ):
-            text = b"".join([*pieces, chunk[at:cut]])
-            pieces, at = [], cut
-            end += len(text)
-            yield end, text
+            if held > max_line_bytes:
+                cut = chunk.find(b"\n", at) + 1
+                found: Iterable[bytes | int] = [held + cut - at]
+            else:
+                text = b"".join([*pieces, chunk[at:cut]])
+                found = _within(text, max_line_bytes)
+            for one in found:
+                end += one if isinstance(one, int) else len(one)
+                yield end, one
+            pieces, held, at = [], 0, cut
+        held += len(chunk) - at
         pieces.append(chunk[at:])
-    if text := b"".join(pieces):
-        yield end + len(text), text
+        if held > max_line_bytes:
+            pieces.clear()
+    if held:
+        yield end + held, held if held > max_line_bytes else b"".join(pieces)
 
 
 def _one_by_one(
@@ -467,7 +489,28 @@ def _is_broken(row: Any) -> bool:
     return isinstance(row, Malformed) and row.is_broken
 
 
-def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Any]:
+def _within(text: bytes, max_line_bytes: int) -> Iterator[bytes | int]:
+    """Yield whole lines as they are, but of those that are too long their size."""
+    if len(text) <= max_line_bytes:
+        yield text
+        return
+    for line in text.split(b"\n")[:-1]:
+        size = len(line) + 1
+        yield line + b"\n" if size <= max_line_bytes else size
+
+
+def _too_long(number: int, position: int, size: int, start: int = 0) -> Malformed:
+    """Return what takes the place of a line that is longer than the settings allow."""
+    after = f" after byte {start}" if start else ""
+    why = f"it has {size} bytes: raise max_row_bytes"
+    return Malformed(f"line {number}{after} (byte {position})", why)
+
+
+def file_rows(
+    path: Path,
+    decoded: Callable[[bytes], list[Row]],
+    max_row_bytes: int,
+) -> Iterator[Any]:
     """Decode the lines of an export that was saved to a file.
 
     A line that is no row is :class:`Malformed`. A file of the bulk export, which is
@@ -480,7 +523,12 @@ def file_rows(path: Path, decoded: Callable[[bytes], list[Row]]) -> Iterator[Any
     try:
         with path.open("rb") as file:
             is_array, chunks = file_chunks(file)
-            for end, text in _whole_lines(() if is_array else chunks, 0):
+            lines = _whole_lines(() if is_array else chunks, 0, max_row_bytes)
+            for end, text in lines:
+                if isinstance(text, int):
+                    yield _too_long(count + 1, position, text)
+                    position, count = end, count + 1
+                    continue
                 try:
                     rows = decoded(text)
                 except ValueError:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tap_labelbox.ahead import ahead
-from tap_labelbox.errors import ComplexityError, UnavailableError
+from tap_labelbox.errors import ComplexityError, TooLargeError, UnavailableError
 from tap_labelbox.malformed import Malformed
 from tap_labelbox.moments import just_before
 
@@ -100,7 +100,7 @@ class Listing:
         while True:
             try:
                 page = next(answers).result()
-            except ComplexityError:
+            except (ComplexityError, TooLargeError):
                 if self.size <= SMALLEST:
                     raise
                 stride = self._halve()

@@ -6,13 +6,13 @@ import contextlib
 import math
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from singer_sdk import typing as th
 from singer_sdk.plugin_base import JSONSchemaValidator
 
-from tap_labelbox import moments
+from tap_labelbox import moments, redact
 from tap_labelbox.files import Readers
+from tap_labelbox.links import Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,7 +239,8 @@ SETTINGS = th.PropertiesList(
         default=60,
         title="Request timeout (seconds)",
         description="Seconds without an answer after which a request is given up "
-        "and sent again.",
+        "and sent again. A reply may take 50 times as long in all, a download any "
+        "time, but in 10 times as long at least 1 KB a second have to arrive.",
     ),
     th.Property(
         "retry_seconds",
@@ -264,6 +265,39 @@ SETTINGS = th.PropertiesList(
         "default as many as it takes.",
     ),
     th.Property(
+        "max_reply_bytes",
+        th.IntegerType(minimum=1024),
+        default=256 * 1024 * 1024,
+        title="Largest reply (bytes)",
+        description="Most bytes of a reply of the API, decompressed. A page that has "
+        "more is asked for in smaller ones; else its project is left out.",
+    ),
+    th.Property(
+        "max_row_bytes",
+        th.IntegerType(minimum=1024),
+        default=256 * 1024 * 1024,
+        title="Largest row (bytes)",
+        description="Most bytes of a data row of an export, or of an item of a bulk "
+        "export. A data row that has more is left out; an item that has more, with "
+        "its project.",
+    ),
+    th.Property(
+        "allow_plain_http",
+        th.BooleanType,
+        default=False,
+        title="Allow plain HTTP",
+        description="Whether api_url may be http:// of another machine. Whoever is "
+        "on the way can then read the API key.",
+    ),
+    th.Property(
+        "allow_private_links",
+        th.BooleanType,
+        default=False,
+        title="Allow private links",
+        description="Whether files may be downloaded from addresses of a private "
+        "network, such as an endpoint of your storage in it, while api_url is public.",
+    ),
+    th.Property(
         "batch_config",
         BATCH_CONFIG,
         title="Batch files",
@@ -285,6 +319,7 @@ SETTINGS = th.PropertiesList(
 ).to_dict()
 
 
+GRAPHQL = re.compile(r"/(?:[^?]*/)?graphql")
 KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
 DATES_WITHIN = (
     ("label_filters", "created_before"),
@@ -322,7 +357,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         if config.get(name) == []:
             told.append(f"{name} is empty: fill it, or take it out")
     if not told:
-        told += _address_problems(config["api_url"])
+        told += _address_problems(config["api_url"], config["allow_plain_http"])
         if not KEY.fullmatch(config.get("api_key", "key")):
             told.append("api_key has characters that no key has: set it anew")
         told += _date_problems("start_date", config.get("start_date"))
@@ -371,25 +406,23 @@ def _clean(config: dict[str, Any]) -> None:
         del config[name]
     if isinstance(key := config.get("api_key"), str):
         config["api_key"] = key.strip()
+        redact.hide(config["api_key"])
 
 
-def _address_problems(api_url: str) -> Iterator[str]:
+def _address_problems(api_url: str, allow_plain_http: bool) -> Iterator[str]:  # noqa: FBT001
     try:
-        parts = urlsplit(api_url)
-        usable = (
-            parts.scheme in {"http", "https"}
-            and bool(parts.hostname)
-            and parts.port != 0
-            and parts.path.endswith("/graphql")
-            and not (parts.query or parts.fragment)
-            and not re.search(r"\s", api_url)
-        )
-    except ValueError:  # a port, or brackets
-        usable = False
-    if not usable:
+        link = Link.parse(api_url)
+    except ValueError:
+        link = None
+    if not link or not api_url.endswith(link.rest) or not GRAPHQL.fullmatch(link.rest):
         yield (
             "api_url has to be a web address that ends in /graphql, such as "
-            f"https://api.labelbox.com/graphql, not {api_url!r}"
+            f"https://api.labelbox.com/graphql, not {redact.mask(repr(api_url))}"
+        )
+    elif link.scheme == "http" and not (link.is_loopback or allow_plain_http):
+        yield (
+            f"api_url is http:// of another machine ({link.host}), so the API key "
+            "would travel in the clear: use https://, or set allow_plain_http"
         )
 
 

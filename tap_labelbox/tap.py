@@ -16,7 +16,7 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import _ConfigInput as Inputs
 
-from tap_labelbox import settings
+from tap_labelbox import redact, settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import (
     OUT_OF_FILES,
@@ -71,6 +71,7 @@ class TapLabelbox(Tap):
 
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
+        redact.install()
         super().__init__(**options)
         if "batch_config" in self.config:
             self.message_writer = BatchWriter(self.config["batch_config"])
@@ -270,6 +271,7 @@ class TapLabelbox(Tap):
 @contextmanager
 def plain_errors(logger: logging.Logger) -> Iterator[None]:
     """End the process with one line for each thing a user can mend."""
+    redact.install()
     try:
         yield
     except ConfigValidationError as error:

@@ -78,6 +78,9 @@ class Workspace:
             concurrency=config["concurrency"],
             retry_seconds=config["retry_seconds"],
             requests_per_minute=config.get("requests_per_minute"),
+            max_reply_bytes=config["max_reply_bytes"],
+            max_row_bytes=config["max_row_bytes"],
+            allow_private_links=config["allow_private_links"],
             logger=logger,
         )
         self._offline = "export_files" in config

@@ -165,8 +165,8 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ),
     ("HTTP 5xx", http(503), errors.TransientError),
     ("HTTP 5xx", told("SOMETHING_NEW", 502), errors.TransientError),
-    ("HTTP", http(400), errors.LabelboxError),
-    ("HTTP", http(418), errors.LabelboxError),
+    ("HTTP", http(400), errors.RefusedError),
+    ("HTTP", http(418), errors.RefusedError),
     ("empty", Reply(200, JSON, b""), errors.TransientError),
     ("empty", Reply(200, {}, b""), errors.TransientError),
     ("cut", Reply(200, JSON, b'{"data": {"proj'), errors.TransientError),
@@ -517,6 +517,7 @@ def test_every_row_of_the_table_has_a_test() -> None:
         requests.ConnectionError,
         requests.exceptions.ChunkedEncodingError,
         requests.exceptions.ContentDecodingError,
+        requests.exceptions.InvalidHeader,
         Exception,
     }
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
 OPTIONAL_INPUTS = frozenset({"deleted", "createdAt_gt", "createdAt_lt"})
 
+MAX_CHARACTERS = 10_000  # of a message that are searched
+
 ROOT_TYPES = frozenset({"Query", "Mutation"})
 
 Place = tuple[int, int]
@@ -66,7 +68,7 @@ class Document:
         or a filter that a user set.
         """
         document, names = self, []
-        told = {(str(e.get("message")), _place(e)) for e in errors}
+        told = {(str(e.get("message"))[:MAX_CHARACTERS], _place(e)) for e in errors}
         # From the end of the text, so that the places still to come stay right.
         for message, place in sorted(told, key=lambda t: t[1], reverse=True):
             if not (step := document._step(message, place, variables)):

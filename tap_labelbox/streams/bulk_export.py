@@ -171,7 +171,7 @@ class BulkExportStream(ProjectStream):
             path = Path(name)
             try:
                 made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                rows = bulk.file_rows(path)
+                rows = bulk.file_rows(path, self.config["max_row_bytes"])
                 for _, record in self._records(rows, name, "", moments.write(made)):
                     if record is not None:
                         yield record
@@ -206,7 +206,9 @@ class BulkExportStream(ProjectStream):
                 return
             try:
                 chunks = self.client.download(str(export["download_url"]))
-                items = islice(bulk.array_items(chunks), done, None)
+                items = islice(
+                    bulk.array_items(chunks, self.config["max_row_bytes"]), done, None
+                )
                 for count, record in self._records(
                     items, source, project_id, exported_at, done
                 ):

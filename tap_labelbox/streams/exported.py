@@ -173,7 +173,7 @@ class ExportedStream(ProjectStream):
     def _file_records(self, path: Path) -> Iterator[Record]:
         """Read a file saved from Labelbox's app; its rows name their projects."""
         try:
-            for row in file_rows(path, self._decoded):
+            for row in file_rows(path, self._decoded, self.config["max_row_bytes"]):
                 if isinstance(row, Malformed):
                     self.workspace.leave_out(str(path), row)
                     continue

@@ -1,0 +1,283 @@
+"""Keeping secrets out of the log, whoever logs and whatever a reply holds.
+
+:func:`mask` is the one place in which it is decided what a secret looks like:
+
+* what :func:`hide` was told of: the API key, passwords of proxies;
+* values by the name of their parameter, wherever one looks like a signature, a token,
+  a password: in a query, in a header, in JSON, percent-encoded;
+* all that follows the question mark of an address, and all that stands before an @.
+
+It takes too much rather than too little. Known secrets are taken out first, then the
+text is cut, and what is left is searched by patterns; so a secret that the cut would
+halve is gone already, and no pattern ever sees a long text.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
+from urllib.parse import quote, unquote
+from urllib.request import getproxies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MASK = "***"
+MAX_TEXT_CHARACTERS = 10_000  # of a message that is logged
+MAX_EXCESS_CHARACTERS = 1000  # that are not worth a cut: what was cut is not cut anew
+MIN_DISTINCT_CHARACTERS = 8  # a secret that is shorter may be a part of a word
+PREFIX_CHARACTERS = 8  # by which a secret is known that somebody has cut
+MIN_PREFIX_CHARACTERS = 4
+
+# Parts of names whose values are secret, less all that is no letter or digit.
+SECRET_PARTS = re.compile(
+    "signature|token|secret|passw|pwd|apikey|accesskey|accessid|credential|bewit"
+    "|keypairid|authorization|cookie|hmac|xamz|xgoog"
+)
+SECRET_NAMES = frozenset(("key", "pass"))
+# These are secret also as the last word of a longer name: X-Sig, access_policy.
+SECRET_WORDS = frozenset(("auth", "jwt", "policy", "sas", "session", "sig", "sign"))
+NO_NAME = re.compile(r"[^a-z0-9]+")
+
+# A name, and what divides it from its value: behind it, or percent-encoded within what
+# looks like one long name.
+NAME = re.compile(r"[\w.%\[\]~-]{2,}")
+DIVIDER = re.compile(
+    r"(?:\\{0,4}[\"'])?\s{0,4}(?:[:=>]|\\{1,4}(?:u003|x3)d|&#61;|&#x3d;)\s{0,4}"
+    r"|\\{0,4}[\"']\s{0,4},\s{0,4}(?=\\{0,4}[\"'])",  # a pair, as in a list of headers
+    re.IGNORECASE,
+)
+INNER_DIVIDER = re.compile(r"%(?:25){0,4}3d", re.IGNORECASE)
+MAX_NAME_CHARACTERS = 100
+VALUE = re.compile(
+    r"\*\*\*|(?:(?:Bearer|Basic|Digest|Negotiate|Token)\s{1,4})?"
+    r"(?:\\{0,4}\"(?:[^\"\\]|\\.)*\"?|\\{0,4}'(?:[^'\\]|\\.)*'?|[^\s\"'<>&]+"
+    # A plus sign of Base64 may have become a space.
+    r"(?: [a-z0-9+/]{4,400}={1,2}(?!\w))?)",
+    re.IGNORECASE | re.DOTALL,
+)
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+SCHEME = re.compile(r"\b(Bearer|bearer|Basic)\s{1,4}[^\s\"'<>,;]{12,}")
+PORT = re.compile(r"(?:[^/?#:]|\[[^/?#\]]*\])*(?::\d{0,5})?(?:[/?#\\,.;)\]]|:?$)")
+WORD = re.compile(r"[^\s\"'<>]+")
+# What follows a scheme, and what a query begins with, however they are encoded.
+AUTHORITY = re.compile(
+    r"(?::|%(?:25){0,4}3a|\\{1,4}u003a)(?:\\{0,4}/|%(?:25){0,4}2f|\\{1,4}u002f){2}",
+    re.IGNORECASE,
+)
+QUERY = re.compile(r"\?|%(?:25){0,4}3f|\\{1,4}u003f", re.IGNORECASE)
+EQUALS = re.compile(r"=|%(?:25){0,4}3d|\\{1,4}u003d", re.IGNORECASE)
+AT = re.compile(r"@|%(?:25){0,4}40|\\{1,4}u0040", re.IGNORECASE)
+
+_hidden: dict[str, re.Pattern[str]] = {}
+
+
+def hide(secret: str) -> None:
+    """Take a secret out of all that is logged from now on, in each of its spellings."""
+    for spelling in {
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        json.dumps(secret)[1:-1],
+    }:
+        if len(spelling) >= MIN_DISTINCT_CHARACTERS:
+            # Who cuts a text may leave the beginning of a secret in it.
+            known = re.escape(spelling[:PREFIX_CHARACTERS])
+            rest = r"[^\s\"'<>&,;(){}\[\]]*"
+            whole = re.escape(spelling)
+            _hidden[spelling] = re.compile(f"{whole}|{known}{rest}")
+        elif spelling:
+            _hidden[spelling] = re.compile(
+                rf"(?<![A-Za-z0-9_]){re.escape(spelling)}(?![A-Za-z0-9_])"
+            )
+
+
+def hide_proxies() -> None:
+    """Hide the passwords of the proxies that the environment names."""
+    for address in getproxies().values():
+        userinfo, at, _ = address.partition("://")[2].rpartition("@")
+        if not at:
+            userinfo, at, _ = address.rpartition("@")
+        if not at:
+            continue
+        user, _, password = userinfo.partition(":")
+        hide(base64.b64encode(f"{user}:{password}".encode()).decode())
+        # A password that is not encoded is torn apart by whoever parses the address.
+        for part in {password, unquote(password), *re.split(r"[/?#@\\]", password)}:
+            hide(part)
+        if password:
+            hide(userinfo)
+
+
+def mask(value: object) -> str:
+    """Return the text of a value without secrets, cut if it is long."""
+    text = _without_hidden(str(value))
+    left = len(text) - MAX_TEXT_CHARACTERS
+    is_cut = left > MAX_EXCESS_CHARACTERS
+    if is_cut:
+        text = text[:MAX_TEXT_CHARACTERS]
+    text = SCHEME.sub(rf"\1 {MASK}", text)
+    text = WORD.sub(_safe_word, "".join(_without_values(text)))
+    if is_cut:
+        # What makes it an address that holds a password may have been cut off.
+        words = text.rpartition(" ")
+        if found := AUTHORITY.search(words[2]):
+            text = f"{words[0]}{words[1]}{words[2][: found.end()]}{MASK}"
+        text += f"... ({left} more characters)"
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return a text without what would begin a line, or colour one, or the like."""
+    return " ".join(CONTROL.sub(" ", text).split())
+
+
+def _without_hidden(text: str) -> str:
+    for spelling, pattern in list(_hidden.items()):
+        prefix = spelling[:PREFIX_CHARACTERS]
+        if prefix in text:
+            text = pattern.sub(MASK, text)
+        if len(spelling) >= MIN_DISTINCT_CHARACTERS:
+            for end in range(len(prefix) - 1, MIN_PREFIX_CHARACTERS - 1, -1):
+                if text.endswith(prefix[:end]):
+                    text = text[:-end] + MASK
+                    break
+    return text
+
+
+def _without_values(text: str) -> Iterator[str]:
+    """Yield a text in pieces, with masks for the values of secret parameters."""
+    at = 0
+    for found in NAME.finditer(text):
+        if found.start() < at:  # it is in a value that is masked already
+            continue
+        start, end = found.span()
+        dividers = [*INNER_DIVIDER.finditer(text, start, end)]
+        if behind := DIVIDER.match(text, end):
+            dividers.append(behind)
+        for divider in dividers:
+            name = text[
+                max(start, divider.start() - MAX_NAME_CHARACTERS) : divider.start()
+            ]
+            value = VALUE.match(text, divider.end()) if _is_secret(name) else None
+            if value:
+                yield text[at : divider.end()]
+                yield MASK
+                at = value.end()
+                break
+            start = divider.end()
+    yield text[at:]
+
+
+def _is_secret(name: str) -> bool:
+    words = NO_NAME.split(normalize("NFKC", unquote(unquote(name))).lower())
+    plain = "".join(words)
+    return (
+        bool(SECRET_PARTS.search(plain))
+        or plain in SECRET_NAMES
+        or words[-1] in SECRET_WORDS
+    )
+
+
+def _safe_word(found: re.Match[str]) -> str:
+    """Return a word without what an address in it may hold."""
+    word = found[0]
+    start = AUTHORITY.search(word)
+    query = QUERY.search(word, start.end() if start else 0)
+    end = query.end() if query else len(word)
+    is_signed = query and (start or EQUALS.search(word, end)) and end < len(word)
+    safe = word[:end] + MASK if is_signed else word
+    ats = [*AT.finditer(word, start.end() if start else 0)]
+    if start and ats:
+        at = ats[-1].start()
+        # A password may hold a question mark; then the host is behind it.
+        return word[: start.end()] + MASK + (safe[at:] if at < end else "")
+    if start and not PORT.match(word, start.end()):  # the @ is behind a space
+        return word[: start.end()] + MASK
+    if ats and 0 < (colon := word.find(":")) < ats[-1].start():
+        return word[: colon + 1] + MASK + word[ats[-1].start() :]
+    return safe
+
+
+def install() -> None:
+    """Mask all that this process logs, at every level; twice is once.
+
+    A filter on a logger does not see what the loggers below it log, and one on a
+    handler does not see what goes to others. So records are masked where they are
+    made.
+    """
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _Factory):
+        logging.setLogRecordFactory(_Factory(make))
+
+
+class _Factory:
+    """Makes log records that hold no secret."""
+
+    def __init__(self, make: Any) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record: logging.LogRecord = self._make(*args, **kwargs)
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001  # logging tells of it when it formats
+            record.msg, record.args = mask(f"{record.msg} {record.args}"), ()
+        else:
+            # What holds no secret stays as it is: a formatter may look into it.
+            if (masked := mask(text)) != text:
+                record.msg, record.args = masked, ()
+        if record.exc_info and record.exc_info[1]:
+            _, error, trace = record.exc_info
+            safe = masked_error(error)
+            if safe is not error:
+                record.exc_info = type(safe), safe, trace
+        if record.stack_info:
+            record.stack_info = mask(record.stack_info)
+        return record
+
+
+def masked_error(error: BaseException, depth: int = 10) -> BaseException:
+    """Return an exception whose text, and that of its causes, holds no secret.
+
+    It is the same one where there is nothing to mask.
+
+    Args:
+        error: What was raised.
+        depth: How many causes are looked at; those beyond are left out.
+    """
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # whatever an exception does
+        text = ""
+    notes = getattr(error, "__notes__", [])
+    linked = [error.__cause__, error.__context__]
+    safe_links = [
+        link and (masked_error(link, depth - 1) if depth else None) for link in linked
+    ]
+    safe_notes = [mask(note) for note in notes]
+    safe_text = mask(text)
+    if (
+        safe_text == text
+        and safe_notes == notes
+        and all(a is b for a, b in zip(linked, safe_links, strict=True))
+    ):
+        return error
+    kind = type(error)
+    safe_kind = type(
+        kind.__name__,
+        (Exception,),
+        {"__module__": kind.__module__, "__qualname__": kind.__qualname__},
+    )
+    safe: BaseException = safe_kind(safe_text)
+    safe.__traceback__ = error.__traceback__
+    safe.__cause__, safe.__context__ = safe_links
+    safe.__suppress_context__ = error.__suppress_context__
+    with suppress(AttributeError):
+        safe.__notes__ = safe_notes
+    return safe
