@@ -185,7 +185,7 @@ def prune(state: TapState, project_ids: Iterable[str]) -> int:
             bookmark["partitions"] = [
                 partition
                 for partition in partitions
-                if str(partition.get("context", {}).get(PROJECT_ID)) in known
+                if str((partition.get("context") or {}).get(PROJECT_ID)) in known
             ]
             removed += len(partitions) - len(bookmark["partitions"])
     return removed
