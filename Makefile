@@ -31,29 +31,36 @@ help: ## List the targets
 setup: $(READY) ## Make .venv with every tool in it
 	@:
 
-$(READY): pyproject.toml requirements-dev.txt
-	@if ! $(BIN)/python -c '' 2>/dev/null; then \
-		for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do \
-			"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
-			python=; \
-		done; \
-		if [ -z "$$python" ]; then \
-			echo "No Python from 3.11 to 3.14 was found (python3 is: $$(python3 --version 2>&1 | head -n 1))."; \
-			echo "Install one, or say where it is: make setup PYTHON=/path/to/python3.12"; \
-			exit 1; \
-		fi >&2; \
-		if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
-			echo "$$python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; \
-			exit 1; \
-		fi; \
-		echo "Making .venv with $$("$$python" --version)"; \
-		"$$python" -m venv --clear .venv; \
-	fi
+$(READY): pyproject.toml requirements-dev.txt requirements-build.txt
+	@if ! $(BIN)/python -c '' 2>/dev/null; then $(call environment,.venv); fi
 	@echo "Installing what requirements-dev.txt lists (a minute or less the first time)"
-	@$(BIN)/python -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.txt)"
-	@$(call install,--requirement requirements-dev.txt)
+	@$(call pip,$(BIN),requirements-build.txt)
+	@$(call install,--require-hashes --requirement requirements-dev.txt)
 	@$(call install,--no-build-isolation --no-deps --editable '.[sandbox]')
 	@touch $@
+
+# $(call environment,FOLDER): a new environment, of the first Python that will do.
+define environment
+	for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do \
+		"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
+		python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "No Python from 3.11 to 3.14 was found (python3 is: $$(python3 --version 2>&1 | head -n 1))."; \
+		echo "Install one, or say where it is: make setup PYTHON=/path/to/python3.12"; \
+		exit 1; \
+	fi >&2; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$$python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(1) with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(1)
+endef
+
+# $(call pip,BIN,FILE): no file is installed whose hash is not in the list, and none
+# that would run code of its own to be built.
+pip = $(1)/python -m pip install --quiet --require-hashes --only-binary :all: --requirement $(2)
 
 # uv is quick, but reads no pip configuration: where that names the only
 # registry there is, pip itself does the work.
@@ -110,12 +117,9 @@ format: setup ## Let ruff format the code and mend what it can
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format
 
-# As a list of names: old versions of pip know no groups.
-BENCH_GROUP := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['dependency-groups']['bench'])
-
 .PHONY: bench
 bench: setup ## Measure the tap beside others: make bench ARGS='--only labels --quick'
-	@$(call install,$$($(BIN)/python -c "$(BENCH_GROUP)"))
+	@$(call install,--require-hashes --requirement requirements-bench.txt)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: demo
@@ -127,16 +131,32 @@ docs: setup ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/write_docs.py
 
 .PHONY: build
-build: setup ## Build the wheel and the sdist into dist/
+build: ## Build the wheel and the sdist into dist/, with the build tools alone
 	@rm -rf dist
-	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+	@$(call environment,.cache/build)
+	@$(call pip,.cache/build/bin,requirements-build.txt)
+	@.cache/build/bin/uv build --quiet --no-build-isolation --python .cache/build/bin/python
 	@ls dist
 
+.PHONY: audit
+audit: ## Look for known vulnerabilities in all that is pinned; needs the network
+	@$(call environment,.cache/audit)
+	@$(call pip,.cache/audit/bin,requirements-audit.txt)
+	@for file in requirements-*.txt; do \
+		echo "pip-audit: $$file"; \
+		.cache/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement "$$file" || exit 1; \
+	done
+
 .PHONY: lock
-lock: ## Write requirements-dev.txt from pyproject.toml; newest: ARGS=--upgrade
+lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@[ -x $(BIN)/uv ] || $(MAKE) --no-print-directory setup
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev \
-		--custom-compile-command 'make lock' --output-file requirements-dev.txt $(ARGS) pyproject.toml
+	@$(LOCK) requirements-dev.txt --group dev $(ARGS) pyproject.toml
+	@$(LOCK) requirements-build.txt --group build --constraint requirements-dev.txt
+	@$(LOCK) requirements-bench.txt --group bench --constraint requirements-dev.txt
+	@$(LOCK) requirements-audit.txt --group audit --constraint requirements-dev.txt
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' --output-file
 
 .PHONY: clean
 clean: ## Delete what these targets have made

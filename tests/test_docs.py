@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,93 @@ def test_the_example_of_a_new_stream_works(
 
     assert output.error is None
     assert output.ids("datasets") == [dataset.id for dataset in run.world.datasets]
+
+
+@pytest.mark.parametrize("name", ["README.md", "meltano.yml"])
+def test_what_is_installed_from_git_is_the_release(name: str) -> None:
+    """By its tag, not whatever main has become."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / name).read_text("utf-8")
+
+    tags = re.findall(r"git\+https://github\.com/tap-labelbox/tap-labelbox(\S*)", text)
+
+    assert tags
+    assert set(tags) == {f"@v{project['version']}"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("requirements-*.txt")), ids=lambda path: path.name
+)
+def test_all_that_is_pinned_has_hashes(path: Path) -> None:
+    """And says nothing of the registry they came from."""
+    text = path.read_text("utf-8")
+    entries = re.split(r"\n(?=\S)", re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE))
+
+    assert len(entries) > 3
+    for entry in entries:
+        assert re.match(r"[\w.-]+==[\w.]+ ", entry), entry
+        assert " --hash=sha256:" in entry
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
+
+
+def test_everything_is_installed_with_its_hash() -> None:
+    """By make and in workflows; what is not is named in CONTRIBUTING.md."""
+    workflows = (ROOT / ".github" / "workflows").glob("*.yml")
+    lines = [
+        line
+        for path in (ROOT / "Makefile", *workflows)
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"pip install|call install", line)
+        and not line.lstrip().startswith(("#", "||"))
+    ]
+    without = [line.strip() for line in lines if "--require-hashes" not in line]
+
+    assert len(lines) > len(without)
+    assert all(
+        "--no-deps" in line  # this package, from here
+        or "$(1)" in line  # what `install` was called with
+        or "--resolution lowest-direct" in line
+        for line in without
+    ), without
+
+
+def test_what_is_published_was_built_before_anything_else_ran() -> None:
+    """By a job of its own; the others test it, and none publishes without them."""
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    jobs = yaml.safe_load(workflow)["jobs"]
+    made = {
+        name: [step["run"] for step in job["steps"] if "make " in step.get("run", "")]
+        for name, job in jobs.items()
+    }
+    uploads = [
+        name
+        for name, job in jobs.items()
+        for step in job["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
+
+    assert made["build"] == ["make build"]
+    assert "needs" not in jobs["build"]
+    assert set(uploads) == {"build"}
+    assert not made["pypi"]
+    assert {"build", "check", "test"} <= set(jobs["pypi"]["needs"])
+    (publish,) = (s for s in jobs["pypi"]["steps"] if "pypi-publish" in s["uses"])
+    assert publish["with"]["attestations"] is True
+
+
+def test_known_vulnerabilities_are_looked_for() -> None:
+    """In every pull request, each week, and before a release."""
+    folder = ROOT / ".github" / "workflows"
+    found = {
+        name: yaml.safe_load((folder / f"{name}.yml").read_text("utf-8"))
+        for name in ("test", "release")
+    }
+
+    assert {"pull_request", "schedule"} <= set(found["test"][True])  # YAML's `on`
+    assert "audit" in found["test"]["jobs"]["all-green"]["needs"]
+    for workflow in found.values():
+        steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+        assert "make audit" in [step.get("run") for step in steps]
 
 
 def test_settings_have_titles_and_descriptions() -> None:

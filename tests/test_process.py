@@ -115,8 +115,9 @@ def test_too_few_files_are_one_line(run: Runner, most: int) -> None:
         assert counts(Output(done.stdout)) == counts(run())
     else:
         assert done.returncode == 1
-        assert 1 <= len(found) <= len(run.world.projects) + 1  # each that is left out
-        assert all(re.search("open files|files may be open", line) for line in found)
+        # Or one for each project that is left out by a stream, and one at the end.
+        assert any(re.search("open files|files may be open", line) for line in found)
+        assert len(found) < 20
 
 
 @linux
