@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1024 * 1024  # of a body that are read at once, at most
 
+MIN_PIECE_BYTES = 16 * 1024  # of a body, unless it is less
+
 # Fewer bytes a second than this is no transfer. A reply may have as many timeouts of
 # waiting to show a better rate.
 MIN_BYTES_PER_SECOND = 1024
@@ -274,16 +276,29 @@ def read_body(
 
 def _raw_body(response: requests.Response, chunk_bytes: int) -> Iterator[bytes]:
     """Yield the bytes as they came, and raise what requests would."""
+    small: list[bytes] = []
+    size = 0  # bytes in `small`
+    broken: Exception | None = None
     try:
-        yield from response.raw.stream(chunk_bytes, decode_content=False)
+        for piece in response.raw.stream(chunk_bytes, decode_content=False):
+            # Chunks of a byte would take forty times their size, whoever holds them.
+            small.append(piece)
+            size += len(piece)
+            if size >= min(MIN_PIECE_BYTES, chunk_bytes):
+                yield b"".join(small)
+                small, size = [], 0
     except exceptions.ReadTimeoutError as error:
-        raise requests.ConnectionError(error) from error
+        broken = requests.ConnectionError(error)
     except exceptions.SSLError as error:
-        raise requests.exceptions.SSLError(error) from error
+        broken = requests.exceptions.SSLError(error)
     except (exceptions.HTTPError, http.client.HTTPException) as error:
-        raise requests.exceptions.ChunkedEncodingError(error) from error
+        broken = requests.exceptions.ChunkedEncodingError(error)
     except ValueError as error:  # the size of a chunk
-        raise requests.exceptions.ChunkedEncodingError(str(error)) from error
+        broken = requests.exceptions.ChunkedEncodingError(str(error))
+    if small:  # what came before it broke has come
+        yield b"".join(small)
+    if broken:
+        raise broken
 
 
 def _limited(
@@ -315,7 +330,8 @@ def _decompressed(
                     if left[:1] != GZIP_MAGIC or coding == "deflate":
                         break  # what follows is padding: other clients pass it over
                     inflate = zlib.decompressobj(wbits)
-                yield inflate.decompress(left, chunk_bytes)
+                if found := inflate.decompress(left, chunk_bytes):
+                    yield found
                 left = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
         if inflate and not inflate.eof:
             yield inflate.flush()  # some bytes at most
