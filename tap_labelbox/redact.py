@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MASK = "***"
 MAX_TEXT_CHARACTERS = 10_000  # of a message that is logged
 MAX_EXCESS_CHARACTERS = 1000  # that are not worth a cut: what was cut is not cut anew
+MIN_SECRET_CHARACTERS = 4  # what is shorter is in half of all texts
 MIN_DISTINCT_CHARACTERS = 8  # a secret that is shorter may be a part of a word
 PREFIX_CHARACTERS = 8  # by which a secret is known that somebody has cut
 MIN_PREFIX_CHARACTERS = 4
@@ -79,6 +80,8 @@ _hidden: dict[str, re.Pattern[str]] = {}
 
 def hide(secret: str) -> None:
     """Take a secret out of all that is logged from now on, in each of its spellings."""
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        return
     for spelling in {
         secret,
         quote(secret, safe=""),
@@ -91,7 +94,7 @@ def hide(secret: str) -> None:
             rest = r"[^\s\"'<>&,;(){}\[\]]*"
             whole = re.escape(spelling)
             _hidden[spelling] = re.compile(f"{whole}|{known}{rest}")
-        elif spelling:
+        else:
             _hidden[spelling] = re.compile(
                 rf"(?<![A-Za-z0-9_]){re.escape(spelling)}(?![A-Za-z0-9_])"
             )

@@ -1021,6 +1021,14 @@ def test_what_holds_no_secret_stays_as_it_is(text: str) -> None:
     assert redact.mask(text) == text
 
 
+def test_a_secret_of_a_letter_is_none() -> None:
+    """Else no line could be read."""
+    redact.hide("x")
+    redact.hide("")
+
+    assert redact.mask("https://files.test/x") == "https://files.test/x"
+
+
 def test_a_record_without_secrets_keeps_its_arguments(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
