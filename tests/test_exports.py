@@ -436,7 +436,9 @@ def test_a_killed_run_is_read_on(
             resumed += 1
 
     assert resumed > 3
-    assert len([r for r in sandbox.requests if r.operation == "StartExport"]) == exports
+    # One that was read to its end, with no more to come, is made anew.
+    begun = len([r for r in sandbox.requests if r.operation == "StartExport"])
+    assert begun <= exports + 1
 
 
 @pytest.mark.parametrize("changed", ["start_date", "replication method", "state"])
