@@ -9,7 +9,7 @@ order of the questions; it alone writes records and moves bookmarks.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Answer = TypeVar("Answer")
+
+LOOK_EVERY_SECONDS = 1.0  # whether a thread that is waited for is there at all
+
+
+class Outcome(Future[Answer]):
+    """The outcome of a job, for which nobody waits in vain."""
+
+    thread: Thread | None = None
+    """Where the job is done, unless it was done here."""
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Return what the job returned, or raise what it raised.
+
+        Raises:
+            MemoryError: If its thread has ended without any outcome: there was not
+                even room to say so.
+        """
+        while timeout is None and not wait([self], LOOK_EVERY_SECONDS).done:
+            has_ended = self.thread is not None and not self.thread.is_alive()
+            if has_ended and not self.done():
+                raise MemoryError
+        return super().result(timeout)
 
 
 def ahead(
@@ -37,14 +59,14 @@ def ahead(
     """
     jobs = iter(jobs)
     room = min(at_first, width)
-    in_hand: deque[Future[Answer]] = deque()
+    in_hand: deque[Outcome[Answer]] = deque()
     put_off: list[Callable[[], Answer]] = []  # one, for which there was no thread
     while True:
         while len(in_hand) < room:
             job = put_off.pop() if put_off else next(jobs, None)
             if job is None:
                 break
-            outcome: Future[Answer] = Future()
+            outcome: Outcome[Answer] = Outcome()
             if width == 1:
                 _do(job, outcome)
             elif not _has_thread(job, outcome):
@@ -61,11 +83,13 @@ def ahead(
         yield outcome
 
 
-def _has_thread(job: Callable[[], Answer], outcome: Future[Answer]) -> bool:
+def _has_thread(job: Callable[[], Answer], outcome: Outcome[Answer]) -> bool:
     """Do a job on a thread of its own, and return whether there is one."""
     try:
         # A daemon: what nobody waits for any more does not keep a run alive.
-        Thread(target=_do, args=(job, outcome), daemon=True).start()
+        thread = Thread(target=_do, args=(job, outcome), daemon=True)
+        thread.start()
+        outcome.thread = thread
     except (RuntimeError, MemoryError):  # a limit of the system
         return False
     return True

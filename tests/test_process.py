@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.sandbox import World
+from tap_labelbox.ahead import ahead
+from tap_labelbox.sandbox import Reply, World
 from tests.runner import Output
 
 if TYPE_CHECKING:
@@ -141,16 +142,27 @@ def test_no_file_at_all_is_one_line(
 
 @linux
 def test_too_little_memory_is_one_line(run: Runner) -> None:
-    """Wherever it ends."""
-    for megabytes in (1, 4, 16):
-        before = FEW_THREADS.format(stack=1).replace("300", str(megabytes))
+    """For a reply, say."""
+    large = b'{"data": ' + b" " * 200_000_000 + b"{}}"
+    run.sandbox.before = lambda _: Reply(200, {}, large)
 
-        done = finished(program(run, before))
+    done = finished(program(run, FEW_THREADS.format(stack=1).replace("300", "100")))
 
-        lines = [line for line in done.stderr.splitlines() if "memory" in line]
-        assert "Traceback" not in done.stderr
-        assert done.returncode == (1 if lines else 0)
-        assert len(lines) <= 1
+    (line,) = errors(done.stderr)
+    assert "There is not enough memory: allow more" in line
+    assert done.returncode == 1
+
+
+def test_a_thread_that_ends_unheard_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one does for which there is not even the memory to say so."""
+    monkeypatch.setattr("tap_labelbox.ahead._do", lambda _job, _outcome: None)
+
+    (outcome, *_) = ahead([lambda: 1, lambda: 2], width=2, at_first=2)
+
+    with pytest.raises(MemoryError):
+        outcome.result()
 
 
 @pytest.mark.parametrize(
