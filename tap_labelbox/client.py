@@ -13,6 +13,8 @@ import random
 import re
 import threading
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from itertools import count
@@ -33,6 +35,7 @@ from tap_labelbox.transport import REPLY_TIMEOUTS, Adapter, Rules, Session, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from datetime import datetime
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -96,6 +99,9 @@ class Client:
         self._documents: dict[str, Document] = {}
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
+        self.first_date: datetime | None = None
+        """What Labelbox's clock said at the first answer, in whole seconds of UTC;
+        None if it has not said."""
         api = Rules(timeout, self._gate.check, max_seconds=REPLY_TIMEOUTS * timeout)
         files = Rules(timeout, self._gate.check, judge=self._judge)
         self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency, api)
@@ -318,6 +324,8 @@ class Client:
             if self._has_answered:
                 raise errors.UnavailableError(str(error)) from None
             raise
+        if not self._has_answered:
+            self.first_date = _date(response)
         self._has_answered = True
         return data
 
@@ -569,6 +577,15 @@ def _proxy(address: str) -> str | None:
             "host, percent-encode what is no letter or digit"
         )
         raise errors.SettingsError(msg) from None
+
+
+def _date(response: requests.Response) -> datetime | None:
+    """Return when a reply was made, by the clock of whoever made it."""
+    try:
+        date = parsedate_to_datetime(response.headers["Date"])
+        return date.astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):  # the latter of odd zones and years
+        return None
 
 
 def _first(response: requests.Response) -> int | None:

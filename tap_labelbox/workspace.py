@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ SIGNATURE = re.compile(rb"\?[^\"]*")
 MAX_NAMED_SOURCES = 100
 """Sources of which rows are named, and things that the last message names."""
 
+MAX_CLOCK_LEAD = timedelta(seconds=2)
+"""What is taken for no lead over Labelbox's clock, which is known by the second."""
+
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
 
 
@@ -69,8 +72,9 @@ class Workspace:
     """The Labelbox workspace that a key opens, as of the start of this run."""
 
     def __init__(self, config: Mapping[str, Any], logger: logging.Logger) -> None:
-        """Freeze the moment up to which this run reads; send nothing yet."""
-        self.started_at = moments.write(datetime.now(UTC))
+        """Remember when the run began; send nothing yet."""
+        self.began_at = datetime.now(UTC)
+        """By the clock of this machine."""
         self.client = Client(
             config["api_url"],
             config.get("api_key", ""),
@@ -94,6 +98,24 @@ class Workspace:
         self.unfinished: set[str] = set()
         """Projects whose export is to be read again by the next run."""
         json_text.begin_run()
+
+    @cached_property
+    def started_at(self) -> str:
+        """The timestamp up to which this run reads, fixed when it is first asked for.
+
+        It is when the run began, but not after Labelbox's first answer by Labelbox's
+        clock: what is made, or listed, later than that has not been read, whatever
+        this machine takes the time to be.
+        """
+        date = self.client.first_date
+        if date is None or self.began_at - date <= MAX_CLOCK_LEAD:
+            return moments.write(self.began_at)
+        self._logger.warning(
+            "This machine's clock is %d s ahead of Labelbox's (%s), which counts here",
+            (self.began_at - date).total_seconds(),
+            date.isoformat(),
+        )
+        return moments.write(date)
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
         """Go through a list of the workspace, as a document's root field gives it.

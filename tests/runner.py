@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox import moments
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
@@ -136,8 +135,8 @@ class Runner:
         )
         if now:
             self.world.now = lambda: now
-        if started_at := clock or now:
-            tap.workspace.started_at = moments.write(started_at)
+        if began_at := clock or now:
+            tap.workspace.began_at = began_at
         if streams:
             for stream in tap.streams.values():
                 stream.selected = stream.name in streams

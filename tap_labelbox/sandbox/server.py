@@ -239,6 +239,12 @@ class _Handler(BaseHTTPRequestHandler):
         socket.close(self.connection.detach())
         self.close_connection = True
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Give the time as the workspace has it."""
+        if timestamp is None:
+            timestamp = self.server.sandbox.world.now().timestamp()
+        return super().date_time_string(timestamp)
+
     def log_message(self, *_: Any) -> None:
         """Keep still: `Sandbox.requests` tells."""
 

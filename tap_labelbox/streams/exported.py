@@ -187,15 +187,17 @@ class ExportedStream(ProjectStream):
 
         They come in no order, so the bookmark moves when all have been read.
         """
-        latest = ""
+        latest, until = "", self.workspace.started_at
         for prepared, progress in self._exports(project_id, context):
             try:
                 yield from self._export_records(prepared, project_id, progress)
             except UnavailableError:
                 self.group.drop(project_id)  # the next run had better not read on here
                 raise
-            latest = max(latest, min(progress["latest"], prepared.until))
-        if latest:
+            latest = max(latest, progress["latest"])
+            # Of several, some may be of an earlier run than others.
+            until = min(until, prepared.until)
+        if latest := min(latest, until):
             for stream in self.family:
                 stream.advance(context, latest)
         self.group.drop(project_id)
@@ -310,8 +312,7 @@ class ExportedStream(ProjectStream):
                 "position": prepared.position,
                 "latest": prepared.latest,
             }
-            # One export of several is not read on.
-            if wanted is not None and len(exports) == 1:
+            if wanted is not None:
                 self.group.start(project_id, progress)
             yield prepared, progress
 
@@ -498,8 +499,13 @@ class ExportedStream(ProjectStream):
         return all(stream.is_incremental for stream in self.family)
 
     def _wanted(self, context: Context) -> str | None:
-        """Give what an export must have in common with one that is read on, if any."""
-        if not self._resumable:
+        """Give what an export must have in common with one that is read on, if any.
+
+        There is one position for a project, so one export of several is not read on:
+        whoever did would take it for all of them.
+        """
+        several = len(self._inputs(context, self.workspace.started_at)) > 1
+        if several or not self._resumable:
             return None
         settings = {
             "since": {stream.name: stream.since(context) for stream in self.family},
