@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox import moments
 from tap_labelbox.sandbox import World
 from tests import figures
 from tests.kills import Cut, run_until
@@ -132,3 +133,35 @@ def test_the_state_of_an_older_run_is_gone_on_from(
     assert new.id in seen
     records = [m for m in second.messages if m["type"] == "RECORD"]
     assert len(records) < len(whole.messages) / 5
+
+
+def test_an_export_that_is_older_than_what_a_stream_has_is_not_read(
+    serving: Callable[..., Runner],
+) -> None:
+    """One stream was read alone since a run of both was cut off.
+
+    Then the target keeps the newer bookmark of the other stream alone.
+    """
+    run = serving(World(projects=1, labels_per_project=9), polls=0)
+    first, alone = "data_row_exports", "export_labels"
+    row, other, *_ = (row for row in run.world.data_rows if row.labels)
+
+    def at(minutes: int) -> datetime:
+        return LATER + timedelta(minutes=minutes)
+
+    whole = run(first, alone, now=at(0))
+    row.last_activity_at = at(1)
+    cut = run_until(run, Cut(), first, alone, now=at(2), state=whole.state)
+    begun = next(state for state in cut.states if "unfinished_runs" in str(state))
+    row.last_activity_at = at(10)
+    other.last_activity_at = at(20)
+
+    outputs = [run(alone, now=at(21), state=begun)]
+    outputs.append(run(first, alone, now=at(30), state=outputs[-1].state))
+    kept = outputs[-1].state
+    newer = run(first, alone, now=at(40), state=kept).state["bookmarks"][first]
+    state = {"bookmarks": kept["bookmarks"] | {first: newer}}
+    outputs.append(run(first, alone, now=at(50), state=state))
+
+    ours = [r for o in outputs for r in o.records(alone) if r["data_row_id"] == row.id]
+    assert ours[-1]["last_activity_at"] == moments.write(at(10))

@@ -334,13 +334,14 @@ class ExportedStream(ProjectStream):
             partial(
                 self._prepare,
                 context[PROJECT_ID],
-                dict(self.group.export(context[PROJECT_ID])),
+                self._saved(context),
                 self._wanted(context),
                 self._run(context, self.workspace.started_at),
                 [
                     self._run(context, started_at)
                     for started_at in earlier
                     if self.turn_state.turn(context[PROJECT_ID]) < started_at
+                    and not self._is_outdated(context, started_at)
                 ],
             )
             for context in contexts
@@ -362,6 +363,19 @@ class ExportedStream(ProjectStream):
         if not self.writer.holding:
             self._tap.state_writer.write_state(self.tap_state)
         return earlier
+
+    def _saved(self, context: Context) -> dict[str, Any]:
+        """Return how far an export of an earlier run has been read; {} if none is."""
+        saved = dict(self.group.export(context[PROJECT_ID]))
+        return {} if saved and self._is_outdated(context, saved["until"]) else saved
+
+    def _is_outdated(self, context: Context, until: str) -> bool:
+        """Return whether a stream of the family has read beyond an export.
+
+        Its rows may be older than those that this stream had: no other run would
+        bring the newer ones again.
+        """
+        return any((stream.bookmark(context) or "") > until for stream in self.family)
 
     def _run(self, context: Context, started_at: str) -> Run:
         return Run(started_at, self._inputs(context, started_at))
