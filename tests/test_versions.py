@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,13 @@ from singer_sdk.exceptions import ConfigValidationError
 
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.tap import TapLabelbox
+from tests.postgres import postgres
 from tests.runner import PRIMARY_KEYS
+from tests.test_warehouse import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tap_labelbox.sandbox import Request
     from tests.runner import Output, Runner
@@ -123,6 +127,49 @@ def test_what_is_gone_is_deleted(run: Runner, world: World) -> None:
     assert count
     assert target.count("labels") == before - count
     assert target.count("projects") == len(world.projects)
+
+
+def test_a_real_target_deletes_what_is_gone_and_nothing_else(
+    run: Runner, world: World, target: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With its setting hard_delete, which deletes all rows of earlier versions."""
+    command = target("target-postgres")
+    gone, forbidden_one, *_ = (p for p in world.projects if world.labels(p.id))
+    counts = []
+    with postgres() as server:
+        settings = {
+            "folder": str(tmp_path),
+            "sqlalchemy_url": server.url,
+            "default_target_schema": "labelbox",
+            "hard_delete": True,
+        }
+
+        def load_run() -> None:
+            started_at = int(time.time())
+            load(command, read(run, "projects", "labels").text, **settings)
+            query = "select count(*) from labelbox."
+            counts.append(
+                tuple(
+                    server.rows(query + table)[0]["count"]
+                    for table in ("projects", "labels")
+                )
+            )
+            while int(time.time()) == started_at:  # versions are seconds
+                time.sleep(0.05)
+
+        load_run()
+        run.sandbox.before = forbidden(forbidden_one.id)
+        load_run()
+        run.sandbox.before = lambda r: Reply(503, {}, b"") if r.path else None
+        load_run()
+        run.sandbox.before = None
+        labels = len(world.labels(gone.id))
+        world.delete_project(gone.id)
+        load_run()
+
+    first, second, third, last = counts
+    assert first == second == third
+    assert last == (first[0] - 1, first[1] - labels)
 
 
 def forbidden(project_id: str) -> Callable[[Request], Reply | None]:
