@@ -24,11 +24,14 @@ from singer_sdk import Stream
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 from tap_labelbox.errors import LabelboxError
 from tap_labelbox.json_text import encode_shallow, encoder, whole
+from tap_labelbox.malformed import shortened
+from tap_labelbox.metering import RecordCounter, SyncTimer
 
 try:
     import fcntl
@@ -38,6 +41,7 @@ except ImportError:  # on Windows
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
+    from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
 
@@ -229,12 +233,24 @@ class StraightStream(Stream):
         """Where all messages of this run go."""
         return cast("MessageWriter", self._tap.message_writer)
 
+    def get_record_counter(
+        self,
+        *,
+        endpoint: str | None = None,
+        log_interval: float = DEFAULT_LOG_INTERVAL,
+    ) -> metrics.Counter:
+        """Count the records of all projects."""
+        del endpoint
+        return RecordCounter(self.name, log_interval)
+
+    def get_sync_timer(self) -> metrics.Timer:
+        """Measure how long all projects take."""
+        return SyncTimer(self.name)
+
     def _sync_straight(self) -> None:
         """Write all records with nothing in between."""
-        with self.get_record_counter() as counter, self.get_sync_timer() as timer:
+        with self.get_record_counter() as counter, self.get_sync_timer():
             for given in self.partitions or [{}]:
-                counter.with_context(given)
-                timer.with_context(given)
                 for record in self.get_records(given or None):
                     self._write_straight(cast("Record", record))
                     counter.value += 1
@@ -269,6 +285,30 @@ class StraightStream(Stream):
             raise LabelboxError(msg) from None
         if self.writer.full:
             self._let_out()
+
+    def _generate_record_messages(
+        self, record: Record
+    ) -> Generator[RecordMessage, None, None]:
+        for message in super()._generate_record_messages(record):
+            if more := message.record.keys() - self._announced_columns[message.stream]:
+                # Targets drop them, most without a word.
+                named = ", ".join(sorted(shortened(column) for column in more))
+                msg = (
+                    f"{message.stream} has columns that its SCHEMA lacks: {named}; add "
+                    "them to the catalog's schema, or take out what makes them there "
+                    "or in stream_maps"
+                )
+                raise LabelboxError(msg)
+            yield message
+
+    @cached_property
+    def _announced_columns(self) -> dict[str, set[str]]:
+        """The columns that the SCHEMA of each name has under which this is written."""
+        columns: dict[str, set[str]] = {}
+        for stream_map in self.stream_maps:
+            properties = stream_map.transformed_schema["properties"]
+            columns.setdefault(stream_map.stream_alias, set()).update(properties)
+        return columns
 
     def _write_straight(self, record: Record) -> None:
         if not self.has_records:

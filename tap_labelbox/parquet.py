@@ -117,10 +117,11 @@ class Columns:
                 not of its column's type.
         """
         if more := record.keys() - self._types.keys():
-            # Flattening makes such columns of objects whose parts no schema names.
-            column = shortened(min(more))
-            msg = f"{self._stream} has columns that its schema has not: {column}"
-            raise LabelboxError(f"{msg}; {REMEDY}")
+            msg = (
+                f"{self._stream} has columns that its SCHEMA lacks, which no parquet "
+                f"file can hold: {shortened(min(more))}"
+            )
+            raise LabelboxError(msg)
         row = [_kept(kind, record.get(name)) for name, kind in self._types.items()]
         size = sum(
             len(value) if isinstance(value, str | bytes) else SCALAR for value in row

@@ -13,6 +13,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from tap_labelbox import moments, redact
 from tap_labelbox.files import Readers
 from tap_labelbox.links import Link
+from tap_labelbox.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,7 +195,9 @@ SETTINGS = th.PropertiesList(
         th.ArrayType(th.StringType(min_length=1)),
         title="Export files",
         description="Read data rows from these NDJSON files, saved from Labelbox's "
-        "app, and ask Labelbox nothing; no key is needed.",
+        "app, and ask Labelbox nothing; no key is needed. They are read whole: not "
+        "beside project_ids, start_date, label_filters, export_filters or "
+        "export_include.",
     ),
     th.Property(
         "page_size",
@@ -312,8 +315,10 @@ SETTINGS = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Emit ACTIVATE_VERSION messages",
-        description="Whether a target is told to delete the rows of projects that "
-        "are no longer there.",
+        description="Whether a target is told to delete the rows of a whole table "
+        "that are no longer there, after the last record of a stream that was read "
+        "without a gap. Not with every target; not beside batch_config or "
+        "export_files.",
     ),
     additional_properties=False,
 ).to_dict()
@@ -321,11 +326,45 @@ SETTINGS = th.PropertiesList(
 
 GRAPHQL = re.compile(r"/(?:[^?]*/)?graphql")
 KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
+# What chooses among what Labelbox has; saved files hold what they hold.
+CHOOSING = (
+    "project_ids",
+    "start_date",
+    "label_filters",
+    "export_filters",
+    "export_include",
+)
 DATES_WITHIN = (
     ("label_filters", "created_before"),
     ("export_filters", "label_created_after"),
     ("export_filters", "label_created_before"),
 )
+
+
+def mended(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schemas of the SDK's own settings, as they are meant.
+
+    Some have a name where a schema belongs, which ends validation with a traceback;
+    and what faker_config does not know is ignored.
+    """
+
+    def mend(schema: Any) -> Any:
+        match schema:
+            case dict():
+                return {key: mend(value) for key, value in schema.items()} | {
+                    key: [mend(each) for each in schema[key] if isinstance(each, dict)]
+                    for key in ("anyOf", "oneOf")
+                    if isinstance(schema.get(key), list)
+                }
+            case list():
+                return [mend(each) for each in schema]
+        return schema
+
+    built_in = {
+        name: mend(properties[name]) for name in ("stream_maps", "faker_config")
+    }
+    built_in["faker_config"]["additionalProperties"] = False
+    return properties | built_in
 
 
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
@@ -363,9 +402,34 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         told += _date_problems("start_date", config.get("start_date"))
         for setting, name in DATES_WITHIN:
             told += _date_problems(f"{setting}.{name}", config[setting].get(name))
-        if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
-            told.append("export_filters has data_row_ids and global_keys: take one out")
+        told += _pair_problems(config, schema)
     return told
+
+
+def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings that cannot be obeyed beside each other."""
+    if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
+        yield "export_filters has data_row_ids and global_keys: take one out"
+    versions = config.get("emit_activate_version_messages")
+    if versions and "batch_config" in config:
+        yield (
+            "emit_activate_version_messages and batch_config: take one out; rows in "
+            "files have no version, so a target would delete them"
+        )
+    if "export_files" not in config:
+        return
+    for name in CHOOSING:
+        default = schema["properties"][name].get("default")
+        if config.get(name) not in (None, default):
+            yield (
+                f"{name} does nothing beside export_files, which are read whole: take "
+                "one of them out"
+            )
+    if versions:
+        yield (
+            "emit_activate_version_messages and export_files: take one out; a target "
+            "would delete the rows that are not in the files"
+        )
 
 
 def _told(error: Any) -> Iterator[str]:
@@ -381,7 +445,8 @@ def _told(error: Any) -> Iterator[str]:
         case "additionalProperties", _:
             known = error.schema["properties"]
             for unknown in sorted(set(error.instance) - set(known)):
-                yield f"{prefix}{unknown} is no setting: take it out"
+                hint = suggestion(unknown, known)
+                yield f"{prefix}{unknown} is no setting: take it out{hint}"
         case "type", types:
             wanted = types if isinstance(types, str) else " or ".join(types)
             yield f"{name} has to be of type {wanted}"
@@ -395,9 +460,28 @@ def _told(error: Any) -> Iterator[str]:
             }[error.validator]
             yield f"{name} has to be {relation} {bound}, not {error.instance}"
         case "enum", values:
-            yield f"{name} has to be one of {', '.join(filter(None, values))}"
+            known = list(filter(None, values))
+            hint = suggestion(error.instance, known)
+            yield f"{name} has to be one of {', '.join(known)}{hint}"
+        case "anyOf", _:
+            yield from _none_told(error, name)
         case _:
             yield f"{name}: {error.message}"
+
+
+def _none_told(error: Any, name: str) -> Iterator[str]:
+    """Yield what is wrong with a value that is none of what it may be."""
+    depth = len(error.absolute_path)
+    deepest = max(error.context, key=lambda each: len(each.absolute_path))
+    if len(deepest.absolute_path) > depth:
+        yield from _told(deepest)
+        return
+    types: dict[str, None] = {}
+    for each in error.context:
+        if each.validator == "type":
+            value = each.validator_value
+            types |= dict.fromkeys([value] if isinstance(value, str) else value)
+    yield f"{name} has to be of type {' or '.join(types)}"
 
 
 def _clean(config: dict[str, Any]) -> None:

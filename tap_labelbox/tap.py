@@ -9,14 +9,17 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.plugin_base import _ConfigInput as Inputs
+from singer_sdk.singerlib import Catalog
 
-from tap_labelbox import redact, settings
+from tap_labelbox import catalog as catalogs
+from tap_labelbox import maps, redact, settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import (
     OUT_OF_FILES,
@@ -34,6 +37,7 @@ from tap_labelbox.state import (
     prune,
 )
 from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -72,6 +76,11 @@ class TapLabelbox(Tap):
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
         redact.install()
+        given = options.get("catalog")
+        if isinstance(given, dict) and not isinstance(given, Catalog):
+            options["catalog"] = catalogs.read(given)
+        elif isinstance(given, Catalog):
+            options["catalog"] = catalogs.without_empty_properties(deepcopy(given))
         super().__init__(**options)
         if "batch_config" in self.config:
             self.message_writer = BatchWriter(self.config["batch_config"])
@@ -85,11 +94,50 @@ class TapLabelbox(Tap):
         """Where all messages of this run go."""
         return cast("MessageWriter", self.message_writer)
 
+    def setup_mapper(self) -> None:
+        """Make the stream maps, if all that they and the catalog name exists.
+
+        Raises:
+            ConfigValidationError: If not.
+        """
+        told = list(maps.problems(self.config, self.streams))
+        if self.input_catalog is not None:
+            told += catalogs.problems(self.input_catalog, self.streams)
+        if not told:
+            self.mapper = maps.mapper(self.config, self.streams, self.logger)
+            if self.config.get("emit_activate_version_messages"):
+                told += self._shared_tables()
+        if told:
+            raise ConfigValidationError("; ".join(told), errors=told)
+        for key, pattern in maps.replacements(self.config, self.streams):
+            self.logger.warning(
+                "stream_maps.%s replaces stream_maps.%s: nothing of that is done there",
+                key,
+                pattern,
+            )
+        for new, column in maps.near_columns(self.config, self.streams):
+            self.logger.warning(
+                "stream_maps make a new column, %s; %s stays as it is", new, column
+            )
+
+    def _shared_tables(self) -> Iterator[str]:
+        """Yield the tables that have several streams: each would delete the others."""
+        for alias, names in maps.aliases(self.mapper, self.streams).items():
+            if len(names) > 1:
+                yield (
+                    f"stream_maps write {' and '.join(names)} to one table, {alias}: "
+                    "take emit_activate_version_messages out, which would delete the "
+                    "rows of one of them"
+                )
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Take the state of the last run, and keep it as it was given."""
         if not is_flatter(state, MAX_STATE_DEPTH):
             msg = "--state cannot be read: it is nested too deeply"
             raise SettingsError(msg)
+        by_project = (s for s in self.streams.values() if isinstance(s, ProjectStream))
+        if told := list(catalogs.state_problems(state, by_project)):
+            raise ConfigValidationError("; ".join(told), errors=told)
         self._given_state = encoder.encode({"bookmarks": {}} | state)
         super().load_state(state)
 
@@ -138,11 +186,11 @@ class TapLabelbox(Tap):
 
     def tell_unknown_streams(self) -> None:
         """Warn of what the catalog has and this tap has not; the rest is read."""
-        given = {entry.tap_stream_id for entry in (self.input_catalog or {}).values()}
-        for name in sorted(given - self.streams.keys()):
-            self.logger.warning(
-                "The catalog has a stream that this tap does not know: %s", name
-            )
+        if self.input_catalog is not None:
+            for text in catalogs.unknown(self.input_catalog, self.streams):
+                self.logger.warning("The catalog has a %s", text)
+        if not any(stream.selected for stream in self.streams.values()):
+            self.logger.warning("No stream is selected: nothing is read")
 
     def discover_streams(self) -> list[Stream]:
         """Give every stream; this needs no key and no network."""
@@ -157,7 +205,9 @@ class TapLabelbox(Tap):
         if key := os.environ.get(settings.API_KEY_VARIABLE):
             self._config.setdefault("api_key", key)
         self.append_builtin_config(self.config_jsonschema)
-        told = settings.problems(self._config, self.config_jsonschema)
+        schema = self.config_jsonschema
+        schema["properties"] = settings.mended(schema["properties"])
+        told = settings.problems(self._config, schema)
         if told and raise_errors:
             raise ConfigValidationError("; ".join(told), errors=told)
         return told

@@ -95,6 +95,9 @@ class Workspace:
         self.failures_in_a_row = FailuresInARow()
         self._missing: dict[str, None] = {}
         self._left_out: dict[str, int] = {}  # rows, by their source
+        self.gaps = 0
+        """How often something was left out: where this has not moved, all was read."""
+        self._unlisted = 0  # gaps in the list of the projects to read
         self.unfinished: set[str] = set()
         """Projects whose export is to be read again by the next run."""
         json_text.begin_run()
@@ -143,16 +146,22 @@ class Workspace:
 
     def projects(self, document: str) -> Iterator[Row]:
         """Go through the projects that the settings ask for."""
+        found = set()
         for project in self.listed(document, "projects"):
+            found.add(project["id"])
             if self._wanted is None or project["id"] in self._wanted:
                 yield project
+        self._miss_all_but(found)
 
     @cached_property
     def all_project_ids(self) -> list[str]:
         """All projects that the key may see, oldest first."""
         # A list that was read again from its beginning gives some twice.
+        gaps = self.gaps
         listed = (project["id"] for project in self.listed("project_ids", "projects"))
-        return list(dict.fromkeys(listed))
+        project_ids = list(dict.fromkeys(listed))
+        self._unlisted += self.gaps - gaps
+        return project_ids
 
     @cached_property
     def project_ids(self) -> list[str]:
@@ -160,14 +169,33 @@ class Workspace:
         if self._wanted is None:
             return self.all_project_ids
         found = set(self.all_project_ids)
-        for project_id in dict.fromkeys(self._wanted):
+        gaps = self.gaps
+        self._miss_all_but(found)
+        self._unlisted += self.gaps - gaps
+        return [p for p in self.all_project_ids if p in self._wanted]
+
+    def _miss_all_but(self, found: set[str]) -> None:
+        """Tell which projects are wanted and not there."""
+        for project_id in dict.fromkeys(self._wanted or ()):
             if project_id not in found and not self._offline:
                 self.miss(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
                     "project_ids or give the key access",
                 )
-        return [p for p in self.all_project_ids if p in self._wanted]
+
+    @property
+    def knows_all_projects(self) -> bool:
+        """Whether there are projects, and none is missing in the list of them.
+
+        A key that sees none at all is more likely to have lost its rights than all
+        projects to be deleted.
+        """
+        return bool(self.project_ids) and not self._unlisted
+
+    def note_gap(self) -> None:
+        """Note that something was left out that is told elsewhere."""
+        self.gaps += 1
 
     @property
     def is_complete(self) -> bool:
@@ -176,6 +204,7 @@ class Workspace:
 
     def miss(self, what: str, why: object) -> None:
         """Tell, once, what this run leaves out, and go on."""
+        self.gaps += 1
         what = shortened(what, MAX_SOURCE_CHARACTERS)
         if what not in self._missing:
             self._missing[what] = None
@@ -187,6 +216,7 @@ class Workspace:
         No more than a few of each source are named, and the others counted: neither
         the log nor memory grows with the number of malformed rows.
         """
+        self.gaps += 1
         source = shortened(source, MAX_SOURCE_CHARACTERS)
         count = self._left_out[source] = self._left_out.get(source, 0) + 1
         if count > MAX_NAMED_ROWS or len(self._left_out) > MAX_NAMED_SOURCES:

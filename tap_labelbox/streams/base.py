@@ -25,9 +25,10 @@ from tap_labelbox.output import StraightStream
 from tap_labelbox.state import PROJECT_ID, ProjectState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.singerlib import Catalog
 
     from tap_labelbox.client import Client
     from tap_labelbox.columns import Check
@@ -38,9 +39,17 @@ if TYPE_CHECKING:
 MOST_NAMED = 10  # misfits of one stream
 
 
+ANY_OBJECT = th.CustomType({"type": ["object", "null"], "additionalProperties": True})
+"""The type of a column of objects that may have any parts.
+
+Not :class:`singer_sdk.typing.ObjectType`, which lists the parts, none here: whoever
+flattens it makes as many columns. Within arrays it has to be that one, as
+target-snowflake looks for the list.
+"""
+
 ADDITIONAL_COLUMNS = th.Property(
     "additional_columns",
-    th.ObjectType(),
+    ANY_OBJECT,
     description="What does not fit its column, by the column's name.",
 )
 
@@ -53,6 +62,19 @@ class LabelboxStream(StraightStream):
     """Columns that are not filled with what Labelbox calls like them."""
     _misfits = 0  # records with something that fits no column
 
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take what a catalog says; what it does not say stays as it is.
+
+        The SDK takes a stream without a replication key for one that has none, and
+        without keys for one whose rows are all different.
+        """
+        primary_keys, replication_key = self.primary_keys, self.replication_key
+        super().apply_catalog(catalog)
+        entry = catalog.get_stream(self.name)
+        if entry and entry.key_properties is None:
+            self.primary_keys = tuple(self.primary_keys) or primary_keys
+        self.replication_key = replication_key
+
     @property
     def read_together(self) -> list[str]:
         """The streams that are read in one pass with this one, itself included."""
@@ -63,6 +85,39 @@ class LabelboxStream(StraightStream):
 
     def end_run(self) -> None:
         """Bring the state into its final form, when the run went to its end."""
+
+    # The SDK writes the version of a full table before its first record. Then a target
+    # that deletes all older rows does so whether or not the new ones come.
+
+    def _write_activate_version_message(self, *_: object) -> None:
+        """Do nothing: see :meth:`activate`."""
+
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, Any]:
+        gaps = self.workspace.gaps
+        yield from super()._sync_records(context, write_messages=write_messages)
+        a_test = self.ABORT_AT_RECORD_COUNT is not None or not write_messages
+        if not a_test and self.workspace.gaps == gaps:
+            self.conclude()
+
+    def conclude(self) -> None:
+        """Do what is to be done after the last record, if nothing was left out."""
+        self.activate()
+
+    def activate(self) -> None:
+        """Let a target delete what this run has not read, if the stream was read whole.
+
+        Anything left out would be deleted as well.
+        """
+        version = self._stream_version  # only if a full table is to have one
+        if version is not None and self.is_whole:
+            super()._write_activate_version_message(version)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all was there to be read."""
+        return self.has_records
 
     @property
     def workspace(self) -> Workspace:
@@ -234,6 +289,11 @@ class ProjectStream(LabelboxStream):
         """Prefer the bookmark: start_date counts only where there is none."""
         del start_date_value
         return value
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all projects were there to be read, and the stream as well."""
+        return self._offered and self.workspace.knows_all_projects
 
     @property
     def is_incremental(self) -> bool:

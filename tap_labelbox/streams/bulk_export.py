@@ -17,7 +17,7 @@ from tap_labelbox.columns import as_id
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.json_text import encode
 from tap_labelbox.malformed import Malformed, described
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.base import ANY_OBJECT, ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -145,7 +145,7 @@ class BulkExportStream(ProjectStream):
         ),
         th.Property(
             "media_attributes",
-            th.ObjectType(),
+            ANY_OBJECT,
             description="What is known of the file: size, type and the like.",
         ),
         th.Property("media_type", th.StringType, description="Kind of data row."),
@@ -159,7 +159,7 @@ class BulkExportStream(ProjectStream):
         ),
         th.Property(
             "additional_columns",
-            th.ObjectType(),
+            ANY_OBJECT,
             description="What has no column here, or does not fit into it, by its "
             "name in the file.",
         ),

@@ -17,6 +17,7 @@ from tap_labelbox.annotations import (
     workflow_records,
 )
 from tap_labelbox.columns import as_id
+from tap_labelbox.streams.base import ANY_OBJECT
 from tap_labelbox.streams.exported import ExportedStream
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _moment(name: str, description: str) -> th.Property[Any]:
 
 
 def _object(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.ObjectType(), description=description)
+    return th.Property(name, ANY_OBJECT, description=description)
 
 
 def _objects(name: str, description: str) -> th.Property[Any]:

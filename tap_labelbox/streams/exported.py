@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tap_labelbox.ahead import ahead
@@ -31,13 +32,14 @@ from tap_labelbox.errors import (
 from tap_labelbox.exports import Export, export_name, file_rows, inputs, started_tasks
 from tap_labelbox.json_text import decode_any_lines
 from tap_labelbox.malformed import Malformed
+from tap_labelbox.metering import SyncTimer
 from tap_labelbox.polling import poll
 from tap_labelbox.shared_state import SharedState
 from tap_labelbox.state import PROJECT_ID
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from concurrent.futures import Future
 
     from singer_sdk import metrics
@@ -76,10 +78,10 @@ class ExportedStream(ProjectStream):
     """The heavy columns of a row that are looked into, not just passed on; None if
     the stream looks at no row, or at nothing but what is laid out."""
     _announced = False
-    _activated = False
     _count = 0  # records that another stream wrote for this one
     _done = False  # another stream of the family has done the work of this one
     _group: SharedState | None = None
+    _pass_seconds: float | None = None
     _tasks: dict[str, str] | None = None
     _asking = threading.Lock()
 
@@ -154,7 +156,7 @@ class ExportedStream(ProjectStream):
         yield from super().get_records(context)
 
     def announce(self, *, done: bool) -> None:
-        """Write what goes before the first record: the schema, and a version.
+        """Write what goes before the first record: the schema.
 
         Args:
             done: Whether another stream does all the rest.
@@ -162,8 +164,13 @@ class ExportedStream(ProjectStream):
         self._write_schema_message()
         if not self.is_incremental and self.emit_activate_version_messages:
             self._stream_version = self._initialized_at // 1000
-            self._write_activate_version_message(self._stream_version)
         self._done = done
+
+    def conclude(self) -> None:
+        """Do what is to be done after the last record of the pass, for the family."""
+        if not self._done:
+            for stream in self.family:
+                stream.activate()
 
     def write(self, record: Record) -> None:
         """Write a record that another stream has read."""
@@ -233,6 +240,7 @@ class ExportedStream(ProjectStream):
                 for stream in self.family
             )
         if count:
+            self.workspace.note_gap()
             self.logger.warning(
                 "Labelbox could not export %d data rows of project %s (task %s): the "
                 "stream export_errors says why",
@@ -535,11 +543,19 @@ class ExportedStream(ProjectStream):
         counter.increment(self._count)
         return counter
 
-    def _write_activate_version_message(self, full_table_version: int) -> None:
-        """Write the version once, before the first record of it."""
-        if not self._activated:
-            super()._write_activate_version_message(full_table_version)
-        self._activated = True
+    def get_sync_timer(self) -> metrics.Timer:
+        """Measure how long the pass takes, whichever stream of the family does it."""
+        return SyncTimer(self.name, self._pass_seconds if self._done else None)
+
+    def _sync_records(
+        self, context: Context | None = None, *, write_messages: bool = True
+    ) -> Generator[Record, Any, Any]:
+        began = monotonic()
+        yield from super()._sync_records(context, write_messages=write_messages)
+        if not self._done:
+            seconds = monotonic() - began
+            for stream in self.family:
+                stream._pass_seconds = seconds  # noqa: SLF001  # as above
 
     def _write_schema_message(self) -> None:
         """Write the schema once, though two may have reason to."""

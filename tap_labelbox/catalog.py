@@ -1,0 +1,282 @@
+"""What a catalog and a state ask for: obeyed, or refused by name before the run.
+
+The SDK takes any replication key and method, and keys that name no column. What it
+makes of them is a SCHEMA that promises what the tap does not do.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.helpers import _state
+from singer_sdk.singerlib import Catalog
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE as FULL_TABLE
+from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL as INCREMENTAL
+
+from tap_labelbox.errors import SettingsError
+from tap_labelbox.shared_state import RUNS, WITHOUT_RECORDS
+from tap_labelbox.state import PROJECT_ID, READ_AT
+from tap_labelbox.suggestions import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from singer_sdk import Stream
+    from singer_sdk.singerlib.catalog import CatalogEntry
+
+# A bookmark for all projects together, as other taps have it.
+VALUE = "replication_key_value"
+# What stands beside the partitions of a bookmark; some of it is the SDK's.
+OURS = frozenset(
+    {
+        "partitions",
+        "replication_key",
+        READ_AT,
+        RUNS,
+        WITHOUT_RECORDS,
+        _state.PROGRESS_MARKERS,
+        _state.SIGNPOST_MARKER,
+        _state.STARTING_MARKER,
+    }
+)
+
+
+def read(content: dict[str, Any]) -> Catalog:
+    """Return the catalog in a file.
+
+    A replication method that stands in the metadata only, which is where Singer has
+    it chosen, is obeyed: discovery writes the default beside it, which the SDK takes.
+
+    Args:
+        content: The file, decoded.
+
+    Raises:
+        SettingsError: If it is no catalog.
+    """
+    content = deepcopy(content)
+    names: set[str] = set()
+    for number, entry in enumerate(content.get("streams", []), 1):
+        if why := _malformed(entry):
+            msg = f"--catalog cannot be read: stream {number} {why}"
+            raise SettingsError(msg)
+        name = entry["tap_stream_id"]
+        if name in names:
+            msg = f"--catalog cannot be read: it has the stream {name} twice"
+            raise SettingsError(msg)
+        names.add(name)
+        for nullable in ("metadata", "schema"):
+            if entry.get(nullable, "") is None:
+                del entry[nullable]
+        for metadata in entry.get("metadata", ()):
+            if metadata["breadcrumb"] == []:
+                said = metadata["metadata"]
+                chosen = said.get("replication-method")
+                chosen = chosen or said.get("forced-replication-method")
+                if chosen:
+                    entry["replication_method"] = chosen
+    try:
+        return without_empty_properties(Catalog.from_dict(content))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"--catalog cannot be read: {type(error).__name__}: {error}"
+        raise SettingsError(msg) from None
+
+
+def without_empty_properties(catalog: Catalog) -> Catalog:
+    """Return a catalog in which no column is an object with no parts at all.
+
+    Those of earlier versions have such columns; flattening makes nothing of them.
+    """
+    for entry in catalog.streams:
+        for column in (entry.schema.properties or {}).values():
+            if not column.properties:
+                column.properties = None
+    return catalog
+
+
+def _malformed(entry: Any) -> str | None:
+    """Return what is wrong with a stream of a catalog; None if nothing is."""
+    if not isinstance(entry, dict):
+        return "is no object"
+    if not isinstance(name := entry.get("tap_stream_id"), str) or not name:
+        return "has no tap_stream_id"
+    listed = entry.get("metadata") or []
+    wrong: Iterator[str] = chain(
+        _misfits(entry, KINDS),
+        *(_misfits(metadata, METADATA_KINDS) for metadata in _items(listed)),
+    )
+    if wrong_key := next(wrong, None):
+        return f"({name}) has malformed {wrong_key}"
+    for metadata in listed:
+        if wrong_key := next(_misfits(metadata["metadata"], SAID_KINDS), None):
+            where = ".".join(metadata["breadcrumb"][1::2]) or "the stream"
+            return f"({name}) has malformed {wrong_key} of {where}"
+    return None
+
+
+def _items(listed: Any) -> list[Any]:
+    return listed if isinstance(listed, list) else []
+
+
+def _misfits(found: Any, kinds: Mapping[str, Callable[[Any], bool]]) -> Iterator[str]:
+    """Yield the keys of an object that hold nothing of their kind."""
+    if not isinstance(found, dict):
+        yield "metadata"
+        return
+    yield from (key for key, fits in kinds.items() if not fits(found.get(key)))
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_names(value: Any) -> bool:
+    return value is None or _are_texts(value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+
+
+KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "schema": lambda value: value is None or _is_object(value),
+    "key_properties": _is_names,
+    "metadata": lambda value: value is None or isinstance(value, list),
+    "replication_key": _is_text,
+    "replication_method": _is_text,
+    "stream": _is_text,
+}
+METADATA_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "breadcrumb": _are_texts,
+    "metadata": _is_object,
+}
+SAID_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "selected": lambda value: value is None or isinstance(value, bool),
+    "table-key-properties": _is_names,
+    "replication-key": _is_text,
+    "replication-method": _is_text,
+    "forced-replication-method": _is_text,
+}
+
+
+def problems(catalog: Catalog, streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Yield what the selected streams of a catalog ask for and the tap does not do.
+
+    Args:
+        catalog: As it was given, and applied.
+        streams: Of the tap, by name.
+    """
+    for name, stream in streams.items():
+        entry = catalog.get_stream(name)
+        if entry and stream.selected:
+            for other in {entry.stream, entry.stream_alias} - {None, name}:
+                yield (
+                    f"{name} is called {other} in the catalog: give it another name "
+                    "with __alias__ in stream_maps"
+                )
+            yield from _method_problems(entry, stream)
+            yield from _key_problems(entry, stream)
+
+
+def _method_problems(entry: CatalogEntry, stream: Stream) -> Iterator[str]:
+    name, key = stream.name, stream.replication_key
+    root = entry.metadata.root
+    wrong = {k for k in (entry.replication_key, root.replication_key) if k} - {key}
+    for other in sorted(map(str, wrong)):
+        if key:
+            yield (
+                f"{name} cannot be read by {other}: its only replication key is {key}; "
+                "set that in the catalog, or FULL_TABLE as replication method"
+            )
+        else:
+            yield (
+                f"{name} cannot be read by {other}: it is read whole each time; take "
+                "its replication key out of the catalog"
+            )
+    method = stream.forced_replication_method
+    methods = [INCREMENTAL, FULL_TABLE] if key else [FULL_TABLE]
+    if method is not None and method not in methods:
+        yield (
+            f"{name} cannot be read with the replication method {method}: set "
+            f"{' or '.join(methods)} in the catalog{suggestion(method, methods)}"
+        )
+
+
+def _key_problems(entry: CatalogEntry, stream: Stream) -> Iterator[str]:
+    name, columns = stream.name, stream.schema["properties"]
+    root = entry.metadata.root
+    named = [*(entry.key_properties or ()), *(root.table_key_properties or ())]
+    for key in dict.fromkeys(named):
+        if key not in columns:
+            yield (
+                f"key_properties of {name} in the catalog name no column: {key}"
+                f"{suggestion(key, columns)}"
+            )
+    sent = entry.schema.properties or {}
+    for key in stream.primary_keys:
+        if key in columns and not (
+            key in sent and stream.mask.get(("properties", key), True)
+        ):
+            yield (
+                f"{name}.{key} is a key and not selected: select it in the catalog, or "
+                "set other key_properties there"
+            )
+
+
+def unknown(catalog: Catalog, streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Yield the streams and columns of a catalog that the tap does not know."""
+    for entry in sorted(catalog.streams, key=lambda e: e.tap_stream_id):
+        name = entry.tap_stream_id
+        stream = streams.get(name)
+        if not stream:
+            yield f"stream that this tap does not know: {name}" + suggestion(
+                name, streams
+            )
+        elif stream.selected:
+            columns = stream.schema["properties"]
+            for column in sorted((entry.schema.properties or {}).keys() - columns):
+                yield f"column that this tap does not know: {name}.{column}" + (
+                    suggestion(column, columns)
+                )
+
+
+def state_problems(
+    state: Mapping[str, Any], streams: Iterable[Stream]
+) -> Iterator[str]:
+    """Yield which bookmarks of a state cannot be gone on from, and why.
+
+    Args:
+        state: As it was given.
+        streams: Those that are read project by project.
+    """
+    bookmarks = state.get("bookmarks") or {}
+    for stream in streams:
+        bookmark = bookmarks.get(stream.name)
+        if (
+            not isinstance(bookmark, dict)
+            or not stream.selected
+            or stream.replication_method != INCREMENTAL
+        ):
+            continue
+        foreign = {k for k, v in bookmark.items() if v is not None} - OURS
+        partitions = bookmark.get("partitions") or []
+        if foreign and (VALUE in foreign or not partitions):
+            yield (
+                f"--state has a bookmark of {stream.name} that is not by project "
+                f"({', '.join(sorted(map(str, foreign)))}): run once without it"
+            )
+        for partition in partitions:
+            key = partition.get("replication_key", stream.replication_key)
+            if key != stream.replication_key:
+                project_id = (partition.get("context") or {}).get(PROJECT_ID)
+                yield (
+                    f"--state has a bookmark of {stream.name} for project "
+                    f"{project_id} by {key}, not by {stream.replication_key}: run "
+                    "once without it"
+                )
+                break

@@ -1,0 +1,329 @@
+"""Stream maps: what they name has to exist, and what is not selected has none.
+
+The SDK ignores a map of a stream that does not exist, takes a column that does not
+exist for a new one, and finds out at the first record that an expression names
+something else. Whoever hashes e-mails with a misspelt name would send them in the
+clear. So all names are looked up before anything is sent.
+"""
+
+from __future__ import annotations
+
+import ast
+from copy import deepcopy
+from difflib import SequenceMatcher
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.mapper import (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
+    NULL_STRING,
+    CustomStreamMap,
+    PluginMapper,
+    RemoveRecordTransform,
+    SameRecordTransform,
+)
+
+from tap_labelbox.errors import SettingsError
+from tap_labelbox.suggestions import suggestion
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from singer_sdk import Stream
+
+OPTIONS = (
+    MAPPER_ALIAS_OPTION,
+    MAPPER_ELSE_OPTION,
+    MAPPER_FILTER_OPTION,
+    MAPPER_KEY_PROPERTIES_OPTION,
+    MAPPER_SOURCE_OPTION,
+)
+RECORD = ("_", "record")
+NAMES = (*RECORD, "config", "__stream_name__", "__original_stream_name__")
+"""What an expression may name beside the columns."""
+
+TYPO = 0.9  # how alike a new column and one of the stream are
+
+
+class Map(NamedTuple):
+    """One of the settings' maps."""
+
+    key: str
+    """Its name in the settings."""
+    source: str
+    """The stream it is for, or a pattern."""
+    columns: dict[str, Any] | None
+    """What it says of columns, and options; None if it takes the stream out."""
+
+    @property
+    def is_more(self) -> bool:
+        """Whether it makes one more stream of its source, beside the other maps."""
+        return self.columns is not None and MAPPER_SOURCE_OPTION in self.columns
+
+
+def mapper(
+    config: Mapping[str, Any], streams: Mapping[str, Stream], logger: logging.Logger
+) -> PluginMapper:
+    """Return the mapper of a run.
+
+    Args:
+        config: The settings.
+        streams: Of the tap, by name, as the catalog has them.
+        logger: Of the tap.
+
+    Raises:
+        SettingsError: If the SDK cannot make one of the settings.
+    """
+    # The mapper itself takes options out of what it is given.
+    settings = deepcopy(dict(config))
+    where = "stream_maps"
+    try:
+        made = PluginMapper(settings, logger)
+        given = made.stream_maps_dict
+        for name, stream in streams.items():
+            where = f"stream_maps or flattening of {name}"
+            keys = list(stream.primary_keys)
+            if stream.selected:
+                made.stream_maps_dict = _without_deselected(given, stream)
+                made.register_raw_stream_schema(name, selected_schema(stream), keys)
+            else:
+                made.stream_maps[name] = [
+                    SameRecordTransform(
+                        name,
+                        stream.effective_schema,
+                        keys,
+                        flattening_options=made.flattening_options,
+                    )
+                ]
+    except ConfigValidationError:  # which names the setting itself
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever odd settings make it raise
+        msg = f"{where} cannot be used: {error}"
+        raise SettingsError(msg) from None
+    return made
+
+
+def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Yield which names in the stream maps do not exist.
+
+    Args:
+        config: The settings.
+        streams: Of the tap, by name, as the catalog has them.
+    """
+    maps = config.get("stream_maps") or {}
+    for key in maps:
+        if key.startswith("__") and key != MAPPER_ELSE_OPTION:
+            hint = suggestion(key, [MAPPER_ELSE_OPTION])
+            yield f"stream_maps.{key} is no option: take it out{hint}"
+    replaced = list(_replaced(maps, streams))
+    for each, other, name in replaced:
+        if each.key == name and streams[name].selected:
+            yield (
+                f"stream_maps.{each.key} is replaced by stream_maps.{other.key}, which "
+                "comes after it: put the pattern first, and all that is to be done "
+                f"with {name} into its own map"
+            )
+    for each in _maps(maps):
+        named = [s for name, s in streams.items() if fnmatch(name, each.source)]
+        if not named:
+            path = f"stream_maps.{each.key}"
+            if each.key != each.source:
+                path += f".{MAPPER_SOURCE_OPTION}"
+            yield (
+                f"{path} is for no stream of this tap: {each.source}"
+                f"{suggestion(each.source, streams)}"
+            )
+        elif each.columns is not None:
+            idle = {name for idle, _, name in replaced if idle.key == each.key}
+            yield from _column_problems(each, named, idle, config)
+
+
+def replacements(
+    config: Mapping[str, Any], streams: Mapping[str, Stream]
+) -> Iterator[tuple[str, str]]:
+    """Yield which map of a stream replaces a pattern's, and that pattern."""
+    for each, other, name in _replaced(config.get("stream_maps") or {}, streams):
+        if streams[name].selected and each.key != name:
+            yield other.key, each.key
+
+
+def _replaced(
+    maps: Mapping[str, Any], streams: Mapping[str, Stream]
+) -> Iterator[tuple[Map, Map, str]]:
+    """Yield each map that does nothing for a stream, the one that does, and its name.
+
+    The SDK takes the last map that is for a stream, whatever the others say.
+    """
+    for name in streams:
+        made = [m for m in _maps(maps) if not m.is_more and fnmatch(name, m.source)]
+        yield from ((each, made[-1], name) for each in made[:-1])
+
+
+def aliases(made: PluginMapper, streams: Mapping[str, Stream]) -> dict[str, list[str]]:
+    """Return the streams that are written under each name, the selected ones only."""
+    found: dict[str, list[str]] = {}
+    for name, stream in streams.items():
+        for stream_map in made.stream_maps[name] if stream.selected else ():
+            if not isinstance(stream_map, RemoveRecordTransform):
+                found.setdefault(stream_map.stream_alias, []).append(name)
+    return found
+
+
+def near_columns(
+    config: Mapping[str, Any], streams: Mapping[str, Stream]
+) -> Iterator[tuple[str, str]]:
+    """Yield the new columns that are spelt nearly like one there is, and that one."""
+    for each in _maps(config.get("stream_maps") or {}):
+        for name, stream in streams.items():
+            if not (stream.selected and fnmatch(name, each.source)):
+                continue
+            columns = stream.schema["properties"]
+            for new in (each.columns or {}).keys() - columns:
+                for column in columns:
+                    likeness = SequenceMatcher(None, new, column).ratio()
+                    if likeness >= TYPO and not _is_option(new):
+                        yield f"{name}.{new}", column
+
+
+def selected_columns(stream: Stream) -> set[str]:
+    """Return the columns that a stream's records have, before they are mapped."""
+    return set(selected_schema(stream)["properties"])
+
+
+def selected_schema(stream: Stream) -> dict[str, Any]:
+    """Return the schema of what a stream's records have."""
+    return cast(
+        "dict[str, Any]",
+        get_selected_schema(stream.name, stream.effective_schema, stream.mask),
+    )
+
+
+def _maps(maps: Mapping[str, Any]) -> Iterator[Map]:
+    for key, said in maps.items():
+        if key.startswith("__"):
+            continue
+        columns = said if isinstance(said, dict) else None
+        source = (columns or {}).get(MAPPER_SOURCE_OPTION, key)
+        yield Map(key, str(source), columns)
+
+
+def _is_option(column: str) -> bool:
+    return column.startswith("__")
+
+
+def _left_alone(stream: Stream) -> set[str]:
+    """Return the columns that are not selected: the SDK would make new ones of them."""
+    return set(stream.schema["properties"]) - selected_columns(stream)
+
+
+def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    """Return maps that leave alone the columns of a stream that are not selected."""
+    left_alone = _left_alone(stream)
+    return {
+        key: {c: said[c] for c in said if c not in left_alone}
+        if isinstance(said, dict)
+        else said
+        for key, said in maps.items()
+    }
+
+
+def _column_problems(
+    each: Map, named: list[Stream], idle: set[str], config: Mapping[str, Any]
+) -> Iterator[str]:
+    said = each.columns or {}
+    used = [s for s in named if s.name not in idle]
+    known = {column for s in named for column in s.schema["properties"]}
+    for column, expression in said.items():
+        if _is_option(column):
+            told = _option_problems(column, expression, known | said.keys())
+        elif expression in (None, NULL_STRING) and column not in known:
+            told = iter((f"is no column to leave out{suggestion(column, known)}",))
+        else:
+            told = iter(())
+        yield from (f"stream_maps.{each.key}.{column} {text}" for text in told)
+        if isinstance(expression, str) and (
+            column == MAPPER_FILTER_OPTION
+            or not (_is_option(column) or expression == NULL_STRING)
+        ):
+            told = _expression_problems(expression, column, used, config)
+            yield from (f"stream_maps.{each.key}.{column} {text}" for text in told)
+
+
+def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterator[str]:
+    if option not in OPTIONS:
+        yield f"is no option: take it out{suggestion(option, OPTIONS)}"
+    elif option == MAPPER_KEY_PROPERTIES_OPTION and value is not None:
+        if not isinstance(value, list):
+            yield "has to be a list of columns"
+            return
+        columns = [column for column in columns if not _is_option(column)]
+        for key in value:
+            if key not in columns:
+                yield f"names no column: {key}{suggestion(key, columns)}"
+
+
+def _expression_problems(
+    expression: str, column: str, named: list[Stream], config: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what an expression names that is not there, for the first such stream."""
+    try:
+        nodes = list(ast.walk(ast.parse(expression)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        nodes = []
+    if len(nodes) <= len(("the module",)):
+        yield f"is no expression: {expression or 'it is empty'}"
+        return
+    for stream in named:
+        if stream.selected and column not in _left_alone(stream):
+            told = list(_name_problems(nodes, column, stream, config))
+            yield from told
+            if told:
+                return
+
+
+def _name_problems(
+    nodes: list[ast.AST], column: str, stream: Stream, config: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what the names in an expression are that a stream does not have."""
+    columns = selected_columns(stream)
+    functions = cast("Any", CustomStreamMap.functions).fget(None)
+    known = {*columns, *functions, *NAMES, *(["self"] if column in columns else [])}
+    given = config.get("stream_map_config") or {}
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    if any(name.id == "fake" for name in names):
+        known.add("fake")
+        if find_spec("faker") is None:
+            yield "needs Faker: install it beside tap-labelbox"
+    wrong = {name.id: known for name in names if name.id not in known}
+    for of, key in _items_named(nodes):
+        if of in RECORD and key not in columns:
+            wrong[key] = columns
+        if of == "config" and key not in given:
+            yield f"names what stream_map_config lacks: {key}{suggestion(key, given)}"
+    for name, possible in wrong.items():
+        if name in stream.schema["properties"]:
+            yield f"needs {stream.name}.{name}, which is not selected"
+        else:
+            hint = suggestion(name, possible)
+            yield f"names what {stream.name} does not have: {name}{hint}"
+
+
+def _items_named(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
+    """Yield what stands before each pair of brackets, and the text within."""
+    for node in nodes:
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and isinstance(node.slice, ast.Constant)
+            and isinstance(node.slice.value, str)
+        ):
+            yield node.value.id, node.slice.value
