@@ -193,8 +193,8 @@ SETTINGS = th.PropertiesList(
         "export_files",
         th.ArrayType(th.StringType(min_length=1)),
         title="Export files",
-        description="Read data rows from these NDJSON files, saved from Labelbox's "
-        "app, and ask Labelbox nothing; no key is needed.",
+        description="Read rows from these files, saved from Labelbox's app or by a "
+        "program, and ask Labelbox nothing; no key is needed.",
     ),
     th.Property(
         "page_size",
