@@ -5,9 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from codecs import BOM_UTF8
-from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.errors import UnavailableError
 from tap_labelbox.json_text import NUMBERS, decode, end_of, storable
@@ -15,13 +13,11 @@ from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 # How far before the end of what has arrived JSON's decoder may stumble for the
 # only reason that the rest is missing: a literal or an escape is no longer.
 CUT = 16
 
-CHUNK = 64 * 1024  # bytes
 MAX_ITEM_BYTES = 256 * 1024 * 1024
 
 WHITE_SPACE = re.compile(r"[ \t\r\n]+")
@@ -92,33 +88,6 @@ def array_items(
         while text.expect(",]") == ",":
             yield text.value()
     text.end()
-
-
-def file_chunks(file: BinaryIO) -> tuple[bool, Iterator[bytes]]:
-    """Open a file saved from Labelbox's app, whichever export it is of.
-
-    Returns:
-        Whether it is one JSON array, a bulk export, not a line for each row; and its
-        bytes, a piece at a time.
-    """
-    first = file.read(CHUNK).removeprefix(BOM_UTF8)
-    rest = iter(lambda: file.read(CHUNK), b"")
-    return first.lstrip().startswith(b"["), chain([first], rest)
-
-
-def file_rows(path: Path, max_item_bytes: int = MAX_ITEM_BYTES) -> Iterator[Any]:
-    """Decode the items of a bulk export that was saved to a file.
-
-    A file of the data row export, which is a line for each row, has none.
-
-    Raises:
-        UnavailableError: If it is cut short.
-        OSError: If it cannot be read.
-    """
-    with path.open("rb") as file:
-        is_array, chunks = file_chunks(file)
-        if is_array:
-            yield from array_items(chunks, max_item_bytes)
 
 
 class _Text:

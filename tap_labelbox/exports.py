@@ -15,20 +15,18 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox import moments
-from tap_labelbox.bulk import file_chunks
 from tap_labelbox.errors import (
     ExpiredLinkError,
     NotOfferedError,
     UnavailableError,
     export_limit_error,
 )
-from tap_labelbox.json_text import count_lines, decode_lines
+from tap_labelbox.json_text import decode_lines
 from tap_labelbox.malformed import Malformed, MalformedError, shortened
 from tap_labelbox.polling import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from tap_labelbox.client import Client
 
@@ -504,37 +502,3 @@ def _too_long(number: int, position: int, size: int, start: int = 0) -> Malforme
     after = f" after byte {start}" if start else ""
     why = f"it has {size} bytes: raise max_row_bytes"
     return Malformed(f"line {number}{after} (byte {position})", why)
-
-
-def file_rows(
-    path: Path,
-    decoded: Callable[[bytes], list[Row]],
-    max_row_bytes: int,
-) -> Iterator[Any]:
-    """Decode the lines of an export that was saved to a file.
-
-    A line that is no row is :class:`Malformed`. A file of the bulk export, which is
-    one JSON array, has no lines.
-
-    Raises:
-        UnavailableError: If the file cannot be read.
-    """
-    position = count = 0
-    try:
-        with path.open("rb") as file:
-            is_array, chunks = file_chunks(file)
-            lines = _whole_lines(() if is_array else chunks, 0, max_row_bytes)
-            for end, text in lines:
-                if isinstance(text, int):
-                    yield _too_long(count + 1, position, text)
-                    position, count = end, count + 1
-                    continue
-                try:
-                    rows = decoded(text)
-                except ValueError:
-                    found = _one_by_one(text, position, count, 0, decoded)
-                    rows = [row for _, row in found]
-                position, count = end, count + count_lines(text)
-                yield from rows
-    except OSError as error:
-        raise UnavailableError(str(error)) from None

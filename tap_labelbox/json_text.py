@@ -2,6 +2,12 @@
 
 Most of what Labelbox sends is annotations that nobody here looks into. They are
 passed on as :class:`msgspec.Raw`: text that is known to be JSON, but not decoded.
+
+A message ends at its line feed, and some targets take a CR for one. JSON allows both
+between its tokens, so what is passed on is decoded from a text without them. U+0085,
+U+2028 and U+2029 may stand in a string of JSON, and do so in a message: they end a line
+for ``str.splitlines``, but not for a file that Python reads, nor in NDJSON. Other line
+breaks, such as VT and FF, are no JSON unless they are escaped.
 """
 
 from __future__ import annotations
@@ -34,6 +40,10 @@ MAX_WARNINGS = 10  # of one kind in a run
 LOGGER = logging.getLogger("tap-labelbox")
 
 encoder = msgspec.json.Encoder(decimal_format="number")
+
+SPACES = bytes.maketrans(b"\r\n", b"  ")
+SPACES_FOR_CR = bytes.maketrans(b"\r", b" ")
+OBJECT_OR_END = (b"{", b"")
 
 _ANYTHING = msgspec.json.Decoder()
 
@@ -226,8 +236,16 @@ def decode_as(decoder: msgspec.json.Decoder[Found], text: bytes) -> Found | None
 
     None if it has another shape, or anything in it that is better looked at: what
     is Raw is known to be JSON, but not to be UTF-8, and may hold a NUL.
+
+    What is Raw has no line break in it.
     """
-    return _decode(decoder.decode, text)
+    found = _decode(decoder.decode, text)
+    if found is not None:
+        text = text.rstrip(b" \r\n")
+        if b"\n" in text or b"\r" in text:
+            # None of them is in a string, where they are no JSON.
+            found = _decode(decoder.decode, text.translate(SPACES))
+    return found
 
 
 def decode_lines_as(
@@ -235,11 +253,29 @@ def decode_lines_as(
 ) -> list[Found] | None:
     """Decode many lines as :meth:`decode_as` does one; None if any is unusual.
 
-    So is a line that has two texts, or none.
+    So is a line that has two texts, or none, or a part of one; and one that is no
+    object.
     """
     found = _decode(decoder.decode_lines, text)
+    if found is not None and b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").translate(SPACES_FOR_CR)
+        found = _decode(decoder.decode_lines, text)
     # The decoder looks for white space between texts, and not even for that.
-    return found if found is None or len(found) == count_lines(text) else None
+    return found if found is None or len(found) == _count_objects(text) else None
+
+
+def _count_objects(text: bytes) -> int:
+    """Return the number of lines of valid JSON if each is an object; -1 if not.
+
+    A line feed between these two braces is not inside an object.
+    """
+    count, end = 0, text.find(b"\n")
+    while end >= 0:
+        count += 1
+        if text[end - 1 : end] != b"}" or text[end + 1 : end + 2] not in OBJECT_OR_END:
+            return -1
+        end = text.find(b"\n", end + 1)
+    return count + (not text.endswith(b"\n"))
 
 
 def count_lines(text: bytes) -> int:

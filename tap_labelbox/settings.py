@@ -194,8 +194,8 @@ SETTINGS = th.PropertiesList(
         "export_files",
         th.ArrayType(th.StringType(min_length=1)),
         title="Export files",
-        description="Read data rows from these NDJSON files, saved from Labelbox's "
-        "app, and ask Labelbox nothing; no key is needed. They are read whole: not "
+        description="Read rows from these files, saved from Labelbox's app or by a "
+        "program, and ask Labelbox nothing; no key is needed. They are read whole: not "
         "beside project_ids, start_date, label_filters, export_filters or "
         "export_include.",
     ),

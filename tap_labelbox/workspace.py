@@ -25,6 +25,7 @@ from tap_labelbox.malformed import (
     shortened,
 )
 from tap_labelbox.pagination import Listing
+from tap_labelbox.saved import SavedFiles
 
 if TYPE_CHECKING:
     import logging
@@ -88,6 +89,9 @@ class Workspace:
             logger=logger,
         )
         self._offline = "export_files" in config
+        self.saved_files = SavedFiles(
+            config.get("export_files", ()), config["max_row_bytes"]
+        )
         self._wanted: list[str] | None = config.get("project_ids")
         self._page_size: int = config["page_size"]
         self._width: int = config["concurrency"]

@@ -782,7 +782,7 @@ def test_a_saved_file_is_told_by_its_beginning(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     """A mark of the byte order is no part of it; what comes later tells nothing."""
-    monkeypatch.setattr("tap_labelbox.bulk.CHUNK", 26)  # two lines begin pieces
+    monkeypatch.setattr("tap_labelbox.saved.CHUNK_BYTES", 26)  # two lines begin pieces
     lines = b"\n".join(b'{"data_row": {"id": "d%d"}}' % n for n in range(4))
     file = tmp_path / "export.ndjson"
     file.write_bytes(b"\xef\xbb\xbf" + lines)

@@ -6,7 +6,6 @@ import re
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
@@ -17,13 +16,17 @@ from tap_labelbox.columns import as_id
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.json_text import encode
 from tap_labelbox.malformed import Malformed, described
+from tap_labelbox.saved import Item, item_decoder
 from tap_labelbox.streams.base import ANY_OBJECT, ProjectStream
+from tap_labelbox.streams.exported import ExportedStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
+
+    from tap_labelbox.saved import SavedFile
 
 LINKS = 3  # opened for one project before it is left out
 
@@ -167,17 +170,35 @@ class BulkExportStream(ProjectStream):
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read a project's file, or the files saved from Labelbox's app."""
-        for name in self.config.get("export_files", ()):
-            path = Path(name)
-            try:
-                made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                rows = bulk.file_rows(path, self.config["max_row_bytes"])
-                for _, record in self._records(rows, name, "", moments.write(made)):
-                    if record is not None:
-                        yield record
-            except (OSError, UnavailableError) as error:
-                self.workspace.miss(name, error)
+        for file in self.workspace.saved_files:
+            yield from self._saved_records(file)
         yield from super().get_records(context)
+
+    def _saved_records(self, file: SavedFile) -> Iterator[Record]:
+        """Read the items of a saved file, which may hold data rows as well.
+
+        Streams of the data row export, if any are selected, tell what else it holds.
+        """
+        if file.is_read and not file.items:
+            return
+        others = any(
+            stream.selected and isinstance(stream, ExportedStream)
+            for stream in self._tap.streams.values()
+        )
+        try:
+            made = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
+            exported_at = moments.write(made)
+            for item in file.read(item_decoder(only_items=others)):
+                if type(item) is Item:
+                    yield self._exported(item.value, "", exported_at)
+                elif isinstance(item, Malformed) and not others:
+                    self.workspace.leave_out(str(file.path), item)
+        except (OSError, UnavailableError) as error:
+            self.workspace.miss(str(file.path), error)
+            return
+        if not others:
+            for what in file.unread(data_rows=False, items=True):
+                self.logger.warning("%s: %s", file.path, what)
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read a project's newest file, unless the last run did."""

@@ -12,7 +12,6 @@ import json
 import threading
 from contextlib import suppress
 from functools import cached_property, partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -29,11 +28,12 @@ from tap_labelbox.errors import (
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.exports import Export, export_name, file_rows, inputs, started_tasks
+from tap_labelbox.exports import Export, export_name, inputs, started_tasks
 from tap_labelbox.json_text import decode_any_lines
 from tap_labelbox.malformed import Malformed
 from tap_labelbox.metering import SyncTimer
 from tap_labelbox.polling import poll
+from tap_labelbox.saved import Item
 from tap_labelbox.shared_state import SharedState
 from tap_labelbox.state import PROJECT_ID
 from tap_labelbox.streams.base import ProjectStream
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.exports import Row
+    from tap_labelbox.saved import SavedFile
     from tap_labelbox.state import ProjectState
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
@@ -79,6 +80,7 @@ class ExportedStream(ProjectStream):
     the stream looks at no row, or at nothing but what is laid out."""
     _announced = False
     _count = 0  # records that another stream wrote for this one
+    _has_told_of_model_runs = False
     _done = False  # another stream of the family has done the work of this one
     _group: SharedState | None = None
     _pass_seconds: float | None = None
@@ -151,8 +153,8 @@ class ExportedStream(ProjectStream):
             return
         for stream in self.family:
             stream.announce(done=stream is not self)
-        for path in self.config.get("export_files", ()):
-            yield from self._file_records(Path(path))
+        for file in self.workspace.saved_files:
+            yield from self._file_records(file)
         yield from super().get_records(context)
 
     def announce(self, *, done: bool) -> None:
@@ -177,17 +179,25 @@ class ExportedStream(ProjectStream):
         self._write_record_message(record)
         self._count += 1
 
-    def _file_records(self, path: Path) -> Iterator[Record]:
+    def _file_records(self, file: SavedFile) -> Iterator[Record]:
         """Read a file saved from Labelbox's app; its rows name their projects."""
         try:
-            for row in file_rows(path, self._decoded, self.config["max_row_bytes"]):
+            for row in file.read(self._decoded):
                 if isinstance(row, Malformed):
-                    self.workspace.leave_out(str(path), row)
-                    continue
-                for project_id in project_ids(row) or ("",):
-                    yield from self._unfolded(row, project_id)
+                    self.workspace.leave_out(str(file.path), row)
+                elif type(row) is not Item:  # which the stream bulk_export reads
+                    for project_id in project_ids(row) or ("",):
+                        yield from self._unfolded(row, project_id)
+            file.is_read = True
         except UnavailableError as error:
-            self.workspace.miss(str(path), error)
+            self.workspace.miss(str(file.path), error)
+            return
+        streams = self._tap.streams.values()
+        for what in file.unread(
+            data_rows=any(s.unfold is not ExportedStream.unfold for s in self.family),
+            items=any(s.selected for s in streams if s.name == "bulk_export"),
+        ):
+            self.logger.warning("%s: %s", file.path, what)
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the data rows that were active since the bookmark.
@@ -273,10 +283,22 @@ class ExportedStream(ProjectStream):
         if type(row) is Malformed:
             self._leave_out(row, project_id, "the export of project")
             return iter(())
+        if type(row) is dict and not self._has_told_of_model_runs:
+            self._tell_of_model_runs(row)
         if self.family == [self]:
             return self.unfold(row, project_id)
         made = (stream.unfold(row, project_id) for stream in self.family)
         return self._written(made)
+
+    def _tell_of_model_runs(self, row: Row) -> None:
+        """Warn once of what is exported from model runs: it has no streams."""
+        if row.get("experiments"):
+            self._has_told_of_model_runs = True
+            self.logger.warning(
+                "There are data rows of model runs: no stream reads their labels and "
+                "predictions yet; data_row_exports keeps them whole in "
+                "additional_columns, as experiments"
+            )
 
     def _leave_out(self, row: Malformed, project_id: str, source: str) -> None:
         self.workspace.leave_out(f"{source} {project_id}", row)
