@@ -28,8 +28,8 @@ from tap_labelbox.columns import (
     as_number,
     as_object,
     as_objects,
+    as_tags,
     as_text,
-    as_texts,
     as_written,
     fill,
     laid_out,
@@ -106,7 +106,7 @@ def _light(
     shapes: dict[str, Any] = dict.fromkeys(HEAVY - inside, passed_on)
     if "labels" in inside:
         annotations = {"annotations": dict[str, Raw] | None}
-        label = _shape(dict.fromkeys(LABEL, Any) | annotations)
+        label = _shape(dict.fromkeys((*LABEL, Z_ORDER), Any) | annotations)
         shapes["labels"] = list[label] | None  # type: ignore[valid-type]
     project = _shape({name: shapes.get(name, Any) for name in PROJECT})
     row = {name: shapes.get(name, Any) for name in DATA_ROW}
@@ -255,7 +255,7 @@ MEDIA: Columns = {
 }
 PROJECT: Columns = {
     "name": ("project_name", as_text),
-    "project_tags": ("project_tags", as_texts),
+    "project_tags": ("project_tags", as_tags),
     "labels": ("labels", as_objects),
     "project_details": {
         **named(as_id, "ontology_id", "task_id"),
@@ -349,6 +349,16 @@ def data_row_records(row: Row | UsualRow, project_id: str) -> Iterator[Record]:
 
 # --- export_labels, label_reviews ----------------------------------------------
 
+PERFORMANCE: Columns = {
+    **named(as_number, "seconds_to_create", "seconds_to_label"),
+    **named(as_number, "seconds_to_review", "seconds_to_rework", "seconds_total"),
+    "skipped": ("is_skipped", as_flag),
+    **named(as_number, "benchmark_score", "consensus_score"),
+    **named(as_id, "benchmark_reference_label"),
+    **named(as_integer, "consensus_label_count"),
+    **named(as_ids, "consensus_labels"),
+}
+TRUE_PERFORMANCE = "performance_details_v2"
 LABEL: Columns = {
     "id": ("label_id", as_id),
     **named(as_text, "label_kind", "version"),
@@ -357,14 +367,8 @@ LABEL: Columns = {
         **named(as_text, "created_by"),
         **named(as_objects, "reviews"),
     },
-    "performance_details": {
-        **named(as_number, "seconds_to_create", "seconds_to_review"),
-        "skipped": ("is_skipped", as_flag),
-        **named(as_number, "benchmark_score", "consensus_score"),
-        **named(as_id, "benchmark_reference_label"),
-        **named(as_integer, "consensus_label_count"),
-        **named(as_ids, "consensus_labels"),
-    },
+    TRUE_PERFORMANCE: PERFORMANCE,
+    "performance_details": PERFORMANCE,
     "annotations": ("annotations", as_object),
 }
 LABEL_NULLS = nulls(LABEL, more=("is_latest", "is_selected"))
@@ -380,7 +384,7 @@ REVIEW_NULLS = nulls(REVIEW)
 def label_records(row: Row, project_id: str) -> Iterator[Record]:
     """Give a record for each label."""
     records = [
-        laid_out(LABEL_NULLS, LABEL, label, ids)
+        laid_out(LABEL_NULLS, LABEL, _true_first(label), ids)
         for ids, label in _labels(row, project_id)
     ]
     project = _inside(_inside(row, "projects"), project_id)
@@ -394,6 +398,16 @@ def label_records(row: Row, project_id: str) -> Iterator[Record]:
         if selected is not None:
             record["is_selected"] = record["label_id"] == selected
         yield record
+
+
+def _true_first(label: Any) -> Any:
+    """Return a label in which the true seconds precede the others of their names.
+
+    A column takes the first value; another one is put aside.
+    """
+    if isinstance(label, dict) and TRUE_PERFORMANCE in label:
+        return {TRUE_PERFORMANCE: label[TRUE_PERFORMANCE]} | label
+    return label
 
 
 def review_records(row: Row, project_id: str) -> Iterator[Record]:
@@ -468,7 +482,20 @@ PARTS = {
     ("group_name", "timestamp"): "frame",
 }
 ANNOTATION_NULLS = nulls(
-    ANNOTATION, ANSWER, MEASURES, more=("frame_end", "is_key_frame", "geometry")
+    ANNOTATION,
+    ANSWER,
+    MEASURES,
+    more=("z_order", "frame_end", "is_key_frame", "geometry"),
+)
+Z_ORDER = "z_order"  # of a label: feature ids
+# What a segment has from the other records of its feature, or of its answer.
+OF_FEATURE = (
+    *("feature_id", "feature_schema_id", "name", "value", "annotation_kind"),
+    *("parent_annotation_id", "path", "depth"),
+)
+OF_ANSWER = (
+    *OF_FEATURE,
+    *("answer_feature_id", "answer_feature_schema_id", "answer_name", "answer_value"),
 )
 
 
@@ -477,11 +504,26 @@ def annotation_records(row: Row, project_id: str) -> Iterator[Record]:
 
     A video or DICOM feature has one in each frame the export holds. A segment is
     the ``frame_end`` of the record at its first frame; one that begins where its
-    feature has no record is a record of its own.
+    feature has no record is a record of its own. Key frames and segments are those
+    of an object, of a question or of a chosen option.
+
+    Relationships have a table of their own, also those that stand among the objects.
     """
     for ids, label in _labels(row, project_id):
         if isinstance(label, dict) and label.get("annotations") is not None:
-            yield from _Walk(ids).through(label["annotations"])
+            walk = _Walk(ids, label.get(Z_ORDER))
+            yield from walk.through(label["annotations"])
+
+
+Mark = tuple[str, str | None]
+"""What is marked: the id of a feature or of a chosen option, and a DICOM group."""
+
+Known = tuple[tuple[bool, int, str], "Record"]
+"""The place of a record, and some of its columns."""
+
+
+def _place(known: Known) -> tuple[bool, int, str]:
+    return known[0]
 
 
 class _Walk:
@@ -491,7 +533,7 @@ class _Walk:
     ``annotation_id`` in it is that of what the annotation is part of.
     """
 
-    def __init__(self, label_ids: Record) -> None:
+    def __init__(self, label_ids: Record, z_order: Any) -> None:
         self._top: Record = label_ids | {
             "annotation_id": "",
             "parent_annotation_id": None,
@@ -501,9 +543,15 @@ class _Walk:
             "frame": None,
         }
         self._ids = _Ids()
-        # By feature and, in DICOM, group:
-        self._key_frames: dict[tuple[str, str | None], set[str]] = {}
-        self._segments: dict[tuple[str, str | None], dict[int, int]] = {}
+        ranked = z_order if isinstance(z_order, list) else []
+        self._ranks: dict[str, int] = {}
+        for rank, feature in enumerate(ranked, 1):
+            if own := as_id(feature):
+                self._ranks.setdefault(own, rank)
+        self._key_frames: dict[Mark, set[str]] = {}
+        self._segments: dict[Mark, dict[int, int]] = {}
+        self._met: set[tuple[Mark, int]] = set()  # segments that met a record
+        self._known: dict[Mark, Known] = {}  # of what has segments
 
     def through(self, annotations: Any) -> Iterator[Record]:
         """Give the records of all there is."""
@@ -529,9 +577,7 @@ class _Walk:
                 and key != "relationships"  # which have a table of their own
             }
         yield from self._content("annotations", annotations, self._top)
-        for (feature, group), segments in self._segments.items():
-            for start, end in segments.items():  # those that met no record
-                yield self._segment(feature, group, start, end)
+        yield from self._unmet()
 
     def _content(self, name: str, content: Any, place: Record) -> Iterator[Record]:
         """Read the whole, a group, or a frame."""
@@ -542,7 +588,8 @@ class _Walk:
             part = PARTS.get((name, key))
             if key in {"objects", "classifications"}:
                 for feature, item in _items(value):
-                    yield from self._annotation(item, feature, place)
+                    if place is not self._top or not _relations(item):
+                        yield from self._annotation(item, feature, place)
             elif part and isinstance(value, dict):
                 for number, inner in value.items():
                     here = place | {
@@ -560,8 +607,8 @@ class _Walk:
         if record["feature_id"] is None:
             record["feature_id"] = key or None
         record["path"] = _joined(" / ", place["path"], record["name"]) or None
-        if place["frame"] is not None:
-            self._mark(record)
+        if self._ranks:
+            record["z_order"] = self._ranks.get(record["feature_id"])
         if geometry := {name: left.pop(name) for name in [*left] if name in GEOMETRIES}:
             record["geometry"] = geometry
             _measure(record, geometry)
@@ -569,6 +616,7 @@ class _Walk:
         answers = _answers(left)
         if not answers:
             record["annotation_id"] = self._ids.give(_known_by(record, place))
+            self._mark(record)
             yield record
             if nested not in EMPTY:
                 yield from self._nested(nested, record)
@@ -579,6 +627,7 @@ class _Walk:
                 option = answered["answer_feature_id"] or answered["answer_name"]
                 wanted = _joined("/", wanted, option or "unnamed")
             answered["annotation_id"] = self._ids.give(wanted)
+            self._mark(answered)
             yield answered
             for inner in (within, nested):
                 if inner not in EMPTY:
@@ -598,25 +647,67 @@ class _Walk:
             yield from self._annotation(item, feature, place)
 
     def _mark(self, record: Record) -> None:
-        """Tell whether somebody drew it in its frame, and how far it goes on."""
-        mark = (record["feature_id"], record["group_name"])
-        if (key_frames := self._key_frames.get(mark)) is not None:
-            record["is_key_frame"] = str(record["frame"]) in key_frames
-        if segments := self._segments.get(mark):
-            record["frame_end"] = segments.pop(record["frame"], None)
+        """Note whether somebody drew it in its frame, and how far it goes on.
 
-    def _segment(self, feature: str, group: str | None, start: int, end: int) -> Record:
-        """Give the record of a segment that begins where nothing is."""
-        wanted = _joined("/", group, feature, f"{start}-{end}")
+        What is marked of a chosen option comes before what is of its question.
+        """
+        if not (self._segments or self._key_frames):
+            return
+        frame, group = record["frame"], record["group_name"]
+        for feature, columns in (
+            (record["answer_feature_id"], OF_ANSWER),
+            (record["feature_id"], OF_FEATURE),
+        ):
+            mark = feature, group
+            if frame is not None and record["is_key_frame"] is None:
+                key_frames = self._key_frames.get(mark)
+                if key_frames is not None:
+                    record["is_key_frame"] = str(frame) in key_frames
+            if (segments := self._segments.get(mark)) is None:
+                continue
+            self._know(mark, record, columns)
+            if (end := segments.get(frame)) is not None:
+                if record["frame_end"] is None:
+                    record["frame_end"] = end
+                if record["frame_end"] == end:
+                    self._met.add((mark, frame))
+
+    def _know(self, mark: Mark, record: Record, columns: Iterable[str]) -> None:
+        """Keep what is known of something, by the first frame that it is in."""
+        place = record["frame"] is None, record["frame"] or 0, record["annotation_id"]
+        known = self._known.get(mark)
+        if known is None or place < known[0]:
+            self._known[mark] = place, {column: record[column] for column in columns}
+
+    def _unmet(self) -> Iterator[Record]:
+        """Yield a record for each segment that begins where nothing is."""
+        anywhere: dict[str, Known] = {}  # where its own group has no record of it
+        for (feature, _), known in self._known.items():
+            anywhere[feature] = min(known, anywhere.get(feature, known), key=_place)
+        for mark, segments in self._segments.items():
+            told = self._known.get(mark, anywhere.get(mark[0]))
+            for start, end in segments.items():
+                if (mark, start) not in self._met:
+                    yield self._segment(mark, start, end, told[1] if told else {})
+
+    def _segment(self, mark: Mark, start: int, end: int, known: Record) -> Record:
+        """Return the record of a segment, with what is known of its feature."""
+        feature, group = mark
+        key_frames = self._key_frames.get(mark)
         return {
             **ANNOTATION_NULLS,
             **self._top,
-            "annotation_id": self._ids.give(wanted),
             "feature_id": feature,
-            "annotation_kind": "Segment",
+            **known,
+            "annotation_kind": known.get("annotation_kind") or "Segment",
+            "annotation_id": self._ids.give(
+                _joined("/", group, feature, f"{start}-{end}")
+            ),
+            "z_order": self._ranks.get(feature),
             "group_name": group,
             "frame": start,
             "frame_end": end,
+            "is_key_frame": None if key_frames is None else str(start) in key_frames,
             "additional_columns": {},
         }
 
@@ -737,23 +828,72 @@ RELATIONSHIP_ENDING = "relationship"
 
 
 def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each relationship between two annotations."""
+    """Give a record for each relationship between two annotations.
+
+    Exports of 2023 repeat them among the objects. There is one record for both; what
+    a repetition says otherwise is put aside.
+    """
     for label_ids, label in _labels(row, project_id):
-        ids = _Ids()
-        for key, item in _items(_inside(label, "annotations").get("relationships")):
-            record = laid_out(RELATIONSHIP_NULLS, RELATIONSHIP, item, label_ids)
-            left = record["additional_columns"]
-            for name in [name for name in left if name.endswith(RELATIONSHIP_ENDING)]:
-                if isinstance(left[name], dict):
-                    fill(record, left, RELATED, left.pop(name), f"{name}.")
-                    if record["relationship_type"] is None:
-                        kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
-                        record["relationship_type"] = kind or None
-            if record["feature_id"] is None:
-                record["feature_id"] = key or None
-            ends = (record["source_feature_id"], record["target_feature_id"])
-            own = record["feature_id"] or _joined(">", *ends) or record["name"]
-            yield record | {"relationship_id": ids.give(own or "unnamed")}
+        annotations, ids = _inside(label, "annotations"), _Ids()
+        records: list[Record] = []
+        unrepeated: dict[tuple[str, Any, Any], list[Record]] = {}
+        for key, item in _items(annotations.get("relationships")):
+            own, record = _relationship(item, key)
+            unrepeated.setdefault(_ends(own, record), []).append(record)
+            record |= label_ids | {"relationship_id": ids.give(own)}
+            records.append(record)
+        for key, item in _items(annotations.get("objects")):
+            if _relations(item):
+                own, record = _relationship(item, key)
+                if same := unrepeated.get(_ends(own, record)):
+                    _merge(same.pop(0), record)
+                else:
+                    record |= label_ids | {"relationship_id": ids.give(own)}
+                    records.append(record)
+        yield from records
+
+
+def _relations(item: Any) -> list[str]:
+    """Return the keys under which an object is a relationship, and nothing drawn."""
+    if not isinstance(item, dict) or not GEOMETRIES.isdisjoint(item):
+        return []
+    return [
+        name
+        for name, value in item.items()
+        if name.endswith(RELATIONSHIP_ENDING) and isinstance(value, dict)
+    ]
+
+
+def _relationship(item: Any, key: str) -> tuple[str, Record]:
+    """Return what a relationship is known by, and its record without IDs."""
+    record = laid_out(RELATIONSHIP_NULLS, RELATIONSHIP, item, {})
+    left = record["additional_columns"]
+    for name in [name for name in left if name.endswith(RELATIONSHIP_ENDING)]:
+        if isinstance(left[name], dict):
+            fill(record, left, RELATED, left.pop(name), f"{name}.")
+            if record["relationship_type"] is None:
+                kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
+                record["relationship_type"] = kind or None
+    if record["feature_id"] is None:
+        record["feature_id"] = key or None
+    _, *ends = _ends("", record)
+    own = record["feature_id"] or _joined(">", *ends) or record["name"]
+    return own or "unnamed", record
+
+
+def _ends(own: str, record: Record) -> tuple[str, Any, Any]:
+    return own, record["source_feature_id"], record["target_feature_id"]
+
+
+def _merge(record: Record, repeated: Record) -> None:
+    """Add what an object says that repeats a relationship; mostly that is nothing."""
+    left, others = record["additional_columns"], repeated.pop("additional_columns")
+    for values, more in ((record, repeated), (left, others)):
+        for name, value in more.items():
+            if values.get(name) is None:
+                values[name] = value
+            elif value is not None and value != values[name]:
+                left[f"objects.{name}"] = value
 
 
 # --- workflow_history, data_row_metadata, data_row_attachments -------------------

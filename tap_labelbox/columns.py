@@ -108,6 +108,13 @@ def as_texts(value: Any) -> list[str] | None:
     return value if fits else None
 
 
+def as_tags(value: Any) -> list[Row] | None:
+    """Return a list of tags as objects; one that is a text has no more than that."""
+    tags = value if isinstance(value, list) else [None]
+    tags = [{"text": tag} if isinstance(tag, str) else tag for tag in tags]
+    return as_objects(tags)
+
+
 def as_ids(value: Any) -> list[str] | None:
     """Return a list of IDs, each as text."""
     ids = [as_id(item) for item in value] if isinstance(value, list) else [None]
@@ -170,7 +177,8 @@ def fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> No
     """Lay the values of a block out in their columns, and put others aside.
 
     Args:
-        record: What to fill; a column that has a value keeps it.
+        record: What to fill; a column that has a value keeps it. The same value
+            once more is no other.
         left: Where to put what fits no column, by its dotted path.
         columns: The block's columns.
         block: The values.
@@ -181,9 +189,12 @@ def fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> No
             continue
         if isinstance(column := columns.get(key), tuple):
             name, check = column
-            if record[name] is None and (fitting := check(value)) is not None:
-                record[name] = fitting
-                continue
+            if (fitting := check(value)) is not None:
+                if record[name] is None:
+                    record[name] = fitting
+                    continue
+                if record[name] == value:
+                    continue
         elif column is not None and isinstance(value, dict):
             fill(record, left, column, value, f"{at}{key}.")
             continue

@@ -24,6 +24,7 @@ from tap_labelbox.columns import (
     as_number,
     as_object,
     as_objects,
+    as_tags,
     as_text,
     as_texts,
     as_written,
@@ -48,6 +49,7 @@ TYPES: dict[Check, Any] = {
     as_number: INTEGER | float | None,
     as_object: Raw,
     as_objects: list[Raw] | None,
+    as_tags: list[Raw] | None,
     as_text: str | None,
     as_texts: list[str] | None,
     as_written: str | INTEGER | None,
@@ -139,7 +141,7 @@ class Layout:
         self._columns = tuple(checks)
         self._moments = checked_by(as_moment)
         self._written = checked_by(as_written)
-        self._lists = checked_by(as_objects)
+        self._lists = checked_by(as_objects) + checked_by(as_tags)
         self._raw = dict.fromkeys(checked_by(as_object), BRACE)
         self._raw |= dict.fromkeys(undecoded & checks.keys(), QUOTE)
 

@@ -152,6 +152,21 @@ class Runner:
         return command("--config", str(config), *arguments)
 
 
+def read_files(*files: Path) -> Output:
+    """Read saved files with all streams, in this process.
+
+    Raises:
+        IncompleteError: If something is left out.
+    """
+    tap = TapLabelbox(config={"export_files": [str(file) for file in files]})
+    written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    with redirect_stdout(written):
+        tap.sync_all()
+        tap.workspace.check()
+    written.seek(0)
+    return Output(written.read())
+
+
 def command(
     *arguments: str,
     environment: dict[str, str] | None = None,

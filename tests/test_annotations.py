@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
+from tap_labelbox import json_text
 from tap_labelbox.annotations import DEEPEST, data_row_records, decoder
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-SAMPLES = Path(__file__).parent.parent.parent / "shared" / "labelbox" / "samples"
+SHAPES = Path(__file__).parent / "shapes"
 STREAMS = {
     str(stream.name): stream  # type: ignore[misc]  # the SDK sets it, too
     for stream in vars(data_rows).values()
@@ -46,7 +47,7 @@ EVERYTHING = {
     "include_performance_details": True,
     "include_project_details": True,
 }
-NOT_OBJECTS = {"Radio", "Checklist", "Text", "Segment"}
+NOT_OBJECTS = {"Radio", "Checklist", "Text"}
 
 
 def unfold(stream: str, row: Row, project_id: str = "P") -> list[Row]:
@@ -383,6 +384,169 @@ def test_a_segment_without_a_frame_is_a_record() -> None:
     assert [r["annotation_id"] for r in records] == ["b/7-13", "b/18-19"]
 
 
+def spotted(*options: str) -> Row:
+    """Make a frame in which a checklist is answered."""
+    chosen = [option(name) for name in options]
+    return {"classifications": [asked("Seen", checklist_answers=chosen)]}
+
+
+def test_answers_in_frames_are_marked_by_their_own_ids() -> None:
+    """And by those of their question, where theirs are not marked."""
+    records = annotated(
+        frames={"1": spotted("tree", "bird", "cow"), "9": spotted("tree", "cow")},
+        segments={"o-tree": [[1, 9]], "o-bird": [[1, 1]], "f-Seen": [[1, 12]]},
+        key_frame_feature_map={"f-Seen": [9], "o-tree": [1], "o-bird": {"1": True}},
+    )
+
+    assert [
+        (r["frame"], r["answer_name"], r.get("frame_end"), r["is_key_frame"])
+        for r in records
+    ] == [
+        (1, "tree", 9, True),
+        (1, "bird", 1, True),
+        (1, "cow", 12, False),
+        (9, "tree", None, False),
+        (9, "cow", None, True),
+    ]
+
+
+def test_what_objects_are_asked_in_a_frame_is_marked_too() -> None:
+    """At any depth; a radio answer by its option."""
+    deep = asked("Deep", radio_answer=option("yes"))
+    kind = asked("Kind", radio_answer=option("truck", deep))
+    boxed = {"objects": {"b": {"name": "car", "classifications": [kind]}}}
+
+    records = annotated(
+        frames={"4": boxed},
+        segments={"b": [[4, 9]], "o-truck": [[4, 6]], "o-yes": [[4, 5]]},
+        key_frame_feature_map={"o-yes": [4]},
+    )
+
+    assert [(r["name"], r["frame_end"]) for r in records] == [
+        ("car", 9),
+        ("Kind", 6),
+        ("Deep", 5),
+    ]
+    assert [r.get("is_key_frame") for r in records] == [None, None, True]
+
+
+def test_a_segment_without_a_frame_has_what_other_records_tell() -> None:
+    """But not what was drawn in their frames, nor another frame's answer."""
+    kind = asked("Kind", radio_answer=option("truck"))
+    drawn_in_9 = drawn("VideoBoundingBox", bounding_box=BOX, classifications=[kind])
+
+    records = annotated(
+        frames={"9": {"objects": {"f": drawn_in_9}}},
+        segments={"f": [[7, 7], [9, 9]], "f-Kind": [[2, 3]], "o-truck": [[5, 5]]},
+        key_frame_feature_map={"f": [7, 9], "f-Kind": [1], "o-truck": {"5": True}},
+    )
+
+    ids = {"project_id": "P", "data_row_id": "R", "label_id": "L"}
+    question = {
+        "feature_id": "f-Kind",
+        "name": "Kind",
+        "value": "kind",
+        "annotation_kind": "Radio",
+        "parent_annotation_id": "9/f",
+        "path": "car / Kind",
+        "depth": 1,
+    }
+    assert records[2:] == [
+        ids
+        | {
+            "annotation_id": "f/7-7",
+            "feature_id": "f",
+            "feature_schema_id": "s",
+            "name": "car",
+            "value": "c",
+            "annotation_kind": "VideoBoundingBox",
+            "path": "car",
+            "depth": 0,
+            "frame": 7,
+            "frame_end": 7,
+            "is_key_frame": True,
+        },
+        ids
+        | question
+        | {
+            "annotation_id": "f-Kind/2-3",
+            "frame": 2,
+            "frame_end": 3,
+            "is_key_frame": False,
+        },
+        ids
+        | question
+        | {
+            "annotation_id": "o-truck/5-5",
+            "answer_feature_id": "o-truck",
+            "answer_name": "truck",
+            "frame": 5,
+            "frame_end": 5,
+            "is_key_frame": True,
+        },
+    ]
+
+
+def test_a_segment_has_what_the_record_of_another_frame_or_view_tells() -> None:
+    """Of the first frame, whichever comes first; of its own view, if there is one."""
+    early, late = ({"objects": {"d": {"name": name}}} for name in ("early", "late"))
+    groups = {
+        "Axial": {"name": "Axial", "frames": {"8": late, "2": early}},
+        "Coronal": {"name": "Coronal", "frames": {"9": late}},
+    }
+    segments = {view: {"d": [[1, 1]]} for view in ("Axial", "Coronal", "Sagittal")}
+
+    *_, axial, coronal, sagittal = annotated(groups=groups, segments=segments)
+
+    assert [r["name"] for r in (axial, coronal, sagittal)] == ["early", "late", "early"]
+    assert sagittal["group_name"] == "Sagittal"
+    assert sagittal["annotation_kind"] == "Segment"  # as none of them has a kind
+
+
+def test_a_segment_of_an_answer_to_the_whole_video_has_its_name() -> None:
+    """There is no frame of it at all."""
+    whole = asked("Weather", radio_answer=option("rain"))
+
+    answer, segment = annotated(
+        frames={}, classifications=[whole], segments={"o-rain": [[1, 4]]}
+    )
+
+    assert (segment["name"], segment["answer_name"]) == ("Weather", "rain")
+    assert (segment["frame"], segment["frame_end"]) == (1, 4)
+    assert "frame_end" not in answer
+
+
+def test_what_lies_above_what_is_a_rank() -> None:
+    """Of objects, in any frame; of what is not in the list there is none."""
+    above = drawn("ImagePoint", feature_id="a")
+    below = drawn("ImagePoint", feature_id="b", classifications=[asked("Kind")])
+    annotations = {"objects": [above, below, drawn("ImagePoint", feature_id="c")]}
+    order = {"z_order": ["b", "gone", "a", "b", None]}
+
+    records = unfold("annotations", labeled(annotations, **order))
+    (label,) = unfold("export_labels", labeled(annotations, **order))
+
+    assert [(r["feature_id"], r["z_order"]) for r in records] == [
+        ("a", 3),
+        ("b", 1),
+        ("f-Kind", None),
+        ("c", None),
+    ]
+    assert label["additional_columns"] == order
+
+
+@pytest.mark.parametrize("z_order", [None, "a", {"a": 1}, [["a"]], 5])
+def test_an_order_of_another_shape_is_no_rank(z_order: Any) -> None:
+    """It stays with the label."""
+    row = labeled({"objects": [drawn("ImagePoint", feature_id="a")]}, z_order=z_order)
+
+    (record,) = unfold("annotations", row)
+    (label,) = unfold("export_labels", row)
+
+    assert record["z_order"] is None
+    assert label["additional_columns"].get("z_order") == z_order
+
+
 def test_an_annotation_of_dicom_has_its_view() -> None:
     """Segments and key frames are told by view, too."""
     line = {"name": "bone", "annotation_kind": "DICOMPolyline", "line": []}
@@ -557,6 +721,157 @@ def test_how_good_a_label_is_has_columns() -> None:
     assert record["additional_columns"] == {"performance_details.x": 1}
 
 
+SHORT: Row = {"seconds_to_create": 40, "seconds_to_review": 10, "skipped": False}
+TRUE: Row = {
+    "seconds_to_label": 25,
+    "seconds_to_review": 10,
+    "seconds_to_rework": 5,
+    "seconds_total": 40,
+    "skipped": False,
+}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_true_seconds_have_columns(first: int) -> None:
+    """What both blocks say alike is said once; in which order they come is nothing."""
+    blocks = [("performance_details", SHORT), ("performance_details_v2", TRUE)]
+    details = dict([blocks[first], blocks[1 - first]])
+
+    (record,) = unfold("export_labels", labeled({}, **details))
+
+    expected = SHORT | TRUE | {"is_skipped": False}
+    del expected["skipped"]
+    assert {column: record[column] for column in expected} == expected
+    assert record["additional_columns"] == {}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_where_both_blocks_differ_both_are_kept(first: int) -> None:
+    """The true one has the column; null is nothing, and what misfits takes none."""
+    old = SHORT | {"seconds_to_review": 16, "consensus_score": 0.5}
+    old |= {"benchmark_score": 1, "consensus_label_count": 2}
+    true = TRUE | {"skipped": True, "consensus_score": None, "benchmark_score": "?"}
+    true |= {"consensus_label_count": 2.0, "seconds_to_think": 3}
+    blocks = [("performance_details", old), ("performance_details_v2", true)]
+    details = dict([blocks[first], blocks[1 - first]])
+
+    (record,) = unfold("export_labels", labeled({}, **details))
+
+    assert (record["seconds_to_review"], record["is_skipped"]) == (10, True)
+    assert (record["consensus_score"], record["benchmark_score"]) == (0.5, 1)
+    assert record["consensus_label_count"] == 2
+    assert record["additional_columns"] == {
+        "performance_details.seconds_to_review": 16,
+        "performance_details.skipped": False,
+        "performance_details_v2.benchmark_score": "?",
+        "performance_details_v2.seconds_to_think": 3,
+    }
+
+
+@pytest.mark.parametrize("inside", [None, frozenset[str]()])
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([{"id": "t", "text": "pilot"}], [{"id": "t", "text": "pilot"}]),
+        (["pilot", {"id": "t"}], [{"text": "pilot"}, {"id": "t"}]),
+        ([], []),
+        (None, None),
+    ],
+)
+def test_tags_are_objects(inside: Any, tags: Any, expected: Any) -> None:
+    """One that is a text has no more than that."""
+    row = labeled({})
+    row["projects"]["P"]["project_tags"] = tags
+    (decoded,) = decoder(inside)(json.dumps(row).encode())
+
+    (record,) = data_row_records(decoded, "P")
+
+    assert json_text.whole(record["project_tags"]) == expected
+    assert record["additional_columns"] == {}
+
+
+@pytest.mark.parametrize("tags", ["pilot", [1], [None], [["pilot"]]])
+def test_what_is_no_tag_is_kept_beside(tags: Any) -> None:
+    """As it came."""
+    row = labeled({})
+    row["projects"]["P"]["project_tags"] = tags
+
+    (record,) = unfold("data_row_exports", row)
+
+    assert record["project_tags"] is None
+    assert record["additional_columns"] == {"project.project_tags": tags}
+
+
+def related(feature_id: str | None, source: str, target: str, **more: Any) -> Row:
+    """Make a relationship as exports of 2023 have it."""
+    ends = {"source": source, "target": target}
+    kind = "ImageUnidirectionalRelationship"
+    item = drawn(kind, unidirectional_relationship=ends, feature_id=feature_id)
+    return item | more
+
+
+def test_relationships_among_the_objects_are_counted_once() -> None:
+    """Repeated or not; they are no annotations."""
+    repeated, nameless = related("r", "a", "b"), related(None, "a", "c")
+    only_here = related("s", "b", "c")
+    annotations = {
+        "objects": [drawn("ImagePoint"), nameless, repeated, only_here],
+        "relationships": [repeated, nameless],
+    }
+
+    records = unfold("annotation_relationships", labeled(annotations))
+
+    assert [
+        (r["relationship_id"], r["source_feature_id"], r["target_feature_id"])
+        for r in records
+    ] == [("r", "a", "b"), ("a>c", "a", "c"), ("s", "b", "c")]
+    assert all(r["additional_columns"] == {} for r in records)
+    assert [r["feature_id"] for r in annotated(**annotations)] == ["f"]
+
+
+def test_what_a_repeated_relationship_says_otherwise_is_kept() -> None:
+    """What the other lacks is added, what differs is put aside."""
+    short = related("r", "a", "b", value=None, certainty=0.5)
+    other = related("r", "a", "b", name="near", certainty=0.25, far=4)
+
+    (record,) = unfold(
+        "annotation_relationships",
+        labeled({"objects": [other], "relationships": [short]}),
+    )
+
+    assert (record["name"], record["value"]) == ("car", "c")
+    assert record["additional_columns"] == {
+        "certainty": 0.5,
+        "far": 4,
+        "objects.certainty": 0.25,
+        "objects.name": "near",
+    }
+
+
+def test_relationships_that_share_an_id_are_not_one() -> None:
+    """Each among the objects repeats one."""
+    first, second = related("r", "a", "b"), related("r", "b", "c")
+
+    records = unfold(
+        "annotation_relationships",
+        labeled({"objects": [second, first, first], "relationships": [first, second]}),
+    )
+
+    assert [r["relationship_id"] for r in records] == ["r", "r#2", "r#3"]
+    assert [r["source_feature_id"] for r in records] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("group", [{}, {"frames": {"1": {}}}])
+def test_what_is_drawn_is_an_annotation_though_it_relates(group: Row) -> None:
+    """And so is what relates things in a frame."""
+    both = related("r", "a", "b", bounding_box=BOX)
+    frames = {"frames": {"3": {"objects": [related("s", "a", "b")]}}}
+
+    records = annotated(objects=[both], **frames, groups=group)
+
+    assert [r["feature_id"] for r in records] == ["r", "s"]
+
+
 def test_a_relationship_has_both_ends() -> None:
     """Under any key that names a relationship."""
     related = [
@@ -667,12 +982,11 @@ def test_attachments_are_numbered() -> None:
 # --- nothing is lost -----------------------------------------------------------
 
 
-def sample_rows() -> Iterator[Row]:
-    """Read the real rows; where there are annotations only, put a row around them."""
-    for path in sorted(SAMPLES.glob("export_v2/*.ndjson")):
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            row = json.loads(line or "{}")
-            yield row if "data_row" in row else labeled(row.get("annotations"))
+def shaped_rows() -> Iterator[Row]:
+    """Read rows in the shape of real ones."""
+    for path in sorted(SHAPES.glob("*.ndjson")):
+        for line in path.read_text("utf-8").splitlines():
+            yield json.loads(line)
 
 
 def sandbox_rows() -> list[Row]:
@@ -697,8 +1011,16 @@ def naive_count(row: Row, project_id: str) -> Counter[str]:
         annotations = label["annotations"] or {}
         count["export_labels"] += 1
         count["label_reviews"] += len(label.get("label_details", {}).get("reviews", []))
-        count["annotation_relationships"] += len(annotations.get("relationships", []))
-        count["objects"] += len(annotations.get("objects", []))
+        # Relationships may be repeated among the objects.
+        objects = annotations.get("objects", [])
+        related = [o for o in objects if "unidirectional_relationship" in o]
+        count["annotation_relationships"] += len(
+            {
+                relationship["feature_id"]
+                for relationship in annotations.get("relationships", []) + related
+            }
+        )
+        count["objects"] += len(objects) - len(related)
         for part in (annotations, *annotations.get("groups", {}).values()):
             for frame in part.get("frames", {}).values():
                 count["objects"] += len(frame["objects"])
@@ -727,11 +1049,19 @@ def count_records(row: Row, project_id: str) -> Counter[str]:
         for record in unfold(name, row, project_id):
             if name != "annotations":
                 count[name] += 1
+            elif is_segment(record):
+                pass
             elif record["annotation_kind"] not in NOT_OBJECTS:
                 count["objects"] += 1
-            elif record["annotation_kind"] != "Segment":
+            else:
                 count["answers"] += 1
     return count
+
+
+def is_segment(record: Row) -> bool:
+    """Return whether it is that of a segment without a record in its frame."""
+    ending = f"/{record['frame']}-{record['frame_end']}"
+    return bool(record["annotation_id"].endswith(ending))
 
 
 def check(row: Row, project_id: str) -> None:
@@ -782,14 +1112,13 @@ def leaves(value: Any) -> set[Any]:
     return found
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the real samples are not here")
-def test_nothing_of_the_real_samples_is_lost() -> None:
+def test_nothing_of_real_shapes_is_lost() -> None:
     """Each thing in them is a record, and each value is in one."""
-    rows = list(sample_rows())
+    rows = list(shaped_rows())
 
-    assert len(rows) > 20
+    assert len(rows) > 10
     for row in rows:
-        for project_id in row.get("projects", {"P": {}}):
+        for project_id in row["projects"]:
             check(row, project_id)
 
 
@@ -821,7 +1150,7 @@ def rich_row() -> Row:
     }
     moving = {
         "frames": {"2": frame, "5": frame},
-        "segments": {"f": [[2, 3], [5, 9]], "g": [[1, 2]]},
+        "segments": {"f": [[2, 3], [5, 9], [7, 7]], "g": [[1, 2]], "o-fog": [[3, 4]]},
         "key_frame_feature_map": {"f": {"2": True, "5": False}, "g": [1]},
         "groups": {"Axial": {"name": "Axial", "frames": {"1": frame}}},
         "timestamp": {},
@@ -833,6 +1162,8 @@ def rich_row() -> Row:
         "label_kind": "Default",
         "label_details": details | {"reviews": [review, review]},
         "performance_details": {"seconds_to_create": 1, "skipped": False},
+        "performance_details_v2": {"seconds_to_label": 1, "skipped": False},
+        "z_order": ["t", "f"],
     }
     return {
         "data_row": {"id": "R", "details": details | {"last_activity_at": when}},
@@ -845,7 +1176,7 @@ def rich_row() -> Row:
         "projects": {
             "P": {
                 "name": "one",
-                "project_tags": ["a"],
+                "project_tags": [{"text": "a"}],
                 "labels": [
                     label | {"id": "L1", "annotations": still},
                     label | {"id": "L2", "annotations": moving},

@@ -206,6 +206,8 @@ PATHS = st.sampled_from(
         ("projects", "P", "project_details"),
         ("projects", "P", "labels", 0),
         ("projects", "P", "labels", 0, "annotations"),
+        ("projects", "P", "labels", 0, "performance_details"),
+        ("projects", "P", "labels", 0, "performance_details_v2"),
     ]
 )
 MEMBERS = st.sampled_from(
@@ -221,7 +223,13 @@ MEMBERS = st.sampled_from(
         "metadata_fields",
         "new",
         "objects",
+        "performance_details",
+        "performance_details_v2",
+        "project_tags",
+        "seconds_to_review",
+        "skipped",
         "workflow_history",
+        "z_order",
     ]
 )
 

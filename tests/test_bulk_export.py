@@ -154,6 +154,27 @@ def test_a_label_is_json_whatever_its_era(one: Runner, label: Any) -> None:
     assert json.loads(record["label"]) == label
 
 
+@pytest.mark.parametrize(
+    ("item", "skipped"),
+    [
+        ({"Label": "Skip"}, True),
+        ({"Skipped": None, "Label": "Skip"}, True),
+        ({"label": "Skip"}, True),
+        ({"Label": "Skip", "Skipped": False}, False),
+        ({"Label": {}}, None),
+        ({"Label": ["Skip"]}, None),
+        ({"Label": {"objects": []}, "Skipped": True}, True),
+    ],
+)
+def test_the_word_skip_tells_what_no_column_does(
+    one: Runner, item: Any, skipped: Any
+) -> None:
+    """A column of its own is believed first."""
+    (record,) = exported(one, {"ID": "c1"} | item)
+
+    assert record["skipped"] is skipped
+
+
 def test_seconds_that_are_text_become_a_number(one: Runner) -> None:
     """As files of early 2018 have them."""
     (record,) = exported(one, {"ID": "c1", "Seconds to Label": "5.249"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox import moments
+from tap_labelbox.tap import TapLabelbox
+from tests.runner import PRIMARY_KEYS, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from tests.runner import Runner
 
 duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 
 def load(command: Path, output: str, **settings: Any) -> list[Any]:
@@ -138,3 +143,66 @@ def test_a_target_loads_batch_files(
     assert sorted(row["annotation_id"] for row in rows("annotations")) == sorted(
         row["annotation_id"] for row in annotations
     )
+
+
+def loaded(tables: dict[str, dict[str, Any]], folder: Path) -> Any:
+    """Make tables of records, each with the columns of its stream."""
+    warehouse = duckdb.connect()
+    for name, records in tables.items():
+        file = folder / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(r) + "\n" for r in records.values()))
+        schema = TapLabelbox(config={"api_key": "x"}).streams[name].schema
+        columns = {
+            column: "TIMESTAMPTZ" if kind.get("format") == "date-time" else "VARCHAR"
+            for column, kind in schema["properties"].items()
+        }
+        rows = duckdb.read_json(str(file), columns=columns, connection=warehouse)
+        rows.create(name)
+    return warehouse
+
+
+def box(feature_id: str) -> dict[str, Any]:
+    """Make an object."""
+    return {"feature_id": feature_id, "annotation_kind": "ImagePoint"}
+
+
+def saved(data_row_id: str, last_activity_at: str | None, *objects: str) -> str:
+    """Write a saved row with one label; without details it does not say when."""
+    data_row: dict[str, Any] = {"id": data_row_id}
+    if last_activity_at:
+        data_row["details"] = {"last_activity_at": last_activity_at}
+    label = {"id": "L", "annotations": {"objects": [*map(box, objects)]}}
+    row = {"data_row": data_row, "projects": {"P": {"labels": [label]}}}
+    return json.dumps(row) + "\n"
+
+
+def test_the_query_of_the_readme_gives_what_is_current(tmp_path: Path) -> None:
+    """Of rows with and without details, after two exports into one warehouse."""
+    (query,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    first, second = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
+    exports = (
+        saved("dated", first, "kept", "deleted") + saved("undated", None, "a", "b"),
+        saved("dated", second, "kept", "new") + saved("undated", None, "a", "b"),
+    )
+    tables: dict[str, dict[str, Any]] = {"annotations": {}, "data_row_exports": {}}
+    for number, export in enumerate(exports):
+        file = tmp_path / f"{number}.ndjson"
+        file.write_text(export)
+        output = read_files(file)
+        for name, records in tables.items():
+            for record in output.records(name):
+                key = str([record[column] for column in PRIMARY_KEYS[name]])
+                records[key] = record
+
+    with loaded(tables, tmp_path) as warehouse:
+        found = warehouse.execute(query).fetchall()
+        names = [column[0] for column in warehouse.description]
+
+    assert len(tables["annotations"]) == 5
+    at = [names.index(name) for name in ("data_row_id", "feature_id")]
+    assert {tuple(row[n] for n in at) for row in found} == {
+        ("dated", "kept"),
+        ("dated", "new"),
+        ("undated", "a"),
+        ("undated", "b"),
+    }

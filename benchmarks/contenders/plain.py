@@ -254,7 +254,7 @@ class DataRowExportsStream(ExportStream):
         media_content_length=INTEGER,
         media_attributes=OBJECT,
         project_name=TEXT,
-        project_tags=TEXTS,
+        project_tags=OBJECTS,
         ontology_id=TEXT,
         task_id=TEXT,
         task_name=TEXT,
@@ -367,6 +367,7 @@ class AnnotationsStream(DataRowExportsStream):
         point_x=NUMBER,
         point_y=NUMBER,
         mask_url=TEXT,
+        z_order=INTEGER,
         geometry=OBJECT,
     )
 
@@ -382,8 +383,11 @@ class AnnotationsStream(DataRowExportsStream):
                 "path": None,
                 "depth": -1,
             }
+            ranks = {f: rank for rank, f in enumerate(label.get("z_order", ()), 1)}
             for item in label["annotations"].get("objects", ()):
-                yield from annotation(item, top)
+                if "unidirectional_relationship" not in item:
+                    for record in annotation(item, top):
+                        yield record | {"z_order": ranks.get(record["feature_id"])}
             for item in label["annotations"].get("classifications", ()):
                 yield from annotation(item, top)
 

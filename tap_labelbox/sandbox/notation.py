@@ -22,6 +22,9 @@ Row = dict[str, Any]
 API = "https://api.labelbox.com"
 FRAMES = range(3, 8)  # the frames of a video in which a thing is seen
 KEY_FRAMES = (3, 7)  # those somebody drew; the others are interpolated
+MASKED_FRAMES = (5, 3, 7)  # those with a mask, which nothing interpolates
+MASK = "raster-segmentation"
+REPEATED = 3  # relationships stand among the objects of one label in so many
 
 
 def text(label: Label) -> str:
@@ -183,48 +186,103 @@ def new(label: Label, *, interpolated: bool) -> Row:
         for number, answer in enumerate(answers)
     ]
     if media == "VIDEO":
-        return _frames(label, things, interpolated=interpolated) | {
-            "classifications": classifications
-        }
+        return _frames(label, things, answers, interpolated=interpolated)
     if media == "AUDIO":
         return {"classifications": classifications, "segments": {}, "timestamp": {}}
     if media == "DICOM":
         return _slices(label, things) | {"classifications": classifications}
     objects = [_new_thing(label, thing, 0) for thing in things]
-    pairs = list(pairwise(objects))[:1]
+    relationships = _relationships(label, things)
+    repeated = relationships if label.data_row.number % REPEATED == 0 else []
     return {
-        "objects": objects,
+        "objects": objects + repeated,
         "classifications": classifications,
-        "relationships": [
-            {
-                "feature_id": source["feature_id"][::-1],
-                "name": "belongs to",
-                "value": "belongs_to",
-                "annotation_kind": "UnidirectionalRelationship",
-                "unidirectional_relationship": {
-                    "source": source["feature_id"],
-                    "target": target["feature_id"],
-                },
-                "classifications": [],
-            }
-            for source, target in pairs
-            if media in {"IMAGE", "TEXT"}
-        ],
+        "relationships": relationships,
     }
 
 
-def _frames(label: Label, things: list[Thing], *, interpolated: bool) -> Row:
+def _relationships(label: Label, things: list[Thing]) -> list[Row]:
+    media = label.project.media
+    return [
+        {
+            "feature_id": source.feature_id[::-1],
+            "feature_schema_id": source.schema_id[::-1],
+            "name": "belongs to",
+            "value": "belongs_to",
+            "annotation_kind": f"{media.capitalize()}UnidirectionalRelationship",
+            "classifications": [],
+            "unidirectional_relationship": {
+                "source": source.feature_id,
+                "target": target.feature_id,
+            },
+        }
+        for source, target in list(pairwise(things))[:1]
+        if media in {"IMAGE", "TEXT"}
+    ]
+
+
+def z_order(label: Label) -> list[str]:
+    """Return the ids of the things in an image, by what lies above what."""
+    if label.project.media != "IMAGE":
+        return []
+    things, _ = content.said(label)
+    return [thing.feature_id for thing in reversed(things)]
+
+
+def _frames(
+    label: Label, things: list[Thing], answers: list[Answer], *, interpolated: bool
+) -> Row:
+    """Write a video: things and every second label's answers, frame by frame.
+
+    What was answered is marked by the ids of the options that were chosen, key
+    frames also by those of the questions.
+    """
+    in_frames = answers if label.data_row.number % 2 else []
+    drawn = {t.feature_id: MASKED_FRAMES if t.tool == MASK else FRAMES for t in things}
     frames: Row = {}
     for frame in FRAMES if interpolated else KEY_FRAMES:
-        seen = {t.feature_id: _new_thing(label, t, frame) for t in things}
-        frames[str(frame)] = {"objects": seen, "classifications": []}
+        seen = {
+            thing.feature_id: _new_thing(label, thing, frame)
+            for thing in things
+            if frame in drawn[thing.feature_id]
+        }
+        # Of answers, nothing is interpolated.
+        said = in_frames if frame in KEY_FRAMES else []
+        if seen or said:
+            written = [_new_answer(answer) for answer in said]
+            frames[str(frame)] = {"objects": seen, "classifications": written}
+    questions, options = _ids(in_frames)
+    whole = [[FRAMES[0], FRAMES[-1]]]
     return {
-        "frames": frames if things else {},
-        "segments": {t.feature_id: [[FRAMES[0], FRAMES[-1]]] for t in things},
+        "frames": frames,
+        "segments": {
+            thing.feature_id: [[frame, frame] for frame in MASKED_FRAMES]
+            if thing.tool == MASK
+            else whole
+            for thing in things
+        }
+        | dict.fromkeys(options, whole),
         "key_frame_feature_map": {
-            t.feature_id: {str(f): f in KEY_FRAMES for f in FRAMES} for t in things
-        },
+            thing.feature_id: sorted(MASKED_FRAMES)
+            if thing.tool == MASK
+            else [*KEY_FRAMES]
+            for thing in things
+        }
+        | {given: [*KEY_FRAMES] for given in questions + options},
+        "classifications": []
+        if in_frames
+        else [_new_answer(answer) for answer in answers],
     }
+
+
+def _ids(answers: list[Answer]) -> tuple[list[str], list[str]]:
+    """Return the ids of questions and of chosen options, at any depth."""
+    questions, options = [answer.feature_id for answer in answers], []
+    for choice in (choice for answer in answers for choice in answer.choices):
+        nested = _ids(choice.answers)
+        questions += nested[0]
+        options += [choice.feature_id, *nested[1]]
+    return questions, options
 
 
 def _slices(label: Label, things: list[Thing]) -> Row:
@@ -347,7 +405,7 @@ def _new_answer(answer: Answer, message: str | None = None) -> Row:
         for choice in answer.choices
     ]
     if answer.kind == "text":
-        written[f"{about}text_answer"] = {"content": answer.text}
+        written[f"{about}text_answer"] = {"content": answer.text, "classifications": []}
     elif answer.kind == "checklist":
         written[f"{about}checklist_answers"] = choices
     else:

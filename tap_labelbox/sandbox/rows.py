@@ -31,9 +31,7 @@ def row(data_row: DataRow, params: Row, now: datetime, experiments: Row | None) 
         experiments: What stands in place of projects when a model run is exported.
     """
     written: Row = {"data_row": _data_row(data_row, params, now)}
-    written["media_attributes"] = {
-        snake(name): value for name, value in data_row.media_attributes.items()
-    }
+    written["media_attributes"] = _media_attributes(data_row, now)
     if params.get("include_attachments"):
         names = ("type", "name", "value")
         written["attachments"] = [
@@ -76,6 +74,16 @@ def _data_row(data_row: DataRow, params: Row, now: datetime) -> Row:
     return {name: value for name, value in written.items() if value is not None}
 
 
+def _media_attributes(data_row: DataRow, now: datetime) -> Row:
+    given = data_row.media_attributes
+    if data_row.project.media == "PDF":  # whose pages only the GraphQL API counts
+        layer = f"{content.UPLOADS}{data_row.organization['id']}%2F{data_row.id}.json"
+        layer = content.signed(layer, now + timedelta(days=1))
+        given = {k: v for k, v in given.items() if k != "pageCount"}
+        given["textLayerUrl"] = layer
+    return {snake(name): value for name, value in given.items()}
+
+
 def _metadata(given: Row) -> Row:
     value: Any = given["value"]
     if given["kind"] == "CustomMetadataEnum":
@@ -99,11 +107,24 @@ def _project(data_row: DataRow, params: Row, now: datetime) -> Row:
     written: Row = {
         "name": project.name,
         "labels": [_label(label, params) for label in labels],
-        "project_tags": [tag["text"] for tag in project.resource_tags],
+        "project_tags": [_tag(tag, project) for tag in project.resource_tags],
     }
     if params.get("include_project_details"):
         written["project_details"] = _project_details(data_row, project, labels)
     return written
+
+
+def _tag(tag: Row, project: Project) -> Row:
+    return {
+        "id": tag["id"],
+        "organization_id": project.organization["id"],
+        "text": tag["text"],
+        "color": tag["color"].removeprefix("#").upper(),
+        "created_at": moment(project.organization["createdAt"]),
+        "updated_at": moment(project.organization["updatedAt"]),
+        "created_by_id": project.created_by.id,
+        "type": "Default",
+    }
 
 
 def _project_details(data_row: DataRow, project: Project, labels: list[Label]) -> Row:
@@ -173,18 +194,32 @@ def _label(label: Label, params: Row) -> Row:
             ],
         }
     if params.get("include_performance_details"):
-        details: Row = {
-            "seconds_to_create": int(label.seconds_to_label),
-            "seconds_to_review": 12 * len(label.reviews),
-            "skipped": label.is_skipped,
-        }
+        seconds = _seconds(label)
+        details: Row = {"skipped": label.is_skipped}
         if label.agreement not in (None, -1.0):
             details["consensus_score"] = label.agreement
         if label.is_benchmark_reference:
             details["benchmark_reference_label"] = label.id
-        written["performance_details"] = details
+        # The older block has the total for the time it took to create.
+        written["performance_details"] = {
+            "seconds_to_create": seconds["seconds_total"],
+            "seconds_to_review": seconds["seconds_to_review"],
+        } | details
+        written["performance_details_v2"] = seconds | details
     interpolated = bool(params.get("include_interpolated_frames"))
-    return written | {"annotations": notation.new(label, interpolated=interpolated)}
+    written["annotations"] = notation.new(label, interpolated=interpolated)
+    if z_order := notation.z_order(label):
+        written["z_order"] = z_order
+    return written
+
+
+def _seconds(label: Label) -> Row:
+    seconds = {
+        "seconds_to_label": int(label.seconds_to_label),
+        "seconds_to_review": 12 * len(label.reviews),
+        "seconds_to_rework": 30 if label.data_row.status == "IN_REWORK" else 0,
+    }
+    return seconds | {"seconds_total": sum(seconds.values())}
 
 
 def moment(value: datetime) -> str:

@@ -531,6 +531,7 @@ class World:
 
     def _make_project(self, name: str, media: str, era: str) -> Project:
         number = len(self._projects)
+        has_consensus = number % 3 == 2 or media == "PDF"
         made = ANCHOR - 540 * DAY + min(number, 300) * DAY
         owner = self.users[number % 2]
         stamps = {"createdAt": made, "updatedAt": made}
@@ -578,10 +579,10 @@ class World:
             issue_categories=[
                 {"id": self.cuid(made), "name": "Blurred", "description": ""}
             ],
-            auto_audit_number_of_labels=2 if number % 3 == 2 else 1,
-            auto_audit_percentage=0.1 if number % 3 == 2 else 0.0,
-            is_benchmark_enabled=number % 3 == 1,
-            is_consensus_enabled=number % 3 == 2,
+            auto_audit_number_of_labels=2 if has_consensus else 1,
+            auto_audit_percentage=0.1 if has_consensus else 0.0,
+            is_benchmark_enabled=number % 3 == 1 and not has_consensus,
+            is_consensus_enabled=has_consensus,
             editor_task_type="MODEL_CHAT_EVALUATION" if media == "LLM" else None,
         )
 

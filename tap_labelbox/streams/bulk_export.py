@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LINKS = 3  # opened for one project before it is left out
 
+SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
 WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
 
 # A review of a label, in the file's own spelling.
@@ -136,7 +137,8 @@ class BulkExportStream(ProjectStream):
         th.Property(
             "skipped",
             th.BooleanType,
-            description="Whether the labeler skipped the data row.",
+            description="Whether the labeler skipped the data row; null where the "
+            "file does not tell.",
         ),
         th.Property(
             "reviews", th.ArrayType(REVIEW), description="Reviews of the label."
@@ -323,6 +325,8 @@ class BulkExportStream(ProjectStream):
                 left[name] = value
             else:
                 record[column] = fitting
+        if record["skipped"] is None and record["label"] == SKIP:
+            record["skipped"] = True
         return record | own
 
     def _fitting(self, column: str, value: Any) -> Any:

@@ -127,7 +127,11 @@ class DataRowExportsStream(ExportedStream):
         _integer("media_content_length", "Size of the file in bytes."),
         _object("media_attributes", "All that is known of the file, as exported."),
         _text("project_name", "Name of the project."),
-        _texts("project_tags", "Tags of the project."),
+        _objects(
+            "project_tags",
+            "Tags of the project, as exported; one that is only a text is an object "
+            "that has it.",
+        ),
         _text("ontology_id", "ID of the project's ontology."),
         _text("task_id", "ID of the workflow step it is in."),
         _text("task_name", "Name of the workflow step it is in."),
@@ -161,8 +165,17 @@ class ExportLabelsStream(ExportedStream):
         _moment("updated_at", "Latest change to it."),
         _moment("content_last_updated_at", "Latest change to its annotations."),
         _text("created_by", "E-mail of the labeler."),
-        _number("seconds_to_create", "Seconds spent labeling."),
+        _number(
+            "seconds_to_create",
+            "Seconds spent labeling; where there is a seconds_total, Labelbox gives "
+            "that here as well, reviews and rework included.",
+        ),
+        _number("seconds_to_label", "Seconds spent labeling; in exports from 2025 on."),
         _number("seconds_to_review", "Seconds spent reviewing."),
+        _number(
+            "seconds_to_rework", "Seconds spent on rework; in exports from 2025 on."
+        ),
+        _number("seconds_total", "All these seconds; in exports from 2025 on."),
         _flag("is_skipped", "Whether the labeler skipped the data row."),
         _flag(
             "is_latest",
@@ -199,15 +212,19 @@ class AnnotationsStream(ExportedStream):
             "where there is no feature ID, kind and name. What would have the ID of "
             "another ends with #2 and so on.",
         ),
-        _text("parent_annotation_id", "What it is nested in; null at the top."),
+        _text(
+            "parent_annotation_id",
+            "What it is nested in; null at the top. Of a segment without a record in "
+            "its first frame, as in the first frame that has one.",
+        ),
         _text("path", "Names on the way down to its own, joined with a slash."),
         _integer("depth", "How deep it is nested; 0 at the top."),
         *FEATURE,
         _text(
             "annotation_kind",
             "ImageBoundingBox and the like for objects; Radio, Checklist or Text for "
-            "answers; Segment for frames without records; for what is not known yet, "
-            "its key.",
+            "answers; Segment for a segment of which no record tells; for what is not "
+            "known yet, its key.",
         ),
         _text("answer_feature_id", "ID of the chosen option as a feature."),
         _text("answer_feature_schema_id", "ID of the chosen option in the ontology."),
@@ -226,10 +243,17 @@ class AnnotationsStream(ExportedStream):
         _integer("page_number", "Page of the document; the first of several."),
         _text("message_id", "Message of the conversation it is about."),
         _text("group_name", "View of a DICOM study, such as Axial."),
+        _integer(
+            "z_order",
+            "Rank among the objects of the label that lie above each other: its place "
+            "in the export's list of them, from 1.",
+        ),
         _integer("frame", "Frame it was seen in, or in which its segment begins."),
         _integer(
             "frame_end",
-            "Last frame of the segment that begins with this record's frame.",
+            "Last frame of the segment that begins with this record's frame. Where a "
+            "segment begins in a frame that is not exported, it has a record of its "
+            "own, without geometry.",
         ),
         _flag(
             "is_key_frame",

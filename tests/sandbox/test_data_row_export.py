@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from tap_labelbox.sandbox import ANCHOR
+from tap_labelbox.sandbox import ANCHOR, World
+from tap_labelbox.sandbox.rows import row as row_of
+from tap_labelbox.sandbox.schema import snake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_labelbox.sandbox import DataRow, Sandbox, World
+    from tap_labelbox.sandbox import DataRow, Sandbox
 
 START = """mutation Start($input: ExportDataRowsInProjectInput!) {
   exportDataRowsInProject(input: $input) { taskId isStreamable }
@@ -323,3 +327,91 @@ def test_ten_exports_run_at_once(
     for _ in range(2):
         post(sandbox, STATUS, id=task)
     assert "errors" not in post(sandbox, START, input={"filters": filters}).json()
+
+
+# --- the shape of rows -----------------------------------------------------------
+
+SHAPES = Path(__file__).parent.parent / "shapes"
+ID = re.compile(r"c[a-z0-9]{24}|\d+")
+EVERYTHING = {snake(name): wanted for name, wanted in DETAILS.items()}
+EVERYTHING |= {"include_attachments": True, "include_metadata": True}
+
+
+def shape(value: Any, at: str = "") -> set[str]:
+    """Return the path and the kind of each value, whatever the ids and the frames.
+
+    Questions have one shape, wherever they are asked.
+    """
+    if at.endswith(".classifications[]"):
+        return {at} | shape(value, "question")
+    match value:
+        case dict():
+            keys = ((ID.sub("*", key), inner) for key, inner in value.items())
+            return set().union(*(shape(inner, f"{at}.{key}") for key, inner in keys))
+        case list():
+            return set().union(*(shape(inner, f"{at}[]") for inner in value))
+        case bool() | str():
+            return {f"{at}: {type(value).__name__}"}
+    return {f"{at}: number"}
+
+
+@pytest.fixture(scope="module")
+def written() -> set[str]:
+    """Return the shape of all rows of a workspace."""
+    world = World(projects=8, labels=300)
+    return shape([row_of(r, EVERYTHING, world.now(), None) for r in world.data_rows])
+
+
+@pytest.mark.parametrize("file", sorted(SHAPES.glob("2025-*")), ids=lambda f: f.stem)
+def test_rows_have_the_shape_of_real_ones(written: set[str], file: Path) -> None:
+    """As Labelbox wrote them in 2025."""
+    lines = file.read_text("utf-8").splitlines()
+
+    real = shape([json.loads(line) for line in lines])
+
+    assert len(real) > 10
+    assert real - written == set()
+
+
+def test_some_rows_repeat_relationships(written: set[str]) -> None:
+    """Among the objects, as in 2023."""
+    ends = "unidirectional_relationship.source: str"
+
+    for block in ("objects", "relationships"):
+        assert f"[].projects.*.labels[].annotations.{block}[].{ends}" in written
+
+
+def test_a_document_is_labeled_twice() -> None:
+    """And one label is selected."""
+    world = World(projects=8, labels_per_project=30)
+    (project,) = [p for p in world.projects if p.media == "PDF"]
+
+    twice = [
+        written["projects"][project.id]
+        for written in (row_of(r, EVERYTHING, ANCHOR, None) for r in project.data_rows)
+        if len(written["projects"][project.id]["labels"]) > 1
+    ]
+
+    assert twice
+    for in_project in twice:
+        details = in_project["project_details"]
+        assert details["consensus_expected_label_count"] == 2
+        assert details["selected_label_id"] in {x["id"] for x in in_project["labels"]}
+
+
+@pytest.mark.parametrize("interpolated", [True, False])
+def test_segments_may_begin_where_no_frame_is(*, interpolated: bool) -> None:
+    """Those of masks, of which not all are exported."""
+    world = World(projects=4, labels=300)
+    (project,) = [p for p in world.projects if p.media == "VIDEO"]
+    params = EVERYTHING | {"include_interpolated_frames": interpolated}
+    begun, found = set(), set()
+    for data_row in project.data_rows:
+        exported = row_of(data_row, params, ANCHOR, None)
+        for label in exported["projects"][project.id]["labels"]:
+            annotations = label["annotations"]
+            found |= annotations["frames"].keys()
+            for ranges in annotations["segments"].values():
+                begun |= {str(first) for first, _ in ranges}
+
+    assert begun - found == (set() if interpolated else {"5"})
