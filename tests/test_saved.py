@@ -272,6 +272,51 @@ def test_an_array_that_is_cut_short_is_told(tmp_path: Path, cut: int) -> None:
     assert str(path) in str(output.error)
 
 
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.data(),
+    indent=st.sampled_from([None, 0, 1]),
+    opening=st.sampled_from(["", "["]),
+    byte=st.sampled_from([*b'"{}[],:\\\n\r x\xff\0']),
+    length=st.integers(0, 1),
+    chunk=st.sampled_from([7, 64, 1000, 65536]),
+)
+def test_a_damaged_byte_costs_a_row(
+    tmp_path: Path,
+    data: st.DataObject,
+    indent: int | None,
+    opening: str,
+    byte: int,
+    length: int,
+    chunk: int,
+) -> None:
+    """Or two, which it joins on one line; what is lost is told."""
+    path = tmp_path / "export"
+    rows = [json.dumps(data_row(n), indent=indent) for n in range(5)]
+    text = (",\n" if opening else "\n").join(rows)
+    whole = (opening + text + ("]" if opening else "")).encode()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    damaged = whole[:at] + bytes([byte]) + whole[at + length :]
+    path.write_bytes(damaged)
+    read: list[Any] = []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved, "CHUNK_BYTES", chunk)
+        is_cut = False
+        try:
+            for row in SavedFile(path, MB).read(decoder(frozenset())):
+                read.append(row)  # noqa: PERF402  # what came before an error counts
+        except UnavailableError:
+            is_cut = True
+
+    kept = [row["data_row"]["id"] for row in read if isinstance(row, dict)]
+    lost = {f"r{n}" for n in range(5)} - {*kept}
+    assert len(kept) <= 5
+    assert len(lost) <= (1 if indent is not None or opening else 2)
+    is_told = is_cut or any(isinstance(row, Malformed) for row in read)
+    assert is_told or len(kept) == 5
+
+
 def test_nonsense_is_read_in_linear_time(tmp_path: Path) -> None:
     """Rows that never end, each within the other, are not each sought to the end."""
     path = tmp_path / "export"
