@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox import moments
+from tap_labelbox.state import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 EXPORT = "export"
 WITHOUT_RECORDS = "without_records"
-RUNS = "unfinished_runs"
 MAX_RUNS = 5  # unfinished ones whose exports are looked for
 
 FIELDS = {"task_id": str, "wanted": str, "until": str, "position": int, "latest": str}

@@ -53,6 +53,10 @@ LATER_RUN_MAX_AGE_SECONDS = 30.0
 # stand in its partition while a stream is being read, then once for the whole stream.
 READ_AT = "read_at"
 FAILED_AT = "failed_at"
+# When the run began that began with a project and has brought nothing of it so far.
+TRIED_AT = "tried_at"
+# The runs that were cut off since the last finished one, by when they began.
+RUNS = "unfinished_runs"
 # Up to where a project is being read that has been read in part.
 READING_UNTIL = "reading_until"
 PROJECT_ID = "project_id"
@@ -127,20 +131,41 @@ class ProjectState(StreamStateManager):
 
     def turn(self, project_id: str) -> str:
         """Return when a project was last read or tried; "" if it never was."""
+        tried_at = self.partition(project_id).get(TRIED_AT) or ""
+        return max(self.last_end(project_id), str(tried_at))
+
+    def last_end(self, project_id: str) -> str:
+        """Return when a project was last read to its end, or left out; "" if never."""
         state = self.partition(project_id)
         read_at = state.get(READ_AT) or self.stream_state.get(READ_AT) or ""
         return max(str(read_at), str(state.get(FAILED_AT) or ""))
+
+    def mark_tried(self, project_id: str, started_at: str) -> None:
+        """Note that the run that began then begins with a project.
+
+        If it is cut off before the project gets on, others come first: or else one
+        that is waited for in vain is all that any run does.
+        """
+        self.writable(project_id)[TRIED_AT] = started_at
+
+    def mark_progress(self, project_id: str) -> None:
+        """Note that the next run can go on in a project from where this one is."""
+        if TRIED_AT in self.partition(project_id):
+            del self.writable(project_id)[TRIED_AT]
 
     def mark_read(self, project_id: str, started_at: str) -> None:
         """Note that a project has been read to its end, by the run begun then."""
         state = self.writable(project_id)
         state.pop(FAILED_AT, None)
+        state.pop(TRIED_AT, None)
         state.pop(READING_UNTIL, None)
         state[READ_AT] = started_at
 
     def mark_failed(self, project_id: str, started_at: str) -> None:
         """Note that a project could not be read by the run that began then."""
-        self.writable(project_id)[FAILED_AT] = started_at
+        state = self.writable(project_id)
+        state.pop(TRIED_AT, None)
+        state[FAILED_AT] = started_at
 
     def mark_all_read(self, started_at: str) -> None:
         """Note that all projects have had their turn, in fewer words."""
@@ -160,10 +185,12 @@ def last_turn(bookmark: Any) -> str:
     """Return when a stream was last read from, by its bookmark; "" if it never was."""
     if not isinstance(bookmark, dict):
         return ""
-    times = [bookmark.get(READ_AT)]
+    runs = bookmark.get(RUNS)
+    times = [bookmark.get(READ_AT), *(runs if isinstance(runs, list) else [])]
     for partition in bookmark.get("partitions", []):
         export = partition.get("export", {})
-        times += [partition.get(name) for name in (READ_AT, FAILED_AT, READING_UNTIL)]
+        names = (READ_AT, FAILED_AT, TRIED_AT, READING_UNTIL)
+        times += [partition.get(name) for name in names]
         times.append(export.get("until"))
     return max((str(at) for at in times if at), default="")
 

@@ -16,7 +16,7 @@ from tap_labelbox.sandbox.replies import error
 from tests.runner import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tap_labelbox.sandbox import Request, Sandbox
     from tests.runner import Runner, State
@@ -162,7 +162,7 @@ def test_some_failures_are_no_outage(serving: Any) -> None:
 def cut_after(output: Output, projects: int, *streams: str) -> Output:
     """Give what a run had written when it had read so many projects."""
     seen: set[str] = set()
-    lines = output.text.splitlines(keepends=True)
+    lines = [f"{line}\n" for line in output.text.split("\n")]  # not at U+2028
     for number, message in enumerate(output.messages):
         if message["type"] == "RECORD" and message["stream"] in streams:
             seen.add(message["record"]["project_id"])
@@ -213,6 +213,58 @@ def test_streams_take_turns(serving: Any, monkeypatch: pytest.MonkeyPatch) -> No
     exported = {"data_row_exports", "annotations"}
     assert len(exported & set(orders[:3])) == 1
     assert {"labels", "bulk_export"} <= set(orders[:3])
+
+
+@pytest.mark.parametrize("stream", ["labels", "bulk_export", "data_row_exports"])
+def test_a_project_that_is_waited_for_in_vain_holds_no_other_back(
+    serving: Any, stream: str
+) -> None:
+    """Nor a stream: a run that is cut off meanwhile has begun with both."""
+    run = serving(World(projects=4, labels_per_project=3))
+    other = "labels" if stream != "labels" else "bulk_export"
+    waiting = run(stream)
+    first, *rest = dict.fromkeys(r["project_id"] for r in waiting.records(stream))
+    before = [*before_a_record(waiting.messages)]
+    state = [m["value"] for m in before if m["type"] == "STATE"][-1]
+    assert state["bookmarks"][stream]
+
+    output = run(stream, other, state=state)
+
+    records = [m for m in output.messages if m["type"] == "RECORD"]
+    assert records[0]["stream"] == other
+    found = dict.fromkeys(r["project_id"] for r in output.records(stream))
+    assert [*found] == [*rest, first]
+    assert "tried_at" not in json.dumps(output.state)
+
+
+@pytest.mark.parametrize("stream", ["labels", "data_row_exports"])
+def test_a_project_that_gets_on_is_gone_on_with(
+    serving: Any, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its export is gone, and whatever comes after it."""
+    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.exports.PIECE", 500)
+    run = serving(World(projects=3, labels_per_project=9), part_size=3_000)
+    whole = run(stream, page_size=3)
+    first = whole.records(stream)[0]["project_id"]
+    cut = [*before_a_record(whole.messages, count=6)]
+    state = [m["value"] for m in cut if m["type"] == "STATE"][-1]
+    assert "tried_at" not in json.dumps(state)
+
+    output = run(stream, state=state)
+
+    assert output.records(stream)[0]["project_id"] == first
+
+
+def before_a_record(
+    messages: list[dict[str, Any]], count: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Yield the messages before the first record, or before another one."""
+    for message in messages:
+        count -= message["type"] == "RECORD"
+        if not count:
+            return
+        yield message
 
 
 # --- exports of runs that were cut off ------------------------------------------

@@ -250,10 +250,15 @@ class ProjectStream(LabelboxStream):
             return
         project_id = context[PROJECT_ID]
         started_at = self.workspace.started_at
+        self.turn_state.mark_tried(project_id, started_at)
+        if project_id == self._turns[0] and not self.writer.holding:
+            # However soon this run is killed, the next one begins with another.
+            self._tap.state_writer.write_state(self.tap_state)
         try:
             yield from self.project_records(project_id, context)
         except NotOfferedError as error:
             self._offered = False
+            self.turn_state.mark_failed(project_id, started_at)
             self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
         except (UnavailableError, TransientError) as error:
             self.turn_state.mark_failed(project_id, started_at)

@@ -233,6 +233,8 @@ class ExportedStream(ProjectStream):
                 latest = max(latest, last_activity(row) or "")
             # Only now: whoever takes what was yielded has written it.
             progress["position"], progress["latest"] = position, latest
+            if self.group.export(project_id) is progress:
+                self.turn_state.mark_progress(project_id)
             self.checkpoint()
         yield from self._errors(export, project_id)
 
@@ -370,7 +372,7 @@ class ExportedStream(ProjectStream):
                 [
                     self._run(context, started_at)
                     for started_at in earlier
-                    if self.turn_state.turn(context[PROJECT_ID]) < started_at
+                    if self.turn_state.last_end(context[PROJECT_ID]) < started_at
                     and not self._is_outdated(context, started_at)
                 ],
             )

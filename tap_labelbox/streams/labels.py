@@ -162,9 +162,10 @@ class LabelsStream(ProjectStream):
 
     def _note_reading(self, project_id: str) -> None:
         """Note that a project has been read in part, and since when it is read."""
-        if self.is_incremental and self.state_manager.partition(project_id):
+        if self.is_incremental:
             state = self.state_manager.writable(project_id)
             state.setdefault(READING_UNTIL, self.workspace.started_at)
+            self.state_manager.mark_progress(project_id)
 
     def lookback_end(self, context: Context) -> str | None:
         """Return when the run began that was cut off in a project, if one was.
