@@ -32,6 +32,7 @@ from singer_sdk.helpers import _state
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.streams._state import StreamStateManager
 
+from tap_labelbox import moments
 from tap_labelbox.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -109,11 +110,16 @@ class ProjectState(StreamStateManager):
         """Do nothing: a stream reads its bookmark itself."""
 
     def bookmark(self, project_id: str, key: str) -> Any:
-        """Return where the last run got to in a project."""
+        """Return where the last run got to in a project.
+
+        A timestamp comes in the one form in which timestamps can be compared, in
+        whichever it was given; anything else as it is.
+        """
         state = self.partition(project_id)
         if state.get("replication_key", key) != key:
             return None
-        return state.get("replication_key_value")
+        value = state.get("replication_key_value")
+        return moments.normal_or_empty(value) or value
 
     def advance(self, project_id: str, key: str, value: str) -> None:
         """Move a project's bookmark forwards, never back."""
@@ -128,8 +134,8 @@ class ProjectState(StreamStateManager):
     def turn(self, project_id: str) -> str:
         """Return when a project was last read or tried; "" if it never was."""
         state = self.partition(project_id)
-        read_at = state.get(READ_AT) or self.stream_state.get(READ_AT) or ""
-        return max(str(read_at), str(state.get(FAILED_AT) or ""))
+        read_at = state.get(READ_AT) or self.stream_state.get(READ_AT)
+        return max(map(moments.normal_or_empty, (read_at, state.get(FAILED_AT))))
 
     def mark_read(self, project_id: str, started_at: str) -> None:
         """Note that a project has been read to its end, by the run begun then."""
@@ -165,7 +171,7 @@ def last_turn(bookmark: Any) -> str:
         export = partition.get("export", {})
         times += [partition.get(name) for name in (READ_AT, FAILED_AT, READING_UNTIL)]
         times.append(export.get("until"))
-    return max((str(at) for at in times if at), default="")
+    return max(map(moments.normal_or_empty, times), default="")
 
 
 def prune(state: TapState, project_ids: Iterable[str]) -> int:

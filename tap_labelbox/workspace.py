@@ -37,6 +37,8 @@ SIGNATURE = re.compile(rb"\?[^\"]*")
 MAX_NAMED_SOURCES = 100
 """Sources of which rows are named, and things that the last message names."""
 
+MIN_LOOKBACK_SECONDS = 10
+"""What Labelbox may take to list what is new; fewer seconds of lookback may miss it."""
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
 
 
@@ -94,11 +96,26 @@ class Workspace:
         self.unfinished: set[str] = set()
         """Projects whose export is to be read again by the next run."""
         json_text.begin_run()
+        if not self._offline and (given := config["lookback_seconds"]) < (
+            MIN_LOOKBACK_SECONDS
+        ):
+            self._logger.warning(
+                "lookback_seconds is %d, but Labelbox lists labels, and exports "
+                "changes, some seconds late; some would never be read: set it to %d or "
+                "more",
+                given,
+                MIN_LOOKBACK_SECONDS,
+            )
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
-        """Go through a list of the workspace, as a document's root field gives it.
+        """Yield each row of a list of the workspace once, in the order it comes.
 
-        Where files are read instead, Labelbox is asked nothing.
+        That need not be any: projects come newest first, as far as is known. Where
+        files are read instead, Labelbox is asked nothing.
+
+        Args:
+            document: Which asks for the list.
+            field: The root field that has it.
         """
 
         def page(after: str | None, skip: int, first: int) -> list[Row | Malformed]:
@@ -116,8 +133,13 @@ class Workspace:
                 made_at=_made_at,
                 leave_out=partial(self.leave_out, f"the list {document}"),
             )
+            # What is read again from its beginning comes twice.
+            seen: set[str] = set()
             for found, _ in listing.pages():
-                yield from found
+                for row in found:
+                    if row["id"] not in seen:
+                        seen.add(row["id"])
+                        yield row
 
     def projects(self, document: str) -> Iterator[Row]:
         """Go through the projects that the settings ask for."""
@@ -128,9 +150,8 @@ class Workspace:
     @cached_property
     def all_project_ids(self) -> list[str]:
         """All projects that the key may see, oldest first."""
-        # A list that was read again from its beginning gives some twice.
-        listed = (project["id"] for project in self.listed("project_ids", "projects"))
-        return list(dict.fromkeys(listed))
+        listed = self.listed("project_ids", "projects")
+        return [project["id"] for project in sorted(listed, key=_made_at)]
 
     @cached_property
     def project_ids(self) -> list[str]:
