@@ -32,14 +32,17 @@ import errno
 import re
 import socket
 import ssl
+from collections import deque
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
 from tap_labelbox.json_text import decode
+from tap_labelbox.malformed import shortened
 from tap_labelbox.redact import mask, one_line
 
 if TYPE_CHECKING:
@@ -67,7 +70,9 @@ ABOUT_THE_QUERY = (
 )
 MAX_STATUS = 599
 MAX_ERRORS = 1000  # of a reply that are looked at
+MAX_PARTS = 200  # of an error that are looked at
 STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
+FAILED_STATUS = re.compile(r"\s*(?:HTTP\s+)?([45]\d\d)(?!\d)", re.ASCII)
 TOO_COMPLEX = "Query complexity limit exceeded"
 EXCEEDED = "You have exceeded"
 OUT_OF_FILES = "Too few files may be open at once: raise the limit (ulimit -n)"
@@ -210,13 +215,16 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     requests.exceptions.ContentDecodingError: TransientError,
     requests.exceptions.InvalidHeader: TransientError,  # lengths that differ
     Exception: LabelboxError,
-    # A reply of the API, by the code of its GraphQL error. A code that is not here
-    # is decided by the HTTP status, as the status inside INTERNAL_SERVER_ERROR is.
+    # A reply of the API, by the code of its GraphQL error, or else by the nearest code
+    # within it that is here. A code that is not here is decided by the status within
+    # the error, or else by that of HTTP.
     "AUTHENTICATION_ERROR": AccessError,
     "UNAUTHENTICATED": AccessError,
     "AUTHORIZATION_ERROR": UnavailableError,
     "FORBIDDEN": UnavailableError,
     "RESOURCE_NOT_FOUND": UnavailableError,
+    "RESOURCE_CONFLICT": UnavailableError,
+    "MALFORMED_REQUEST": UnavailableError,
     "GRAPHQL_VALIDATION_FAILED": QueryError,
     "GRAPHQL_PARSE_FAILED": QueryError,
     "BAD_USER_INPUT": QueryError,
@@ -261,6 +269,39 @@ so do ServerError and LimitError in the end; ExpiredLinkError asks for a new lin
 NotOfferedError ends a stream, and what is unknown is dropped from a query; all others
 end the run.
 """
+CODES = frozenset(
+    key for key in TABLE if isinstance(key, str) and key.isupper() and "_" in key
+) | {"FORBIDDEN", "TIMEOUT", "UNAUTHENTICATED"}
+SAYS_LITTLE = frozenset(("MALFORMED_REQUEST", "RESOURCE_CONFLICT"))
+"""Codes that a user had better see, with whatever reason there is."""
+
+# Under which keys of an error a code, a status or the reason may stand, and under which
+# there is none, for they hold rows, or what was sent. Keys less all that is no letter.
+CODE_NAMES = frozenset(("code", "errorcode", "status"))
+STATUS_NAMES = frozenset(("code", "httpstatus", "status", "statuscode"))
+REASONS = frozenset(
+    (
+        *("cause", "causes", "description", "detail", "details", "error", "errors"),
+        *("errormessage", "explanation", "failure", "hint", "message", "messages"),
+        *("msg", "problem", "problems", "reason", "reasons", "title", "warning"),
+    )
+)
+NO_REASONS = frozenset(
+    (
+        *("annotation", "attachment", "classification", "config", "content", "data"),
+        *("feature", "file", "header", "image", "input", "label", "location", "meta"),
+        *("metadata", "node", "object", "param", "path", "payload", "queries", "query"),
+        *("record", "request", "result", "row", "stack", "stacktrace", "text", "trace"),
+        *("value", "variable"),
+    )
+)
+"""Words, in the singular, that no key of a reason has."""
+NO_REASONS_AT_END = frozenset(("code", "email", "id", "key", "name", "status", "url"))
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+NO_LETTER = re.compile(r"[^a-z]+")
+MAX_KEY = 100  # characters of a key that are looked at
+MAX_REASONS = 5
+MAX_REASON_CHARACTERS = 300
 
 
 def is_out_of_files(fault: BaseException) -> bool:
@@ -340,9 +381,16 @@ def reply_data(
         raise TABLE["no data"](msg)
     if errors := body.get("errors"):
         raise _graphql_error(response, errors)
-    if response.status_code != HTTPStatus.OK or "message" in body:
-        raise _http_error(response, str(body.get("message") or response.reason))
     data = body.get("data")
+    # "success", for one. Beside nothing but nulls it says why there is nothing.
+    message = str(body.get("message") or "")
+    is_usable = isinstance(data, dict) and any(v is not None for v in data.values())
+    if (
+        response.status_code != HTTPStatus.OK
+        or ("message" in body and not is_usable)
+        or _is_exceeded(message)
+    ):
+        raise _http_error(response, body)
     if not isinstance(data, dict):
         raise TABLE["no data"]("Labelbox answered without data and without an error")
     return data
@@ -432,72 +480,210 @@ def _not_json(response: requests.Response, content: bytes) -> LabelboxError:
     return TABLE["page"](f"{msg}: check api_url ({response.url})")
 
 
-def _http_error(response: requests.Response, message: str) -> LabelboxError:
+def _is_exceeded(message: str) -> bool:
+    return message.lstrip().lower().startswith(EXCEEDED.lower())
+
+
+def _http_error(response: requests.Response, body: dict[str, Any]) -> LabelboxError:
     """Judge a reply that is JSON but no GraphQL: ``{"message": ...}``."""
-    message = one_line(mask(message))
-    exceeded = message.startswith(EXCEEDED)
-    kind = TABLE[EXCEEDED] if exceeded else _by_status("HTTP", response.status_code)
+    message = _message(body, response.reason, thorough=False)
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        status = _failed_status(body) or status
+    if _is_exceeded(message):
+        kind = TABLE[EXCEEDED]
+    elif code := _known_code(body):
+        kind = TABLE[code]
+    else:
+        kind = _by_status("HTTP", status)
     if kind is AccessError:
         return kind(message)
-    error = kind(f"Labelbox answered HTTP {response.status_code}: {message}")
+    error = kind(f"Labelbox answered HTTP {status}: {message}")
     if isinstance(error, TransientError):
         error.retry_after = retry_after(response)
     return error
 
 
 def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
-    """Judge ``errors``: unknown fields only if there is nothing worse."""
+    """Judge ``errors``: the worst of them counts.
+
+    What is certain not to pass comes before what may, so that nothing is tried again
+    in vain; and unknown fields count only if there is nothing worse.
+    """
     listed = found[:MAX_ERRORS] if isinstance(found, list) else [found]
     errors = [e if isinstance(e, dict) else {"message": str(e)} for e in listed]
     verdicts = [_verdict(response, error) for error in errors]
-    unknown = [v for v in verdicts if isinstance(v, QueryError)]
-    if len(unknown) < len(verdicts):
-        return next(v for v in verdicts if v not in unknown)
-    error = QueryError("; ".join(dict.fromkeys(map(str, unknown))))
+    worse = [v for v in verdicts if not isinstance(v.error, QueryError)]
+    if worse:
+        return min(worse, key=_rank).error
+    error = QueryError("; ".join(dict.fromkeys(str(v.error) for v in verdicts)))
     error.errors = tuple(errors)
     return error
 
 
-def _verdict(response: requests.Response, error: dict[str, Any]) -> LabelboxError:
-    message = one_line(mask(error.get("message")))
-    extensions = _block(error, "extensions")
-    exception = _block(extensions, "exception")
-    code = extensions.get("code") or exception.get("code")
-    code = code if code is None else str(code)
+class _Verdict(NamedTuple):
+    """What one GraphQL error means."""
+
+    error: LabelboxError
+    is_certain: bool
+    """Whether it follows from a code or status, not from the lack of one."""
+
+
+def _rank(verdict: _Verdict) -> int:
+    if isinstance(verdict.error, AccessError):
+        return 0
+    if isinstance(verdict.error, TransientError):
+        return 2
+    return 1 if verdict.is_certain else 3
+
+
+def _verdict(response: requests.Response, error: dict[str, Any]) -> _Verdict:
+    extensions = error.get("extensions")
+    code = extensions.get("code") if isinstance(extensions, dict) else None
+    code = None if code is None else _plain_code(code)
+    said = one_line(mask(error.get("message")))
     # Servers differ in the codes of these, and some give none.
-    if any(pattern.search(message) for pattern in ABOUT_THE_QUERY):
-        code = "GRAPHQL_VALIDATION_FAILED"
-    if message.startswith(TOO_COMPLEX):
-        code = TOO_COMPLEX
-    if message.startswith(EXCEEDED):
-        code = "RATE_LIMIT"
-    kind = _kind(code, str(exception.get("status") or ""), response.status_code)
-    if issubclass(kind, TransientError | UnavailableError) and code not in TABLE:
-        message = f"Labelbox answered {code or response.status_code}: {message}"
+    if any(pattern.search(said) for pattern in ABOUT_THE_QUERY):
+        known: str | None = "GRAPHQL_VALIDATION_FAILED"
+    elif said.startswith(TOO_COMPLEX):
+        known = TOO_COMPLEX
+    elif _is_exceeded(said):
+        known = "RATE_LIMIT"
+    else:
+        known = code if code in CODES else _known_code(error)
+    if known is not None:
+        kind, is_certain = TABLE[known], True
+    else:
+        kind, is_certain = _kind(code, error, response.status_code)
+    says_little = known in SAYS_LITTLE
+    message = _message(error, "no message", thorough=says_little)
+    if issubclass(kind, TransientError | UnavailableError) and (
+        known is None or says_little
+    ):
+        told = known or code or response.status_code
+        message = f"Labelbox answered {told}: {message}"
     verdict = kind(message)
     if isinstance(verdict, TransientError):
         verdict.retry_after = retry_after(response)
-    return verdict
+    return _Verdict(verdict, is_certain)
 
 
-def _kind(code: str | None, inside: str, status: int) -> type[LabelboxError]:
-    """Decide what a GraphQL error means, by its code and then by its status.
+def _kind(
+    code: str | None, error: dict[str, Any], status: int
+) -> tuple[type[LabelboxError], bool]:
+    """Decide what a GraphQL error without a known code means, and whether it says so.
 
     ``INTERNAL_SERVER_ERROR`` is Labelbox's cloak for many things: the true
     status is inside, and where there is none it was a fault of the server.
     """
-    if code is not None and code in TABLE:
-        return TABLE[code]
     if status >= HTTPStatus.BAD_GATEWAY:  # a proxy's: all requests will fail
-        return _by_status("HTTP", status)
+        return _by_status("HTTP", status), True
+    if code is not None and STATUS.fullmatch(code):
+        return _by_status("status", int(code)), True
+    if inside := _failed_status(error):
+        return _by_status("status", inside), True
     if code == "INTERNAL_SERVER_ERROR":
-        known = STATUS.fullmatch(inside)
-        status = int(inside) if known else HTTPStatus.INTERNAL_SERVER_ERROR
-    elif code is not None and STATUS.fullmatch(code):
-        status = int(code)
-    return _by_status("status", status)
+        return _by_status("status", HTTPStatus.INTERNAL_SERVER_ERROR), True
+    return _by_status("status", status), status != HTTPStatus.OK
 
 
-def _block(within: dict[str, Any], name: str) -> dict[str, Any]:
-    block = within.get(name)
-    return block if isinstance(block, dict) else {}
+def _plain_code(code: object) -> str:
+    return code.strip().upper() if isinstance(code, str) else str(code)
+
+
+def _known_code(error: dict[str, Any]) -> str | None:
+    """Return the nearest code within an error that is in the table."""
+    for name, value in _parts(error):
+        if name in CODE_NAMES and (code := _plain_code(value)) in CODES:
+            return code
+    return None
+
+
+def _failed_status(error: dict[str, Any]) -> int | None:
+    """Return the nearest status within an error that is one of a failure."""
+    for name, value in _parts(error):
+        is_status = name in STATUS_NAMES and isinstance(value, str | int | float)
+        if is_status and (match := FAILED_STATUS.match(str(value)[:100])):
+            return int(match[1])
+    return None
+
+
+def _parts(error: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what an error holds, by the names of its keys less all that is no letter.
+
+    The nearest comes first. What is in a list goes by the name of the list.
+    """
+    queue = deque[tuple[str, Any]]([("", error)])
+    for _ in range(MAX_PARTS):
+        if not queue:
+            return
+        name, value = queue.popleft()
+        yield name, value
+        room = max(MAX_PARTS - len(queue), 0)
+        if isinstance(value, dict):
+            queue.extend(islice(_named(value), room))
+        elif isinstance(value, list):
+            queue.extend((name, item) for item in value[:room])
+
+
+def _named(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((NO_LETTER.sub("", name[:MAX_KEY].lower()), v) for name, v in block.items())
+
+
+def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
+    """Return what an error says, with the reason where that is not in its message.
+
+    Args:
+        error: Also a reply that is one.
+        otherwise: What to return if it says nothing.
+        thorough: Whether the reason may stand under a key of any name.
+    """
+    said = error.get("message")
+    texts = [] if said in (None, "") else [one_line(mask(said))]
+    rest = {name: value for name, value in error.items() if name != "message"}
+    reasons = _texts(rest, named=True)
+    if not reasons and (thorough or not texts):
+        reasons = _texts(rest, named=False)
+    texts += (reason for reason in reasons if all(reason not in t for t in texts))
+    if not texts:
+        return one_line(mask(otherwise))
+    return texts[0] + (f" ({'; '.join(texts[1:])})" if texts[1:] else "")
+
+
+def _singular(word: str) -> str:
+    word = word.lower()
+    return word if word == "status" else word.removesuffix("s")
+
+
+def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
+    """Return the texts in an error that may be its reason, each of them short.
+
+    An error may also quote the row that it is about, and that is nobody's business:
+    what is called like a part of a row is not looked into.
+
+    Args:
+        block: The error.
+        named: Whether only what is called like a reason counts.
+    """
+    found: dict[str, None] = {}
+    queue = deque([block])
+    for _ in range(MAX_PARTS):
+        if not queue or len(found) >= MAX_REASONS:
+            break
+        for name, value in islice(queue.popleft().items(), MAX_PARTS):
+            words = [_singular(word) for word in WORD.findall(name[:MAX_KEY])]
+            if not NO_REASONS.isdisjoint(words) or (
+                words and words[-1] in NO_REASONS_AT_END
+            ):
+                continue
+            is_named = NO_LETTER.sub("", name[:MAX_KEY].lower()) in REASONS
+            for item in islice(value, MAX_PARTS) if type(value) is list else [value]:
+                if isinstance(item, dict):
+                    queue.append(item)
+                # A word alone may be an ID.
+                elif isinstance(item, str) and (
+                    is_named if named else " " in item.strip()
+                ):
+                    text = one_line(mask(item))
+                    found[shortened(text, MAX_REASON_CHARACTERS)] = None
+    return [text for text in found if text][:MAX_REASONS]

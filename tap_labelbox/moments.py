@@ -1,6 +1,6 @@
 """Moments as text: UTC, milliseconds, ``2026-01-31T09:30:00.000Z``.
 
-State compares bookmarks as text, so all of them have one form.
+Timestamps are compared as text, so all of them have one form, whoever wrote them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
-MILLISECOND = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
 # A day from the ends of the calendar, so that any zone and any filter has room.
 FIRST = datetime(1, 1, 2, tzinfo=UTC)
 LAST = datetime(9999, 12, 30, tzinfo=UTC)
@@ -47,6 +47,25 @@ def shift(text: str, by: timedelta) -> str:
     return write(parse(text) + by)
 
 
+def normal_or_empty(value: object) -> str:
+    """Return a timestamp in the one form, or "" for what is none.
+
+    Args:
+        value: What stands in a state, which anybody may have written.
+    """
+    return normal(value) if isinstance(value, str) and is_moment(value) else ""
+
+
 def just_before(text: str) -> str:
-    """Give the last moment before this one, for a filter that excludes its bound."""
-    return shift(text, -MILLISECOND)
+    """Return a timestamp before this one, for a filter that excludes its bound.
+
+    It is a whole second earlier. Labelbox keeps labels in whole seconds, so what was
+    made in the second of this timestamp may bear its beginning; and a server that
+    compares no more than seconds must not take both for the same.
+    """
+    return shift(text, -SECOND)
+
+
+def whole_second(text: str) -> str:
+    """Return the beginning of the second of a timestamp."""
+    return write(parse(text).astimezone(UTC).replace(microsecond=0))

@@ -73,14 +73,18 @@ class Listing:
         by all of these, for nobody promises their order. (Where one moment has more
         rows than a page, there is nothing but the server's order to go by.)
 
+        Labels have whole seconds, and many are made in one. So rows of one moment are
+        the rule, and what a second start gives once more is known by its ids.
+
         That holds whichever of two pages was answered first, so pages are asked for
         ahead. An overlap that was too short once is longer from there on; otherwise
         each such page would have to be asked for again.
 
-        A server that gives the rows in an order of its own is read all the same;
-        but until the pages have shown otherwise, or where ``ordered`` denies it, it
-        is not known before the end up to where, and a second start is from the
-        beginning.
+        A server that gives the rows in an order of its own, such as newest first, is
+        read all the same; but until the pages have shown otherwise, or where
+        ``ordered`` denies it, it is not known before the end up to where, and a second
+        start is from the beginning. So is a third one, if the pages after a second one
+        show that there is no order after all.
 
         Rows that are malformed have no moment, and an id perhaps, so no page begins
         with one of them, and they say nothing of the order. (Where a page has no
@@ -113,10 +117,12 @@ class Listing:
             order.see(moments)
             trusted = order.rising and not order.falling and self.ordered()
             patience.see(ids, [row.content for row in malformed], first=not skip)
-            if not seen.overlap <= set(ids):
+            misled = start != self.after and not trusted
+            if misled or not seen.overlap <= set(ids):
                 patience.try_again()
                 start = just_before(latest) if trusted else self.after
                 skip, seen.overlap = 0, set()
+                order.restart()
                 answers = self._asked(start, skip, stride)
                 continue
             for row in seen.fresh_malformed(malformed):
@@ -160,6 +166,7 @@ class _Seen:
         self.known: set[str] = set()
         """What the next page may hold once more."""
         self._tied: set[str] = set()  # what was read of the latest moment
+        self._recent: dict[str, str] = {}  # what a second start gives once more
         self._left_out: set[str] = set()  # the malformed rows of the latest page
 
     def see(self, ids: list[str], moments: list[str], *, falling: bool) -> None:
@@ -167,13 +174,21 @@ class _Seen:
         if not ids:
             self.overlap = set()
             return
-        ties = {i for i, at in zip(ids, moments, strict=True) if at == moments[-1]}
-        if len(ties) == len(ids) or falling:
+        # Those at the end only: without an order, equal ones may be anywhere.
+        backwards = zip(reversed(ids), reversed(moments), strict=True)
+        ties = {i for i, _ in takewhile(lambda row: row[1] == moments[-1], backwards)}
+        if len(ties) == len(ids):
             self.overlap = {ids[-1]}
         else:
             self.overlap, self._tied = ties, set()
         self._tied |= ties
-        self.known = self._tied.union(ids)
+        if falling:  # a second start is from the beginning
+            self._recent = {}
+        else:
+            begin = just_before(moments[-1])
+            rows = chain(self._recent.items(), zip(ids, moments, strict=True))
+            self._recent = {i: at for i, at in rows if at > begin}
+        self.known = self._tied.union(ids, self._recent)
 
     def fresh_malformed(self, page: list[Malformed]) -> list[Malformed]:
         """Return those malformed rows of a page that the one before had not."""
@@ -197,9 +212,27 @@ class _Order:
 
     falling = rising = False
 
+    def __init__(self) -> None:
+        self._before = ""  # when the first row of the page before was made
+
     def see(self, moments: list[str]) -> None:
-        self.falling = self.falling or not all(moments) or moments != sorted(moments)
-        self.rising = self.rising or (bool(moments) and moments[0] < moments[-1])
+        """Take note of a page that follows the one before."""
+        if not moments:
+            return
+        self.falling = (
+            self.falling
+            or not all(moments)
+            or moments != sorted(moments)
+            # Later ones alone: a row that is listed late moves the others down.
+            or moments[-1] < self._before
+        )
+        first = self._before or moments[0]
+        self.rising = self.rising or first < moments[-1]
+        self._before = moments[0]
+
+    def restart(self) -> None:
+        """Take note that the next page does not follow the one before."""
+        self._before = ""
 
 
 class _Patience:

@@ -69,7 +69,7 @@ class SharedState:
         """
         runs = self.first.stream_state.get(RUNS)
         runs = runs if isinstance(runs, list) else []
-        earlier = [r for r in runs if isinstance(r, str) and moments.is_moment(r)]
+        earlier = [at for r in runs if (at := moments.normal_or_empty(r))]
         self.first.stream_state[RUNS] = [*earlier, started_at][-MAX_RUNS:]
         return earlier
 
@@ -151,7 +151,8 @@ class SharedState:
         if self._states.keys() - exports.keys() - vouched_for:
             # One has none of its records yet: the same export, from its beginning.
             lowest = lowest | {"position": 0, "latest": ""}
-        self.start(project_id, {name: lowest[name] for name in FIELDS})
+        times = {n: moments.normal_or_empty(lowest[n]) for n in ("until", "latest")}
+        self.start(project_id, {name: lowest[name] for name in FIELDS} | times)
 
     def _lagging(self) -> set[str]:
         """Return the streams for which the bookmark of another says too much."""
@@ -177,4 +178,5 @@ def _is_whole(export: Any) -> bool:
             for name, kind in FIELDS.items()
         )
         and export["position"] >= 0
+        and moments.is_moment(export["until"])
     )

@@ -32,6 +32,7 @@ from singer_sdk.helpers import _state
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.streams._state import StreamStateManager
 
+from tap_labelbox import moments
 from tap_labelbox.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -113,11 +114,16 @@ class ProjectState(StreamStateManager):
         """Do nothing: a stream reads its bookmark itself."""
 
     def bookmark(self, project_id: str, key: str) -> Any:
-        """Return where the last run got to in a project."""
+        """Return where the last run got to in a project.
+
+        A timestamp comes in the one form in which timestamps can be compared, in
+        whichever it was given; anything else as it is.
+        """
         state = self.partition(project_id)
         if state.get("replication_key", key) != key:
             return None
-        return state.get("replication_key_value")
+        value = state.get("replication_key_value")
+        return moments.normal_or_empty(value) or value
 
     def advance(self, project_id: str, key: str, value: str) -> None:
         """Move a project's bookmark forwards, never back."""
@@ -137,8 +143,8 @@ class ProjectState(StreamStateManager):
     def last_end(self, project_id: str) -> str:
         """Return when a project was last read to its end, or left out; "" if never."""
         state = self.partition(project_id)
-        read_at = state.get(READ_AT) or self.stream_state.get(READ_AT) or ""
-        return max(str(read_at), str(state.get(FAILED_AT) or ""))
+        read_at = state.get(READ_AT) or self.stream_state.get(READ_AT)
+        return max(map(moments.normal_or_empty, (read_at, state.get(FAILED_AT))))
 
     def mark_tried(self, project_id: str, started_at: str) -> None:
         """Note that the run that began then begins with a project.
@@ -192,7 +198,7 @@ def last_turn(bookmark: Any) -> str:
         names = (READ_AT, FAILED_AT, TRIED_AT, READING_UNTIL)
         times += [partition.get(name) for name in names]
         times.append(export.get("until"))
-    return max((str(at) for at in times if at), default="")
+    return max(map(moments.normal_or_empty, times), default="")
 
 
 def prune(state: TapState, project_ids: Iterable[str]) -> int:

@@ -41,6 +41,8 @@ MAX_NAMED_SOURCES = 100
 MAX_CLOCK_LEAD = timedelta(seconds=2)
 """What is taken for no lead over Labelbox's clock, which is known by the second."""
 
+MIN_LOOKBACK_SECONDS = 10
+"""What Labelbox may take to list what is new; fewer seconds of lookback may miss it."""
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
 
 
@@ -105,6 +107,16 @@ class Workspace:
         self.unfinished: set[str] = set()
         """Projects whose export is to be read again by the next run."""
         json_text.begin_run()
+        if not self._offline and (given := config["lookback_seconds"]) < (
+            MIN_LOOKBACK_SECONDS
+        ):
+            self._logger.warning(
+                "lookback_seconds is %d, but Labelbox lists labels, and exports "
+                "changes, some seconds late; some would never be read: set it to %d or "
+                "more",
+                given,
+                MIN_LOOKBACK_SECONDS,
+            )
 
     @cached_property
     def started_at(self) -> str:
@@ -125,9 +137,14 @@ class Workspace:
         return moments.write(date)
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
-        """Go through a list of the workspace, as a document's root field gives it.
+        """Yield each row of a list of the workspace once, in the order it comes.
 
-        Where files are read instead, Labelbox is asked nothing.
+        That need not be any: projects come newest first, as far as is known. Where
+        files are read instead, Labelbox is asked nothing.
+
+        Args:
+            document: Which asks for the list.
+            field: The root field that has it.
         """
 
         def page(after: str | None, skip: int, first: int) -> list[Row | Malformed]:
@@ -145,8 +162,13 @@ class Workspace:
                 made_at=_made_at,
                 leave_out=partial(self.leave_out, f"the list {document}"),
             )
+            # What is read again from its beginning comes twice.
+            seen: set[str] = set()
             for found, _ in listing.pages():
-                yield from found
+                for row in found:
+                    if row["id"] not in seen:
+                        seen.add(row["id"])
+                        yield row
 
     def projects(self, document: str) -> Iterator[Row]:
         """Go through the projects that the settings ask for."""
@@ -160,10 +182,9 @@ class Workspace:
     @cached_property
     def all_project_ids(self) -> list[str]:
         """All projects that the key may see, oldest first."""
-        # A list that was read again from its beginning gives some twice.
         gaps = self.gaps
-        listed = (project["id"] for project in self.listed("project_ids", "projects"))
-        project_ids = list(dict.fromkeys(listed))
+        listed = self.listed("project_ids", "projects")
+        project_ids = [project["id"] for project in sorted(listed, key=_made_at)]
         self._unlisted += self.gaps - gaps
         return project_ids
 

@@ -84,6 +84,32 @@ def http(status: int) -> Reply:
     return Reply(status, {}, {"message": "no"})
 
 
+def within(code: Any, *path: str, name: str = "code") -> dict[str, Any]:
+    """Give a crash with a code or status at a place in its extensions."""
+    block: dict[str, Any] = {name: code}
+    for part in reversed(path):
+        block = {part: [block] if part.endswith("s") else block}
+    extensions = {"code": CRASH} | (
+        {"x": block} if name == "code" and not path else block
+    )
+    return {"errors": [{"message": "no", "extensions": extensions}], "data": None}
+
+
+def several(*codes: str | None) -> dict[str, Any]:
+    """Give several errors, with some data."""
+    found = [error for code in codes for error in graphql(code)["errors"]]
+    return {"errors": found, "data": PART}
+
+
+ACCESS, CRASH, LOST = errors.AccessError, "INTERNAL_SERVER_ERROR", "RESOURCE_NOT_FOUND"
+PART = {"projects": [{"id": "c1", "created_at": "2026-01-01T00:00:00.000Z"}]}
+WITHIN = (
+    ("exception",),
+    ("exception", "extensions"),
+    ("exception", "response", "errors", "extensions"),
+    ("originalError",),
+    (),
+)
 EXCEEDED = {"message": "You have exceeded the limit of requests per minute"}
 
 # What is answered, by the row of the table that decides it, and what it has to be.
@@ -94,6 +120,8 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("AUTHORIZATION_ERROR", told("AUTHORIZATION_ERROR"), errors.UnavailableError),
     ("FORBIDDEN", told("FORBIDDEN"), errors.UnavailableError),
     ("RESOURCE_NOT_FOUND", told("RESOURCE_NOT_FOUND"), errors.UnavailableError),
+    ("RESOURCE_CONFLICT", told("RESOURCE_CONFLICT"), errors.UnavailableError),
+    ("MALFORMED_REQUEST", told("MALFORMED_REQUEST"), errors.UnavailableError),
     (
         "GRAPHQL_VALIDATION_FAILED",
         told("GRAPHQL_VALIDATION_FAILED", 400),
@@ -174,6 +202,68 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("page", Reply(200, {"Content-Type": "text/plain"}, b"OK"), errors.AddressError),
     ("page", Reply(404, HTML, b"<html>none</html>"), errors.AddressError),
     ("page", Reply(302, {"Location": "https://example.com"}, b""), errors.AddressError),
+    # The true code may be anywhere within the error, and so may the true status.
+    *(
+        (code, Reply(200, {}, within(code, *path)), kind)
+        for code, kind in (
+            ("AUTHENTICATION_ERROR", errors.AccessError),
+            ("AUTHORIZATION_ERROR", errors.UnavailableError),
+            ("RESOURCE_NOT_FOUND", errors.UnavailableError),
+            ("OPERATION_NOT_ALLOWED", errors.NotOfferedError),
+            ("MALFORMED_REQUEST", errors.UnavailableError),
+        )
+        for path in WITHIN
+    ),
+    ("UNAUTHENTICATED", Reply(200, {}, within("unauthenticated", "exception")), ACCESS),
+    ("UNAUTHENTICATED", Reply(500, {}, within("UNAUTHENTICATED", "exception")), ACCESS),
+    ("status 401", Reply(200, {}, within(401, "exception", "response")), ACCESS),
+    ("status 401", Reply(200, {}, within("401", "exception")), ACCESS),
+    *(
+        ("status 401", Reply(200, {}, within(status, *path, name=name)), ACCESS)
+        for status in (401, "401", 401.0, "401 Unauthorized", "HTTP 401")
+        for path in (("exception",), ("exception", "response"), ("http",), ())
+        for name in ("status", "statusCode", "httpStatus")
+    ),
+    (
+        "status 5xx",
+        Reply(200, {}, within("ECONNRESET", "exception")),
+        errors.ServerError,
+    ),
+    ("status 5xx", Reply(200, {}, within(200, name="status")), errors.ServerError),
+    ("status 5xx", Reply(200, {}, within("page", "exception")), errors.ServerError),
+    # Several errors: one that cannot pass counts, however many could.
+    *(
+        (row, Reply(200, {}, several(*order)), kind)
+        for row, codes, kind in (
+            ("AUTHENTICATION_ERROR", (CRASH, "AUTHENTICATION_ERROR"), ACCESS),
+            ("AUTHENTICATION_ERROR", (LOST, CRASH, "AUTHENTICATION_ERROR"), ACCESS),
+            (LOST, (CRASH, LOST), errors.UnavailableError),
+            (LOST, (LOST, "GRAPHQL_VALIDATION_FAILED"), errors.UnavailableError),
+            ("status 5xx", (CRASH, "GRAPHQL_VALIDATION_FAILED"), errors.ServerError),
+            ("status 5xx", (CRASH, None), errors.ServerError),
+        )
+        for order in (codes, codes[::-1])
+    ),
+    # JSON that is no GraphQL may say in itself what HTTP does not.
+    ("HTTP 401", Reply(200, {}, {"message": "no", "statusCode": 401}), ACCESS),
+    ("UNAUTHENTICATED", Reply(400, {}, {"error": {"code": "UNAUTHENTICATED"}}), ACCESS),
+    ("HTTP", Reply(200, {}, {"message": "no"}), errors.RefusedError),
+    ("HTTP", Reply(200, {}, {"message": "no", "data": None}), errors.RefusedError),
+    ("HTTP", Reply(200, {}, {"message": "no", "data": {}}), errors.RefusedError),
+    (
+        "HTTP",
+        Reply(200, {}, {"message": "no", "data": {"projects": None}}),
+        errors.RefusedError,
+    ),
+    ("HTTP", Reply(400, {}, {"message": "no", "data": PART}), errors.RefusedError),
+    *(
+        (
+            "You have exceeded",
+            Reply(200, {}, {"message": text, "data": PART}),
+            errors.RateLimitError,
+        )
+        for text in (EXCEEDED["message"], " you have exceeded it")
+    ),
     ("no data", Reply(200, {}, {"data": None}), errors.ServerError),
     ("no data", Reply(200, {}, {}), errors.ServerError),
     ("no data", Reply(200, {}, []), errors.ServerError),
@@ -700,6 +790,96 @@ def test_an_odd_code_is_decided_as_well(
 
     kinds = {"500": errors.ServerError, "429": errors.RateLimitError}
     assert raised.type is kinds.get(str(code), errors.UnavailableError)
+
+
+@pytest.mark.parametrize("message", ["success", "", None, ["a", "list"], 5])
+def test_a_message_beside_data_is_no_error(
+    sandbox: Sandbox, connect: Callable[..., Client], message: Any
+) -> None:
+    """Data is data, whatever is said of it."""
+    sandbox.before = lambda _: Reply(200, {}, {"message": message, "data": PART})
+
+    assert ask(connect()) == PART
+    assert len(sandbox.requests) == 1
+
+
+REASON = "Export is not supported for projects with custom editors"
+PRIVATE = {
+    "projectIds": ["cprivateprivateprivatepriv"],
+    "row_data": "private text of a row",
+    "data": {"error": "private text of a row"},
+    "dataRow": {"message": "private text of a row"},
+    "labels": [{"reason": "private text of a row"}],
+    "externalId": "private file.png",
+    "input": {"details": "private text of a row"},
+    "stacktrace": ["at private (private.js:5)"],
+}
+
+
+@pytest.mark.parametrize("message", [None, "", "Malformed request"])
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"errors": [{"error": REASON} | PRIVATE]},
+        {"errors": [REASON]},
+        {"errors": {"anything": REASON}},
+        {"details": [{"message": REASON, "parameter": "x"}]},
+        {"reason": REASON},
+        {"whatever": {"it": [{"is": REASON}]}},
+        {"extensions": {"exception": {"message": REASON, "status": 400} | PRIVATE}},
+        {"extensions": {"exception": {"response": {"errors": [{"error": REASON}]}}}},
+    ],
+)
+def test_the_reason_of_a_refusal_is_told(
+    sandbox: Sandbox, connect: Callable[..., Client], held: dict[str, Any], message: Any
+) -> None:
+    """Under whatever key it stands; but nothing that is a part of a row."""
+    extensions = {"code": "MALFORMED_REQUEST"} | held.get("extensions", {})
+    found = {"message": message} | held | PRIVATE | {"extensions": extensions}
+    sandbox.before = lambda _: Reply(200, {}, {"errors": [found]})
+
+    with pytest.raises(errors.UnavailableError) as raised:
+        ask(connect())
+
+    told = f"{message} ({REASON})" if message else REASON
+    assert str(raised.value) == f"Labelbox answered MALFORMED_REQUEST: {told}"
+
+
+def test_a_reason_is_short_and_holds_no_secret(
+    sandbox: Sandbox, connect: Callable[..., Client]
+) -> None:
+    """It is one line, however much there is of it."""
+    texts = [f"reason {n}\nof token=abcdefgh12345678 {'x' * 9000}" for n in range(999)]
+    texts.append(f"of {sandbox.api_key}")
+    found = {"message": None, "errors": [{"error": text} for text in reversed(texts)]}
+    deep: Any = "at the bottom"
+    for _ in range(200):
+        deep = {"errors": [deep]}
+    sandbox.before = lambda _: Reply(200, {}, {"errors": [found | {"cause": deep}]})
+
+    with pytest.raises(errors.UnavailableError) as raised:
+        ask(connect())
+
+    told = str(raised.value)
+    assert "reason 998 of token=***" in told
+    assert len(told) < 2000
+    assert "\n" not in told
+    assert "abcdefgh" not in told
+    assert sandbox.api_key not in told
+
+
+@pytest.mark.parametrize("code", ["AUTHENTICATION_ERROR", "UNAUTHENTICATED"])
+def test_a_wrong_key_is_told_at_once_by_an_old_server(
+    sandbox: Sandbox, connect: Callable[..., Client], code: str
+) -> None:
+    """Its code is inside what looks like a crash, which would be tried again."""
+    found = within(code, "exception")
+    sandbox.before = lambda _: Reply(200, {}, found)
+
+    with pytest.raises(errors.AccessError, match="set api_key"):
+        ask(connect(retry_seconds=900))
+
+    assert len(sandbox.requests) == 1
 
 
 def test_a_server_that_does_not_know_what_is_not_asked_for(

@@ -100,20 +100,32 @@ def test_a_second_run_reads_what_is_new(run: Runner, world: World) -> None:
 def test_labels_made_during_a_run_wait_for_the_next(
     run: Runner, sandbox: Sandbox, world: World
 ) -> None:
-    """The window ends when the run starts, so that they move no page."""
+    """The window ends when the run starts, so that they move no page.
+
+    Those of the second in which it starts may be in it; then they are read by one of
+    the two.
+    """
+    start = NOW + timedelta(milliseconds=500)
     made: list[str] = []
+    same_second: list[str] = []
 
     def label(request: Request) -> None:
         if request.operation == "Labels":
-            made.append(world.add_label(request.variables["project_id"]).id)
+            project_id = request.variables["project_id"]
+            same_second.append(world.add_label(project_id, start).id)
+            made.append(world.add_label(project_id, start + timedelta(seconds=1)).id)
 
     sandbox.before = label
-    first = run("labels")
+    first = run("labels", now=start, page_size=20)
     sandbox.before = None
-    second = run("labels", state=first.state)
+    later = start + timedelta(hours=1)
+    second = run("labels", state=first.state, now=later)
 
+    assert made
     assert not set(made) & set(first.ids("labels"))
     assert set(made) <= set(second.ids("labels"))
+    assert set(same_second) <= {*first.ids("labels"), *second.ids("labels")}
+    assert set(all_ids(world)) <= {*first.ids("labels"), *second.ids("labels")}
 
 
 def test_a_label_deleted_between_pages_hides_no_other(
@@ -150,10 +162,10 @@ def test_a_label_listed_late_is_read_by_the_next_run(run: Runner, world: World) 
 
 
 @pytest.mark.parametrize("lookback", [0, 60])
-def test_labels_of_the_bookmarks_own_millisecond_are_read(
-    run: Runner, world: World, lookback: int
+def test_labels_of_the_bookmarks_own_second_are_read(
+    run: Runner, sandbox: Sandbox, world: World, lookback: int
 ) -> None:
-    """``createdAt_gt`` excludes its bound, so the tap asks from just before."""
+    """``createdAt_gt`` excludes its bound, so the tap asks from a second before."""
     project = world.projects[0].id
     world.add_label(project, NOW)
     later = NOW + timedelta(hours=1)
@@ -163,6 +175,71 @@ def test_labels_of_the_bookmarks_own_millisecond_are_read(
     second = run("labels", now=later, state=first.state, lookback_seconds=lookback)
 
     assert twin.id in second.ids("labels")
+    asked = [
+        request["where"]["createdAt_gt"]
+        for request in label_requests(sandbox)
+        if request["project_id"] == project and "createdAt_gt" in request["where"]
+    ]
+    since = NOW - timedelta(seconds=lookback)
+    assert asked == [moments.write(since - timedelta(seconds=1))]
+    read = [r for r in second.records("labels") if r["project_id"] == project]
+    assert {r["created_at"] for r in read} == {moments.write(NOW)}
+
+
+def test_a_label_of_the_second_of_the_bound_is_read(serving: Any) -> None:
+    """It bears the beginning of the second, which is before the bound.
+
+    A run is cut off, and the next one reads from a lookback before that one began: at
+    half a second, say. A label made later in that second says it was made earlier.
+    """
+    world = World(projects=1, labels=0)
+    run = serving(world)
+    (project,) = world.projects
+    began = NOW + timedelta(milliseconds=500)
+    old = world.add_label(project.id, NOW - timedelta(hours=1))
+    state = run("labels", now=NOW - timedelta(minutes=30)).state
+    (partition,) = state["bookmarks"]["labels"]["partitions"]
+    partition["reading_until"] = moments.write(began)
+    lookback = timedelta(seconds=60)
+    partition["replication_key_value"] = moments.write(began - lookback)
+    late = world.add_label(project.id, began - lookback + timedelta(milliseconds=400))
+
+    output = run("labels", state=state, now=NOW + timedelta(hours=1))
+
+    assert late.created_at < began - lookback
+    assert output.ids("labels") == [late.id]
+    assert old.id not in output.ids("labels")
+
+
+@pytest.mark.parametrize("ignored", [(), ("Project.labels.orderBy",)])
+@pytest.mark.parametrize("whole_seconds", [True, False])
+def test_labels_are_complete_in_whichever_order_they_come(
+    serving: Any, ignored: tuple[str, ...], *, whole_seconds: bool
+) -> None:
+    """Where the order asked for is ignored they come newest first.
+
+    Labels are deleted between pages meanwhile, and the run is cut off and goes on.
+    """
+    world = World(seed=2, whole_seconds=whole_seconds)
+    run = serving(world, ignore=ignored)
+    project_id = world.projects[0].id
+    deleted: list[str] = []
+
+    def delete(request: Request) -> None:
+        if request.operation == "Labels" and len(deleted) < 9:
+            label = world.labels(project_id)[len(deleted) * 13]
+            world.delete_label(label.id)
+            deleted.append(label.id)
+
+    run.sandbox.before = delete
+    output = run("labels", page_size=9, concurrency=1, now=NOW)
+    run.sandbox.before = None
+
+    assert output.error is None
+    assert len(deleted) == 9
+    assert set(all_ids(world)) <= set(output.ids("labels"))
+    newest = max(label.created_at for label in world.labels(project_id))
+    assert bookmarks(output)[project_id] == moments.write(newest)
 
 
 def test_start_date_counts_where_there_is_no_bookmark(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_labelbox.errors import UnavailableError
-from tap_labelbox.moments import just_before
+from tap_labelbox.moments import just_before, parse, write
 from tap_labelbox.pagination import Listing
 
 if TYPE_CHECKING:
@@ -20,17 +21,28 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def moment(millisecond: int) -> str:
-    """Give a moment of the test's one second."""
-    return f"2026-01-01T00:00:00.{millisecond:03}Z"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND, MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
+UNITS = st.sampled_from([SECOND, MILLISECOND])
+ORDERS = st.sampled_from([1, -1])  # oldest first, newest first
 
 
-def made(*milliseconds: int) -> list[Row]:
+def moment(number: int, unit: timedelta = SECOND) -> str:
+    """Give one of the test's moments: whole seconds, as labels have them."""
+    return write(START + number * unit)
+
+
+def made(*numbers: int, unit: timedelta = SECOND) -> list[Row]:
     """Give one row for each moment."""
     return [
-        {"id": f"row-{n:04}", "created_at": moment(ms)}
-        for n, ms in enumerate(milliseconds)
+        {"id": f"row-{n:04}", "created_at": moment(number, unit)}
+        for n, number in enumerate(numbers)
     ]
+
+
+def age(row: Row) -> float:
+    """Give the seconds since the first moment, by which a server orders."""
+    return (parse(row["created_at"]) - START).total_seconds()
 
 
 class Server:
@@ -116,7 +128,7 @@ def test_a_deleted_row_hides_no_other() -> None:
 
 
 def test_more_rows_of_one_moment_than_a_page_holds_are_read() -> None:
-    """Labels that were imported together may share a millisecond."""
+    """Labels that were imported together may share a second."""
     server = Server(made(*[5] * 23, 6))
 
     assert sorted(ids(server, 4)) == [row["id"] for row in server.rows]
@@ -150,19 +162,31 @@ def test_a_list_that_cannot_be_read_is_given_up() -> None:
     width=st.sampled_from([1, 2, 8]),
     seed=st.integers(0, 2**32),
     events=st.lists(st.sampled_from(["delete", "list late", "none"]), max_size=40),
+    unit=UNITS,
+    order=ORDERS,
 )
 def test_what_is_there_all_the_time_is_read(
-    made_at: list[int], size: int, width: int, seed: int, events: list[str]
+    made_at: list[int],
+    size: int,
+    width: int,
+    seed: int,
+    events: list[str],
+    unit: timedelta,
+    order: int,
 ) -> None:
     """Deletions and late rows between pages cost no other row, and invent none.
 
-    And each page's ``reached`` is true: all rows made before it were read by then.
+    Whether they come oldest first, as asked for, or newest first. And each page's
+    ``reached`` is true: all rows made before it were read by then.
     With several pages asked for at once they are answered in any order.
     """
     chance = random.Random(seed)
-    rows = made(*sorted(made_at))
+    rows = made(*sorted(made_at), unit=unit)
     late = [row for row in rows if chance.random() < 0.2]
-    server = Server([row for row in rows if row not in late])
+    server = Server(
+        [row for row in rows if row not in late],
+        order=lambda row: (order * age(row), row["id"]),
+    )
     settled = {row["id"]: row for row in server.rows}
     script = iter(events)
 
@@ -190,15 +214,66 @@ def test_what_is_there_all_the_time_is_read(
     size=st.integers(4, 9),
     width=st.sampled_from([1, 4]),
     seed=st.integers(0, 2**32),
+    order=ORDERS,
 )
 def test_ties_may_come_in_any_order_each_time(
-    made_at: list[int], size: int, width: int, seed: int
+    made_at: list[int], size: int, width: int, seed: int, order: int
 ) -> None:
     """As long as a page holds all rows of a moment, none of them is lost."""
     chance = random.Random(seed)
     kept = [ms for ms in set(made_at) for _ in range(min(made_at.count(ms), size - 1))]
     server = Server(
-        made(*sorted(kept)), order=lambda row: (row["created_at"], chance.random())
+        made(*sorted(kept)), order=lambda row: (order * age(row), chance.random())
     )
 
     assert sorted(ids(server, size, width=width)) == [row["id"] for row in server.rows]
+
+
+def test_what_a_second_start_brings_once_more_is_known() -> None:
+    """It begins a whole second before what was read, also among milliseconds."""
+
+    def delete_first(server: Server) -> None:
+        if len(server.asked) == 3:
+            del server.rows[0]
+
+    server = Server(made(*range(0, 2600, 130), unit=MILLISECOND), delete_first)
+    every = [row["id"] for row in server.rows]
+
+    assert ids(server, 4) == every
+    restarted = [after for after, skip, _ in server.asked if after and not skip]
+    assert restarted == [just_before(moment(9 * 130, MILLISECOND))]
+
+
+def test_an_order_that_ends_is_no_longer_trusted() -> None:
+    """What a second start has left out is read from the beginning."""
+    # Two pages in order, of which a row goes away; then there is none any more.
+    order = [10, 11, 12, 13, 14, 15, 16, 17, 30, 1, 2, 20, 21, 3]
+
+    def delete_first(server: Server) -> None:
+        if len(server.asked) == 2:
+            del server.rows[0]
+
+    server = Server(
+        made(*order), delete_first, order=lambda row: order.index(int(age(row)))
+    )
+    every = {row["id"] for row in server.rows}
+
+    found = list(Listing(server, 3).pages())
+
+    assert {row["id"] for page, _ in found for row in page} == every
+    assert any(after for after, *_ in server.asked)
+
+
+def test_pages_of_one_second_each_show_their_order() -> None:
+    """One with the next; those newest first are not trusted."""
+    rising = made(*(second for second in range(4) for _ in range(5)))
+
+    up = list(Listing(Server(rising), 3).pages())
+    newest_first = Server(rising, order=lambda row: (-age(row), row["id"]))
+    down = list(Listing(newest_first, 3).pages())
+
+    for found in (up, down):
+        read = {row["id"] for page, _ in found for row in page}
+        assert read == {row["id"] for row in rising}
+    assert up[3].reached == moment(1)
+    assert [reached for _, reached in down[:-1]] == [None] * (len(down) - 1)

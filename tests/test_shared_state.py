@@ -102,6 +102,7 @@ def test_a_stream_that_nobody_names_has_nothing() -> None:
         export(5) | {"position": True},
         export(5) | {"task_id": None},
         export(5) | {"latest": 3},
+        export(5) | {"until": "yesterday"},
         [],
         "x",
     ],
@@ -185,3 +186,40 @@ def test_runs_that_are_none_are_no_error(odd: Any) -> None:
     shared = SharedState(states(rows={"unfinished_runs": odd}), KEY)
 
     assert shared.begin(NEW) == []
+
+
+OTHER = "2026-01-02T01:00:00+01:00"  # NEW, as others write it
+
+
+def test_bookmarks_of_two_forms_are_compared_as_timestamps() -> None:
+    """As text, the one would lag behind the other."""
+    found = states(
+        rows=bookmark(OTHER, without=("errors",)),
+        annotations=bookmark(NEW),
+        errors=bookmark(OLD),
+    )
+
+    SharedState(found, KEY)
+
+    for state in found.values():
+        assert state.bookmark("p", KEY) == NEW
+        assert state.stream_state["without_records"] == [
+            "annotations",
+            "errors",
+            "rows",
+        ]
+
+
+def test_an_export_is_read_on_with_timestamps_of_one_form() -> None:
+    """They are compared with those of its rows."""
+    read = export(5, until=OTHER, latest="2026-01-01 00:00:00")
+    found = states(rows=bookmark(read=read, without=("annotations", "errors")))
+
+    assert SharedState(found, KEY).export("p") == export(5)
+
+
+def test_runs_of_any_form_are_those_whose_exports_are_named() -> None:
+    """The name of an export follows from the text of the timestamp."""
+    shared = SharedState(states(rows={"unfinished_runs": [OTHER]}), KEY)
+
+    assert shared.begin("2026-01-03T00:00:00.000Z") == [NEW]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.state import ProjectState
+from tap_labelbox.state import ProjectState, last_turn
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request
@@ -76,6 +80,81 @@ def test_a_bookmark_never_goes_back() -> None:
     state.advance("p1", "created_at", "2026-01-01T00:00:00.000Z")
 
     assert state.bookmark("p1", "created_at") == "2026-01-02T00:00:00.000Z"
+
+
+# One timestamp, as people and targets write it.
+FORMS = [
+    "2026-01-02T00:00:00.000Z",
+    "2026-01-02T00:00:00Z",
+    "2026-01-02T00:00:00+00:00",
+    "2026-01-02T00:00:00.000000Z",
+    "2026-01-02 00:00:00",
+    "2026-01-02T02:00:00+02:00",
+    "2026-01-01T19:00:00.000-05:00",
+    "2026-01-02",
+    "20260102T000000Z",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bookmark_in_any_form_is_one_timestamp(form: str) -> None:
+    """As text, ``...00Z`` is later than ``...00.500Z``."""
+    partition = {"context": {"project_id": "p1"}, "replication_key_value": form}
+    given = {"bookmarks": {"labels": {"partitions": [partition]}}}
+    state = ProjectState(
+        stream_name="labels", tap_name="tap-labelbox", tap_state=deepcopy(given)
+    )
+
+    assert state.bookmark("p1", "created_at") == FORMS[0]
+    for earlier in ("2026-01-01T23:59:59.999Z", FORMS[0]):
+        state.advance("p1", "created_at", earlier)
+        assert state.bookmark("p1", "created_at") == FORMS[0]
+    assert state.tap_state == given  # what was given goes out as it was given
+    state.advance("p1", "created_at", "2026-01-02T00:00:00.001Z")
+    assert state.bookmark("p1", "created_at") == "2026-01-02T00:00:00.001Z"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_turn_in_any_form_is_one_timestamp(form: str) -> None:
+    """Whichever of the two it is, and whose."""
+    for key in ("read_at", "failed_at"):
+        partition = {"context": {"project_id": "p1"}, key: form}
+        bookmark = {"partitions": [partition]}
+        state = ProjectState(
+            stream_name="labels",
+            tap_name="tap-labelbox",
+            tap_state={"bookmarks": {"labels": bookmark}},
+        )
+        assert state.turn("p1") == last_turn(bookmark) == FORMS[0]
+    assert last_turn({"read_at": form}) == FORMS[0]
+    assert last_turn({"read_at": 5, "partitions": []}) == ""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_reads_on_from_a_bookmark_in_any_form(serving: Any, form: str) -> None:
+    """The same labels and data rows, and the same bookmark afterwards."""
+    world = World(projects=1, labels=0)
+    (project,) = world.projects
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    hours = [world.add_label(project.id, at + timedelta(hours=n)) for n in (-1, 0, 1)]
+    run = serving(world)
+    now = at + timedelta(hours=2)
+    streams = ("labels", "data_row_exports", "export_labels")
+    state = run(*streams, now=now).state
+    for stream in streams:
+        (partition,) = state["bookmarks"][stream]["partitions"]
+        partition["replication_key_value"] = form
+    given = deepcopy(state)
+
+    output = run(*streams, state=state, now=now)
+
+    assert output.error is None
+    assert output.states[0] == given
+    assert output.ids("labels") == [label.id for label in hours[1:]]
+    found = {r["label_id"] for r in output.records("export_labels")}
+    assert {label.id for label in hours[1:]} == found
+    (partition,) = output.state["bookmarks"]["labels"]["partitions"]
+    assert partition["replication_key_value"] == "2026-01-02T01:00:00.000Z"
 
 
 def test_projects_that_are_gone_leave_the_state(run: Runner, world: World) -> None:

@@ -38,6 +38,20 @@ def main() -> None:
         "LabelWhereInput.createdAt_lt, LabelOrderBy.createdAt_ASC, …",
     )
     add(
+        "--ignore",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="arguments that the API takes and does not obey: Project.labels.orderBy, "
+        "Query.projects.orderBy, …",
+    )
+    add(
+        "--export-lag",
+        type=float,
+        default=0.0,
+        help="seconds by which data row exports are behind",
+    )
+    add(
         "--exports-v1",
         choices=("works", "retired", "forbidden"),
         default="works",

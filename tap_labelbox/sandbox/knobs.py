@@ -17,8 +17,8 @@ EXPORTS_PER_ORGANIZATION = 20
 class Knobs:
     """How a sandbox behaves.
 
-    All may be turned any time but `seed`, `forget` and a retired `exports_v1`, which
-    are looked at when the sandbox starts.
+    All may be turned any time but `seed`, `forget`, `ignore` and a retired
+    `exports_v1`, which are looked at when the sandbox starts.
     """
 
     latency: float = 0.0
@@ -30,6 +30,12 @@ class Knobs:
     forget: Sequence[str] = ()
     """What the API no longer knows: Label.type (a field), Project.labels.orderBy (an
     argument), LabelWhereInput.createdAt_lt (an input), LabelOrderBy.createdAt_ASC."""
+    ignore: Sequence[str] = ()
+    """Arguments that the API takes and does not obey: Query.projects.orderBy."""
+    projects_order: Literal["createdAt_DESC", "createdAt_ASC", "name_ASC"] = (
+        "createdAt_DESC"
+    )
+    """How projects are listed where nobody says."""
     most_rows: int = 500
     """Rows of a page beyond which a query is too complex."""
     polls: int = 2
@@ -40,6 +46,11 @@ class Knobs:
     """Whether exportLabels works, is unknown to the API, or not part of the plan."""
     export_outcome: Literal["COMPLETE", "FAILED", "CANCELED"] = "COMPLETE"
     """How a data row export ends."""
+    export_lag: float = 0.0
+    """Seconds by which data row exports are behind: they hold what there was so long
+    before they were started, and nothing if nothing had been labeled by then."""
+    lagging: float = 1.0
+    """Share of the data rows, 0 to 1, that exports are behind with."""
     part_size: int = 1_000_000
     """Bytes of a part of a data row export, about."""
     cut_parts: bool = False

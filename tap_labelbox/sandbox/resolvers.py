@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.sandbox import content, notation
+from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.schema import refusal, snake
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Workspace:
     world: World
     bulk_exports: BulkExports
     data_row_exports: DataRowExports
+    knobs: Knobs = field(default_factory=Knobs)
 
     def project(self, project_id: str | None) -> Project:
         """Give a project, unless it is not to be had."""
@@ -136,7 +138,9 @@ def _projects(
         rows = [p for p in (world.deleted_project,) if p.deleted]
     else:
         rows = world.projects
-    return ordered([p for p in rows if matches(p, where)], order_by or "createdAt_ASC")
+    # The newest first, unless told: so they were in all that anybody recorded.
+    order_by = order_by or info.context.knobs.projects_order
+    return ordered([p for p in rows if matches(p, where)], order_by)
 
 
 def _label(_: Any, info: Info, where: Row) -> Label:

@@ -53,10 +53,14 @@ class Schema:
             list, and so may one that gives `nodes`.
         forget: Parts of the schema to leave out: `Type.field`,
             `Type.field.argument`, `Input.field` or `Enum.VALUE`.
+        ignore: Each a `Type.field.argument` that may be given and changes nothing.
     """
 
     def __init__(
-        self, resolvers: Mapping[str, Resolver], forget: Iterable[str] = ()
+        self,
+        resolvers: Mapping[str, Resolver],
+        forget: Iterable[str] = (),
+        ignore: Iterable[str] = (),
     ) -> None:
         text = files(__package__).joinpath("schema.graphql").read_text("utf-8")
         self._schema = graphql.build_schema(text)
@@ -65,6 +69,8 @@ class Schema:
         for name in forget:
             _forget(self._schema, name)
         _wire(self._schema, dict(resolvers))
+        for name in ignore:
+            _ignore(self._schema, name)
 
     def answer(
         self, text: str, variables: dict[str, Any], operation: str | None, context: Any
@@ -231,6 +237,24 @@ def _forget(schema: GraphQLSchema, name: str) -> None:
         holder = members[part]
     msg = f"the schema has no {name}"
     raise ValueError(msg)
+
+
+def _ignore(schema: GraphQLSchema, name: str) -> None:
+    """Take an argument away from the resolver of its field."""
+    kind, _, rest = name.partition(".")
+    field_name, _, argument = rest.partition(".")
+    fields: dict[str, GraphQLField] = getattr(schema.type_map.get(kind), "fields", {})
+    field = fields.get(field_name)
+    if field is None or argument not in field.args or field.resolve is None:
+        msg = f"the schema has no {name}"
+        raise ValueError(msg)
+    resolve, given = field.resolve, field.args[argument].out_name or argument
+
+    def resolve_without(source: Any, info: Info, **arguments: Any) -> Any:
+        arguments.pop(given, None)
+        return resolve(source, info, **arguments)
+
+    field.resolve = resolve_without
 
 
 def _wire(schema: GraphQLSchema, resolvers: dict[str, Resolver]) -> None:

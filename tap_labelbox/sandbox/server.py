@@ -60,9 +60,10 @@ class Sandbox(Knobs):
             world=self.world,
             bulk_exports=BulkExports(self.world, self, self._files),
             data_row_exports=DataRowExports(self.world, self, self._files),
+            knobs=self,
         )
         retired = ["Mutation.exportLabels"] if self.exports_v1 == "retired" else []
-        self._schema = _schema((*self.forget, *retired))
+        self._schema = _schema((*self.forget, *retired), tuple(self.ignore))
         self._chance = Random(self.seed)
 
     @property
@@ -120,9 +121,9 @@ class Sandbox(Knobs):
 
 
 @cache
-def _schema(forget: tuple[str, ...]) -> Schema:
+def _schema(forget: tuple[str, ...], ignore: tuple[str, ...]) -> Schema:
     """Build a schema once: it keeps nothing but documents."""
-    return Schema(RESOLVERS, forget)
+    return Schema(RESOLVERS, forget, ignore)
 
 
 @contextmanager

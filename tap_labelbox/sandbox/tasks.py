@@ -6,8 +6,8 @@ code API_LIMIT, and a line of ERRORS holds `data_row` and `error`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,7 @@ class DataRowExports:
         filters, params = asked["filters"], asked.get("params") or {}
         project_id = filters.get("project_id")
         self._check_limits(project_id)
-        chosen = self._scope(kind, project_id)
+        chosen = self._indexed(self._scope(kind, project_id))
         for element in (filters.get("search_query") or {}).get("query", ()):
             chosen = list(filter(_filter(element), chosen))
         if media := params.get("media_type_override"):
@@ -195,6 +195,17 @@ class DataRowExports:
             return self._world.data_rows[:20]
         return [row for row in self._world.data_rows if kind == "Catalog" or row.labels]
 
+    def _indexed(self, data_rows: list[DataRow]) -> list[DataRow]:
+        """Return data rows as the index has them, which may be behind."""
+        if not self._knobs.export_lag:
+            return data_rows
+        end = self._world.now() - timedelta(seconds=self._knobs.export_lag)
+        found = (
+            _as_of(row, end) if row.number % 10 < 10 * self._knobs.lagging else row
+            for row in data_rows
+        )
+        return [row for row in found if row]
+
     def _write(self, task: Task) -> None:
         """Write the files of an export, its rows in no order one could rely on."""
         chosen, now = list(task.data_rows), self._world.now()
@@ -246,6 +257,17 @@ class DataRowExports:
         run = model["modelRuns"][0]
         told: Row = {"name": run["name"], "labels": [], "predictions": []}
         return {model["id"]: {"name": model["name"], "runs": {run["id"]: told}}}
+
+
+def _as_of(row: DataRow, end: datetime) -> DataRow | None:
+    """Return a data row as it was, if it was there already."""
+    if row.last_activity_at <= end:
+        return row
+    labels = [x for x in row.labels if max(x.updated_at, x.listed_at) <= end]
+    active_at = max([row.created_at, *(label.updated_at for label in labels)])
+    if active_at > end:
+        return None
+    return replace(row, labels=labels, last_activity_at=active_at)
 
 
 def _filter(element: Row) -> Callable[[DataRow], bool]:

@@ -22,6 +22,7 @@ Row = dict[str, Any]  # an object that only has fields, named as GraphQL names t
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)  # everything was made before
 DAY = timedelta(days=1)
+SAME_SECOND = 0.35  # share of labels made in the second of the one before
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 PAIRS = [first + second for first in LETTERS for second in LETTERS]
 ROLES = ("Admin", "Labeler", "Reviewer", "Team Manager", "None")
@@ -245,7 +246,7 @@ class Project:
     issues: list[Row] = field(default_factory=list)
     data_rows: list[DataRow] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
-    """Oldest first, and by id within one millisecond; also those not listed yet."""
+    """Oldest first, and by id within one moment; also those not listed yet."""
     forbidden: bool = False
     deleted: bool = False
     last_listed_at: datetime = ANCHOR
@@ -309,6 +310,8 @@ class World:
         labels: How many in all. The first project has more than 200 of them if
             there are enough, the others ever fewer.
         labels_per_project: The same number for every project instead.
+        whole_seconds: Whether labels are made in whole seconds, and often several in
+            one, as in all that anybody recorded; else in milliseconds.
     """
 
     def __init__(
@@ -318,6 +321,7 @@ class World:
         labels: int = 250,
         *,
         labels_per_project: int | None = None,
+        whole_seconds: bool = True,
     ) -> None:
         self.lock = threading.RLock()
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -326,6 +330,7 @@ class World:
         self._labels: dict[str, Label] = {}
         self._data_rows: dict[str, DataRow] = {}
         self._counter = 0
+        self._whole_seconds = whole_seconds
         self._make_workspace()
         for count in _shares(projects, labels, labels_per_project):
             self.add_project(labels=count)
@@ -383,13 +388,13 @@ class World:
 
         Args:
             project_id: Where.
-            created_at: When; now by default.
+            created_at: When; now by default. What the API does not keep is cut off.
             listed_after: Seconds after that moment before lists hold the label.
             data_row: A new one by default.
             **fields: Other attributes of `Label`, such as `text` or `agreement`.
         """
         with self.lock:
-            moment = _milliseconds(created_at or self.now())
+            moment = self._kept(created_at or self.now())
             project = self._projects[project_id]
             row = data_row or self._add_data_row(project, moment)
             label = self._make_label(project, row, moment, fields)
@@ -579,12 +584,20 @@ class World:
             issue_categories=[
                 {"id": self.cuid(made), "name": "Blurred", "description": ""}
             ],
+            # Labelbox sets it soon, where nothing has been labeled as well.
+            last_activity_time=made + timedelta(seconds=4),
             auto_audit_number_of_labels=2 if has_consensus else 1,
             auto_audit_percentage=0.1 if has_consensus else 0.0,
             is_benchmark_enabled=number % 3 == 1 and not has_consensus,
             is_consensus_enabled=has_consensus,
             editor_task_type="MODEL_CHAT_EVALUATION" if media == "LLM" else None,
         )
+
+    def _kept(self, moment: datetime) -> datetime:
+        """Return a timestamp as the API keeps that of a label."""
+        if self._whole_seconds:
+            return moment.replace(microsecond=0)
+        return _milliseconds(moment)
 
     def _fill(self, project: Project, count: int) -> None:
         """Label data rows between the making of the project and the anchor."""
@@ -593,13 +606,16 @@ class World:
         moment = project.created_at
         row: DataRow | None = None
         for number in range(count):
-            # Around every hundredth label several were made in one millisecond,
-            # so that pages of any usual size end among equal moments.
-            if number < 8 or (number + 4) % 100 >= 8:
+            # Around every hundredth label several were made in one moment, so that
+            # pages of any usual size end among equal ones.
+            tied = number >= 8 and (number + 4) % 100 < 8
+            if self._whole_seconds and number > 1:
+                tied = pick() < SAME_SECOND or tied
+            if not tied:
                 moment += (
                     gap * (0.1 + 1.6 * pick()) if moment < ANCHOR - gap else gap / 9
                 )
-                moment = _milliseconds(moment)
+                moment = self._kept(moment)
             if row is None or not project.is_consensus_enabled or number % 10:
                 row = self._add_data_row(project, moment)
             label = self._make_label(project, row, moment, {})

@@ -230,7 +230,12 @@ class ExportedStream(ProjectStream):
             latest = progress["latest"]
             for row in rows:
                 yield from self._unfolded(row, project_id)
-                latest = max(latest, last_activity(row) or "")
+                # What was active later than the export reaches comes again. If it
+                # moved the bookmark to there, that would be to the clock, and past
+                # what Labelbox had not yet brought into its index.
+                active_at = last_activity(row) or ""
+                if latest < active_at <= prepared.until:
+                    latest = active_at
             # Only now: whoever takes what was yielded has written it.
             progress["position"], progress["latest"] = position, latest
             if self.group.export(project_id) is progress:

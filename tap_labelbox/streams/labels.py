@@ -136,6 +136,7 @@ class LabelsStream(ProjectStream):
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the labels made between the bookmark and the start of this run."""
         after, before = self._after(context), self._before
+        since = moments.whole_second(self.since(context) or "") if after else ""
         labels = Listing(
             partial(self._page, project_id),
             self._page_size,
@@ -150,8 +151,9 @@ class LabelsStream(ProjectStream):
         for page, reached in labels.pages():
             self._page_size = labels.size
             for row in page:
-                # Once more, for a server that knows these filters no longer.
-                if (after or "") < row["created_at"] < before:
+                # Once more, for a server that knows these filters no longer, and
+                # because more is asked for than is wanted.
+                if since <= row["created_at"] < before:
                     record = self.record(row) if type(row) is Unlaid else row
                     record["project_id"] = project_id
                     yield record
@@ -174,9 +176,7 @@ class LabelsStream(ProjectStream):
         before it began; only what is newer can have been listed since.
         """
         reading = self.state_manager.partition(context["project_id"]).get(READING_UNTIL)
-        return (
-            reading if isinstance(reading, str) and moments.is_moment(reading) else None
-        )
+        return moments.normal_or_empty(reading) or None
 
     @cached_property
     def _openings(self) -> Iterator[Future[Sequence[Row | Malformed]]]:
@@ -199,7 +199,7 @@ class LabelsStream(ProjectStream):
         return int(self.config["page_size"])
 
     def _after(self, context: Context) -> str | None:
-        """Give the moment after which a project's labels are read."""
+        """Return the timestamp after which a project's labels are asked for."""
         since = self.since(context)
         return moments.just_before(since) if since else None
 

@@ -32,7 +32,10 @@ class ProjectsStream(LabelboxStream):
         th.Property(
             "last_activity_time",
             th.DateTimeType,
-            description="Latest labeling activity in it.",
+            description="When something last happened in it, as Labelbox reckons. It "
+            "is set soon after the project is made, also where there is no data row "
+            "and no label, so it is not the time of the latest label; whether every "
+            "change moves it is not known.",
         ),
         th.Property(
             "auto_audit_number_of_labels",

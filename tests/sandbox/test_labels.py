@@ -67,7 +67,7 @@ def test_the_newest_come_first_unless_told(
 
 
 def test_bounds_are_not_included(page: Callable[..., list[str]], world: World) -> None:
-    """Neither the lower nor the upper one, and both count milliseconds."""
+    """Neither the lower nor the upper one."""
     labels = world.projects[0].labels
     low, high = labels[10].created_at, labels[30].created_at
 

@@ -73,15 +73,16 @@ def rows(exported: Any) -> list[dict[str, Any]]:
 
 
 def test_it_lists_the_projects(client: Any, world: World) -> None:
-    """All but the forbidden and the deleted one, with their fields."""
+    """All but the forbidden and the deleted one, newest first, with their fields."""
+    newest_first = world.projects[::-1]
     seen = [
         (p.uid, p.name, p.created_at, p.media_type.value) for p in client.get_projects()
     ]
 
-    assert seen[:2] == [
-        (p.id, p.name, p.created_at, p.media) for p in world.projects[:2]
+    assert seen[-2:] == [
+        (p.id, p.name, p.created_at, p.media) for p in newest_first[-2:]
     ]
-    assert [uid for uid, *_ in seen] == [p.id for p in world.projects]
+    assert [uid for uid, *_ in seen] == [p.id for p in newest_first]
 
 
 def test_it_reads_the_labels_of_a_project(project: Any, world: World) -> None:

@@ -140,7 +140,7 @@ def test_the_bulk_export_script(start: Callable[..., Sandbox], world: World) -> 
 
     *waits, labels = output(BULK_EXPORT, sandbox)
 
-    project = world.projects[0]
+    project = world.projects[-1]  # the first of the list, which is the newest
     assert waits == ["Export Generating..."] * 2
     assert {row["ID"]: row["Created At"] for row in ast.literal_eval(labels)} == {
         label.id: f"{label.created_at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"

@@ -87,6 +87,16 @@ def test_pages_end_among_labels_of_one_moment() -> None:
 
     assert moments[99] == moments[100]
     assert moments[199] == moments[200]
+    assert all(moment.microsecond == 0 for moment in moments)
+    assert len(moments) / 2 < len(set(moments)) < len(moments) * 0.8
+
+
+def test_labels_may_have_milliseconds() -> None:
+    """Then pages end among labels of one moment as well, but few are of one."""
+    moments = [x.created_at for x in World(whole_seconds=False).projects[0].labels]
+
+    assert any(moment.microsecond for moment in moments)
+    assert moments[99] == moments[100]
     assert len(set(moments)) > 150
 
 
@@ -123,14 +133,15 @@ def test_a_label_is_added_in_its_place() -> None:
     assert all(one < other for one, other in pairwise(order))
 
 
-def test_a_label_is_made_now_by_default() -> None:
-    """To the millisecond, as Labelbox keeps it."""
-    world = World()
+@pytest.mark.parametrize(("whole_seconds", "kept"), [(True, 0), (False, 123000)])
+def test_a_label_is_made_now_by_default(*, whole_seconds: bool, kept: int) -> None:
+    """To the second, as Labelbox keeps it, or to the millisecond."""
+    world = World(whole_seconds=whole_seconds)
     world.now = lambda: datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
     label = world.add_label(world.projects[1].id)
 
-    assert label.created_at == datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+    assert label.created_at == datetime(2026, 3, 1, 12, 0, 0, kept, tzinfo=UTC)
 
 
 def test_adding_and_deleting_a_label_are_activity() -> None:
