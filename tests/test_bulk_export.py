@@ -441,3 +441,27 @@ def test_an_empty_file_is_read_once(one: Runner) -> None:
     assert first.error is None
     assert second.ids("bulk_export") == []
     assert len(downloads(one.sandbox)) == 1
+
+
+def test_a_file_older_than_the_last_one_is_not_read(
+    run: Runner, sandbox: Sandbox, world: World
+) -> None:
+    """As a server may give it that lags behind: its rows would stay."""
+    first = run("bulk_export", now=NOW)
+    later = NOW + timedelta(minutes=40)
+    for project in world.projects:
+        world.add_label(project.id, NOW + timedelta(minutes=1))
+    second = run("bulk_export", now=later, state=first.state)
+    assert second.ids("bulk_export")
+
+    def lagging(request: Request, reply: Reply) -> Reply | None:
+        if request.operation == "ExportLabels" and reply.body.get("data"):
+            reply.body["data"]["exportLabels"]["created_at"] = NOW.isoformat()
+        return None
+
+    sandbox.after = lagging
+    third = run("bulk_export", now=later, state=second.state)
+
+    assert third.error is None
+    assert third.ids("bulk_export") == []
+    assert bookmarks(third) == bookmarks(second)
