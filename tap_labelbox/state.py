@@ -97,12 +97,22 @@ class ProjectState(StreamStateManager):
     @property
     def _by_project(self) -> dict[str, dict[str, Any]]:
         if self._partitions is None:
-            listed = self.stream_state.get("partitions", [])
-            try:
-                self._partitions = {p["context"][PROJECT_ID]: p for p in listed}
-            except (KeyError, TypeError):  # no project, or none that can be one
-                msg = f"--state has a partition of {self.stream_name} without project"
-                raise SettingsError(msg) from None
+            found: dict[str, dict[str, Any]] = {}
+            for partition in self.stream_state.get("partitions", []):
+                project_id = partition["context"].get(PROJECT_ID)
+                if not isinstance(project_id, str):
+                    msg = (
+                        f"--state has a partition of {self.stream_name} without project"
+                    )
+                    raise SettingsError(msg)
+                if project_id in found:  # whoever merges states had better choose
+                    msg = (
+                        f"--state has two bookmarks of {self.stream_name} for project "
+                        f"{project_id}: take one of them out"
+                    )
+                    raise SettingsError(msg)
+                found[project_id] = partition
+            self._partitions = found
         return self._partitions
 
     def increment_state(self, *args: object, **options: object) -> None:

@@ -225,6 +225,18 @@ def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
             '{"bookmarks": {"labels": {"partitions": [{"context": {}}]}}}',
             "--state has a partition of labels without project",
         ),
+        (
+            (
+                '{"bookmarks": {"labels": {"partitions": ['
+                '{"context": {"project_id": null}}]}}}'
+            ),
+            "--state has a partition of labels without project",
+        ),
+        (
+            '{"bookmarks": {"labels": {"partitions": [%s, %s]}}}'
+            % (('{"context": {"project_id": "PROJECT"}}',) * 2),
+            "--state has two bookmarks of labels for project",
+        ),
     ],
 )
 def test_a_state_that_is_none(
@@ -232,7 +244,7 @@ def test_a_state_that_is_none(
 ) -> None:
     """One line says what is wrong, and nothing is read again from the beginning."""
     file = tmp_path / "state.json"
-    file.write_text(text)
+    file.write_text(text.replace("PROJECT", run.world.projects[0].id))
 
     done = run.command("--state", str(file))
 
