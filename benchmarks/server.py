@@ -44,7 +44,8 @@ Row = dict[str, Any]
 
 POOL = 400  # data rows of about 6 KB, with one or two labels of about 3 KB each
 FIRST = datetime(2023, 1, 1, tzinfo=UTC)
-STEP = timedelta(minutes=10)  # longer than a lookback, which so finds one label
+STEP = timedelta(minutes=10)  # longer than a lookback, which so finds few labels
+SAME_SECOND = 3  # labels that were made in one second
 PART = 8_000_000  # bytes of an export behind one link
 WORTH_PACKING = 1000  # bytes of a reply
 LABELS = re.compile(r"\blabels\s*\(([^)]*)\)")
@@ -81,8 +82,8 @@ def workspace(projects: int = 1) -> World:
 
 
 def made(number: int) -> datetime:
-    """Give the moment at which a label was made."""
-    return FIRST + number * STEP
+    """Return when a label was made: in a whole second, as some others were."""
+    return FIRST + number // SAME_SECOND * STEP
 
 
 class Repeated(NamedTuple):

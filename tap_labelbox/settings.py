@@ -219,8 +219,9 @@ SETTINGS = th.PropertiesList(
         th.IntegerType(minimum=0, maximum=366 * 86400),
         default=60,
         title="Lookback (seconds)",
-        description="How far before its bookmark an incremental read begins. "
-        "Labelbox lists a label some seconds after it was made.",
+        description="How far before its bookmark an incremental read begins. Labelbox "
+        "lists a label, and exports a change, some seconds late: with fewer than 10 "
+        "some may never be read.",
     ),
     th.Property(
         "export_poll_interval",

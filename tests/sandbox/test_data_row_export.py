@@ -415,3 +415,34 @@ def test_segments_may_begin_where_no_frame_is(*, interpolated: bool) -> None:
                 begun |= {str(first) for first, _ in ranges}
 
     assert begun - found == (set() if interpolated else {"5"})
+
+
+def test_an_export_may_be_behind(
+    sandbox: Sandbox, exports: Exports, world: World
+) -> None:
+    """It holds what there was some seconds ago, and is complete all the same."""
+    now = ANCHOR + timedelta(days=3)
+    world.now = lambda: now
+    project = world.projects[0]
+    old = project.labels[0].data_row
+    was_active, labels = old.last_activity_at, {label.id for label in old.labels}
+    at = now - timedelta(seconds=20)
+    world.add_label(project.id, at, data_row=old, updated_at=at)
+    new = world.add_label(project.id, at, updated_at=at).data_row
+    new.created_at = at
+    since = between("data_row_last_activity_at", "2026-01-03", "2027-01-01")
+
+    sandbox.export_lag = 30
+    assert exports.ids(since) == set()
+    rows = {r["data_row"]["id"]: r for r in exports.rows(exports.start(**DETAILS))}
+    assert new.id not in rows
+    told = rows[old.id]["data_row"]["details"]["last_activity_at"]
+    assert told == was_active.isoformat(timespec="milliseconds")
+    exported = rows[old.id]["projects"][project.id]["labels"]
+    assert {label["id"] for label in exported} == labels
+
+    sandbox.export_lag = 10
+    assert exports.ids(since) == {old.id, new.id}
+
+    sandbox.export_lag, sandbox.lagging = 30, 0.0
+    assert exports.ids(since) == {old.id, new.id}

@@ -368,13 +368,36 @@ def test_the_api_can_forget(
     assert reply.json()["errors"][0]["message"].startswith(message)
 
 
-def test_it_cannot_forget_what_it_never_knew() -> None:
+@pytest.mark.parametrize("knob", ["forget", "ignore"])
+@pytest.mark.parametrize("name", ["Label.typo", "Project.labels.typo", "Typo.x.y"])
+def test_it_cannot_forget_what_it_never_knew(knob: str, name: str) -> None:
     """A misspelt name would test nothing."""
+    options: dict[str, Any] = {knob: [name]}
     with (
-        pytest.raises(ValueError, match="the schema has no Label"),
-        serve(World(labels=0), forget=["Label.typo"]),
+        pytest.raises(ValueError, match=f"the schema has no {name}"),
+        serve(World(labels=0), **options),
     ):
         pass
+
+
+@pytest.mark.parametrize("order", ["createdAt_ASC", "name_ASC", None])
+def test_an_order_can_be_ignored(
+    start: Callable[..., Sandbox], post: Any, world: World, order: str | None
+) -> None:
+    """Then the list is as where none is asked for: newest first, unless told."""
+    name = "Query.projects.orderBy"
+    text = "query Q($order: ProjectOrderBy) { projects(orderBy: $order) { id } }"
+    every = [project.id for project in world.projects]
+
+    def listed(**knobs: Any) -> list[str]:
+        data = post(start(**knobs), text, order=order).json()["data"]
+        return [project["id"] for project in data["projects"]]
+
+    assert listed(ignore=[name]) == every[::-1]
+    assert listed(ignore=[name], projects_order="createdAt_ASC") == every
+    by_name = [p.id for p in sorted(world.projects, key=lambda p: p.name)]
+    orders = {"createdAt_ASC": every, "name_ASC": by_name, None: every[::-1]}
+    assert listed() == orders[order]
 
 
 def test_every_field_can_be_asked_for(
