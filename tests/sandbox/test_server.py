@@ -372,9 +372,10 @@ def test_the_api_can_forget(
 @pytest.mark.parametrize("name", ["Label.typo", "Project.labels.typo", "Typo.x.y"])
 def test_it_cannot_forget_what_it_never_knew(knob: str, name: str) -> None:
     """A misspelt name would test nothing."""
+    knobs: dict[str, Any] = {knob: [name]}
     with (
         pytest.raises(ValueError, match=f"the schema has no {name}"),
-        serve(World(labels=0), **{knob: [name]}),
+        serve(World(labels=0), **knobs),
     ):
         pass
 
