@@ -309,7 +309,8 @@ class Mishaps:
 @contextmanager
 def served(**knobs: Any) -> Iterator[Runner]:
     """Serve a workspace, the same one each time."""
-    world = World(seed=1, projects=2, labels_per_project=LABELS)
+    # No two labels of one moment, so that it is known where each page begins.
+    world = World(seed=1, projects=2, labels_per_project=LABELS, whole_seconds=False)
     world.now = lambda: NOW
     knobs = {"part_size": PART, "cut_parts": True} | knobs
     with serve(world, **knobs) as sandbox:
