@@ -828,3 +828,33 @@ def test_only_what_is_current_can_be_kept(run: Runner, world: World) -> None:
 
     assert gone.id in labels
     assert current == {x.id for p in world.projects for x in world.labels(p.id)}
+
+
+def test_the_reason_why_an_export_is_refused_is_told(
+    run: Runner, world: World, caplog: Any
+) -> None:
+    """It stands in the error, not in its message; the other projects are read."""
+    refused = world.projects[0].id
+    reason = "Export is not supported for projects with custom editors"
+    error = {
+        "message": None,
+        "extensions": {"code": "MALFORMED_REQUEST"},
+        "errors": [{"error": reason, "projectIds": [refused]}],
+    }
+
+    def refuse(request: Request) -> Reply | None:
+        if request.operation != "StartExport":
+            return None
+        wanted = request.variables["input"]["filters"]["projectId"]
+        reply = Reply(200, {}, {"errors": [error], "data": None})
+        return reply if wanted == refused else None
+
+    run.sandbox.before = refuse
+    output = run("data_row_exports")
+
+    assert isinstance(output.error, IncompleteError)
+    (told,) = [m for m in caplog.messages if "is left out" in m]
+    assert refused in told
+    assert told.endswith(f"Labelbox answered MALFORMED_REQUEST: {reason}")
+    read = {record["project_id"] for record in output.records("data_row_exports")}
+    assert read == {p.id for p in world.projects if p.data_rows} - {refused}
