@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PAGE, LABELS = 10, 25  # so a project has three pages, each with a row of the last one
-PART = 43_000  # bytes; an export has three of them
+PART = 47_000  # bytes; an export has three of them
 TIMEOUT = 0.15  # seconds
 
 # --- faults ------------------------------------------------------------------
