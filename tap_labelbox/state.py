@@ -99,7 +99,9 @@ class ProjectState(StreamStateManager):
         if self._partitions is None:
             found: dict[str, dict[str, Any]] = {}
             for partition in self.stream_state.get("partitions", []):
-                project_id = partition["context"].get(PROJECT_ID)
+                context = partition.get("context")
+                has_context = isinstance(context, dict)
+                project_id = context.get(PROJECT_ID) if has_context else None
                 if not isinstance(project_id, str):
                     msg = (
                         f"--state has a partition of {self.stream_name} without project"

@@ -491,7 +491,8 @@ def test_a_storage_that_fails_costs_no_record(run: Runner, folder: Path) -> None
     assert isinstance(output.error, LabelboxError)
     assert "batch files cannot be written to" in str(output.error)
     assert {m["type"] for m in output.messages} == {"SCHEMA", "STATE"}
-    assert output.states == [{"bookmarks": {}}]
+    assert output.states[0] == {"bookmarks": {}}
+    assert '"replication_key_value"' not in output.text
 
 
 def start(run: Runner, before: str = "", **settings: Any) -> subprocess.Popen[str]:
@@ -516,7 +517,7 @@ def refused(process: subprocess.Popen[str]) -> str:
     assert "Traceback" not in log
     messages = Output(output).messages
     assert {m["stream"] for m in messages if m["type"] == "BATCH"} <= {"projects"}
-    assert '"partitions"' not in output  # of no STATE
+    assert '"replication_key_value"' not in output  # of no STATE
     (line,) = [line for line in log.splitlines() if "ERROR" in line]
     return line
 
