@@ -403,7 +403,8 @@ class SavedFile:
 
     def _odd_line(self) -> Malformed:
         """Leave out a line that has no row in it."""
-        return self._left_out(_what(self._short_line()), rb"\n")
+        row = re.escape(self._opening) or USUAL_OPENING
+        return self._left_out(_what(self._short_line()), rb"\n|(?=" + row + rb")")
 
     def _scalar(self) -> Malformed:
         """Leave out what is in an array and neither an object nor an array."""
