@@ -61,6 +61,7 @@ NEXT_BRACKET = re.compile(
 )
 """From outside of strings to the next bracket; or to a quote that begins a string of
 which the end is missing."""
+USUAL_OPENING = rb'\{\s*+"(?:data_row|ID)"\s*+:'
 ROW_LINE = rb"\n(?=[{\[])"
 
 QUOTE, OPEN_BRACE, OPEN_BRACKET, CLOSE_BRACKET, COMMA = b'"{[],'
@@ -250,12 +251,12 @@ class SavedFile:
         told = []
         if self.data_rows and not data_rows:
             told.append(
-                f"no selected stream reads its {self.data_rows} data rows: select "
+                f"no selected stream reads its data rows ({self.data_rows}): select "
                 "data_row_exports, export_labels or annotations"
             )
         if self.items and not items:
             told.append(
-                f"no selected stream reads its {self.items} items of a bulk export: "
+                f"no selected stream reads its items of a bulk export ({self.items}): "
                 "select bulk_export"
             )
         if not (self.data_rows or self.items or self.malformed):
@@ -402,7 +403,8 @@ class SavedFile:
 
     def _odd_line(self) -> Malformed:
         """Leave out a line that has no row in it."""
-        return self._left_out(_what(self._short_line()), rb"\n")
+        row = re.escape(self._opening) or USUAL_OPENING
+        return self._left_out(_what(self._short_line()), rb"\n|(?=" + row + rb")")
 
     def _scalar(self) -> Malformed:
         """Leave out what is in an array and neither an object nor an array."""
@@ -412,7 +414,10 @@ class SavedFile:
                 break
             if len(self._text) - self._at > MAX_WAIT_BYTES or not self._more():
                 break
-        if not (found := SCALAR.match(self._text, self._at)):
+        found = SCALAR.match(self._text, self._at)
+        # What follows no comma may be out of step: a quote too many, for one.
+        after = _end(BLANKS, self._text, found.end()) if found else 0
+        if not found or self._text[after : after + 1] not in {b",", b"]", b""}:
             return self._left_out("it is no JSON", self._next_row())
         malformed = Malformed(self._where(), _what(found.group()))
         self._pass(found.end())
@@ -486,7 +491,8 @@ class SavedFile:
         if size > self._max_row_bytes:
             why = f"it has {size} bytes: raise max_row_bytes"
             rows = [Malformed(self._where(), why)]
-        self._opening = self._text[self._at : _end(OPENING, self._text, self._at)]
+        if not (rows and type(rows[0]) is Malformed):
+            self._opening = self._text[self._at : _end(OPENING, self._text, self._at)]
         self._pass(self._at + size)
         self._begins_line = False
         return rows
@@ -496,7 +502,9 @@ class SavedFile:
         while True:
             end = _end(REST_OF_LINE, self._text, self._at + size)
             if end < len(self._text):
-                return self._text[end : end + 1] == b"\n"
+                # The array that it is in may have begun with something broken.
+                in_array = self._text.find(b",", self._at + size, end) >= 0
+                return in_array or self._text[end] in b"\n]"
             if not self._more():
                 return True
 
@@ -516,11 +524,12 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        opening = (
-            self._opening or self._text[self._at : _end(OPENING, self._text, self._at)]
-        )
-        patterns = [ROW_LINE, rb"(?=" + re.escape(opening or b"{") + rb")"]
-        if self._begins_line:
+        opening = re.escape(self._opening) or USUAL_OPENING
+        patterns = [rb"(?=" + opening + rb")"]
+        if not self._depth:
+            patterns.append(ROW_LINE)
+        # Without an indent, the lines of what is inside a row begin alike.
+        elif self._begins_line and self._indent:
             patterns.append(rb"\n(?=" + re.escape(self._indent) + rb"[{\[])")
         return b"|".join(patterns)
 
