@@ -99,7 +99,7 @@ FAULT_TESTS = $(wildcard $(patsubst %,tests/test_%.py,faults hostile interruptio
 
 .PHONY: test-faults
 test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k poll'
-	@echo "pytest: every fault at every place, and kills (half an hour or more)"
+	@echo "pytest: every fault at every place, and kills (a quarter of an hour)"
 	@$(PYTEST) $(FAULT_TESTS) --every-fault $(ARGS)
 
 .PHONY: check
