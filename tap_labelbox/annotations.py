@@ -150,7 +150,7 @@ class _Ids:
         self._given: dict[str, int] = {}  # and the last number each was given with
 
     def give(self, wanted: str) -> str:
-        """Give an id, with a number at its end if it was given before.
+        """Return an id, with a number at its end if it was given before.
 
         An id is passed over once at most, by the one that it is a numbered form of.
         So this stays linear, whatever ids there are.
@@ -828,7 +828,7 @@ RELATIONSHIP_ENDING = "relationship"
 
 
 def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each relationship between two annotations.
+    """Yield a record for each relationship between two annotations.
 
     Exports of 2023 repeat them among the objects. There is one record for both; what
     a repetition says otherwise is put aside.
