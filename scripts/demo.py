@@ -65,13 +65,13 @@ REPORTS = {
     """,
     "Annotations by labeler": """
         select
-            l.created_by as labeler,
+            l.created_by_email as labeler,
             count(*) as annotations,
             count(distinct a.label_id) as labels
         from labelbox.annotations as a
         join labelbox.export_labels as l
             using (project_id, data_row_id, label_id)
-        group by l.created_by
+        group by l.created_by_email
         order by annotations desc
     """,
 }

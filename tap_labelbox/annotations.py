@@ -231,6 +231,7 @@ def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
 
 # --- data_row_exports ----------------------------------------------------------
 
+CREATED_BY: Columns = {"created_by": ("created_by_email", as_text)}
 DATA_ROW: Columns = {
     "data_row": {
         "id": ("data_row_id", as_id),
@@ -238,7 +239,8 @@ DATA_ROW: Columns = {
         **named(as_text, "row_data"),
         "details": {
             **named(as_id, "dataset_id"),
-            **named(as_text, "dataset_name", "created_by"),
+            **named(as_text, "dataset_name"),
+            **CREATED_BY,
             **named(as_moment, "created_at", "updated_at", "last_activity_at"),
         },
     },
@@ -258,8 +260,9 @@ PROJECT: Columns = {
     "project_tags": ("project_tags", as_tags),
     "labels": ("labels", as_objects),
     "project_details": {
-        **named(as_id, "ontology_id", "task_id"),
-        **named(as_text, "task_name"),
+        **named(as_id, "ontology_id"),
+        "task_id": ("task_queue_id", as_id),
+        "task_name": ("task_queue_name", as_text),
         **named(as_id, "batch_id"),
         **named(as_text, "batch_name", "workflow_status"),
         **named(as_integer, "priority", "consensus_expected_label_count"),
@@ -353,10 +356,11 @@ PERFORMANCE: Columns = {
     **named(as_number, "seconds_to_create", "seconds_to_label"),
     **named(as_number, "seconds_to_review", "seconds_to_rework", "seconds_total"),
     "skipped": ("is_skipped", as_flag),
-    **named(as_number, "benchmark_score", "consensus_score"),
-    **named(as_id, "benchmark_reference_label"),
+    "benchmark_score": ("benchmark_agreement", as_number),
+    "benchmark_reference_label": ("reference_label_id", as_id),
+    "consensus_score": ("agreement", as_number),
     **named(as_integer, "consensus_label_count"),
-    **named(as_ids, "consensus_labels"),
+    "consensus_labels": ("consensus_label_ids", as_ids),
 }
 TRUE_PERFORMANCE = "performance_details_v2"
 LABEL: Columns = {
@@ -364,7 +368,7 @@ LABEL: Columns = {
     **named(as_text, "label_kind", "version"),
     "label_details": {
         **named(as_moment, "created_at", "updated_at", "content_last_updated_at"),
-        **named(as_text, "created_by"),
+        **CREATED_BY,
         **named(as_objects, "reviews"),
     },
     TRUE_PERFORMANCE: PERFORMANCE,
@@ -375,8 +379,8 @@ LABEL_NULLS = nulls(LABEL, more=("is_latest", "is_selected"))
 
 REVIEW: Columns = {
     **named(as_number, "score"),
-    **named(as_moment, "reviewed_at"),
-    **named(as_text, "reviewed_by"),
+    "reviewed_at": ("created_at", as_moment),
+    "reviewed_by": ("created_by_email", as_text),
 }
 REVIEW_NULLS = nulls(REVIEW)
 
@@ -415,12 +419,12 @@ def review_records(row: Row, project_id: str) -> Iterator[Record]:
     for ids, label in _labels(row, project_id):
         reviews = _items(_inside(label, "label_details").get("reviews"))
         records = [laid_out(REVIEW_NULLS, REVIEW, item, ids) for _, item in reviews]
-        yield from _numbered(records, "reviewed_at")
+        yield from _numbered(records)
 
 
-def _numbered(records: list[Record], when: str) -> Iterator[Record]:
+def _numbered(records: list[Record]) -> Iterator[Record]:
     """Give records oldest first, and number them from 1."""
-    records.sort(key=lambda record: record[when] or "")
+    records.sort(key=lambda record: record["created_at"] or "")
     for sequence, record in enumerate(records, 1):
         yield record | {"sequence": sequence}
 
@@ -899,12 +903,13 @@ def _merge(record: Record, repeated: Record) -> None:
 # --- workflow_history, data_row_metadata, data_row_attachments -------------------
 
 STEP: Columns = {
-    **named(as_text, "action", "created_by"),
+    **named(as_text, "action"),
     **named(as_moment, "created_at"),
-    **named(as_id, "previous_task_id"),
-    **named(as_text, "previous_task_name"),
-    **named(as_id, "next_task_id"),
-    **named(as_text, "next_task_name"),
+    **CREATED_BY,
+    "previous_task_id": ("previous_task_queue_id", as_id),
+    "previous_task_name": ("previous_task_queue_name", as_text),
+    "next_task_id": ("next_task_queue_id", as_id),
+    "next_task_name": ("next_task_queue_name", as_text),
 }
 STEP_NULLS = nulls(STEP)
 
@@ -931,7 +936,7 @@ def workflow_records(row: Row, project_id: str) -> Iterator[Record]:
     steps = [*_items(_inside(project, "project_details").get("workflow_history"))]
     # The export gives the newest first; steps of one moment keep that order.
     records = [laid_out(STEP_NULLS, STEP, step, ids) for _, step in reversed(steps)]
-    yield from _numbered(records, "created_at")
+    yield from _numbered(records)
 
 
 def metadata_records(row: Row, project_id: str) -> Iterator[Record]:

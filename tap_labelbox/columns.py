@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from tap_labelbox import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -153,18 +153,22 @@ def check_of(schema: dict[str, Any]) -> Check:
     }[kind]
 
 
-def columns_of(schema: dict[str, Any], relations: Iterable[str]) -> Columns:
+def columns_of(
+    schema: dict[str, Any], relations: Iterable[str], short: Mapping[str, str]
+) -> Columns:
     """Give the columns of a schema by the names of a source that has types.
 
     Args:
         schema: Of a stream.
         relations: Blocks of the source: ``created_by_id`` is ``id`` of ``created_by``.
+        short: Columns that lack the name of their block, and that block.
     """
     columns: Columns = {}
     for name, column_schema in schema["properties"].items():
         check = check_of(column_schema)
         column = name, as_text if check is as_written else check
-        block = next((r for r in relations if name.startswith(f"{r}_")), None)
+        prefixes = (r for r in relations if name.startswith(f"{r}_"))
+        block = short.get(name) or next(prefixes, None)
         if block is None:
             columns[name] = column
         else:

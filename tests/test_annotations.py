@@ -716,7 +716,7 @@ def test_how_good_a_label_is_has_columns() -> None:
 
     (record,) = unfold("export_labels", labeled({}, performance_details=details))
 
-    assert (record["seconds_to_create"], record["consensus_score"]) == (7, 0.5)
+    assert (record["seconds_to_create"], record["agreement"]) == (7, 0.5)
     assert record["is_skipped"] is True
     assert record["additional_columns"] == {"performance_details.x": 1}
 
@@ -758,7 +758,7 @@ def test_where_both_blocks_differ_both_are_kept(first: int) -> None:
     (record,) = unfold("export_labels", labeled({}, **details))
 
     assert (record["seconds_to_review"], record["is_skipped"]) == (10, True)
-    assert (record["consensus_score"], record["benchmark_score"]) == (0.5, 1)
+    assert (record["agreement"], record["benchmark_agreement"]) == (0.5, 1)
     assert record["consensus_label_count"] == 2
     assert record["additional_columns"] == {
         "performance_details.seconds_to_review": 16,
@@ -917,7 +917,7 @@ def test_reviews_are_numbered_from_the_oldest() -> None:
 
     records = unfold("label_reviews", labeled({}, label_details={"reviews": given}))
 
-    assert [(r["sequence"], r["score"], r["reviewed_by"]) for r in records] == [
+    assert [(r["sequence"], r["score"], r["created_by_email"]) for r in records] == [
         (1, -1, "a"),
         (2, 1, "b"),
     ]

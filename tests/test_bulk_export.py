@@ -109,9 +109,9 @@ def test_columns_have_snake_case_names(one: Runner) -> None:
     assert record == {
         "id": "c1",
         "data_row_id": "c2",
-        "labeled_data": "https://example.com/1.jpg",
+        "row_data": "https://example.com/1.jpg",
         "label": '{"objects":[]}',
-        "created_by": "a@example.com",
+        "created_by_email": "a@example.com",
         "project_name": "Cars",
         "created_at": "2021-07-20T19:17:46.000Z",
         "updated_at": "2021-07-20T19:19:10.000Z",
@@ -127,9 +127,9 @@ def test_columns_have_snake_case_names(one: Runner) -> None:
         "dataset_name": "All",
         "reviews": [{"id": "c5", "score": 1, "createdAt": "2021-07-21"}],
         "view_label": "https://example.com",
-        "has_open_issues": 0,
-        "skipped": False,
-        "data_row_metadata": [],
+        "has_open_issues": False,
+        "is_skipped": False,
+        "metadata_fields": [],
         "media_attributes": {"width": 3},
         "data_split": "training",
         "media_type": "image",
@@ -172,7 +172,7 @@ def test_the_word_skip_tells_what_no_column_does(
     """A column of its own is believed first."""
     (record,) = exported(one, {"ID": "c1"} | item)
 
-    assert record["skipped"] is skipped
+    assert record["is_skipped"] is skipped
 
 
 def test_seconds_that_are_text_become_a_number(one: Runner) -> None:
@@ -180,6 +180,45 @@ def test_seconds_that_are_text_become_a_number(one: Runner) -> None:
     (record,) = exported(one, {"ID": "c1", "Seconds to Label": "5.249"})
 
     assert record["seconds_to_label"] == 5.249
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [(0, False), (1, True), (0.0, False), (1.0, True), ("01", True), (True, True)],
+)
+def test_whether_an_issue_is_open_is_true_or_false(
+    one: Runner, given: Any, flag: Any
+) -> None:
+    """Files have a number for it."""
+    (record,) = exported(one, {"ID": "c1", "Has Open Issues": given})
+
+    assert record["has_open_issues"] is flag
+    assert record["additional_columns"] == {}
+
+
+@pytest.mark.parametrize(
+    ("item", "column", "value", "rest"),
+    [
+        ({"Created By": "a", "created_by_email": "b"}, "created_by_email", "a", "b"),
+        ({"is_skipped": True, "Skipped": False}, "is_skipped", True, False),
+        ({"row_data": None, "Labeled Data": "x"}, "row_data", "x", None),
+        (
+            {"DataRow Metadata": [], "Metadata Fields": [{}]},
+            "metadata_fields",
+            [],
+            [{}],
+        ),
+    ],
+)
+def test_two_values_of_one_column_are_both_kept(
+    one: Runner, item: Any, column: str, value: Any, rest: Any
+) -> None:
+    """The first in it, the other as the file calls it."""
+    (record,) = exported(one, {"ID": "c1"} | item)
+
+    assert record[column] == value
+    expected = {} if rest is None else {[*item][-1]: rest}
+    assert record["additional_columns"] == expected
 
 
 def test_what_has_no_column_or_does_not_fit_is_kept(one: Runner) -> None:
@@ -191,7 +230,7 @@ def test_what_has_no_column_or_does_not_fit_is_kept(one: Runner) -> None:
         "Created At": "yesterday",
         "Skipped": "yes",
         "Reviews": "none",
-        "Has Open Issues": 0.5,
+        "Has Open Issues": 2,
         "additional columns": 1,
     }
 
@@ -199,7 +238,7 @@ def test_what_has_no_column_or_does_not_fit_is_kept(one: Runner) -> None:
 
     assert record["additional_columns"] == odd
     assert record["project_id"] == one.world.projects[0].id
-    assert record["created_at"] is record["skipped"] is record["label"] is None
+    assert record["created_at"] is record["is_skipped"] is record["label"] is None
 
 
 def test_a_file_is_not_downloaded_twice(

@@ -233,7 +233,7 @@ def test_a_catalog_that_selects_nothing_is_told(run: Runner, tmp_path: Path) -> 
     ("given", "said"),
     [
         (
-            {"export_label": {"created_by": "md5(created_by)"}},
+            {"export_label": {"created_by_email": "md5(created_by_email)"}},
             (
                 "stream_maps.export_label is for no stream of this tap: export_label "
                 "(did you mean export_labels?)"
@@ -307,7 +307,7 @@ def test_a_stream_map_of_what_is_not_there(run: Runner, given: Any, said: str) -
     "given",
     [
         {"*": {"source_system": "'labelbox'"}},
-        {"export_*": {"created_by": None}},
+        {"export_*": {"created_by_email": None}},
         {"labels": {"__alias__": "'tags'", "new": "config['seed'] + id"}},
         {"mine": {"__source__": "labels", "label": "self[:5] if self else None"}},
         {"labels": {"h": "sha256(record['id'])", "__key_properties__": ["h"]}},
@@ -357,7 +357,7 @@ def test_a_new_column_that_looks_like_one_there_is(run: Runner, caplog: Any) -> 
     "given",
     [
         {"*": {"source_system": "'labelbox'"}},
-        {"bulk_export": {"label": None, "x": "md5(created_by)"}},
+        {"bulk_export": {"label": None, "x": "md5(created_by_email)"}},
         {"bulk_export": {"__alias__": "'old'", "__key_properties__": ["id"]}},
         {"old": {"__source__": "bulk_export", "id": "id", "__else__": None}},
         {"*": {"__filter__": "project_id"}, "projects": None, "export_errors": None},

@@ -66,9 +66,9 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
             "created_by_id": label.created_by.id,
             "created_by_email": label.created_by.email,
             "data_row_id": label.data_row.id,
-            "data_row_external_id": label.data_row.external_id,
-            "data_row_global_key": label.data_row.global_key,
-            "data_row_row_data": label.data_row.row_data,
+            "external_id": label.data_row.external_id,
+            "global_key": label.data_row.global_key,
+            "row_data": label.data_row.row_data,
             "additional_columns": {},
         }
 
@@ -317,7 +317,7 @@ def test_page_size_is_what_is_asked_for(run: Runner, sandbox: Sandbox) -> None:
         ("Label.type", "type_name"),
         ("Label.agreement", "agreement"),
         ("User.email", "created_by_email"),
-        ("DataRow.globalKey", "data_row_global_key"),
+        ("DataRow.globalKey", "global_key"),
         ("Label.dataRow", "data_row_id"),
     ],
 )

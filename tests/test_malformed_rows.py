@@ -834,13 +834,13 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
         "ontology_id",
     )
     assert [found[c] for c in ids] == ["1", "2", "3", "4", "17"]
-    ids = ("task_id", "batch_id", "selected_label_id")
+    ids = ("task_queue_id", "batch_id", "selected_label_id")
     assert [found[c] for c in ids] == ["18", "19", "14"]
     (found,) = output.records("export_labels")
     assert found["label_id"] == "14"
     assert found["is_selected"]
-    assert found["benchmark_reference_label"] == "15"
-    assert found["consensus_labels"] == ["16", "c"]
+    assert found["reference_label_id"] == "15"
+    assert found["consensus_label_ids"] == ["16", "c"]
     first, second = output.records("annotations")
     assert (first["annotation_id"], first["feature_schema_id"]) == ("7", "8")
     assert (second["annotation_id"], second["answer_feature_id"]) == ("7#2", "9")
@@ -849,7 +849,10 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
     ids = ("relationship_id", "source_feature_id", "target_feature_id")
     assert [found[c] for c in ids] == ["13", "11", "12"]
     (found,) = output.records("workflow_history")
-    assert (found["previous_task_id"], found["next_task_id"]) == ("20", "21")
+    assert (found["previous_task_queue_id"], found["next_task_queue_id"]) == (
+        "20",
+        "21",
+    )
     (found,) = output.records("data_row_metadata")
     assert (found["schema_id"], found["option_id"]) == ("5", "6")
     for stream in ("data_row_exports", "annotations", "export_labels"):
@@ -871,7 +874,7 @@ def test_an_empty_id_is_none(served: Served) -> None:
 
     assert output.error is None
     (found,) = output.records("data_row_exports")
-    assert found["task_id"] is None
+    assert found["task_queue_id"] is None
     assert found["additional_columns"] == {"project.project_details.task_id": ""}
     (found,) = output.records("annotations")
     assert found["label_id"] == "label"

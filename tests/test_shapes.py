@@ -183,8 +183,8 @@ def test_a_skipped_label_of_2018_is_known(everything: Runner, workspace: World) 
     output = everything("bulk_export")
 
     records = [r for r in output.records("bulk_export") if r["project_id"] in of_2018]
-    assert {r["skipped"] for r in records if r["label"] == '"Skip"'} == {True}
-    assert {r["skipped"] for r in records if r["label"] != '"Skip"'} == {None}
+    assert {r["is_skipped"] for r in records if r["label"] == '"Skip"'} == {True}
+    assert {r["is_skipped"] for r in records if r["label"] != '"Skip"'} == {None}
 
 
 def check_annotations(output: Output, workspace: World) -> None:
@@ -303,6 +303,7 @@ def test_every_value_of_a_bulk_export_is_in_its_record(file: Path) -> None:
         assert json.loads(record["label"]) == item.pop("Label")
         seconds = str(item.pop("Seconds to Label", ""))
         assert seconds in {"", str(record["seconds_to_label"])}
+        assert record["has_open_issues"] == item.pop("Has Open Issues", None)
         assert texts(item) <= texts(record)
 
 
@@ -318,4 +319,4 @@ def test_the_word_skip_is_a_skipped_label(name: str, skipped: list[Any]) -> None
     """Where no column says; of an empty one nobody knows."""
     records = read(name).records("bulk_export")
 
-    assert [record["skipped"] for record in records] == skipped
+    assert [record["is_skipped"] for record in records] == skipped

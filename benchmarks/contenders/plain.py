@@ -172,9 +172,9 @@ class LabelsStream(LabelboxStream):
         created_by_id=TEXT,
         created_by_email=TEXT,
         data_row_id=TEXT,
-        data_row_external_id=TEXT,
-        data_row_global_key=TEXT,
-        data_row_row_data=TEXT,
+        external_id=TEXT,
+        global_key=TEXT,
+        row_data=TEXT,
     )
     query = """query Labels($project_id: ID!, $skip: Int!, $first: PageSize!) {
       project(where: {id: $project_id}) {
@@ -199,7 +199,10 @@ class LabelsStream(LabelboxStream):
     def post_process(self, row: Record, context: Context | None = None) -> Record:
         """Flatten relations."""
         del context
-        for relation in ("type", "created_by", "data_row"):
+        data_row = row.pop("data_row", None) or {}
+        row["data_row_id"] = data_row.pop("id", None)
+        row |= data_row
+        for relation in ("type", "created_by"):
             for name, value in (row.pop(relation, None) or {}).items():
                 row[f"{relation}_{name}"] = value
         row["is_skipped"] = row["type_name"] == "Skipped"
@@ -241,7 +244,7 @@ class DataRowExportsStream(ExportStream):
         dataset_name=TEXT,
         created_at=MOMENT,
         updated_at=MOMENT,
-        created_by=TEXT,
+        created_by_email=TEXT,
         media_asset_type=TEXT,
         media_mime_type=TEXT,
         media_height=INTEGER,
@@ -256,8 +259,8 @@ class DataRowExportsStream(ExportStream):
         project_name=TEXT,
         project_tags=OBJECTS,
         ontology_id=TEXT,
-        task_id=TEXT,
-        task_name=TEXT,
+        task_queue_id=TEXT,
+        task_queue_name=TEXT,
         batch_id=TEXT,
         batch_name=TEXT,
         workflow_status=TEXT,
@@ -316,19 +319,23 @@ class DataRowExportsStream(ExportStream):
         data_row, project = row["data_row"], row["projects"][project_id]
         details = data_row.get("details", {})
         media = row.get("media_attributes", {})
+        step = project.get("project_details", {})
         yield {
             "project_id": project_id,
             "data_row_id": data_row["id"],
             "external_id": data_row.get("external_id"),
             "global_key": data_row.get("global_key"),
             "row_data": data_row.get("row_data"),
+            "created_by_email": details.pop("created_by", None),
             **details,
             **{f"media_{name}": value for name, value in media.items()},
             "media_exif_rotation": str(media.get("exif_rotation", "")) or None,
             "media_attributes": media,
             "project_name": project["name"],
             "project_tags": project.get("project_tags"),
-            **project.get("project_details", {}),
+            "task_queue_id": step.pop("task_id", None),
+            "task_queue_name": step.pop("task_name", None),
+            **step,
             "labels": project["labels"],
             "attachments": row.get("attachments"),
             "metadata_fields": row.get("metadata_fields"),
@@ -451,6 +458,14 @@ def joined(separator: str, *parts: str | None) -> str:
     return separator.join(filter(None, parts))
 
 
+RENAMED = {
+    "created_by_email": "created_by",
+    "is_skipped": "skipped",
+    "metadata_fields": "data_row_metadata",
+    "row_data": "labeled_data",
+}
+
+
 class BulkExportStream(ExportStream):
     """The labels of a project's bulk export."""
 
@@ -461,13 +476,13 @@ class BulkExportStream(ExportStream):
         project_id=TEXT,
         exported_at=MOMENT,
         label=TEXT,
-        labeled_data=TEXT,
+        row_data=TEXT,
         data_row_id=TEXT,
         external_id=TEXT,
         global_key=TEXT,
         dataset_name=TEXT,
         project_name=TEXT,
-        created_by=TEXT,
+        created_by_email=TEXT,
         created_at=MOMENT,
         updated_at=MOMENT,
         seconds_to_label=NUMBER,
@@ -476,10 +491,10 @@ class BulkExportStream(ExportStream):
         agreement=NUMBER,
         benchmark_agreement=NUMBER,
         benchmark_id=TEXT,
-        has_open_issues=NUMBER,
-        skipped=FLAG,
+        has_open_issues=FLAG,
+        is_skipped=FLAG,
         reviews=OBJECTS,
-        data_row_metadata=OBJECTS,
+        metadata_fields=OBJECTS,
         media_attributes=OBJECT,
         media_type=TEXT,
         data_split=TEXT,
@@ -497,10 +512,14 @@ class BulkExportStream(ExportStream):
         while (made := self.ask(query, project_id=project_id))["shouldPoll"]:
             time.sleep(2)
         for row in requests.get(made["downloadUrl"], timeout=TIMEOUT).json():
-            yield {
+            record = {
                 name.replace("DataRow", "data_row").replace(" ", "_").lower(): value
                 for name, value in row.items()
-            } | {
+            }
+            for column, name in RENAMED.items():
+                record[column] = record.pop(name, None)
+            record["has_open_issues"] = bool(record.get("has_open_issues"))
+            yield record | {
                 "project_id": project_id,
                 "exported_at": made["createdAt"],
                 "label": json.dumps(row["Label"], ensure_ascii=False),

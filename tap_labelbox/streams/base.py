@@ -25,7 +25,7 @@ from tap_labelbox.output import StraightStream
 from tap_labelbox.state import PROJECT_ID, ProjectState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
@@ -60,6 +60,8 @@ class LabelboxStream(StraightStream):
     primary_keys: tuple[str, ...] = ("id",)
     own: frozenset[str] = frozenset({"additional_columns"})
     """Columns that are not filled with what Labelbox calls like them."""
+    short: Mapping[str, str] = {}
+    """Columns that lack the name of their relation, and that relation."""
     _misfits = 0  # records with something that fits no column
 
     def apply_catalog(self, catalog: Catalog) -> None:
@@ -175,7 +177,14 @@ class LabelboxStream(StraightStream):
         flat: list[tuple[str, str, Any]] = []
         for name, value in row.items():
             if isinstance(value, dict) and name not in self.columns:
-                flat += ((f"{name}_{n}", f"{name}.{n}", v) for n, v in value.items())
+                flat += (
+                    (
+                        n if self.short.get(n) == name else f"{name}_{n}",
+                        f"{name}.{n}",
+                        v,
+                    )
+                    for n, v in value.items()
+                )
             else:
                 flat.append((name, name, value))
         for column, path, value in flat:

@@ -12,7 +12,7 @@ from singer_sdk import typing as th
 
 from tap_labelbox import bulk, moments
 from tap_labelbox.ahead import ahead
-from tap_labelbox.columns import as_id
+from tap_labelbox.columns import as_id, as_integer
 from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.json_text import encode
 from tap_labelbox.malformed import Malformed, described
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 LINKS = 3  # opened for one project before it is left out
 
 SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
+RENAMED = {
+    "created_by": "created_by_email",
+    "data_row_metadata": "metadata_fields",
+    "labeled_data": "row_data",
+    "skipped": "is_skipped",
+}
+"""Columns that other streams have under another name than a file."""
+FLAGS: dict[int | None, bool] = {0: False, 1: True}
 WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
 
 # A review of a label, in the file's own spelling.
@@ -58,7 +66,7 @@ class BulkExportStream(ProjectStream):
             "project_id",
             th.StringType,
             required=True,
-            description="ID of the exported project.",
+            description="ID of the project.",
         ),
         th.Property(
             "exported_at",
@@ -74,13 +82,12 @@ class BulkExportStream(ProjectStream):
             'object, an array of frames, or the string "Skip".',
         ),
         th.Property(
-            "labeled_data",
+            "row_data",
             th.StringType,
-            description="What was labeled: an address (which may expire) or a text.",
+            description="What is labeled: an address (which may expire), or the "
+            "text or JSON itself.",
         ),
-        th.Property(
-            "data_row_id", th.StringType, description="ID of the labeled data row."
-        ),
+        th.Property("data_row_id", th.StringType, description="ID of the data row."),
         th.Property(
             "external_id",
             th.StringType,
@@ -95,16 +102,21 @@ class BulkExportStream(ProjectStream):
             "dataset_name", th.StringType, description="Name of the data row's dataset."
         ),
         th.Property("project_name", th.StringType, description="Name of the project."),
-        th.Property("created_by", th.StringType, description="E-mail of the labeler."),
+        th.Property(
+            "created_by_email", th.StringType, description="E-mail of the labeler."
+        ),
         th.Property("created_at", th.DateTimeType, description="When it was made."),
         th.Property("updated_at", th.DateTimeType, description="Latest change to it."),
         th.Property(
             "seconds_to_label",
             th.NumberType,
-            description="Seconds spent on it, labeling and reviewing.",
+            description="Seconds spent labeling; the one figure for all, so that "
+            "reviewing may be part of it.",
         ),
         th.Property(
-            "seconds_to_create", th.NumberType, description="Seconds spent labeling."
+            "seconds_to_create",
+            th.NumberType,
+            description="Seconds to create it: spent labeling.",
         ),
         th.Property(
             "seconds_to_review", th.NumberType, description="Seconds spent reviewing."
@@ -122,38 +134,45 @@ class BulkExportStream(ProjectStream):
             "where there is none.",
         ),
         th.Property(
-            "benchmark_id", th.StringType, description="ID of the benchmark label."
+            "benchmark_id",
+            th.StringType,
+            description="ID of the benchmark, or of its label: no document says which.",
         ),
         th.Property(
             "benchmark_reference_id",
             th.StringType,
-            description="ID of the benchmark label, in files of early 2020.",
+            description="Another ID of a benchmark, in files of early 2020.",
         ),
         th.Property(
             "has_open_issues",
-            th.IntegerType,
-            description="1 if an issue on it is open, else 0.",
+            th.BooleanType,
+            description="Whether an issue on it is open.",
         ),
         th.Property(
-            "skipped",
+            "is_skipped",
             th.BooleanType,
             description="Whether the labeler skipped the data row; null where the "
             "file does not tell.",
         ),
         th.Property(
-            "reviews", th.ArrayType(REVIEW), description="Reviews of the label."
+            "reviews", th.ArrayType(REVIEW), description="Its reviews, as exported."
         ),
         th.Property(
-            "data_row_metadata",
+            "metadata_fields",
             th.ArrayType(th.ObjectType()),
-            description="Custom metadata of the data row.",
+            description="Its custom metadata, as exported.",
         ),
         th.Property(
             "media_attributes",
             ANY_OBJECT,
-            description="What is known of the file: size, type and the like.",
+            description="All that is known of the file, as exported.",
         ),
-        th.Property("media_type", th.StringType, description="Kind of data row."),
+        th.Property(
+            "media_type",
+            th.StringType,
+            description="Kind of data row, such as image; not always in the words of "
+            "media_asset_type.",
+        ),
         th.Property(
             "data_split",
             th.StringType,
@@ -321,20 +340,23 @@ class BulkExportStream(ProjectStream):
             if name == "ID":
                 continue
             column = WORD_BREAK.sub("_", name).lower()
+            column = RENAMED.get(column, column)
             free = column not in own and record.get(column, "") is None
             fitting = self._fitting(column, value) if free else None
             if fitting is None and value is not None:
                 left[name] = value
             else:
                 record[column] = fitting
-        if record["skipped"] is None and record["label"] == SKIP:
-            record["skipped"] = True
+        if record["is_skipped"] is None and record["label"] == SKIP:
+            record["is_skipped"] = True
         return record | own
 
     def _fitting(self, column: str, value: Any) -> Any:
         """Give a value as its column wants it; None if it does not fit."""
         if column == "label" and value is not None:
             return encode(value).decode()
+        if column == "has_open_issues":  # a number in files
+            value = FLAGS.get(as_integer(value), value)
         return self.columns[column](value)
 
 

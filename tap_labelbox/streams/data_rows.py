@@ -71,7 +71,7 @@ def _sequence(description: str) -> th.Property[Any]:
 
 # The columns that every table begins or ends with.
 ROW = (
-    _key("project_id", "ID of the project it was exported from."),
+    _key("project_id", "ID of the project."),
     _key("data_row_id", "ID of the data row."),
     _moment(
         "last_activity_at",
@@ -107,14 +107,14 @@ class DataRowExportsStream(ExportedStream):
         _text("global_key", "The data row's own ID, unique in the organization."),
         _text(
             "row_data",
-            "What is labeled: an address (which may expire and differs in each "
-            "export), or the text or JSON itself.",
+            "What is labeled: an address (which may expire), or the text or JSON "
+            "itself; an address differs in each export.",
         ),
-        _text("dataset_id", "ID of its dataset."),
-        _text("dataset_name", "Name of its dataset."),
+        _text("dataset_id", "ID of the data row's dataset."),
+        _text("dataset_name", "Name of the data row's dataset."),
         _moment("created_at", "When it was made."),
         _moment("updated_at", "Latest change to it."),
-        _text("created_by", "E-mail of who made it."),
+        _text("created_by_email", "E-mail of who uploaded it."),
         _text("media_asset_type", "Kind of media, such as image or conversational."),
         _text("media_mime_type", "MIME type of the file."),
         _integer("media_height", "Height in pixels."),
@@ -133,8 +133,8 @@ class DataRowExportsStream(ExportedStream):
             "that has it.",
         ),
         _text("ontology_id", "ID of the project's ontology."),
-        _text("task_id", "ID of the workflow step it is in."),
-        _text("task_name", "Name of the workflow step it is in."),
+        _text("task_queue_id", "ID of the workflow step it is in."),
+        _text("task_queue_name", "Name of the workflow step it is in."),
         _text("batch_id", "ID of the batch it was sent to the project in."),
         _text("batch_name", "Name of the batch."),
         _text("workflow_status", "TO_LABEL, IN_REVIEW, IN_REWORK or DONE."),
@@ -164,13 +164,16 @@ class ExportLabelsStream(ExportedStream):
         _moment("created_at", "When it was made."),
         _moment("updated_at", "Latest change to it."),
         _moment("content_last_updated_at", "Latest change to its annotations."),
-        _text("created_by", "E-mail of the labeler."),
+        _text("created_by_email", "E-mail of the labeler."),
         _number(
             "seconds_to_create",
-            "Seconds spent labeling; where there is a seconds_total, Labelbox gives "
-            "that here as well, reviews and rework included.",
+            "Seconds to create it: spent labeling; where there is a seconds_total, "
+            "Labelbox gives that here as well, reviews and rework included.",
         ),
-        _number("seconds_to_label", "Seconds spent labeling; in exports from 2025 on."),
+        _number(
+            "seconds_to_label",
+            "Seconds spent labeling; nothing else, in exports from 2025 on.",
+        ),
         _number("seconds_to_review", "Seconds spent reviewing."),
         _number(
             "seconds_to_rework", "Seconds spent on rework; in exports from 2025 on."
@@ -186,11 +189,21 @@ class ExportLabelsStream(ExportedStream):
             "is_selected",
             "Whether it won the consensus; null where the export names no winner.",
         ),
-        _number("benchmark_score", "Agreement with the benchmark label, 0 to 1."),
-        _text("benchmark_reference_label", "ID of the benchmark label."),
-        _number("consensus_score", "Agreement with the other labels, 0 to 1."),
+        _number(
+            "benchmark_agreement",
+            "Agreement with the benchmark label, 0 to 1; null where there is none.",
+        ),
+        _text(
+            "reference_label_id",
+            "ID of the benchmark label that it is measured against.",
+        ),
+        _number(
+            "agreement",
+            "Consensus with other labels of the data row, 0 to 1; null where there is "
+            "none.",
+        ),
         _integer("consensus_label_count", "Labels the consensus was formed of."),
-        _texts("consensus_labels", "IDs of these labels."),
+        _texts("consensus_label_ids", "IDs of these labels."),
         _objects("reviews", "Its reviews, as exported."),
         _object("annotations", "Its annotations, as exported."),
         REST,
@@ -222,9 +235,9 @@ class AnnotationsStream(ExportedStream):
         *FEATURE,
         _text(
             "annotation_kind",
-            "ImageBoundingBox and the like for objects; Radio, Checklist or Text for "
-            "answers; Segment for a segment of which no record tells; for what is not "
-            "known yet, its key.",
+            "Kind of annotation: ImageBoundingBox and the like for objects; Radio, "
+            "Checklist or Text for answers; Segment for a segment of which no record "
+            "tells; for what is not known yet, its key.",
         ),
         _text("answer_feature_id", "ID of the chosen option as a feature."),
         _text("answer_feature_schema_id", "ID of the chosen option in the ontology."),
@@ -277,7 +290,7 @@ class AnnotationRelationshipsStream(ExportedStream):
         *LABEL,
         _key("relationship_id", "Its feature ID; where there is none, of its ends."),
         *FEATURE,
-        _text("annotation_kind", "Kind of annotation, as exported."),
+        _text("annotation_kind", "Kind of annotation: as exported."),
         _text("source_feature_id", "Feature ID of the annotation it goes from."),
         _text("target_feature_id", "Feature ID of the annotation it goes to."),
         _text("relationship_type", "Its type, such as unidirectional."),
@@ -297,8 +310,8 @@ class LabelReviewsStream(ExportedStream):
         *LABEL,
         _sequence("Number among the reviews of the label, the oldest being 1."),
         _number("score", "1 approves, -1 rejects."),
-        _moment("reviewed_at", "When it was given."),
-        _text("reviewed_by", "E-mail of the reviewer."),
+        _moment("created_at", "When it was given."),
+        _text("created_by_email", "E-mail of the reviewer."),
         REST,
     ).to_dict()
 
@@ -315,11 +328,11 @@ class WorkflowHistoryStream(ExportedStream):
         _sequence("Number among the steps of the data row, the oldest being 1."),
         _text("action", "Move, Approve, Reject, Rework and the like."),
         _moment("created_at", "When it was taken."),
-        _text("created_by", "E-mail of who took it."),
-        _text("previous_task_id", "ID of the workflow step it came from."),
-        _text("previous_task_name", "Name of the workflow step it came from."),
-        _text("next_task_id", "ID of the workflow step it went to."),
-        _text("next_task_name", "Name of the workflow step it went to."),
+        _text("created_by_email", "E-mail of who took it."),
+        _text("previous_task_queue_id", "ID of the workflow step it came from."),
+        _text("previous_task_queue_name", "Name of the workflow step it came from."),
+        _text("next_task_queue_id", "ID of the workflow step it went to."),
+        _text("next_task_queue_name", "Name of the workflow step it went to."),
         REST,
     ).to_dict()
 
@@ -343,8 +356,8 @@ class DataRowMetadataStream(ExportedStream):
         _text("value_string", "The value, if it is a text; moments are text too."),
         _number("value_number", "The value, if it is a number."),
         _moment("value_datetime", "The value, if it is a moment."),
-        _text("option_id", "ID of the chosen option."),
-        _text("option_name", "Name of the chosen option."),
+        _text("option_id", "ID of the chosen option of the field."),
+        _text("option_name", "Name of the chosen option of the field."),
         REST,
     ).to_dict()
 
@@ -372,10 +385,10 @@ class ExportErrorsStream(ExportedStream):
     name = "export_errors"
     primary_keys = ("project_id", "task_id", "sequence")
     schema = th.PropertiesList(
-        _key("project_id", "ID of the exported project."),
+        _key("project_id", "ID of the project."),
         _key("task_id", "ID of the export."),
         _sequence("Number among the errors of the export, from 1."),
-        _text("data_row_id", "ID of the data row, where the error names one."),
+        _text("data_row_id", "ID of the data row; null where the error names none."),
         _text("message", "What went wrong."),
         _object("error", "The error as Labelbox tells it."),
         _moment(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tap_labelbox.pagination import Row
 
 RELATIONS = ("created_by", "data_row", "type")
+SHORT = dict.fromkeys(("external_id", "global_key", "row_data"), "data_row")
 # What a label's columns do not have from Labelbox.
 OWN = ("additional_columns", "is_skipped", "project_id")
 SKIP = ("Skip", Raw(b'"Skip"'))
@@ -45,24 +46,26 @@ class LabelsStream(ProjectStream):
     name = "labels"
     replication_key = "created_at"
     own = frozenset(OWN)
+    short = SHORT
     schema = th.PropertiesList(
         th.Property("id", th.StringType, required=True, description="Label ID."),
         th.Property(
             "project_id",
             th.StringType,
             required=True,
-            description="ID of the project it was made in.",
+            description="ID of the project.",
         ),
         th.Property(
             "label",
             th.StringType,
-            description="The annotations, as Labelbox gives them: a JSON text whose "
-            "shape depends on the label's age, or the word Skip.",
+            description="The annotations as JSON text, in the shape of their era; or "
+            "the bare word Skip.",
         ),
         th.Property(
             "seconds_to_label",
             th.NumberType,
-            description="Seconds the labeler took.",
+            description="Seconds spent labeling; the one figure for all, so that "
+            "reviewing may be part of it.",
         ),
         th.Property(
             "agreement",
@@ -96,7 +99,7 @@ class LabelsStream(ProjectStream):
         th.Property(
             "updated_at",
             th.DateTimeType,
-            description="Latest change, as of the run that read it.",
+            description="Latest change to it; as of the run that read it.",
         ),
         th.Property(
             "type_id",
@@ -112,23 +115,22 @@ class LabelsStream(ProjectStream):
         th.Property(
             "created_by_email", th.StringType, description="E-mail of the labeler."
         ),
+        th.Property("data_row_id", th.StringType, description="ID of the data row."),
         th.Property(
-            "data_row_id", th.StringType, description="ID of the labeled data row."
-        ),
-        th.Property(
-            "data_row_external_id",
+            "external_id",
             th.StringType,
             description="The data row's own ID where it comes from.",
         ),
         th.Property(
-            "data_row_global_key",
+            "global_key",
             th.StringType,
             description="The data row's own ID, unique in the organization.",
         ),
         th.Property(
-            "data_row_row_data",
+            "row_data",
             th.StringType,
-            description="What was labeled: an address (which may expire) or a text.",
+            description="What is labeled: an address (which may expire), or the "
+            "text or JSON itself.",
         ),
         ADDITIONAL_COLUMNS,
     ).to_dict()
@@ -260,7 +262,7 @@ class LabelsStream(ProjectStream):
     @cached_property
     def _shape(self) -> Shape:
         """A label without anything unusual. Its annotations are passed on."""
-        columns = columns_of(self.schema, RELATIONS)
+        columns = columns_of(self.schema, RELATIONS, SHORT)
         for own in OWN:
             del columns[own]
         return Shape(columns, undecoded=frozenset({"label"}))

@@ -35,7 +35,7 @@ class ProjectsStream(LabelboxStream):
             description="When something last happened in it, as Labelbox reckons. It "
             "is set soon after the project is made, also where there is no data row "
             "and no label, so it is not the time of the latest label; whether every "
-            "change moves it is not known.",
+            "change moves it is not known. Not the last_activity_at of data rows.",
         ),
         th.Property(
             "auto_audit_number_of_labels",
@@ -92,7 +92,9 @@ class ProjectsStream(LabelboxStream):
         th.Property(
             "organization_id", th.StringType, description="ID of its organization."
         ),
-        th.Property("ontology_id", th.StringType, description="ID of its ontology."),
+        th.Property(
+            "ontology_id", th.StringType, description="ID of the project's ontology."
+        ),
         ADDITIONAL_COLUMNS,
     ).to_dict()
 

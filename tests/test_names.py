@@ -1,0 +1,145 @@
+"""A column is called the same in every stream that has it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tap_labelbox.streams import STREAMS
+
+if TYPE_CHECKING:
+    from tests.runner import Runner
+
+OF_THE_RECORD = {
+    "id",
+    "name",
+    "description",
+    "type",
+    "value",
+    "sequence",
+    "created_at",
+    "created_by_id",
+    "created_by_email",
+    "updated_at",
+    "additional_columns",
+}
+"""Names that say something of the record itself, whatever it is."""
+
+
+class Column(NamedTuple):
+    """A column of a stream."""
+
+    stream: str
+    name: str
+    type: str
+    meaning: str
+    """The first clause of its description; what follows holds for the stream."""
+
+    def __str__(self) -> str:
+        """Name it in a message."""
+        return f"{self.stream}.{self.name}"
+
+
+def columns() -> list[Column]:
+    """Return every column of every stream."""
+    return [
+        Column(
+            stream.name,
+            name,
+            schema.get("format") or schema["type"][0],
+            re.split(r"[.:;]", schema["description"])[0],
+        )
+        for stream in STREAMS
+        for name, schema in stream.schema["properties"].items()
+    ]
+
+
+def grouped(attribute: str) -> dict[str, list[Column]]:
+    """Return all columns that have something in common."""
+    groups = defaultdict(list)
+    for column in columns():
+        groups[getattr(column, attribute)].append(column)
+    return groups
+
+
+def test_a_name_has_one_type() -> None:
+    """So a join needs no cast."""
+    odd = [
+        [*map(str, same)]
+        for same in grouped("name").values()
+        if len({column.type for column in same}) > 1
+    ]
+
+    assert not odd
+
+
+def test_a_name_has_one_meaning() -> None:
+    """By how its description begins, in every stream that has it."""
+    odd = [
+        {str(column): column.meaning for column in same}
+        for name, same in grouped("name").items()
+        if name not in OF_THE_RECORD and len({column.meaning for column in same}) > 1
+    ]
+
+    assert not odd
+
+
+def test_a_meaning_has_one_name() -> None:
+    """So nobody has to look for it under another."""
+    odd = [
+        [*map(str, same)]
+        for same in grouped("meaning").values()
+        if len({c.name for c in same if c.name not in OF_THE_RECORD}) > 1
+    ]
+
+    assert not odd
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (lambda c: c.name.endswith("_by"), "says neither ID nor e-mail"),
+        (
+            lambda c: ("E-mail" in c.meaning) != ends(c, "email"),
+            "e-mails, and nothing else, are called so",
+        ),
+        (lambda c: re.match("IDs? of", c.meaning) and not ends(c, "ids?"), "is an ID"),
+        (
+            lambda c: ends(c, "id|email|name") and c.type != "string",
+            "would be text",
+        ),
+        (lambda c: ends(c, "ids") and c.type != "array", "would be several"),
+        (
+            lambda c: re.match("(is|has)_", c.name) and c.type != "boolean",
+            "would be true or false",
+        ),
+        (lambda c: ends(c, "at") and c.type != "date-time", "would be a timestamp"),
+    ],
+)
+def test_a_name_tells_what_a_column_holds(wrong: Any, what: str) -> None:
+    """By how it begins and ends."""
+    assert [str(column) for column in columns() if wrong(column)] == [], what
+
+
+def ends(column: Column, word: str) -> bool:
+    """Tell whether a column's name is this word or ends with it."""
+    return bool(re.search(f"(^|_)({word})$", column.name))
+
+
+def test_an_e_mail_stands_under_its_name(run: Runner) -> None:
+    """Whatever the descriptions say: of all columns of text that hold one."""
+    output = run()
+    found = {
+        f"{message['stream']}.{name}"
+        for message in output.messages
+        if message["type"] == "RECORD"
+        for name, value in message["record"].items()
+        if isinstance(value, str) and re.fullmatch(r"[^\s@]+@[^\s@]+", value)
+    }
+
+    assert output.error is None
+    assert {name for name in found if not name.endswith("_email")} == set()
+    assert {str(c) for c in columns() if ends(c, "email")} == found
