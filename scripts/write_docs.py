@@ -12,12 +12,16 @@ import subprocess
 import sys
 from importlib.metadata import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.joins import IN_ROWS, joins_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox"
@@ -79,32 +83,97 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
+def key(stream: Any) -> str:
+    """Give the columns of a stream's key."""
+    return code(*stream.primary_keys)
+
+
+def bookmark(stream: Any) -> str:
+    """Give the column that a stream's bookmarks are kept by."""
+    replication_key = getattr(stream, "replication_key", None)
+    incremental = isinstance(replication_key, str)  # else it is the SDK's property
+    return f"`{replication_key}`, by project" if incremental else "none"
+
+
+def code(*names: str) -> str:
+    """Give names as code."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def links(*streams: str) -> str:
+    """Give links to streams on their page."""
+    return " and ".join(f"[`{name}`](#{name})" for name in streams)
+
+
 def streams_table() -> str:
     """Give the README's table of streams."""
     lines = ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
     for stream in STREAMS:
-        key = ", ".join(f"`{name}`" for name in stream.primary_keys)
-        replication_key = getattr(stream, "replication_key", None)
-        incremental = isinstance(replication_key, str)  # else it is the SDK's property
-        bookmark = f"`{replication_key}`, by project" if incremental else "none"
         link = f"[`{stream.name}`](docs/streams.md#{stream.name})"
         summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
-        lines.append(f"| {link} | {key} | {bookmark} | {summary} |")
+        lines.append(f"| {link} | {key(stream)} | {bookmark(stream)} | {summary} |")
     return "\n".join(lines)
 
 
 def streams_page() -> str:
-    """Give the page of all columns."""
-    parts = [f"<!-- {GENERATED} -->", "# Streams", ""]
+    """Give the page of all streams: what each is good for, and its columns."""
+    parts = [f"<!-- {GENERATED} -->", "# Streams", "", "```mermaid", *diagram(), "```"]
+    parts += [
+        "",
+        "Each line is a join: of many records with one, where it ends in `||`.",
+        "",
+    ]
     for stream in STREAMS:
         doc = re.sub(r"\n +", "\n", (stream.__doc__ or "").strip())
-        parts += [f"## {stream.name}", "", doc, "", "| column | type | meaning |"]
-        parts += ["|---|---|---|"]
+        parts += [f"## {stream.name}", "", doc, ""]
+        parts += [f"- Key: {key(stream)}", f"- Bookmark: {bookmark(stream)}"]
+        parts += [f"- Join: {text}" for text in join_texts(stream)]
+        parts += ["", "| column | type | meaning |", "|---|---|---|"]
         for name, schema in stream.schema["properties"].items():
             described = schema["description"].replace("|", "\\|")
+            if rows := IN_ROWS.get((stream.name, name)):
+                described += f" In rows: {links(*rows)}."
             parts.append(f"| `{name}` | {column_type(schema)} | {described} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def join_texts(stream: Any) -> Iterator[str]:
+    """Yield which columns of a stream lead where."""
+    for join in joins_of(stream):
+        there = (
+            "" if join.columns == join.to_columns else f" ({code(*join.to_columns)})"
+        )
+        yield f"{code(*join.columns)} to {links(join.to)}{there}"
+
+
+def diagram() -> Iterator[str]:
+    """Yield an entity relationship diagram, in the words of Mermaid.
+
+    Not the joins that another stream on the way has as well.
+    """
+    yield "erDiagram"
+    named = {stream.name: stream for stream in STREAMS}
+    for stream in STREAMS:
+        joins = [*joins_of(stream)]
+        through = {
+            far
+            for near in joins
+            if near.columns == near.to_columns
+            for far in joins_of(named[near.to])
+        }
+        for join in joins:
+            if join not in through:
+                one = {*join.to_columns} == {*named[join.to].primary_keys}
+                many = "}o--||" if one else "}o--o{"
+                yield f'    {stream.name} {many} {join.to} : "{join.columns[-1]}"'
+        yield f"    {stream.name} {{"
+        leading = dict.fromkeys(column for join in joins for column in join.columns)
+        for name in dict.fromkeys([*stream.primary_keys, *leading]):
+            marks = ["PK"] * (name in stream.primary_keys) + ["FK"] * (name in leading)
+            kind = column_type(stream.schema["properties"][name])
+            yield f"        {kind} {name} {', '.join(marks)}"
+        yield "    }"
 
 
 def column_type(schema: dict[str, Any]) -> str:

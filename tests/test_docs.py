@@ -20,6 +20,7 @@ from tap_labelbox.queries import Document
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.base import LabelboxStream
+from tap_labelbox.streams.joins import joins_of
 from tests.runner import command
 
 if TYPE_CHECKING:
@@ -91,6 +92,39 @@ def test_every_column_is_described_once(stream: Any) -> None:
     columns = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
 
     assert columns == list(stream.schema["properties"])
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_every_stream_says_what_it_is_good_for(stream: Any) -> None:
+    """Beside its key, its bookmark, and what it joins with."""
+    page = (ROOT / "docs" / "streams.md").read_text("utf-8")
+    section = page.split(f"\n## {stream.name}\n")[1].split("\n## ")[0]
+
+    assert re.search(r"^Good for \w", section, re.MULTILINE)
+    assert "\n- Key: `" in section
+    assert "\n- Bookmark: " in section
+    assert section.count("\n- Join: ") == len([*joins_of(stream)])
+
+
+def test_the_diagram_is_one() -> None:
+    """Every stream stands in it, each line is Mermaid's, and all hang together."""
+    page = (ROOT / "docs" / "streams.md").read_text("utf-8")
+    first, *lines = page.split("```mermaid\n")[1].split("\n```")[0].split("\n")
+    joins = [re.fullmatch(r'    (\w+) }o--(?:\|\||o{) (\w+) : "\w+"', x) for x in lines]
+    entities = [re.fullmatch(r"    (\w+) {", line) for line in lines]
+    rest = [
+        line
+        for line, join, entity in zip(lines, joins, entities, strict=True)
+        if not (join or entity)
+    ]
+
+    assert first == "erDiagram"
+    assert {e[1] for e in entities if e} == {stream.name for stream in STREAMS}
+    assert {name for j in joins if j for name in j.groups()} == {
+        stream.name for stream in STREAMS
+    }
+    attribute = r" {8}(string|integer|date-time) \w+ (PK|FK|PK, FK)|    }"
+    assert [line for line in rest if not re.fullmatch(attribute, line)] == []
 
 
 def test_what_the_readme_shows_of_the_demo_is_what_it_prints() -> None:

@@ -56,6 +56,9 @@ class BulkExportStream(ProjectStream):
 
     Which columns a file has depends on its age; its own spelling of each
     (``DataRow ID``) becomes snake_case.
+
+    Good for accounts that still have the old export, and for files of it that were
+    saved.
     """
 
     name = "bulk_export"

@@ -96,7 +96,11 @@ FEATURE = (
 
 
 class DataRowExportsStream(ExportedStream):
-    """Every data row of every project, whether it is labeled or not."""
+    """Every data row of every project, whether it is labeled or not.
+
+    Good for what waits where in the workflow, and for which records of the other
+    streams are current. With its columns of JSON it is the export as it came.
+    """
 
     name = "data_row_exports"
     primary_keys = ("project_id", "data_row_id")
@@ -151,7 +155,10 @@ class DataRowExportsStream(ExportedStream):
 
 
 class ExportLabelsStream(ExportedStream):
-    """Every label of every exported data row, with who, when and how good."""
+    """Every label of every exported data row, with who, when and how good.
+
+    Good for throughput, time spent, agreement with others and with benchmarks.
+    """
 
     name = "export_labels"
     primary_keys = ("project_id", "data_row_id", "label_id")
@@ -211,7 +218,10 @@ class ExportLabelsStream(ExportedStream):
 
 
 class AnnotationsStream(ExportedStream):
-    """Every object and every answer, at any depth, frame by frame in a video."""
+    """Every object and every answer, at any depth, frame by frame in a video.
+
+    Good for what was drawn and answered: counts by class, sizes, training sets.
+    """
 
     name = "annotations"
     primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
@@ -280,7 +290,10 @@ class AnnotationsStream(ExportedStream):
 
 
 class AnnotationRelationshipsStream(ExportedStream):
-    """Every relationship between two annotations of a label."""
+    """Every relationship between two annotations of a label.
+
+    Good for what belongs to what, such as a rider to a bicycle.
+    """
 
     name = "annotation_relationships"
     primary_keys = ("project_id", "data_row_id", "label_id", "relationship_id")
@@ -300,7 +313,10 @@ class AnnotationRelationshipsStream(ExportedStream):
 
 
 class LabelReviewsStream(ExportedStream):
-    """Every review of every label."""
+    """Every review of every label.
+
+    Good for rates of approval, by labeler and by reviewer.
+    """
 
     name = "label_reviews"
     primary_keys = ("project_id", "data_row_id", "label_id", "sequence")
@@ -317,7 +333,10 @@ class LabelReviewsStream(ExportedStream):
 
 
 class WorkflowHistoryStream(ExportedStream):
-    """Every step of a data row through the workflow of a project."""
+    """Every step of a data row through the workflow of a project.
+
+    Good for the time spent in each step, and for what was sent back to rework.
+    """
 
     name = "workflow_history"
     primary_keys = ("project_id", "data_row_id", "sequence")
@@ -338,7 +357,10 @@ class WorkflowHistoryStream(ExportedStream):
 
 
 class DataRowMetadataStream(ExportedStream):
-    """Custom metadata of data rows, by type; each chosen option is a record."""
+    """Custom metadata of data rows, by type; each chosen option is a record.
+
+    Good for any figure by site, camera, date or whatever is kept there.
+    """
 
     name = "data_row_metadata"
     primary_keys = ("project_id", "data_row_id", "schema_id", "sequence")
@@ -363,7 +385,10 @@ class DataRowMetadataStream(ExportedStream):
 
 
 class DataRowAttachmentsStream(ExportedStream):
-    """What labelers were shown with a data row."""
+    """What labelers were shown with a data row.
+
+    Good for what else was on the screen when a label was made.
+    """
 
     name = "data_row_attachments"
     primary_keys = ("project_id", "data_row_id", "sequence")
@@ -380,7 +405,10 @@ class DataRowAttachmentsStream(ExportedStream):
 
 
 class ExportErrorsStream(ExportedStream):
-    """What Labelbox could not export, and why."""
+    """What Labelbox could not export, and why.
+
+    Good for finding out what the other streams lack.
+    """
 
     name = "export_errors"
     primary_keys = ("project_id", "task_id", "sequence")

@@ -41,7 +41,10 @@ class Unlaid(dict[str, Any]):
 
 
 class LabelsStream(ProjectStream):
-    """Labels made since the last run, oldest first, project by project."""
+    """Labels made since the last run, oldest first, project by project.
+
+    Good for labels of a minute ago, without waiting for an export. It has no edits.
+    """
 
     name = "labels"
     replication_key = "created_at"

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class ProjectsStream(LabelboxStream):
-    """Every project the API key may see; the whole table each time."""
+    """Every project the API key may see; the whole table each time.
+
+    Good for names, settings and how far each project is.
+    """
 
     name = "projects"
     schema = th.PropertiesList(

@@ -1,0 +1,68 @@
+"""Which streams join with which, and which columns hold what streams have in rows.
+
+Columns are called the same in every stream, so a join is declared once, for all that
+have its columns. The documents are written from it, and tests try it on records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Columns = tuple[str, ...]
+
+ROW: Columns = ("project_id", "data_row_id")
+LABEL: Columns = (*ROW, "label_id")
+
+
+class Join(NamedTuple):
+    """Columns that lead to another stream."""
+
+    columns: Columns
+    to: str
+    to_columns: Columns
+    only: Columns = ()
+    """The streams it holds for; by default all that have the columns."""
+    besides: Columns = ()
+    """Streams it does not hold for."""
+
+
+JOINS = (
+    Join(("project_id",), "projects", ("id",)),
+    # What could not be exported is not there.
+    Join(ROW, "data_row_exports", ROW, besides=("export_errors",)),
+    Join(LABEL, "export_labels", LABEL),
+    Join((*ROW, "id"), "export_labels", LABEL, only=("bulk_export", "labels")),
+    Join((*ROW, "selected_label_id"), "export_labels", LABEL),
+    Join((*ROW, "reference_label_id"), "export_labels", LABEL),
+    Join(("label_id",), "labels", ("id",)),
+    Join((*LABEL, "parent_annotation_id"), "annotations", (*LABEL, "annotation_id")),
+    Join((*LABEL, "source_feature_id"), "annotations", (*LABEL, "feature_id")),
+    Join((*LABEL, "target_feature_id"), "annotations", (*LABEL, "feature_id")),
+)
+
+IN_ROWS = {
+    ("data_row_exports", "labels"): ("export_labels",),
+    ("data_row_exports", "workflow_history"): ("workflow_history",),
+    ("data_row_exports", "attachments"): ("data_row_attachments",),
+    ("data_row_exports", "metadata_fields"): ("data_row_metadata",),
+    ("export_labels", "reviews"): ("label_reviews",),
+    ("export_labels", "annotations"): ("annotations", "annotation_relationships"),
+}
+"""Columns that hold as JSON what other streams have in rows."""
+
+
+def joins_of(stream: Any) -> Iterator[Join]:
+    """Yield the joins of a stream with others, or with other rows of its own."""
+    columns = stream.schema["properties"].keys()
+    for join in JOINS:
+        itself = join.to == stream.name and join.columns == join.to_columns
+        if (
+            columns >= {*join.columns}
+            and not itself
+            and stream.name not in join.besides
+            and (not join.only or stream.name in join.only)
+        ):
+            yield join
