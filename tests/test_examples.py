@@ -1,0 +1,242 @@
+"""What the documents show to copy does what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+import pytest
+import yaml
+from meltano.core.plugin.singer.catalog import MetadataExecutor, select_metadata_rules
+
+from tap_labelbox.sandbox import World, serve
+from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.joins import IN_ROWS
+from tap_labelbox.tap import TapLabelbox
+from tests.runner import PRIMARY_KEYS, Runner
+
+if TYPE_CHECKING:
+    from tap_labelbox.sandbox.world import Label
+    from tests.runner import Output
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+QUERIES = {path.stem: path for path in (ROOT / "docs" / "queries").glob("*.sql")}
+SQL_TYPES = {
+    "date-time": "timestamptz",
+    "string": "varchar",
+    "integer": "bigint",
+    "number": "double",
+    "boolean": "boolean",
+}
+Catalog = dict[str, Any]
+STREAM = {stream.name: stream for stream in STREAMS}
+CURRENT = "current_annotations"
+TABLES = ("data_row_exports", "export_labels", "annotations", "label_reviews")
+LATER = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+# --- queries -----------------------------------------------------------------------
+
+
+def loaded(*outputs: Output) -> duckdb.DuckDBPyConnection:
+    """Return a warehouse into which some runs were merged, one after the other."""
+    warehouse = duckdb.connect()
+    warehouse.execute("set timezone = 'UTC'")
+    for stream in (STREAM[name] for name in TABLES):
+        properties = stream.schema["properties"]
+        kinds = [s.get("format") or s["type"][0] for s in properties.values()]
+        columns = [
+            f'"{name}" {SQL_TYPES.get(kind, "json")}'
+            for name, kind in zip(properties, kinds, strict=True)
+        ]
+        rows = {
+            tuple(record[key] for key in PRIMARY_KEYS[stream.name]): [
+                value if value is None or kind in SQL_TYPES else json.dumps(value)
+                for value, kind in zip(
+                    (record.get(name) for name in properties), kinds, strict=True
+                )
+            ]
+            for output in outputs
+            for record in output.records(stream.name)
+        }
+        warehouse.execute(f"create table {stream.name} ({', '.join(columns)})")
+        if rows:
+            marks = ", ".join("?" * len(columns))
+            warehouse.executemany(
+                f"insert into {stream.name} values ({marks})",  # noqa: S608
+                [*rows.values()],
+            )
+    return warehouse
+
+
+class Changed(NamedTuple):
+    """A workspace that changed between two runs, and the warehouse they filled."""
+
+    world: World
+    warehouse: duckdb.DuckDBPyConnection
+    now: Output
+    """What a run without a state reads."""
+
+    @property
+    def labels(self) -> list[Label]:
+        """Every label there is."""
+        return [x for p in self.world.projects for x in self.world.labels(p.id)]
+
+    def answer(self, name: str) -> list[Any]:
+        """Return the rows of a query."""
+        return self.warehouse.execute(QUERIES[name].read_text("utf-8")).fetchall()
+
+
+@pytest.fixture(scope="module")
+def changed() -> Changed:
+    """Read a workspace, let it change, and read on."""
+    world = World(projects=6, labels_per_project=30)
+    with serve(world) as sandbox:
+        run = Runner(sandbox, world)
+        first = run(now=LATER)
+        for project in world.projects:
+            for label in world.labels(project.id)[::7]:
+                world.delete_label(label.id)
+            world.add_label(project.id, LATER + timedelta(hours=1))
+        then = LATER + timedelta(hours=2)
+        second = run(state=first.state, now=then)
+        assert first.error is second.error is None
+        return Changed(world, loaded(first, second), run(now=then))
+
+
+def test_current_annotations(changed: Changed) -> None:
+    """Those of a run without a state; the warehouse has others."""
+    key = PRIMARY_KEYS["annotations"]
+    place = [*STREAM["annotations"].schema["properties"]].index
+
+    found = {tuple(r[place(c)] for c in key) for r in changed.answer(CURRENT)}
+
+    records = changed.now.records("annotations")
+    assert found == {tuple(record[column] for column in key) for record in records}
+    ((stored,),) = changed.warehouse.execute(
+        "select count(*) from annotations"
+    ).fetchall()
+    assert stored > len(found)
+
+
+def test_throughput(changed: Changed) -> None:
+    """By labeler and day."""
+    days = defaultdict(list)
+    for label in changed.labels:
+        days[label.created_by.email, label.created_at.date()].append(label)
+
+    assert changed.answer("throughput") == [
+        (
+            *day,
+            len(labels),
+            sum(label.is_skipped for label in labels),
+            pytest.approx(sum(int(x.seconds_to_label) for x in labels) / 3600),
+        )
+        for day, labels in sorted(days.items())
+    ]
+
+
+def test_agreement(changed: Changed) -> None:
+    """Of those labels that were compared."""
+    people: dict[str, list[float]] = defaultdict(list)
+    for label in changed.labels:
+        scores = people[label.created_by.email]
+        if label.agreement not in {None, -1}:
+            scores.append(label.agreement)
+
+    assert changed.answer("agreement") == [
+        (who, len(some), pytest.approx(mean(some)) if some else None, 0, None)
+        for who, some in sorted(people.items())
+    ]
+
+
+def test_review_rate(changed: Changed) -> None:
+    """Of labels that were reviewed, and of reviews that approved."""
+    people = defaultdict(list)
+    for label in changed.labels:
+        people[label.created_by.email].append([r["score"] > 0 for r in label.reviews])
+
+    assert changed.answer("review_rate") == [
+        (
+            who,
+            len(reviews),
+            pytest.approx(mean([bool(one) for one in reviews])),
+            pytest.approx(mean(votes))
+            if (votes := [v for one in reviews for v in one])
+            else None,
+        )
+        for who, reviews in sorted(people.items())
+    ]
+
+
+def test_every_query_is_tested_and_shown() -> None:
+    """In the README; one as a whole."""
+    assert all(f"test_{name}" in globals() for name in QUERIES)
+    assert all(f"docs/queries/{path.name}" in README for path in QUERIES.values())
+    current = QUERIES[CURRENT].read_text("utf-8").partition("\n")[2]
+    assert textwrap.indent(current, "  ") in README
+
+
+# --- what to select ----------------------------------------------------------------
+
+SELECT = README.split("```yaml\nselect:\n")[1].split("```")[0]
+QUESTIONS = {
+    question.partition("\n")[0]: yaml.safe_load(question.partition("\n")[2])
+    for question in SELECT.split("# ")[1:]
+}
+EVERYTHING = [pattern for patterns in QUESTIONS.values() for pattern in patterns]
+
+
+def selected(patterns: list[str]) -> Catalog:
+    """Return a catalog as Meltano makes it of what is to be selected."""
+    found: Catalog = TapLabelbox(config={"api_key": "x"}).catalog_dict
+    for rules in (["!*.*"], patterns):
+        MetadataExecutor(select_metadata_rules(rules)).visit(found)  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("question", [*QUESTIONS, ""])
+def test_what_the_readme_selects_is_read(run: Runner, question: str) -> None:
+    """Each question by itself, and all of them: no more, no less."""
+    patterns = QUESTIONS.get(question, EVERYTHING)
+    wanted = {p.partition(".")[0] for p in patterns if not p.startswith("!")}
+
+    output = run(catalog=selected(patterns))
+
+    assert output.error is None
+    sent = {m["stream"]: {*m["record"]} for m in output.messages if "record" in m}
+    assert sent.keys() == wanted
+    for pattern in patterns:
+        stream, _, column = pattern.removeprefix("!").partition(".")
+        columns = STREAM[stream].schema["properties"]
+        if pattern.startswith("!"):
+            assert column in columns
+            assert column not in sent[stream]
+        else:
+            assert column == "*"
+            excluded = {p for p in patterns if p.startswith(f"!{stream}.")}
+            assert len(sent[stream]) == len(columns) - len(excluded)
+
+
+def test_what_is_told_twice_is_said() -> None:
+    """Every column of JSON that other streams have in rows, of each stream."""
+    for stream, column in IN_ROWS:
+        (line,) = re.findall(
+            rf"^- .*`{stream}` has .*`{column}`.*$", README, re.MULTILINE
+        )
+        assert line
+
+
+def test_the_questions_leave_out_what_is_told_twice() -> None:
+    """As far as the same is selected in rows."""
+    for (stream, column), rows in IN_ROWS.items():
+        if all(f"{name}.*" in EVERYTHING for name in rows):
+            assert f"!{stream}.{column}" in EVERYTHING
