@@ -7,24 +7,17 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
-from singer_sdk import typing as th
 
-from tap_labelbox.queries import Document
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.joins import joins_of
 from tests.runner import command
-
-if TYPE_CHECKING:
-    from tests.runner import Runner
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -107,7 +100,7 @@ def test_every_stream_says_what_it_is_good_for(stream: Any) -> None:
 
 
 def test_the_diagram_is_one() -> None:
-    """Every stream stands in it, each line is Mermaid's, and all hang together."""
+    """Every stream stands in it, and each line is Mermaid's."""
     page = (ROOT / "docs" / "streams.md").read_text("utf-8")
     first, *lines = page.split("```mermaid\n")[1].split("\n```")[0].split("\n")
     joins = [re.fullmatch(r'    (\w+) }o--(?:\|\||o{) (\w+) : "\w+"', x) for x in lines]
@@ -120,9 +113,6 @@ def test_the_diagram_is_one() -> None:
 
     assert first == "erDiagram"
     assert {e[1] for e in entities if e} == {stream.name for stream in STREAMS}
-    assert {name for j in joins if j for name in j.groups()} == {
-        stream.name for stream in STREAMS
-    }
     attribute = r" {8}(string|integer|date-time) \w+ (PK|FK|PK, FK)|    }"
     assert [line for line in rest if not re.fullmatch(attribute, line)] == []
 
@@ -172,25 +162,6 @@ def test_memory_is_what_the_readme_says() -> None:
 def test_links_lead_somewhere(link: str) -> None:
     """Within the repository."""
     assert (ROOT / link).exists()
-
-
-def test_the_example_of_a_new_stream_works(
-    run: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A document and a class, as CONTRIBUTING.md has them, are a stream."""
-    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    blocks = dict(
-        re.findall(r"^   ```(\w+)\n(.*?)^   ```", guide, re.DOTALL | re.MULTILINE)
-    )
-    known: dict[str, Any] = {"LabelboxStream": LabelboxStream, "th": th}
-    exec(textwrap.dedent(blocks["python"]), known)  # noqa: S102
-    monkeypatch.setattr("tap_labelbox.tap.STREAMS", [known["DatasetsStream"]])
-    monkeypatch.setattr(Document, "load", lambda _: Document(blocks["graphql"]))
-
-    output = run("datasets")
-
-    assert output.error is None
-    assert output.ids("datasets") == [dataset.id for dataset in run.world.datasets]
 
 
 @pytest.mark.parametrize("name", ["README.md", "meltano.yml"])

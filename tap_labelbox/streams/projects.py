@@ -93,7 +93,7 @@ class ProjectsStream(LabelboxStream):
             "created_by_id", th.StringType, description="ID of the user who made it."
         ),
         th.Property(
-            "organization_id", th.StringType, description="ID of its organization."
+            "organization_id", th.StringType, description="ID of the organization."
         ),
         th.Property(
             "ontology_id", th.StringType, description="ID of the project's ontology."
