@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import textwrap
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ import yaml
 from meltano.core.plugin.singer.catalog import MetadataExecutor, select_metadata_rules
 
 from tap_labelbox.sandbox import World, serve
+from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.joins import IN_ROWS
 from tap_labelbox.tap import TapLabelbox
@@ -240,3 +243,45 @@ def test_the_questions_leave_out_what_is_told_twice() -> None:
     for (stream, column), rows in IN_ROWS.items():
         if all(f"{name}.*" in EVERYTHING for name in rows):
             assert f"!{stream}.{column}" in EVERYTHING
+
+
+# --- every night -------------------------------------------------------------------
+
+EXAMPLES = ROOT / "examples"
+
+
+def test_the_github_action_is_sound() -> None:
+    """By GitHub's schema and zizmor; with settings that there are."""
+    path = EXAMPLES / "github-action.yml"
+    programs = Path(sys.executable).parent
+    for command in (
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
+        ["zizmor", "--offline", "--quiet"],
+    ):
+        done = subprocess.run(
+            [programs / command[0], *command[1:], path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    text = path.read_text("utf-8")
+    settings = {name.lower() for name in re.findall(r"TAP_LABELBOX_(\w+)", text)}
+
+    assert settings
+    assert settings <= SETTINGS["properties"].keys()
+    assert "meltano run tap-labelbox" in text
+
+
+def test_the_crontab_is_one() -> None:
+    """Five fields and a command that a shell can read, in which % would end it."""
+    lines = (EXAMPLES / "crontab").read_text("utf-8").splitlines()
+    (entry,) = (line for line in lines if not line.startswith("#"))
+    times, command = re.fullmatch(r"((?:[\d*]+ ){5})(.+)", entry).groups()  # type: ignore[union-attr]
+
+    checked = subprocess.run(["/bin/sh", "-n", "-c", command], check=False)
+
+    assert times == "15 2 * * * "
+    assert checked.returncode == 0
+    assert "%" not in command
+    assert "meltano run tap-labelbox" in command
