@@ -81,7 +81,7 @@ class BulkExportStream(ProjectStream):
         th.Property(
             "label",
             th.StringType,
-            description="The annotations as JSON text, in the shape of their era: an "
+            description="The annotations, as JSON text in the shape of their era: an "
             'object, an array of frames, or the string "Skip".',
         ),
         th.Property(

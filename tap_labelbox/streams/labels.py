@@ -61,7 +61,7 @@ class LabelsStream(ProjectStream):
         th.Property(
             "label",
             th.StringType,
-            description="The annotations as JSON text, in the shape of their era; or "
+            description="The annotations, as JSON text in the shape of their era; or "
             "the bare word Skip.",
         ),
         th.Property(
@@ -112,7 +112,7 @@ class LabelsStream(ProjectStream):
         th.Property(
             "type_name",
             th.StringType,
-            description="Its type, such as Submitted or Skipped.",
+            description="Name of its type, such as Submitted or Skipped.",
         ),
         th.Property("created_by_id", th.StringType, description="ID of the labeler."),
         th.Property(
