@@ -18,6 +18,7 @@ import pytest
 import yaml
 from meltano.core.plugin.singer.catalog import MetadataExecutor, select_metadata_rules
 
+from scripts import demo
 from tap_labelbox.sandbox import World, serve
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
@@ -42,7 +43,10 @@ SQL_TYPES = {
 Catalog = dict[str, Any]
 STREAM = {stream.name: stream for stream in STREAMS}
 CURRENT = "current_annotations"
-TABLES = ("data_row_exports", "export_labels", "annotations", "label_reviews")
+TABLES = (
+    *("data_row_exports", "export_labels", "annotations", "label_reviews"),
+    *("labels", "projects"),
+)
 LATER = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
@@ -186,6 +190,14 @@ def test_every_query_is_tested_and_shown() -> None:
     assert all(f"docs/queries/{path.name}" in README for path in QUERIES.values())
     current = QUERIES[CURRENT].read_text("utf-8").partition("\n")[2]
     assert textwrap.indent(current, "  ") in README
+
+
+@pytest.mark.parametrize("title", demo.REPORTS)
+def test_the_reports_of_the_demo(changed: Changed, title: str) -> None:
+    """They name columns that there are, and have something to show."""
+    text = demo.REPORTS[title].replace("labelbox.", "")
+
+    assert changed.warehouse.execute(text).fetchall()
 
 
 # --- what to select ----------------------------------------------------------------
