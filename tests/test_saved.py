@@ -33,7 +33,7 @@ from tests.runner import Output, Runner
 from tests.test_malformed_rows import Served, Tables, data_row, item, label, project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tap_labelbox.saved import SavedFiles
@@ -53,7 +53,7 @@ ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-
 EXPORTED = ("data_row_exports", "export_labels", "annotations", "data_row_metadata")
 
 
-def run(paths: list[Path], *streams: str, **given: Any) -> Output:
+def run(paths: Iterable[Path | str], *streams: str, **given: Any) -> Output:
     """Read saved files."""
     tap = TapLabelbox(config={"export_files": [*map(str, paths)], **given})
     for stream in tap.streams.values():
