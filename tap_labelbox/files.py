@@ -104,5 +104,5 @@ def native_path(path: str) -> str:
 
 
 def shown_path(path: str) -> str:
-    """Return a path as a person, or another program, is to be told it."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """Return a path, given to Python or by a setting, as text for others to read."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

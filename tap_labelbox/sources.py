@@ -290,7 +290,8 @@ class Finder:
             told += f": what is read is not hidden, and its name ends in {ENDINGS}"
         if not chosen:
             raise UnavailableError(f"there is no file to read in it{told}")
-        self._logger.log(level, "%s: reading %d files%s", where, len(chosen), told)
+        count = f"{len(chosen)} file{'s' if len(chosen) > 1 else ''} to read"
+        self._logger.log(level, "%s: %s%s", where, count, told)
         return chosen
 
 

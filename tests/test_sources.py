@@ -109,9 +109,9 @@ def test_a_folder_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert ids(output) == ALL
     (told,) = [r for r in caplog.records if "but not" in r.getMessage()]
     assert told.levelname == "WARNING"
-    assert f"{tmp_path}: reading 6 files" in told.getMessage()
+    assert f"{tmp_path}: 6 files to read" in told.getMessage()
     assert all(name in told.getMessage() for name in OTHERS)
-    assert any("f.zip: reading 2 files" in m for m in caplog.messages)
+    assert any("f.zip: 2 files to read" in m for m in caplog.messages)
 
 
 def test_what_is_hidden_is_told_without_a_warning(
