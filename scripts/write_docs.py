@@ -93,6 +93,44 @@ def streams_table() -> str:
     return "\n".join(lines)
 
 
+def personal_columns() -> dict[str, dict[str, str]]:
+    """Give the columns that hold e-mails by their descriptions, with their types."""
+    found = {
+        stream.name: {
+            name: column_type(schema)
+            for name, schema in stream.schema["properties"].items()
+            if "e-mail" in json.dumps(schema).lower()
+        }
+        for stream in STREAMS
+    }
+    return {stream: columns for stream, columns in found.items() if columns}
+
+
+def personal_data() -> str:
+    """Give the README's list of these columns, and settings that hide the e-mails."""
+    lines = ["| stream | e-mails | JSON with e-mails |", "|---|---|---|"]
+    maps = {}
+    for stream, columns in personal_columns().items():
+        plain = [name for name, kind in columns.items() if kind == "string"]
+        nested = [name for name in columns if name not in plain]
+        cells = (", ".join(f"`{name}`" for name in names) for names in (plain, nested))
+        lines.append(f"| `{stream}` | {' | '.join(cells)} |")
+        maps[stream] = {
+            name: f"sha256(config['salt'] + {name}) if {name} else None"
+            for name in plain
+        } | dict.fromkeys(nested, "__NULL__")
+    settings = {"stream_map_config": {"salt": "a long secret"}, "stream_maps": maps}
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "```json",
+            json.dumps(settings, indent=2, ensure_ascii=False),
+            "```",
+        ]
+    )
+
+
 def streams_page() -> str:
     """Give the page of all columns."""
     parts = [f"<!-- {GENERATED} -->", "# Streams", ""]
@@ -177,7 +215,10 @@ def documents() -> dict[str, str]:
     """Give every document as it has to be."""
     return {
         "README.md": filled(
-            "README.md", settings=settings_table(), streams=streams_table()
+            "README.md",
+            settings=settings_table(),
+            streams=streams_table(),
+            personal=personal_data(),
         ),
         "docs/streams.md": streams_page(),
         "docs/hub.yml": hub_listing(),

@@ -141,8 +141,11 @@ class DataRowExportsStream(ExportedStream):
         _integer("priority", "Place in the labeling queue; 1 comes first."),
         _integer("consensus_expected_label_count", "Labels it is to get."),
         _text("selected_label_id", "ID of the label that won the consensus."),
-        _objects("workflow_history", "Its way through the workflow, newest first."),
-        _objects("labels", "Its labels in this project, as exported."),
+        _objects(
+            "workflow_history",
+            "Its way through the workflow, newest first, with e-mails.",
+        ),
+        _objects("labels", "Its labels in this project, as exported, with e-mails."),
         _objects("attachments", "What labelers were shown with it, as exported."),
         _objects("metadata_fields", "Its custom metadata, as exported."),
         _objects("embeddings", "Its embeddings, as exported."),
@@ -191,7 +194,7 @@ class ExportLabelsStream(ExportedStream):
         _number("consensus_score", "Agreement with the other labels, 0 to 1."),
         _integer("consensus_label_count", "Labels the consensus was formed of."),
         _texts("consensus_labels", "IDs of these labels."),
-        _objects("reviews", "Its reviews, as exported."),
+        _objects("reviews", "Its reviews, as exported, with e-mails."),
         _object("annotations", "Its annotations, as exported."),
         REST,
     ).to_dict()
