@@ -87,7 +87,9 @@ def streams_table() -> str:
         replication_key = getattr(stream, "replication_key", None)
         incremental = isinstance(replication_key, str)  # else it is the SDK's property
         bookmark = f"`{replication_key}`, by project" if incremental else "none"
-        link = f"[`{stream.name}`]({REPOSITORY}/blob/main/docs/streams.md#{stream.name})"
+        link = (
+            f"[`{stream.name}`]({REPOSITORY}/blob/main/docs/streams.md#{stream.name})"
+        )
         summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
         lines.append(f"| {link} | {key} | {bookmark} | {summary} |")
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as
 
 from tap_labelbox.errors import SettingsError, UnavailableError
 from tap_labelbox.files import native_path, shown_path
+from tap_labelbox.malformed import MAX_SOURCE_CHARACTERS, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -56,11 +57,13 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What a message calls it."""
+        """What a message calls it: on one line, as others may have named it."""
         name = shown_path(self.path)
         if not self.is_local:
             name = self.storage.unstrip_protocol(self.path)
-        return f"{self.member.filename} in {name}" if self.member else name
+        if self.member:
+            name = f"{self.member.filename} in {name}"
+        return shortened(name, MAX_SOURCE_CHARACTERS)
 
     @property
     def is_rereadable(self) -> bool:
@@ -280,7 +283,7 @@ class Finder:
             if not is_hidden and (is_wanted or is_archive or EXPORT.search(name)):
                 chosen.append(file)
             else:
-                others.append(shown_path(name))
+                others.append(shortened(shown_path(name)))
                 level = level if is_hidden else logging.WARNING
         told = ""
         if others:

@@ -389,6 +389,23 @@ def test_a_row_is_named_by_its_file_and_member(
         assert [m for m in caplog.messages if f"{place}{name} is left out" in m]
 
 
+def test_a_name_cannot_write_lines_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Members are named by whoever made the archive."""
+    odd = "a\nERROR all is lost"
+    members = {f"{odd}.json": line(1) + b"{\n", f"{odd}.png": b"", f"{odd}2.json": b""}
+    write(tmp_path, {"a.zip": zipped(members)})
+
+    output = read(tmp_path / "a.zip")
+
+    assert ids(output) == ["r1"]
+    told = [m for m in caplog.messages if "all is lost" in m]
+    assert len(told) == 3
+    assert "\n" not in str(output.error)
+    assert not [m for m in told if "\n" in m]
+
+
 def flagged(content: bytes) -> bytes:
     """Return an archive of which the members are marked as encrypted."""
     changed = bytearray(content)
