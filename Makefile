@@ -7,6 +7,14 @@ SHELL := /bin/sh
 BIN := .venv/bin
 READY := .venv/ready
 
+# Whether PYTHON is another one than .venv was made with.
+IDENTITY := -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null
+ifdef PYTHON
+ifneq ($(shell $(PYTHON) $(IDENTITY)),$(shell $(BIN)/python $(IDENTITY)))
+STALE := yes
+endif
+endif
+
 # Caches stay here too, unless the environment has a better place for them.
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
@@ -28,25 +36,28 @@ help: ## List the targets
 		| while IFS='|' read -r target does; do printf '  make %-11s %s\n' "$$target" "$$does"; done
 
 .PHONY: setup
-setup: $(READY) ## Make .venv with every tool in it
+setup: $(READY) ## Make .venv with every tool in it; of another Python: PYTHON=python3.12
 	@:
 
-$(READY): pyproject.toml requirements-dev.txt requirements-build.txt
-	@if ! $(BIN)/python -c '' 2>/dev/null; then $(call environment,.venv); fi
+$(READY): pyproject.toml requirements-dev.txt requirements-build.txt $(if $(STALE),again)
+	@if [ "$(STALE)" ] || ! $(BIN)/python -c '' 2>/dev/null; then $(call environment,.venv); fi
 	@echo "Installing what requirements-dev.txt lists (a minute or less the first time)"
 	@$(call pip,$(BIN),requirements-build.txt)
 	@$(call install,--require-hashes --requirement requirements-dev.txt)
 	@$(call install,--no-build-isolation --no-deps --editable '.[sandbox]')
 	@touch $@
 
+.PHONY: again
+again:
+
 # $(call environment,FOLDER): a new environment, of the first Python that will do.
 define environment
-	for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do \
+	for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3); do \
 		"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
 		python=; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "No Python from 3.11 to 3.14 was found (python3 is: $$(python3 --version 2>&1 | head -n 1))."; \
+		echo "No Python from 3.11 to 3.14 was found ($(or $(PYTHON),python3) is: $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1))."; \
 		echo "Install one, or say where it is: make setup PYTHON=/path/to/python3.12"; \
 		exit 1; \
 	fi >&2; \
@@ -106,7 +117,7 @@ test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k pol
 check: lint ## Check the code, and the files for GitHub and Meltano
 	@echo "check-jsonschema: .github, meltano.yml"
 	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	@[ ! -e meltano.yml ] || $(BIN)/check-jsonschema --builtin-schema vendor.meltano meltano.yml
 	@echo "zizmor: are the workflows safe?"

@@ -109,10 +109,50 @@ def streams_table() -> str:
     """Give the README's table of streams."""
     lines = ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
     for stream in STREAMS:
-        link = f"[`{stream.name}`](docs/streams.md#{stream.name})"
+        link = (
+            f"[`{stream.name}`]({REPOSITORY}/blob/main/docs/streams.md#{stream.name})"
+        )
         summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
         lines.append(f"| {link} | {key(stream)} | {bookmark(stream)} | {summary} |")
     return "\n".join(lines)
+
+
+def personal_columns() -> dict[str, dict[str, str]]:
+    """Give the columns that hold e-mails by their descriptions, with their types."""
+    found = {
+        stream.name: {
+            name: column_type(schema)
+            for name, schema in stream.schema["properties"].items()
+            if "e-mail" in json.dumps(schema).lower()
+        }
+        for stream in STREAMS
+    }
+    return {stream: columns for stream, columns in found.items() if columns}
+
+
+def personal_data() -> str:
+    """Give the README's list of these columns, and settings that hide the e-mails."""
+    lines = ["| stream | e-mails | JSON with e-mails |", "|---|---|---|"]
+    maps = {}
+    for stream, columns in personal_columns().items():
+        plain = [name for name, kind in columns.items() if kind == "string"]
+        nested = [name for name in columns if name not in plain]
+        cells = (", ".join(f"`{name}`" for name in names) for names in (plain, nested))
+        lines.append(f"| `{stream}` | {' | '.join(cells)} |")
+        maps[stream] = {
+            name: f"sha256(config['salt'] + {name}) if {name} else None"
+            for name in plain
+        } | dict.fromkeys(nested, "__NULL__")
+    settings = {"stream_map_config": {"salt": "a long secret"}, "stream_maps": maps}
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "```json",
+            json.dumps(settings, indent=2, ensure_ascii=False),
+            "```",
+        ]
+    )
 
 
 def streams_page() -> str:
@@ -246,7 +286,10 @@ def documents() -> dict[str, str]:
     """Give every document as it has to be."""
     return {
         "README.md": filled(
-            "README.md", settings=settings_table(), streams=streams_table()
+            "README.md",
+            settings=settings_table(),
+            streams=streams_table(),
+            personal=personal_data(),
         ),
         "docs/streams.md": streams_page(),
         "docs/hub.yml": hub_listing(),

@@ -32,7 +32,13 @@ from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
 from tap_labelbox.errors import LabelboxError, SettingsError
-from tap_labelbox.files import Readers, make_folders, write_whole
+from tap_labelbox.files import (
+    Readers,
+    make_folders,
+    native_path,
+    shown_path,
+    write_whole,
+)
 from tap_labelbox.json_text import encode_shallow
 from tap_labelbox.output import MessageWriter
 
@@ -176,7 +182,7 @@ class BatchWriter(MessageWriter):
         """
         for stream, file in list(self._files.items()):
             self._store(file)
-            url = self._place[0].unstrip_protocol(file.path)
+            url = self._place[0].unstrip_protocol(shown_path(file.path))
             message = SDKBatchMessage(stream, self._encoding, [url], file.version)
             line = self.format_message(message)
             # In one step, which no signal can interrupt, but for the next.
@@ -201,7 +207,7 @@ class BatchWriter(MessageWriter):
         storage, _ = self._place
         with self._told():
             if isinstance(storage, LocalFileSystem):
-                path = Path(file.path)
+                path = Path(native_path(file.path))
                 make_folders(path.parent, self._readers)
                 write_whole(path, content, self._readers)
                 return
@@ -216,7 +222,7 @@ class BatchWriter(MessageWriter):
         with self._told():
             storage, folder = url_to_fs(self._config["storage"]["root"])
             if isinstance(storage, LocalFileSystem):
-                make_folders(Path(folder), self._readers)
+                make_folders(Path(native_path(folder)), self._readers)
                 return storage, folder
             if "readable_by" in self._config["storage"]:
                 msg = (

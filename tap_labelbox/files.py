@@ -92,3 +92,17 @@ def _widen(which: Path | int, found: int, mode: int) -> None:
     """Add what the umask took away of the permissions that were asked for."""
     if mode & ~stat.S_IMODE(found):
         os.chmod(which, stat.S_IMODE(found) | mode)  # noqa: PTH101  # of a descriptor
+
+
+def native_path(path: str) -> str:
+    """Return a path as Python has to be given it, whatever the locale.
+
+    In an ASCII locale, the path of a setting has characters that Python takes for none
+    of a file name; there, each of their bytes in UTF-8 has a character of its own.
+    """
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def shown_path(path: str) -> str:
+    """Return a path, given to Python or by a setting, as text for others to read."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

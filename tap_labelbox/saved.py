@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
+from contextlib import suppress
+from json import detect_encoding
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,9 +30,14 @@ from tap_labelbox.json_text import (
     decode_lines_as,
 )
 from tap_labelbox.malformed import Malformed, MalformedError, described, kind
+from tap_labelbox.sources import Finder
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from tap_labelbox.sources import Content, Source
 
 CHUNK_BYTES = 64 * 1024
 """What is read at least; and lines that are decoded together, so that they stay in the
@@ -74,16 +80,17 @@ ACTIVITY = re.compile(rb'"last_activity_at"\s*+:\s*+"([^"\\]{10,40})"')
 OTHER_TIMESTAMPS = re.compile(rb'ed(?:_a| A)t"\s*+:\s*+"(\d{4}-[^"\\]{6,36})"')
 
 FOREIGN = {
-    b"\x1f\x8b": "it is compressed with gzip: decompress it",
-    b"PK\x03\x04": "it is a ZIP archive: unpack it",
-    BOM_UTF16_LE: "it is in UTF-16: save it as UTF-8",
-    BOM_UTF16_BE: "it is in UTF-16: save it as UTF-8",
+    b"\x1f\x8b": "it is compressed with gzip more than once: decompress it",
+    b"PK\x03\x04": "it is a ZIP archive: unpack it, or let its name end in .zip",
+    b"BZh": "it is compressed with bzip2: decompress it",
+    b"\xfd7zXZ": "it is compressed with xz: decompress it",
+    b"\x28\xb5\x2f\xfd": "it is compressed with Zstandard: decompress it",
 }
 """How files begin that have to be made readable first."""
 
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
-
+BOMS_UTF16 = (BOM_UTF16_BE, BOM_UTF16_LE)  # one of UTF-32 begins like the second
 Decoder: TypeAlias = "Callable[[bytes], list[Any]]"
 
 
@@ -183,13 +190,15 @@ class SavedFile:
     """A file saved from Labelbox, and what has been found in it.
 
     Args:
-        path: The file.
+        source: Where it is.
         max_row_bytes: The most of a row or item; one that has more is left out.
     """
 
-    def __init__(self, path: Path, max_row_bytes: int) -> None:
+    def __init__(self, source: Source, max_row_bytes: int) -> None:
         """Open nothing yet."""
-        self.path = path
+        self._source = source
+        self.name = source.name
+        """What messages call it."""
         self.data_rows = 0
         self.items = 0
         self.malformed = 0
@@ -197,7 +206,7 @@ class SavedFile:
         """Whether all that it holds has been decoded and counted."""
         self._is_used = False
         self._max_row_bytes = max_row_bytes
-        self._file: BinaryIO
+        self._file: Content
         self._begin()
 
     def read(self, decoded: Decoder) -> Iterator[Any]:
@@ -215,15 +224,20 @@ class SavedFile:
             UnavailableError: If the file cannot be read, or is cut short.
         """
         self._begin()
-        try:
-            if self._is_used and not self.path.is_file():
-                msg = "it is no regular file and cannot be read twice: save it as one"
-                raise UnavailableError(msg)
-            self._is_used = True
-            with self.path.open("rb") as self._file:
-                yield from self._rows(decoded)
-        except OSError as error:
-            raise UnavailableError(str(error)) from None
+        if self._is_used and not self._source.is_rereadable:
+            msg = "it is no regular file and cannot be read twice: save it as one"
+            raise UnavailableError(msg)
+        self._is_used = True
+        with self._source.open() as self._file:
+            yield from self._rows(decoded)
+
+    def modified_at(self) -> datetime:
+        """Return when it was modified.
+
+        Raises:
+            UnavailableError: If it is not there.
+        """
+        return self._source.modified_at()
 
     def _begin(self) -> None:
         self.data_rows = self.items = self.malformed = 0
@@ -234,6 +248,7 @@ class SavedFile:
         self._begins_line = True  # _at is the first of its line that is not blank
         self._indent = b""  # of that line
         self._is_at_end = False
+        self._fault: UnavailableError | None = None
         self._depth = 0  # arrays that are open around rows
         self._count = 0  # rows, or what is in the place of one
         self._has_lines = False  # a line feed has been seen between two of them
@@ -271,7 +286,10 @@ class SavedFile:
             return False
         waiting = self._text[self._at :]
         self._base, self._at = self._base + self._at, 0
-        chunk = self._file.read(max(CHUNK_BYTES, len(waiting)))
+        try:
+            chunk = self._file.read(max(CHUNK_BYTES, len(waiting)))
+        except UnavailableError as error:  # raised when all before it has been read
+            chunk, self._fault = b"", error
         self._text = waiting + chunk if waiting else chunk
         self._is_at_end = not chunk
         return bool(chunk)
@@ -318,6 +336,8 @@ class SavedFile:
                 one_by_one_to = self._base + self._at + backoff
                 backoff = min(backoff * 2, MAX_BACKOFF_BYTES)
             yield from self._counted(self._some(decoded))
+        if self._fault:
+            raise self._fault
         if self._depth:
             raise UnavailableError("it ends inside an array: it is cut short")
 
@@ -327,6 +347,12 @@ class SavedFile:
         for beginning, why in FOREIGN.items():
             if self._text.startswith(beginning):
                 raise UnavailableError(why)
+        sample = self._text[:CHUNK_BYTES]
+        encoding = detect_encoding(sample)
+        # A byte order mark, or a NUL for each letter, and not just some damage.
+        has_nuls = len(sample) / 3 < sample.count(0) < len(sample)
+        if sample[:2] in BOMS_UTF16 or (has_nuls and not encoding.startswith("utf-8")):
+            raise UnavailableError(f"it is in {encoding[:6].upper()}: save it as UTF-8")
         if self._text.startswith(BOM_UTF8):
             self._at = len(BOM_UTF8)
 
@@ -621,44 +647,51 @@ class SavedFiles:
     none are ordered by what other timestamps they have.
 
     Args:
-        paths: The files.
+        addresses: Of files, folders and archives, on this machine and elsewhere.
         max_row_bytes: The most of a row.
+        miss: Is told what cannot be read, and why.
+        logger: Where it is written how many files are read, and which are not.
     """
 
-    def __init__(self, paths: Iterable[str], max_row_bytes: int) -> None:
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        max_row_bytes: int,
+        miss: Callable[[str, object], None],
+        logger: logging.Logger,
+    ) -> None:
         """Open nothing yet."""
-        self._paths = [*dict.fromkeys(paths)]
+        self._addresses = addresses
         self._max_row_bytes = max_row_bytes
+        self._finder = Finder(miss, logger)
         self._files: list[SavedFile] | None = None
 
     def __iter__(self) -> Iterator[SavedFile]:
         """Go through the files, the newest last."""
         if self._files is None:
-            paths = [*map(Path, self._paths)]
-            if len(paths) > 1:
-                paths.sort(key=newest_timestamp)
-            self._files = [SavedFile(path, self._max_row_bytes) for path in paths]
+            sources = self._finder.find(self._addresses)
+            if len(sources) > 1:
+                sources.sort(key=newest_timestamp)
+            self._files = [SavedFile(one, self._max_row_bytes) for one in sources]
         return iter(self._files)
 
 
-def newest_timestamp(path: Path) -> str:
+def newest_timestamp(source: Source) -> str:
     """Return the newest activity in a file, in UTC; "" if it has no timestamps.
 
     Nothing is decoded. What is no regular file, such as a pipe, has none: it can be
-    read but once.
+    read but once. Of a broken file, it is that of what comes before the fault.
     """
-    try:
-        if not path.is_file():
-            return ""
-        return _newest(path, ACTIVITY) or _newest(path, OTHER_TIMESTAMPS)
-    except OSError:
-        return ""  # which is told when it is read
+    if not source.is_rereadable:
+        return ""
+    return _newest(source, ACTIVITY) or _newest(source, OTHER_TIMESTAMPS)
 
 
-def _newest(path: Path, timestamps: re.Pattern[bytes]) -> str:
+def _newest(source: Source, timestamps: re.Pattern[bytes]) -> str:
     newest, rest = "", b""
     seen: set[bytes] = set()
-    with path.open("rb") as file:
+    # What is broken is told when it is read.
+    with suppress(UnavailableError), source.open() as file:
         while chunk := file.read(1024 * 1024):
             text = rest + chunk
             seen.update(timestamps.findall(text))

@@ -195,7 +195,8 @@ SETTINGS = th.PropertiesList(
         th.ArrayType(th.StringType(min_length=1)),
         title="Export files",
         description="Read rows from these files, saved from Labelbox's app or by a "
-        "program, and ask Labelbox nothing; no key is needed. They are read whole: not "
+        "program, and ask Labelbox nothing; no key is needed. Folders, patterns, .gz, "
+        ".zip and addresses such as s3:// will do. They are read whole: not "
         "beside project_ids, start_date, label_filters, export_filters or "
         "export_include.",
     ),

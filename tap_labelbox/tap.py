@@ -353,7 +353,8 @@ def _json(option: str, file: IO[str] | None) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        content: Any = json.load(file)
+        # As bytes: in JSON, it is not the locale that says what these stand for.
+        content: Any = json.loads(file.buffer.read())  # type: ignore[attr-defined]
     except (ValueError, RecursionError) as error:
         msg = f"{option} cannot be read: {error}"
         raise SettingsError(msg) from None

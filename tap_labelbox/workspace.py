@@ -92,7 +92,7 @@ class Workspace:
         )
         self._offline = "export_files" in config
         self.saved_files = SavedFiles(
-            config.get("export_files", ()), config["max_row_bytes"]
+            config.get("export_files", ()), config["max_row_bytes"], self.miss, logger
         )
         self._wanted: list[str] | None = config.get("project_ids")
         self._page_size: int = config["page_size"]

@@ -9,9 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3  # type: ignore[import-untyped]  # it has no types
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from moto.server import ThreadedMotoServer
 
 from tap_labelbox.sandbox import World, serve
 from tests import figures
@@ -139,6 +141,42 @@ def target() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Give the address of a server that speaks S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment say where S3 is, and nothing else of it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def bucket(s3: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Return what makes a bucket that the environment opens, and a client for it."""
+    del s3
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-told")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    def make(name: str) -> Any:
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=name)
+        return client
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3  # type: ignore[import-untyped]  # it has no types
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow import parquet  # type: ignore[import-untyped]  # it has no types
 
 from tap_labelbox import batches, files, moments
@@ -707,41 +705,16 @@ def test_a_run_that_is_stopped_loses_nothing(
     assert found | set(second.ids("labels")) == everything
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """Give the address of a server that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environment say where S3 is, and nothing else of it."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-
-@pytest.mark.usefixtures("s3")
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
 def test_files_on_s3(
     run: Runner,
     folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: Callable[[str], Any],
     form: str,
     compression: str,
 ) -> None:
     """They are what they are in a folder."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-told")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="lake")
+    client = bucket("lake")
     expected = run("labels", now=NOW)
     config = batch("s3://lake/raw", form, compression, prefix="labelbox/")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import re
 import threading
@@ -13,6 +15,9 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fsspec.implementations.local import (  # type: ignore[import-untyped]  # no types
+    LocalFileSystem,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,14 +26,17 @@ from tap_labelbox.annotations import decoder
 from tap_labelbox.errors import IncompleteError, UnavailableError
 from tap_labelbox.malformed import Malformed
 from tap_labelbox.sandbox import World, serve
-from tap_labelbox.saved import Item, SavedFile, SavedFiles, item_decoder
+from tap_labelbox.saved import Item, SavedFile, item_decoder
+from tap_labelbox.sources import Source
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import Output, Runner
 from tests.test_malformed_rows import Served, Tables, data_row, item, label, project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from tap_labelbox.saved import SavedFiles
 
 Row = dict[str, Any]
 
@@ -41,10 +49,11 @@ INSIDE: list[frozenset[str] | None] = [
     frozenset({"annotations"}),
 ]
 """What streams look into."""
+ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 EXPORTED = ("data_row_exports", "export_labels", "annotations", "data_row_metadata")
 
 
-def run(paths: list[Path], *streams: str, **given: Any) -> Output:
+def run(paths: Iterable[Path | str], *streams: str, **given: Any) -> Output:
     """Read saved files."""
     tap = TapLabelbox(config={"export_files": [*map(str, paths)], **given})
     for stream in tap.streams.values():
@@ -62,11 +71,22 @@ def run(paths: list[Path], *streams: str, **given: Any) -> Output:
     return output
 
 
+def saved_file(path: Path, limit: int = MAX_ROW_BYTES) -> SavedFile:
+    """Return a file of this machine."""
+    return SavedFile(Source(LocalFileSystem(), str(path)), limit)
+
+
+def saved_files(paths: list[Path]) -> SavedFiles:
+    """Return what the setting has."""
+    workspace = TapLabelbox(config={"export_files": [*map(str, paths)]}).workspace
+    return workspace.saved_files
+
+
 def found(path: Path, *, items: bool = False, limit: int = MAX_ROW_BYTES) -> list[Any]:
     """Return what a file holds: IDs, and what is malformed."""
     decode = item_decoder(only_items=False) if items else decoder(frozenset())
     rows = []
-    for row in SavedFile(path, limit).read(decode):
+    for row in saved_file(path, limit).read(decode):
         if isinstance(row, Item):
             rows.append(row.value["ID"])
         elif isinstance(row, dict):
@@ -139,12 +159,10 @@ def test_every_row_of_every_layout_is_read_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved, "CHUNK_BYTES", chunk)
         patch.setattr(saved, "MAX_WAIT_BYTES", 4 * chunk)
-        read = [*SavedFile(path, MAX_ROW_BYTES).read(decoder(inside))]
+        read = [*saved_file(path).read(decoder(inside))]
         as_items = [
             row.value["ID"]
-            for row in SavedFile(path, MAX_ROW_BYTES).read(
-                item_decoder(only_items=True)
-            )
+            for row in saved_file(path).read(item_decoder(only_items=True))
             if isinstance(row, Item)
         ]
 
@@ -306,7 +324,7 @@ def test_a_damaged_byte_costs_a_row(
         patch.setattr(saved, "CHUNK_BYTES", chunk)
         is_cut = False
         try:
-            for row in SavedFile(path, MB).read(decoder(frozenset())):
+            for row in saved_file(path, MB).read(decoder(frozenset())):
                 read.append(row)  # noqa: PERF402  # what came before an error counts
         except UnavailableError:
             is_cut = True
@@ -395,7 +413,7 @@ def test_memory_is_flat(tmp_path: Path, separator: str, *, items: bool) -> None:
 
     tracemalloc.start()
     try:
-        read = sum(1 for _ in SavedFile(path, MAX_ROW_BYTES).read(decode))
+        read = sum(1 for _ in saved_file(path).read(decode))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -445,9 +463,17 @@ def test_what_no_selected_stream_reads_is_told(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (gzip.compress(b"{}", mtime=0), "gzip"),
-        (json.dumps(data_row(1)).encode("utf-16"), "UTF-16"),
+        (gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "gzip"),
+        (bz2.compress(b"{}"), "bzip2"),
+        (lzma.compress(b"{}"), "xz"),
         (b"PK\x03\x04rest", "ZIP"),
+        *(
+            (
+                json.dumps([data_row(1)]).encode(encoding),
+                f"{encoding[:6].upper()}: save",
+            )
+            for encoding in ENCODINGS
+        ),
     ],
 )
 def test_a_file_that_has_to_be_made_readable_is_named(
@@ -553,10 +579,10 @@ def test_the_newest_activity_wins(
     tuesday.write_text(json.dumps(newer, indent=indent))
     paths = [tuesday, monday] if newest_first else [monday, tuesday]
 
-    files = [file.path for file in SavedFiles(map(str, paths), MB)]
+    files = [file.name for file in saved_files(paths)]
     output = run(paths)
 
-    assert files == [monday, tuesday]
+    assert files == [str(monday), str(tuesday)]
     last = [*output.records("data_row_exports"), *output.records("bulk_export")][-1]
     if "ID" in newer[-1]:
         assert last["updated_at"] == newer[-1]["Updated At"]
@@ -572,7 +598,10 @@ def test_the_newest_activity_is_found_wherever_a_file_is_cut(tmp_path: Path) -> 
         row = at(1, f"{MAY}01T00:00:00Z") | {"note": text}
         path.write_text(" " * pad + json.dumps(row))
 
-        assert saved.newest_timestamp(path) == f"{MAY}01T00:00:00.000Z"
+        assert (
+            saved.newest_timestamp(Source(LocalFileSystem(), str(path)))
+            == f"{MAY}01T00:00:00.000Z"
+        )
 
 
 # --- messages stay lines ----------------------------------------------------------

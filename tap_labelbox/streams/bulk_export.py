@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -210,19 +209,18 @@ class BulkExportStream(ProjectStream):
             for stream in self._tap.streams.values()
         )
         try:
-            made = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
-            exported_at = moments.write(made)
+            exported_at = moments.write(file.modified_at())
             for item in file.read(item_decoder(only_items=others)):
                 if type(item) is Item:
                     yield self._exported(item.value, "", exported_at)
                 elif isinstance(item, Malformed) and not others:
-                    self.workspace.leave_out(str(file.path), item)
-        except (OSError, UnavailableError) as error:
-            self.workspace.miss(str(file.path), error)
+                    self.workspace.leave_out(file.name, item)
+        except UnavailableError as error:
+            self.workspace.miss(file.name, error)
             return
         if not others:
             for what in file.unread(data_rows=False, items=True):
-                self.logger.warning("%s: %s", file.path, what)
+                self.logger.warning("%s: %s", file.name, what)
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read a project's newest file, unless the last run did."""

@@ -145,8 +145,11 @@ class DataRowExportsStream(ExportedStream):
         _integer("priority", "Place in the labeling queue; 1 comes first."),
         _integer("consensus_expected_label_count", "Labels it is to get."),
         _text("selected_label_id", "ID of the label that won the consensus."),
-        _objects("workflow_history", "Its way through the workflow, newest first."),
-        _objects("labels", "Its labels in this project, as exported."),
+        _objects(
+            "workflow_history",
+            "Its way through the workflow, newest first, with e-mails.",
+        ),
+        _objects("labels", "Its labels in this project, as exported, with e-mails."),
         _objects("attachments", "What labelers were shown with it, as exported."),
         _objects("metadata_fields", "Its custom metadata, as exported."),
         _objects("embeddings", "Its embeddings, as exported."),
@@ -211,7 +214,7 @@ class ExportLabelsStream(ExportedStream):
         ),
         _integer("consensus_label_count", "Labels the consensus was formed of."),
         _texts("consensus_label_ids", "IDs of these labels."),
-        _objects("reviews", "Its reviews, as exported."),
+        _objects("reviews", "Its reviews, as exported, with e-mails."),
         _object("annotations", "Its annotations, as exported."),
         REST,
     ).to_dict()

@@ -184,20 +184,20 @@ class ExportedStream(ProjectStream):
         try:
             for row in file.read(self._decoded):
                 if isinstance(row, Malformed):
-                    self.workspace.leave_out(str(file.path), row)
+                    self.workspace.leave_out(file.name, row)
                 elif type(row) is not Item:  # which the stream bulk_export reads
                     for project_id in project_ids(row) or ("",):
                         yield from self._unfolded(row, project_id)
             file.is_read = True
         except UnavailableError as error:
-            self.workspace.miss(str(file.path), error)
+            self.workspace.miss(file.name, error)
             return
         streams = self._tap.streams.values()
         for what in file.unread(
             data_rows=any(s.unfold is not ExportedStream.unfold for s in self.family),
             items=any(s.selected for s in streams if s.name == "bulk_export"),
         ):
-            self.logger.warning("%s: %s", file.path, what)
+            self.logger.warning("%s: %s", file.name, what)
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the data rows that were active since the bookmark.
