@@ -44,6 +44,8 @@ class Knobs:
     """Seconds after which the link to a file is refused."""
     exports_v1: Literal["works", "retired", "forbidden"] = "works"
     """Whether exportLabels works, is unknown to the API, or not part of the plan."""
+    performance: Literal["all", "own", "forbidden"] = "all"
+    """Whose performance the key may see: everybody's, its owner's, or nobody's."""
     export_outcome: Literal["COMPLETE", "FAILED", "CANCELED"] = "COMPLETE"
     """How a data row export ends."""
     export_lag: float = 0.0

@@ -57,6 +57,18 @@ class Workspace:
         return project
 
 
+def guarded(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a resolver of a field of a project that some keys may not see."""
+
+    def refuse_or_resolve(source: Project, info: Info, **arguments: Any) -> Any:
+        if source.restricted:
+            message = "You are not authorized to see this part of the project"
+            raise refusal("AUTHORIZATION_ERROR", message)
+        return resolve(source, info, **arguments)
+
+    return refuse_or_resolve
+
+
 def missing(kind: str, given_id: Any) -> Exception:
     """Give the error for an id that nothing has."""
     return refusal("RESOURCE_NOT_FOUND", f"{kind} {given_id} not found")
@@ -213,6 +225,8 @@ def _task(_: Any, info: Info, where: Row | None = None) -> Any:
 def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
     """Give one version of each label, as it was submitted; oldest first."""
     found = info.context.project(where["project_id"])
+    if found.restricted:
+        raise refusal("AUTHORIZATION_ERROR", "You may see no label of this project")
     after, before = where.get("created_after"), where.get("created_before")
     rows: list[Label] = found.labels
     low = bisect_left(rows, after, key=_made) if after else 0
@@ -525,19 +539,21 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
         "userGroupRoles": [
             {"userId": person.id, "roleId": info.context.world.roles[1]["id"]}
             for person in source["members"]
+            if person.org_role  # whoever has none has none here
         ],
     },
     "Project.labels": _labels,
     "Project.datasets": _project_datasets,
     "Project.batches": _batches,
-    "Project.taskQueues": _task_queues,
+    "Project.members": guarded(lambda source, _: source.members),
+    "Project.taskQueues": guarded(_task_queues),
     "TaskQueue.dataRowCount": _queue_count,
     "Project.workstreamStateCounts": _state_counts,
     "Project.labelerPerformance": _labeler_performance,
     "Project.reviewMetrics": lambda source, _: source,
     "ReviewMetrics.labelAggregate": _review_metrics,
     "Project.benchmarks": _benchmarks,
-    "Project.issues": _issues,
+    "Project.issues": guarded(_issues),
     "Project.issueExportUrl": _issue_export_url,
     "Task.status": lambda source, info: info.context.data_row_exports.status(source),
     "Task.exportMetadataHeader": lambda source, info, stream_type: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,7 @@ class Schema:
         forget: Parts of the schema to leave out: `Type.field`,
             `Type.field.argument`, `Input.field` or `Enum.VALUE`.
         ignore: Each a `Type.field.argument` that may be given and changes nothing.
+        without: Fields that another endpoint has; those that are forgotten may be here.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Schema:
         resolvers: Mapping[str, Resolver],
         forget: Iterable[str] = (),
         ignore: Iterable[str] = (),
+        without: Iterable[str] = (),
     ) -> None:
         text = files(__package__).joinpath("schema.graphql").read_text("utf-8")
         self._schema = graphql.build_schema(text)
@@ -71,6 +74,9 @@ class Schema:
         _wire(self._schema, dict(resolvers))
         for name in ignore:
             _ignore(self._schema, name)
+        for name in without:
+            with suppress(ValueError):
+                _forget(self._schema, name)
 
     def answer(
         self, text: str, variables: dict[str, Any], operation: str | None, context: Any

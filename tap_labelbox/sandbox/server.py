@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from tap_labelbox.sandbox.bulk import BulkExports
 from tap_labelbox.sandbox.files import Files
 from tap_labelbox.sandbox.knobs import Knobs
+from tap_labelbox.sandbox.performance import Performance
 from tap_labelbox.sandbox.replies import HTML, Reply, Request, error, faults
 from tap_labelbox.sandbox.resolvers import RESOLVERS, Workspace
 from tap_labelbox.sandbox.schema import TOO_COMPLEX, Schema
@@ -33,7 +34,36 @@ if TYPE_CHECKING:
 API_KEY = "sandbox-key-that-opens-nothing"
 OPERATION = re.compile(r"^\s*(?:query|mutation)\s+(\w+)", re.MULTILINE)
 WORTH_PACKING = 1000  # bytes of a reply
-GRAPHQL_PATHS = ("/graphql", "/_gql")
+# What only one of the two endpoints knows; the rest of a project is known to both.
+ONLY_EXPERIMENTAL = (
+    "Query.issue",
+    "Project.batches",
+    "Project.issues",
+    "Project.taskQueues",
+    "Project.workstreamStateCounts",
+)
+NOT_EXPERIMENTAL = (
+    *(
+        f"Query.{field.partition('.')[2]}"
+        for field in RESOLVERS
+        if field[:6] == "Query."
+    ),
+    "Project.benchmarks",
+    "Project.datasets",
+    "Project.issueCategories",
+    "Project.issueExportUrl",
+    "Project.labelerPerformance",
+    "Project.labels",
+    "Project.members",
+    "Project.reviewMetrics",
+    "Project.webhooks",
+)
+GRAPHQL_PATHS = {
+    "/graphql": ONLY_EXPERIMENTAL,
+    "/_gql": tuple(
+        f for f in NOT_EXPERIMENTAL if f not in {"Query.project", "Query.issue"}
+    ),
+}
 
 
 @dataclass(kw_only=True)
@@ -63,7 +93,11 @@ class Sandbox(Knobs):
             knobs=self,
         )
         retired = ["Mutation.exportLabels"] if self.exports_v1 == "retired" else []
-        self._schema = _schema((*self.forget, *retired), tuple(self.ignore))
+        self._performance = Performance(self.world, self)
+        self._schemas = {
+            path: _schema((*self.forget, *retired), tuple(self.ignore), without)
+            for path, without in GRAPHQL_PATHS.items()
+        }
         self._chance = Random(self.seed)
 
     @property
@@ -104,26 +138,29 @@ class Sandbox(Knobs):
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return Reply(401, {}, error("Invalid API key", "AUTHENTICATION_ERROR"))
         if path not in GRAPHQL_PATHS:
-            return Reply(404, {}, {"message": "Not found", "details": []})
+            with self.world.lock:
+                return self._performance.get(request.path)
         if request.method != "POST" or request.query is None:
             text = f"a POST of JSON with a query is expected, not {body[:80]!r}"
             return Reply(400, {}, error(text, "MALFORMED_REQUEST"))
-        return self._data(request.query, request)
+        return self._data(self._schemas[path], request.query, request)
 
-    def _data(self, query: str, request: Request) -> Reply:
+    def _data(self, schema: Schema, query: str, request: Request) -> Reply:
         first = request.variables.get("first")
         if isinstance(first, int) and first > self.most_rows:
             return Reply(400, {}, error(TOO_COMPLEX, "GRAPHQL_VALIDATION_FAILED"))
         with self.world.lock:
-            return self._schema.answer(
+            return schema.answer(
                 query, request.variables, request.operation, self._workspace
             )
 
 
 @cache
-def _schema(forget: tuple[str, ...], ignore: tuple[str, ...]) -> Schema:
+def _schema(
+    forget: tuple[str, ...], ignore: tuple[str, ...], without: tuple[str, ...]
+) -> Schema:
     """Build a schema once: it keeps nothing but documents."""
-    return Schema(RESOLVERS, forget, ignore)
+    return Schema(RESOLVERS, forget, ignore, without)
 
 
 @contextmanager

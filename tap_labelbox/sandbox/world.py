@@ -77,7 +77,7 @@ class User:
     id: str
     name: str
     email: str
-    org_role: Row
+    org_role: Row | None
     created_at: datetime
     organization: Row = field(repr=False)
     timezone: str | None = "UTC"
@@ -96,9 +96,9 @@ class User:
         return self.created_at
 
     @property
-    def last_login_at(self) -> datetime:
-        """Give a moment after all the work was done."""
-        return ANCHOR
+    def last_login_at(self) -> datetime | None:
+        """Return a timestamp after all the work was done; None without a role."""
+        return ANCHOR if self.org_role else None
 
 
 @dataclass(eq=False, repr=False)
@@ -249,6 +249,8 @@ class Project:
     """Oldest first, and by id within one moment; also those not listed yet."""
     forbidden: bool = False
     deleted: bool = False
+    restricted: bool = False
+    """Whether the key may see the project, but not its people and their work."""
     last_listed_at: datetime = ANCHOR
     last_activity_time: datetime | None = None
     auto_audit_number_of_labels: int = 1
@@ -334,6 +336,7 @@ class World:
         self._make_workspace()
         for count in _shares(projects, labels, labels_per_project):
             self.add_project(labels=count)
+        self.user_groups[1]["projects"] = self.projects[:2]
         self.forbidden_project = self.add_project("Somebody else's", labels=3)
         self.forbidden_project.forbidden = True
         self.deleted_project = self.add_project("Abandoned", labels=3)
@@ -486,8 +489,8 @@ class World:
             )
             for number, (first, last) in enumerate(PEOPLE)
         ]
-        self.labelers = [u for u in self.users if u.org_role["name"] == "Labeler"]
-        self.reviewers = [u for u in self.users if u.org_role["name"] == "Reviewer"]
+        self.labelers = self._people("Labeler")
+        self.reviewers = self._people("Reviewer")
         self.datasets: list[Dataset] = []
         self.ontologies: list[Row] = []
         self.resource_tags: list[Row] = [
@@ -533,6 +536,43 @@ class World:
             {"id": self.uuid(), "name": "Night shift", "color": "CEB8FF"}
             | {"description": "", "members": self.labelers, "projects": []}
         ]
+        self._add_people(began)
+
+    def _people(self, role: str) -> list[User]:
+        return [u for u in self.users if u.org_role and u.org_role["name"] == role]
+
+    def _add_people(self, began: datetime) -> None:
+        """Add who labels nothing, and groups and a role of our own."""
+        # What else is left to chance stays as it would be without them.
+        chance, self._random = self._random, Random(str(self.organization["id"]))
+        custom: Row = {"name": "Prüfer:in 🔍", "description": "Looks, and says so"}
+        custom |= {"organizationId": self.organization["id"]}
+        custom |= {"permissions": ["project:read", "label:review"]}
+        self.roles.append({"id": self.cuid(began)} | custom)
+        self.users.append(
+            User(
+                id=self.cuid(began + 20 * DAY),
+                name="Zoë Ångström-李",
+                email="zoë@example.com",
+                org_role=None,
+                created_at=began + 20 * DAY,
+                organization=self.organization,
+                timezone=None,
+                is_viewer=True,
+                picture="https://example.com/zoë.png",
+            )
+        )
+        groups: tuple[tuple[str, str | None, list[User]], ...] = (
+            ("Überprüfung", None, self.reviewers + self.users[-1:]),
+            ("Nobody yet", "Für später", []),
+        )
+        for (name, description, people), color in zip(
+            groups, ("3FDC9A", "B8C4D3"), strict=True
+        ):
+            group: Row = {"id": self.uuid(), "name": name, "color": color}
+            group |= {"description": description, "members": people, "projects": []}
+            self.user_groups.append(group)
+        self._random = chance
 
     def _make_project(self, name: str, media: str, era: str) -> Project:
         number = len(self._projects)
@@ -574,6 +614,7 @@ class World:
                 {"id": self.cuid(made), "user": user, "role": user.org_role}
                 | {"accessFrom": "ORGANIZATION"}
                 for user in self.users
+                if user.org_role
             ],
             webhooks=[
                 {"id": self.cuid(made), "url": "https://example.com/hook"}
