@@ -58,10 +58,15 @@ class Listing:
     """Pages that are asked for at once."""
     opening: Future[Sequence[Row | Malformed]] | None = None
     """The first page, if it has been asked for already."""
+    opening_size: int = 0
+    """Rows at most that it was asked for with: others may have found that too much
+    meanwhile, and made pages smaller."""
     made_at: Callable[[Row], str] = itemgetter("created_at")
     """Returns when a row was made, as text that sorts; "" if that is not known."""
     leave_out: Callable[[Malformed], object] = lambda _: None
     """Logs a malformed row; called once for each."""
+    key: Callable[[Row], str] = itemgetter("id")
+    """Returns what tells a row from all others."""
 
     def pages(self) -> Iterator[Page]:
         """Read a list to its end, which is a page that is not full.
@@ -96,23 +101,23 @@ class Listing:
                 the server gives the same page again and again.
         """
         start, skip, stride = self.after, 0, self.size - 1
-        latest, seen = "", _Seen()
+        latest, seen = "", _Seen(self.key)
         order, patience = _Order(), _Patience()
+        size = self.opening_size  # of the page that is waited for, at most
         answers = self._asked(start, 0, stride)
         if self.opening:
             answers = chain([self.opening], self._asked(start, stride, stride))
         while True:
             try:
                 page = next(answers).result()
-            except (ComplexityError, TooLargeError):
-                if self.size <= SMALLEST:
-                    raise
-                stride = self._halve()
+            except (ComplexityError, TooLargeError) as error:
+                self.size = smaller(self.size, size, error)
+                size, stride = 0, self.size - 1
                 answers = self._asked(start, skip, stride)
                 continue
             sound = [row for row in page if not isinstance(row, Malformed)]
             malformed = [row for row in page if isinstance(row, Malformed)]
-            ids = [row["id"] for row in sound]
+            ids = [self.key(row) for row in sound]
             moments = [self.made_at(row) for row in sound]
             order.see(moments)
             trusted = order.rising and not order.falling and self.ordered()
@@ -127,7 +132,7 @@ class Listing:
                 continue
             for row in seen.fresh_malformed(malformed):
                 self.leave_out(row)
-            fresh = [row for row in sound if row["id"] not in seen.known]
+            fresh = [row for row in sound if self.key(row) not in seen.known]
             patience.gain(len(fresh))
             latest = max([latest, *moments])
             ended = len(page) < self.size
@@ -151,16 +156,30 @@ class Listing:
         jobs = (partial(self.fetch, start, at, self.size) for at in count(skip, stride))
         return ahead(jobs, self.width, at_first=AT_FIRST if skip else 1)
 
-    def _halve(self) -> int:
-        """Ask for less from now on; give the stride."""
-        self.size = max(self.size // 2, SMALLEST)
-        return self.size - 1
+
+def smaller(size: int, asked: int, error: Exception) -> int:
+    """Return the size of pages after one was too much for Labelbox.
+
+    Args:
+        size: Which they have now.
+        asked: Which that page had, at most; if it was larger, enough may be done.
+        error: What it was answered with.
+
+    Raises:
+        Exception: That error, if they cannot be smaller.
+    """
+    if asked > size:
+        return size
+    if size <= SMALLEST:
+        raise error
+    return max(size // 2, SMALLEST)
 
 
 class _Seen:
     """What the pages so far have to do with the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: Callable[[Row], str]) -> None:
+        self._key = key
         self.overlap: set[str] = set()
         """What the next page has to hold."""
         self.known: set[str] = set()
@@ -201,7 +220,7 @@ class _Seen:
         if not self._left_out:
             return len(self.overlap)
         backwards = takewhile(
-            lambda row: isinstance(row, Malformed) or row["id"] in self.overlap,
+            lambda row: isinstance(row, Malformed) or self._key(row) in self.overlap,
             reversed(page),
         )
         return sum(1 for _ in backwards)
