@@ -16,8 +16,9 @@ from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableEr
 from tap_labelbox.json_text import encode
 from tap_labelbox.malformed import Malformed, described
 from tap_labelbox.saved import Item, item_decoder
-from tap_labelbox.streams.base import ANY_OBJECT, ProjectStream
+from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.exported import ExportedStream
+from tap_labelbox.streams.schema import ANY_OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

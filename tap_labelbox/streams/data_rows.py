@@ -17,50 +17,21 @@ from tap_labelbox.annotations import (
     workflow_records,
 )
 from tap_labelbox.columns import as_id
-from tap_labelbox.streams.base import ANY_OBJECT
 from tap_labelbox.streams.exported import ExportedStream
+from tap_labelbox.streams.schema import boolean as _flag
+from tap_labelbox.streams.schema import integer as _integer
+from tap_labelbox.streams.schema import json as _object
+from tap_labelbox.streams.schema import key as _key
+from tap_labelbox.streams.schema import number as _number
+from tap_labelbox.streams.schema import objects as _objects
+from tap_labelbox.streams.schema import text as _text
+from tap_labelbox.streams.schema import texts as _texts
+from tap_labelbox.streams.schema import timestamp as _moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tap_labelbox.columns import Record
-
-
-def _text(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.StringType, description=description)
-
-
-def _number(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.NumberType, description=description)
-
-
-def _integer(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.IntegerType, description=description)
-
-
-def _flag(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.BooleanType, description=description)
-
-
-def _moment(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.DateTimeType, description=description)
-
-
-def _object(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, ANY_OBJECT, description=description)
-
-
-def _objects(name: str, description: str) -> th.Property[Any]:
-    kind = th.ArrayType(th.ObjectType())
-    return th.Property(name, kind, description=description)
-
-
-def _texts(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.ArrayType(th.StringType), description=description)
-
-
-def _key(name: str, description: str) -> th.Property[Any]:
-    return th.Property(name, th.StringType, required=True, description=description)
 
 
 def _sequence(description: str) -> th.Property[Any]:

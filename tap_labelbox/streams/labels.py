@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 from msgspec.json import Decoder
-from singer_sdk import typing as th
 
 from tap_labelbox import moments
 from tap_labelbox.ahead import ahead
@@ -18,7 +17,15 @@ from tap_labelbox.malformed import Malformed, described
 from tap_labelbox.pagination import Listing
 from tap_labelbox.shapes import Layout, MisfitError, Shape, only
 from tap_labelbox.state import READING_UNTIL
-from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, ProjectStream
+from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.schema import (
+    boolean,
+    key,
+    number,
+    table,
+    text,
+    timestamp,
+)
 from tap_labelbox.workspace import malformed, rows
 
 if TYPE_CHECKING:
@@ -50,93 +57,57 @@ class LabelsStream(ProjectStream):
     replication_key = "created_at"
     own = frozenset(OWN)
     short = SHORT
-    schema = th.PropertiesList(
-        th.Property("id", th.StringType, required=True, description="Label ID."),
-        th.Property(
-            "project_id",
-            th.StringType,
-            required=True,
-            description="ID of the project.",
-        ),
-        th.Property(
+    schema = table(
+        key("id", "Label ID."),
+        key("project_id", "ID of the project."),
+        text(
             "label",
-            th.StringType,
-            description="The annotations, as JSON text in the shape of their era; or "
+            "The annotations, as JSON text in the shape of their era; or "
             "the bare word Skip.",
         ),
-        th.Property(
+        number(
             "seconds_to_label",
-            th.NumberType,
-            description="Seconds spent labeling; the one figure for all, so that "
+            "Seconds spent labeling; the one figure for all, so that "
             "reviewing may be part of it.",
         ),
-        th.Property(
+        number(
             "agreement",
-            th.NumberType,
-            description="Consensus with other labels of the data row, 0 to 1; -1 or "
+            "Consensus with other labels of the data row, 0 to 1; -1 or "
             "null where there is none.",
         ),
-        th.Property(
+        number(
             "benchmark_agreement",
-            th.NumberType,
-            description="Agreement with the benchmark label, 0 to 1; -1 or null "
+            "Agreement with the benchmark label, 0 to 1; -1 or null "
             "where there is none.",
         ),
-        th.Property(
+        boolean(
             "is_benchmark_reference",
-            th.BooleanType,
-            description="Whether other labels are measured against this one.",
+            "Whether other labels are measured against this one.",
         ),
-        th.Property(
+        boolean(
             "is_skipped",
-            th.BooleanType,
-            description="Whether the labeler skipped the data row; null where "
+            "Whether the labeler skipped the data row; null where "
             "Labelbox does not tell.",
         ),
-        th.Property(
+        timestamp(
             "created_at",
-            th.DateTimeType,
+            "When it was made. The bookmark is kept by this column.",
             required=True,
-            description="When it was made. The bookmark is kept by this column.",
         ),
-        th.Property(
-            "updated_at",
-            th.DateTimeType,
-            description="Latest change to it; as of the run that read it.",
-        ),
-        th.Property(
-            "type_id",
-            th.StringType,
-            description="ID of its type, for label_filters.",
-        ),
-        th.Property(
-            "type_name",
-            th.StringType,
-            description="Name of its type, such as Submitted or Skipped.",
-        ),
-        th.Property("created_by_id", th.StringType, description="ID of the labeler."),
-        th.Property(
-            "created_by_email", th.StringType, description="E-mail of the labeler."
-        ),
-        th.Property("data_row_id", th.StringType, description="ID of the data row."),
-        th.Property(
-            "external_id",
-            th.StringType,
-            description="The data row's own ID where it comes from.",
-        ),
-        th.Property(
-            "global_key",
-            th.StringType,
-            description="The data row's own ID, unique in the organization.",
-        ),
-        th.Property(
+        timestamp("updated_at", "Latest change to it; as of the run that read it."),
+        text("type_id", "ID of its type, for label_filters."),
+        text("type_name", "Name of its type, such as Submitted or Skipped."),
+        text("created_by_id", "ID of the labeler."),
+        text("created_by_email", "E-mail of the labeler."),
+        text("data_row_id", "ID of the data row."),
+        text("external_id", "The data row's own ID where it comes from."),
+        text("global_key", "The data row's own ID, unique in the organization."),
+        text(
             "row_data",
-            th.StringType,
-            description="What is labeled: an address (which may expire), or the "
+            "What is labeled: an address (which may expire), or the "
             "text or JSON itself.",
         ),
-        ADDITIONAL_COLUMNS,
-    ).to_dict()
+    )
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the labels made between the bookmark and the start of this run."""
@@ -149,6 +120,7 @@ class LabelsStream(ProjectStream):
             self._in_order,
             self.width,
             opening=next(self._openings),
+            opening_size=int(self.config["page_size"]),
             leave_out=partial(
                 self.workspace.leave_out, f"labels of project {project_id}"
             ),

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from singer_sdk import typing as th
-
-from tap_labelbox.streams.base import ADDITIONAL_COLUMNS, LabelboxStream
+from tap_labelbox.streams.base import LabelboxStream
+from tap_labelbox.streams.schema import (
+    boolean,
+    integer,
+    key,
+    number,
+    table,
+    text,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,85 +28,50 @@ class ProjectsStream(LabelboxStream):
     """
 
     name = "projects"
-    schema = th.PropertiesList(
-        th.Property("id", th.StringType, required=True, description="Project ID."),
-        th.Property("name", th.StringType, description="Name of the project."),
-        th.Property("description", th.StringType, description="Free text about it."),
-        th.Property("created_at", th.DateTimeType, description="When it was made."),
-        th.Property("updated_at", th.DateTimeType, description="Latest change to it."),
-        th.Property(
-            "setup_complete",
-            th.DateTimeType,
-            description="When its set-up was finished; null if it is not.",
-        ),
-        th.Property(
+    schema = table(
+        key("id", "Project ID."),
+        text("name", "Name of the project."),
+        text("description", "Free text about it."),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+        timestamp("setup_complete", "When its set-up was finished; null if it is not."),
+        timestamp(
             "last_activity_time",
-            th.DateTimeType,
-            description="When something last happened in it, as Labelbox reckons. It "
+            "When something last happened in it, as Labelbox reckons. It "
             "is set soon after the project is made, also where there is no data row "
             "and no label, so it is not the time of the latest label; whether every "
             "change moves it is not known. Not the last_activity_at of data rows.",
         ),
-        th.Property(
-            "auto_audit_number_of_labels",
-            th.IntegerType,
-            description="Labels a data row gets for consensus.",
-        ),
-        th.Property(
+        integer("auto_audit_number_of_labels", "Labels a data row gets for consensus."),
+        number(
             "auto_audit_percentage",
-            th.NumberType,
-            description="Share of the data rows that consensus covers, 0 to 1.",
+            "Share of the data rows that consensus covers, 0 to 1.",
         ),
-        th.Property(
-            "allowed_media_type",
-            th.StringType,
-            description="Kind of data rows, such as IMAGE, VIDEO or TEXT.",
+        text("allowed_media_type", "Kind of data rows, such as IMAGE, VIDEO or TEXT."),
+        text(
+            "editor_task_type", "Kind of labeling task, where the editor knows several."
         ),
-        th.Property(
-            "editor_task_type",
-            th.StringType,
-            description="Kind of labeling task, where the editor knows several.",
-        ),
-        th.Property(
-            "upload_type", th.StringType, description="How its labels are brought in."
-        ),
-        th.Property(
-            "data_row_count", th.IntegerType, description="Data rows in the project."
-        ),
-        th.Property(
+        text("upload_type", "How its labels are brought in."),
+        integer("data_row_count", "Data rows in the project."),
+        boolean(
             "model_setup_complete",
-            th.BooleanType,
-            description="Whether its models are set up; null if it uses none.",
+            "Whether its models are set up; null if it uses none.",
         ),
-        th.Property(
-            "is_benchmark_enabled",
-            th.BooleanType,
-            description="Whether labels are compared with a benchmark.",
+        boolean(
+            "is_benchmark_enabled", "Whether labels are compared with a benchmark."
         ),
-        th.Property(
-            "is_consensus_enabled",
-            th.BooleanType,
-            description="Whether several people label the same data row.",
+        boolean(
+            "is_consensus_enabled", "Whether several people label the same data row."
         ),
-        th.Property(
-            "label_count", th.IntegerType, description="Labels in the project."
-        ),
-        th.Property(
+        integer("label_count", "Labels in the project."),
+        integer(
             "completed_data_row_count",
-            th.IntegerType,
-            description="Data rows that have gone through the whole workflow.",
+            "Data rows that have gone through the whole workflow.",
         ),
-        th.Property(
-            "created_by_id", th.StringType, description="ID of the user who made it."
-        ),
-        th.Property(
-            "organization_id", th.StringType, description="ID of the organization."
-        ),
-        th.Property(
-            "ontology_id", th.StringType, description="ID of the project's ontology."
-        ),
-        ADDITIONAL_COLUMNS,
-    ).to_dict()
+        text("created_by_id", "ID of the user who made it."),
+        text("organization_id", "ID of the organization."),
+        text("ontology_id", "ID of the project's ontology."),
+    )
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read all projects; there is no context."""
