@@ -13,9 +13,10 @@ import random
 import re
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,11 +31,11 @@ from tap_labelbox import errors, redact
 from tap_labelbox.gate import Gate
 from tap_labelbox.json_text import encoder
 from tap_labelbox.links import Link, Reach, literal_reach, resolved_reaches, shown
-from tap_labelbox.queries import Document
+from tap_labelbox.queries import GRAPHQL, Document
 from tap_labelbox.transport import REPLY_TIMEOUTS, Adapter, Rules, Session, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
     from datetime import datetime
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
@@ -43,6 +44,8 @@ CHUNK = 1024 * 1024  # bytes a read, at most
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
 MAX_REDIRECTS = 5  # of one download
+
+REST = "/api/v1"
 
 RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
@@ -86,7 +89,7 @@ class Client:
         """Open nothing yet: the first request connects."""
         redact.hide(api_key)
         redact.hide_proxies()
-        self._base = api_url.removesuffix("/graphql")
+        self._base = api_url.removesuffix(GRAPHQL)
         self.max_row_bytes = max_row_bytes
         self._max_reply_bytes = max_reply_bytes
         self._allow_private_links = allow_private_links
@@ -131,6 +134,13 @@ class Client:
                 self._documents[name] = Document.load(name)
             return self._documents[name]
 
+    def narrow(self, name: str, path: str, columns: Collection[str]) -> None:
+        """Run a document at this endpoint, and for these columns of its rows only."""
+        with self._lock:
+            if name not in self._documents:
+                document = replace(Document.load(name), path=path)
+                self._documents[name] = document.only(columns)
+
     def execute(
         self,
         name: str,
@@ -153,6 +163,25 @@ class Client:
 
         """
         return self._again(name)(self._run)(name, variables, usual)
+
+    def get(self, path: str, **parameters: object) -> dict[str, Any]:
+        """Return what the REST API answers at a path.
+
+        Args:
+            path: Behind the version, such as ``/performance/metrics``.
+            **parameters: Of the query; None is not sent.
+
+        Raises:
+            LabelboxError: As :meth:`execute` does.
+
+        """
+        request = self._api.prepare_request(
+            requests.Request("GET", self.address(REST + path), params=parameters)
+        )
+        found: dict[str, Any] = self._again(path)(self._send)(
+            request.copy, path, errors.report_data
+        )
+        return found
 
     def execute_once(
         self,
@@ -263,7 +292,11 @@ class Client:
                 "variables": document.variables(variables),
             }
             try:
-                return self._post("/graphql", body, name, usual)
+                return self._send(
+                    partial(self._request, document.path, encoder.encode(body)),
+                    name,
+                    partial(errors.reply_data, usual=usual),
+                )
             except errors.QueryError as error:
                 if not self._drop(name, document, error, variables):
                     raise
@@ -287,13 +320,13 @@ class Client:
             )
         return True
 
-    def _post(
+    def _send(
         self,
-        path: str,
-        body: dict[str, Any],
+        request: Callable[[], requests.PreparedRequest],
         operation: str,
-        usual: Callable[[bytes], Any] | None = None,
+        judged: Callable[[requests.Response, bytes], Any],
     ) -> Any:
+        """Send a request once, and return what its reply is judged to hold."""
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
             with self._slots:
@@ -301,7 +334,7 @@ class Client:
                 with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
                     # A redirect would carry the key to an address nobody configured.
                     response = self._api.send(
-                        self._request(path, encoder.encode(body)),
+                        request(),
                         timeout=self._timeout,
                         allow_redirects=False,
                         stream=True,
@@ -313,7 +346,7 @@ class Client:
         except (OSError, ValueError) as fault:  # the latter of what is no address
             raise self._network_error(fault, self._base) from None
         try:
-            data = errors.reply_data(response, content, usual)
+            data = judged(response, content)
         except errors.AddressError as error:
             # An address that has answered is right: the page is a passing fault.
             if self._has_answered:

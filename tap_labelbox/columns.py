@@ -27,6 +27,8 @@ Columns: TypeAlias = "dict[str, tuple[str, Check] | Columns]"
 
 LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
 NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 # --- values --------------------------------------------------------------------
@@ -91,6 +93,12 @@ def _moment(text: str) -> str | None:
         return None
 
 
+def as_day(value: Any) -> str | None:
+    """Take a day, without a time."""
+    fits = isinstance(value, str) and DAY.fullmatch(value) and moments.is_moment(value)
+    return value if fits else None
+
+
 def as_object(value: Any) -> Row | None:
     """Take an object."""
     return value if isinstance(value, dict) else None
@@ -124,6 +132,11 @@ def as_ids(value: Any) -> list[str] | None:
 # --- columns -------------------------------------------------------------------
 
 
+def snake_case(name: str) -> str:
+    """Return the column of a name that is in camel case."""
+    return WORD_BREAK.sub("_", name).lower()
+
+
 def named(check: Check, *names: str, prefix: str = "") -> Columns:
     """Name columns as the export names their values."""
     return {name: (prefix + name, check) for name in names}
@@ -142,8 +155,8 @@ def check_of(schema: dict[str, Any]) -> Check:
     kind = schema["type"][0]
     if kind == "array":
         return as_texts if schema["items"]["type"][0] == "string" else as_objects
-    if schema.get("format") == "date-time":
-        return as_moment
+    if form := schema.get("format"):
+        return as_day if form == "date" else as_moment
     return {
         "string": as_written,
         "number": as_number,

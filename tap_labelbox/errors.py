@@ -193,8 +193,9 @@ class OutageError(LabelboxError):
     def __init__(self, count: int, error: object) -> None:
         """Add what to do to the last failure."""
         super().__init__(
-            f"{count} projects in a row could not be read, so Labelbox itself seems to "
-            f"be down ({error}): start the run again later, it goes on from here"
+            f"{count} projects or streams in a row could not be read, so Labelbox "
+            f"itself seems to be down ({error}): start the run again later, it goes on "
+            "from here"
         )
 
 
@@ -250,6 +251,13 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     "HTTP 429": RateLimitError,
     "HTTP 5xx": TransientError,
     "HTTP": RefusedError,
+    # A reply of the REST API, by its HTTP status. What a key may not see is refused
+    # with 403, or as if it were not there.
+    "REST 401": AccessError,
+    "REST 408": TransientError,
+    "REST 429": RateLimitError,
+    "REST 5xx": TransientError,
+    "REST": UnavailableError,
     # A reply of the API with HTTP 200 or 4xx that is no JSON, or JSON of no use.
     "empty": TransientError,
     "cut": TransientError,
@@ -394,6 +402,38 @@ def reply_data(
     if not isinstance(data, dict):
         raise TABLE["no data"]("Labelbox answered without data and without an error")
     return data
+
+
+def report_data(response: requests.Response, content: bytes) -> dict[str, Any]:
+    """Return the object that the REST API has answered with.
+
+    Args:
+        response: Without its body.
+        content: That body.
+
+    Raises:
+        LabelboxError: If it is no such reply.
+    """
+    if response.is_redirect:
+        raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
+    status = response.status_code
+    try:
+        body = decode(content)
+    except ValueError:
+        body = None
+    if status == HTTPStatus.OK:
+        if isinstance(body, dict):
+            return body
+        raise TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
+    said = body if isinstance(body, dict) else {}
+    kind = _by_status("REST", status)
+    message = _message(said, response.reason, thorough=False)
+    if kind is AccessError:
+        raise kind(message)
+    error = kind(f"Labelbox answered HTTP {status}: {message}")
+    if isinstance(error, TransientError):
+        error.retry_after = retry_after(response)
+    raise error
 
 
 # How a limit of exports may be worded; none of these replies has been seen.

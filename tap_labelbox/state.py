@@ -71,8 +71,13 @@ class ProjectState(StreamStateManager):
         super().__init__(**options)
         self._partitions: dict[str, dict[str, Any]] | None = None
 
-    def partition(self, project_id: str) -> dict[str, Any]:
-        """Return what is known of a project, to be read only; {} if nothing is."""
+    def partition(self, project_id: str | None) -> dict[str, Any]:
+        """Return what is known of a project, to be read only; {} if nothing is.
+
+        Where a stream has one bookmark for all projects, these are None.
+        """
+        if project_id is None:
+            return self.stream_state
         return self._by_project.get(project_id, {})
 
     def get_context_state(self, context: Context | None) -> dict[str, Any]:
@@ -81,8 +86,10 @@ class ProjectState(StreamStateManager):
             return self.stream_state
         return self._by_project.get(context[PROJECT_ID], {})
 
-    def writable(self, project_id: str) -> dict[str, Any]:
+    def writable(self, project_id: str | None) -> dict[str, Any]:
         """Return the state of a project, which from now on is part of every STATE."""
+        if project_id is None:
+            return self.stream_state
         if project_id not in self._by_project:
             partition: dict[str, Any] = {"context": {PROJECT_ID: project_id}}
             self._by_project[project_id] = partition
@@ -125,7 +132,7 @@ class ProjectState(StreamStateManager):
     ) -> None:
         """Do nothing: a stream reads its bookmark itself."""
 
-    def bookmark(self, project_id: str, key: str) -> Any:
+    def bookmark(self, project_id: str | None, key: str) -> Any:
         """Return where the last run got to in a project.
 
         A timestamp comes in the one form in which timestamps can be compared, in
@@ -137,7 +144,7 @@ class ProjectState(StreamStateManager):
         value = state.get("replication_key_value")
         return moments.normal_or_empty(value) or value
 
-    def advance(self, project_id: str, key: str, value: str) -> None:
+    def advance(self, project_id: str | None, key: str, value: str) -> None:
         """Move a project's bookmark forwards, never back."""
         if value > str(self.bookmark(project_id, key) or ""):
             state = self.writable(project_id)

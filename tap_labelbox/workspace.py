@@ -90,7 +90,8 @@ class Workspace:
             allow_private_links=config["allow_private_links"],
             logger=logger,
         )
-        self._offline = "export_files" in config
+        self.offline = "export_files" in config
+        """Whether files are read, and Labelbox is asked nothing."""
         self.saved_files = SavedFiles(
             config.get("export_files", ()), config["max_row_bytes"], self.miss, logger
         )
@@ -104,10 +105,12 @@ class Workspace:
         self.gaps = 0
         """How often something was left out: where this has not moved, all was read."""
         self._unlisted = 0  # gaps in the list of the projects to read
+        self.kept_rows: dict[str, list[Row]] = {}
+        """Rows that other streams are made of as well, by their document."""
         self.unfinished: set[str] = set()
         """Projects whose export is to be read again by the next run."""
         json_text.begin_run()
-        if not self._offline and (given := config["lookback_seconds"]) < (
+        if not self.offline and (given := config["lookback_seconds"]) < (
             MIN_LOOKBACK_SECONDS
         ):
             self._logger.warning(
@@ -154,7 +157,7 @@ class Workspace:
             data = self.client.execute(document, where=where, skip=skip, first=first)
             return rows(data, field, after, skip)
 
-        if not self._offline:
+        if not self.offline:
             listing = Listing(
                 page,
                 self._page_size,
@@ -202,7 +205,7 @@ class Workspace:
     def _miss_all_but(self, found: set[str]) -> None:
         """Tell which projects are wanted and not there."""
         for project_id in dict.fromkeys(self._wanted or ()):
-            if project_id not in found and not self._offline:
+            if project_id not in found and not self.offline:
                 self.miss(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "

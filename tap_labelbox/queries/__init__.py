@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from tap_labelbox.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 # These only save work; anything else of a query says which rows are wanted.
 OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
@@ -30,6 +30,15 @@ OPTIONAL_INPUTS = frozenset({"deleted", "createdAt_gt", "createdAt_lt"})
 MAX_CHARACTERS = 10_000  # of a message that are searched
 
 ROOT_TYPES = frozenset({"Query", "Mutation"})
+
+GRAPHQL = "/graphql"
+PARENT = re.compile(r"\$(\w+_id)\b")
+ROWS = re.compile(r"\brows:\s*\w+\s*(?:\([^()]*\)\s*)?\{")
+FIELD = re.compile(r"\s*(?:(\w+):\s*)?(\w+)\s*(?:\([^()]*\)\s*)?(\{)?")
+ALIAS_BEFORE = re.compile(r"(\w+):\s*$")
+EMPTY_RELATION = re.compile(r"(?:\w+:\s*)?\w+\s*\{\s*\}")
+# Without these nothing is left to read, or it would not be read to its end.
+INDISPENSABLE = re.compile(r"\b(?:rows|next):")
 
 Place = tuple[int, int]
 """Line and column, from 1; (0, 0) if a server tells none."""
@@ -46,11 +55,37 @@ class Document:
     """Arguments that are no longer given."""
     inputs: frozenset[str] = frozenset()
     """Inputs of ``where`` that are no longer sent."""
+    path: str = GRAPHQL
+    """Of the endpoint that knows it, beside the configured address."""
 
     @classmethod
     def load(cls, name: str) -> Document:
         """Return the document in ``queries/<name>.graphql``."""
         return cls(_texts()[f"{name}.graphql"])
+
+    @cached_property
+    def declared(self) -> frozenset[str]:
+        """The variables of the operation."""
+        return frozenset(re.findall(r"\$(\w+)", self.text))
+
+    @cached_property
+    def parent(self) -> str:
+        """The variable that is the ID of the parent of all rows; "" for none."""
+        found = PARENT.search(self.text)
+        return found[1] if found else ""
+
+    def only(self, columns: Collection[str]) -> Document:
+        """Return the document without the fields of rows that are in no column.
+
+        Args:
+            columns: Those that are wanted, and the aliases of rows of other streams.
+        """
+        if not (rows := ROWS.search(self.text)):
+            return self
+        end = _closing(self.text, rows.end())
+        fields = _only(self.text[rows.end() : end], columns)
+        text = self.text[: rows.end()] + fields + self.text[end:]
+        return replace(self, text=text)
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Give the variables less those that are no longer sent."""
@@ -104,20 +139,24 @@ class Document:
     def _less_field(self, name: str, place: Place) -> Document | None:
         # With its alias before it and its selection after it; not a field that
         # has arguments: those are the lists, without which nothing is left.
-        field = re.compile(
-            rf"(?:(\w+):\s*)?\b{name}\b(?!\s*[:(])(?:\s*\{{[^{{}}]*\}})?"
-        )
+        field = re.compile(rf"(?:(\w+):\s*)?\b{name}\b(?!\s*[:(])(?:\s*(\{{))?")
         found = field.match(self.text, self._offset(place))
         if not found:
             places = [*field.finditer(self.text, self.text.index("{"))]
             if len(places) != 1:  # which of them is meant, nobody told
                 return None
             found = places[0]
-        column = found[1] or name
-        line = self.text[: found.start()].rpartition("\n")[2]
-        text = self.text[: found.start()] + self.text[found.end() :]
+        start, column = found.start(), found[1] or name
+        if alias := ALIAS_BEFORE.search(self.text[:start]):
+            start, column = alias.start(), alias[1]
+        end = _closing(self.text, found.end()) + 1 if found[2] else found.end()
+        if INDISPENSABLE.search(self.text[start:end]):
+            return None
+        line = self.text[:start].rpartition("\n")[2]
+        text = self.text[:start] + self.text[end:]
         # A relation of which no field is left has to go as well.
-        text = re.sub(r"(\w+:\s*)?\w+\s*\{\s*\}", "", text)
+        while (less := EMPTY_RELATION.sub("", text)) != text:
+            text = less
         if "{" not in text.partition("{")[2]:  # nothing is left to ask for
             return None
         within_a_relation = "{" in line
@@ -151,6 +190,37 @@ def _place(error: dict[str, Any]) -> Place:
         case {"line": int(line), "column": int(column)}:
             return line, column
     return 0, 0
+
+
+def _only(fields: str, columns: Collection[str], prefix: str = "") -> str:
+    """Return the fields of a selection that are in a column, or have some inside."""
+    kept, position = "", 0
+    while found := FIELD.match(fields, position):
+        path, position = prefix + (found[1] or found[2]), found.end()
+        text = found[0]
+        if found[3]:
+            end = _closing(fields, position)
+            inner = fields[position:end]
+            if path not in columns:
+                inner = _only(inner, columns, f"{path}_")
+            text = f"{text}{inner}}}" if inner.strip() else ""
+            position = end + 1
+        elif path not in columns:
+            text = ""
+        kept += text
+    # What is more than fields is asked for as it is.
+    rest = fields[position:]
+    return fields if rest.strip() else kept + rest
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the brace is that closes what is open at a position."""
+    depth = 1
+    for place in re.finditer(r"[{}]", text[start:]):
+        depth += 1 if place[0] == "{" else -1
+        if not depth:
+            return start + place.start()
+    raise ValueError(text)
 
 
 @cache

@@ -1,9 +1,12 @@
 """All streams: the only list of them."""
 
-from tap_labelbox.streams import data_rows
+from tap_labelbox.streams import data_rows, organization
 from tap_labelbox.streams.bulk_export import BulkExportStream
+from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.streams.projects import ProjectsStream
+from tap_labelbox.streams.reports import WorkspaceLabelersStream
+from tap_labelbox.streams.workflow import TaskQueuesStream
 
 STREAMS = (
     ProjectsStream,
@@ -18,4 +21,11 @@ STREAMS = (
     data_rows.ExportErrorsStream,
     LabelsStream,
     BulkExportStream,
+    LabelVersionsStream,
+    TaskQueuesStream,
+    organization.UsersStream,
+    organization.RolesStream,
+    organization.UserGroupsStream,
+    organization.UserGroupMembersStream,
+    WorkspaceLabelersStream,
 )

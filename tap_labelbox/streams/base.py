@@ -1,57 +1,51 @@
-"""What all streams share: records that match their schema, bookmarks by project."""
+"""What all streams share: rows, records that match their schema, and bookmarks."""
 
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-from singer_sdk import typing as th
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
 from tap_labelbox import moments
-from tap_labelbox.columns import check_of
+from tap_labelbox.ahead import ahead
+from tap_labelbox.columns import as_id, check_of
 from tap_labelbox.errors import (
-    LabelboxError,
+    ComplexityError,
     NotOfferedError,
     SettingsError,
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.malformed import shortened
+from tap_labelbox.malformed import Malformed, described, shortened
 from tap_labelbox.output import StraightStream
-from tap_labelbox.state import PROJECT_ID, ProjectState
+from tap_labelbox.queries import GRAPHQL, Document
+from tap_labelbox.reading import Reader
+from tap_labelbox.state import PROJECT_ID, READ_AT, ProjectState
+from tap_labelbox.workspace import MAX_NAMED_SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
 
     from tap_labelbox.client import Client
     from tap_labelbox.columns import Check
+    from tap_labelbox.errors import LabelboxError
     from tap_labelbox.pagination import Row
+    from tap_labelbox.reading import Page
     from tap_labelbox.tap import TapLabelbox
     from tap_labelbox.workspace import Workspace
 
 MOST_NAMED = 10  # misfits of one stream
-
-
-ANY_OBJECT = th.CustomType({"type": ["object", "null"], "additionalProperties": True})
-"""The type of a column of objects that may have any parts.
-
-Not :class:`singer_sdk.typing.ObjectType`, which lists the parts, none here: whoever
-flattens it makes as many columns. Within arrays it has to be that one, as
-target-snowflake looks for the list.
-"""
-
-ADDITIONAL_COLUMNS = th.Property(
-    "additional_columns",
-    ANY_OBJECT,
-    description="What does not fit its column, by the column's name.",
-)
+PROJECTS = "projects"
+LEFT_OUT = (ComplexityError, NotOfferedError, TransientError, UnavailableError)
+"""What costs a stream, or one of its projects; anything else ends the run."""
 
 
 class LabelboxStream(StraightStream):
@@ -60,9 +54,28 @@ class LabelboxStream(StraightStream):
     primary_keys: tuple[str, ...] = ("id",)
     own: frozenset[str] = frozenset({"additional_columns"})
     """Columns that are not filled with what Labelbox calls like them."""
+    document = ""
+    """What the rows are read with; of the stream's own name if nothing is said."""
+    path = GRAPHQL
+    """Of the endpoint, beside the configured address."""
+    max_page_rows = 100
+    may_be_null = False
+    """Whether null in place of the rows stands for none."""
+    parents = PROJECTS
+    """The stream whose IDs the document takes, if it takes any."""
+    nested_in = ""
+    """What holds the rows within a row of the document: an alias with an underscore."""
+    nested_key = ""
+    """The column that has the ID of the row of the document."""
+    place = ""
+    """The column that has the place in the list, from 0."""
     short: Mapping[str, str] = {}
     """Columns that lack the name of their relation, and that relation."""
     _misfits = 0  # records with something that fits no column
+    _offered = True  # as far as is known, by this Labelbox to this account
+    _has_begun = False
+    _has_read = False  # some parent
+    _told = 0  # parents that are left out by name
 
     def apply_catalog(self, catalog: Catalog) -> None:
         """Take what a catalog says; what it does not say stays as it is.
@@ -119,7 +132,9 @@ class LabelboxStream(StraightStream):
     @property
     def is_whole(self) -> bool:
         """Whether all was there to be read."""
-        return self.has_records
+        parent = Document.load(self._document).parent
+        knows_all = parent != PROJECT_ID or self.workspace.knows_all_projects
+        return knows_all and self._offered and self.has_records
 
     @property
     def workspace(self) -> Workspace:
@@ -131,11 +146,187 @@ class LabelboxStream(StraightStream):
         """The door to Labelbox."""
         return self.workspace.client
 
+    # --- rows ----------------------------------------------------------------
+
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Read the list of this name; there is no context."""
+        """Read the whole table; there is no context, and none of it in the state."""
         del context
-        for row in self.workspace.listed(self.name, self.name):
-            yield self.record(row)
+        for row in self.rows():
+            yield from self.records(row)
+        self.note_turn()
+
+    def note_turn(self) -> None:
+        """Note when the stream had its turn: those that had none come first."""
+        if not self.workspace.offline:
+            self.stream_state[READ_AT] = self.workspace.started_at
+
+    def rows(self) -> Iterator[Row]:
+        """Yield all rows of the document, which are asked for once in a run.
+
+        They are kept as long as another stream is still to be made of them.
+        """
+        self._has_begun = True
+        kept = self.workspace.kept_rows.pop(self._document, None)
+        rows = iter(kept) if kept is not None else self._read()
+        is_wanted, gaps = self._is_wanted, self.workspace.gaps
+        kept = []
+        for row in rows:
+            if is_wanted:
+                kept.append(row)
+            yield row
+        is_all = not self.client.document(self._document).columns
+        if is_wanted and is_all and self.workspace.gaps == gaps:
+            self.workspace.kept_rows[self._document] = kept
+
+    def _read(self) -> Iterator[Row]:
+        """Ask for the rows of each parent in turn, with the next ones in flight."""
+        if self.workspace.offline:
+            return
+        parent = self.reader.document().parent
+        parent_ids = self.parent_ids if parent else [""]
+        openings = self._in_flight({parent: parent_id} for parent_id in parent_ids)
+        for parent_id, opening in zip(parent_ids, openings, strict=False):
+            given: dict[str, Any] = {parent: parent_id} if parent else {}
+            numbers = count()
+            try:
+                for page in self.reader.pages(given, opening):
+                    for row in page:
+                        yield row | given | self._placed(next(numbers))
+            except LEFT_OUT as error:
+                self.refuse(error, parent_id)
+            else:
+                self.note_read()
+            if not self._offered:
+                break
+        self.tell_refusals()
+
+    def _in_flight(self, given: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
+        """Ask for first pages ahead of their turn: most lists have no second."""
+        jobs = (partial(self.reader.first, one) for one in given)
+        return ahead(jobs, self.width)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads the document, in the way that it says itself."""
+        fields = frozenset().union(*(stream.fields for stream in self._family))
+        self.client.narrow(self._document, self.path, fields)
+        document = self.client.document(self._document)
+        keys = ("id",) if self.nested_in else type(self).primary_keys
+        return Reader(
+            partial(self.execute, self._document),
+            partial(self.client.document, self._document),
+            tuple(k for k in keys if k not in {document.parent, self.place}),
+            min(int(self.config["page_size"]), self.max_page_rows),
+            partial(self.workspace.leave_out, self.name),
+            self.width,
+            may_be_null=self.may_be_null,
+        )
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What of a row is asked for."""
+        if self.nested_in:
+            return frozenset({"id", self.nested_in})
+        kept = {*type(self).primary_keys, self.replication_key}
+        return frozenset(self.columns.keys() - (self.deselected - kept))
+
+    @property
+    def _document(self) -> str:
+        return self.document or self.name
+
+    @property
+    def _others(self) -> list[LabelboxStream]:
+        """The other selected streams; none in a test, which is one of each stream."""
+        if self.ABORT_AT_RECORD_COUNT is not None:
+            return []
+        streams = cast("Iterable[LabelboxStream]", self._tap.streams.values())
+        return [s for s in streams if s is not self and s.selected]
+
+    @property
+    def _family(self) -> list[LabelboxStream]:
+        """The streams that are made of the same rows, this one included."""
+        same = [s for s in self._others if s._document == self._document]  # noqa: SLF001
+        return [self, *same]
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether another stream, whose turn has not come, will want these rows."""
+        return any(
+            self._document in (stream._document, stream.parents)  # noqa: SLF001
+            for stream in self._others
+            if not stream._has_begun  # noqa: SLF001  # one of its own kind
+        )
+
+    @property
+    def parent_ids(self) -> list[str]:
+        """The parents of which the rows are asked for."""
+        if self.parents == PROJECTS:
+            return self.workspace.project_ids
+        parent = cast("LabelboxStream", self._tap.streams[self.parents])
+        return [str(row["id"]) for row in parent.rows()]
+
+    @property
+    def width(self) -> int:
+        """How many things are asked for at once; one where one record is wanted."""
+        if self.ABORT_AT_RECORD_COUNT is not None:
+            return 1
+        return int(self.config["concurrency"])
+
+    # --- what is left out ------------------------------------------------------
+
+    def refuse(self, error: LabelboxError, parent_id: str = "") -> None:
+        """Leave out a parent, or all that is left of the stream.
+
+        Nothing is said of a parent before another could be read: where none can, for
+        one reason, it is the stream that is refused, and one line says so.
+        """
+        if isinstance(error, NotOfferedError):
+            self._offered = False
+            self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
+            return
+        if not parent_id:
+            self._offered = False
+            self.workspace.miss(self.name, error)
+        elif isinstance(error, TransientError) or self._has_read:
+            self._tell(parent_id, error)
+        else:
+            self._refused[parent_id] = error
+        self.workspace.failures_in_a_row.count(error)
+
+    def note_read(self) -> None:
+        """Note that a parent, or a table without any, could be read."""
+        self._has_read = True
+        self.workspace.failures_in_a_row.end()
+        self.tell_refusals()
+
+    def tell_refusals(self) -> None:
+        """Log what was refused, if that has not been done."""
+        refused = dict(self._refused)
+        self._refused.clear()
+        reasons = {str(error) for error in refused.values()}
+        if len(refused) > len(reasons) == 1 and not self._has_read:
+            told = (
+                f"{reasons.pop()} ({len(refused)} {self.parents}, none could be read)"
+            )
+            self.workspace.miss(self.name, told)
+            return
+        for parent_id, error in refused.items():
+            self._tell(parent_id, error)
+
+    def _tell(self, parent_id: str, error: LabelboxError) -> None:
+        self._told += 1
+        kind = self.parents.removesuffix("s")
+        what = f"{kind} {parent_id}"
+        if self._told > MAX_NAMED_SOURCES:
+            what = f"more {self.parents}"  # which is said once
+        self.workspace.miss(f"{self.name} of {what}", error)
+
+    @cached_property
+    def _refused(self) -> dict[str, LabelboxError]:
+        """The parents that were refused before one could be read."""
+        return {}
+
+    # --- records ---------------------------------------------------------------
 
     def execute(
         self,
@@ -145,10 +336,10 @@ class LabelboxStream(StraightStream):
     ) -> Any:
         """Run a document of this stream; see :meth:`Client.execute`."""
         data = self.client.execute(document, usual, **variables)
-        for key in (*self.primary_keys, self.replication_key):
+        for key in (*self.primary_keys, self.replication_key, self.nested_in):
             if key in self.client.document(document).columns:
-                msg = f"{self.name} cannot be read: Labelbox gives no {key}"
-                raise LabelboxError(msg)
+                msg = f"it cannot be read: Labelbox gives no {key}"
+                raise NotOfferedError(msg)
         return data
 
     @cached_property
@@ -165,6 +356,65 @@ class LabelboxStream(StraightStream):
         if options.get("level") != logging.ERROR:
             super().log(message, *args, **options)
 
+    def explode(self, row: Row) -> Iterable[Any]:
+        """Return what is to be a record each of a row of the document: the row itself.
+
+        Of a stream whose rows are nested, these. Where Labelbox says how many
+        there are, and gives fewer, that is told.
+        """
+        if not self.nested_in:
+            return [row]
+        items: Any = row.get(self.nested_in)
+        total = None
+        if isinstance(items, dict):
+            items, total = items.get("nodes"), items.get("count")
+        if not isinstance(items, list):
+            items = [] if items is None else [items]
+        if isinstance(total, int) and total > len(items):
+            self.workspace.note_gap()
+            self.logger.warning(
+                "%s: Labelbox gives %d of %d for %s %s, and no more can be asked for",
+                self.name,
+                len(items),
+                total,
+                self.nested_key,
+                shortened(row["id"]),
+            )
+        return [
+            item | {self.nested_key: row["id"]} | self._placed(number)
+            if isinstance(item, dict)
+            else item
+            for number, item in enumerate(items)
+        ]
+
+    def _placed(self, number: int) -> Row:
+        return {self.place: number} if self.place else {}
+
+    def records(self, row: Row) -> Iterator[Record]:
+        """Yield the records of a row of the document; malformed ones are left out."""
+        for item in self.explode(row):
+            if not isinstance(item, dict):
+                self._leave_out_item(row, f"{described(item)}, not an object")
+                continue
+            record = self.record(item)
+            if lacking := [c for c in self._required if record[c] in (None, "")]:
+                why = f"it has no {' and no '.join(lacking)} ({described(item)})"
+                self._leave_out_item(row, why)
+            else:
+                yield record
+
+    def _leave_out_item(self, row: Any, why: str) -> None:
+        """Log that a row, or one within it, is left out."""
+        row_id = as_id(row.get("id")) if isinstance(row, dict) else None
+        where = f"item {shortened(row_id)}" if row_id else "an item"
+        where = f"an item within {row_id}" if self.nested_in else where
+        self.workspace.leave_out(self.name, Malformed(where, why))
+
+    @cached_property
+    def _required(self) -> list[str]:
+        """The columns that every record has."""
+        return list(self.schema.get("required", ()))
+
     def record(self, row: Row) -> Record:
         """Lay a row out in the stream's columns, null where it has nothing.
 
@@ -176,6 +426,8 @@ class LabelboxStream(StraightStream):
         record["additional_columns"] = left
         flat: list[tuple[str, str, Any]] = []
         for name, value in row.items():
+            if name.startswith("_"):  # rows of another stream
+                continue
             if isinstance(value, dict) and name not in self.columns:
                 flat += (
                     (
@@ -203,13 +455,101 @@ class LabelboxStream(StraightStream):
     def _tell_misfit(self, record: Record) -> None:
         self._misfits += 1
         if self._misfits <= MOST_NAMED:
+            keys = (record[key] for key in type(self).primary_keys)
             self.logger.warning(
                 "%s %s: %s does not fit, see additional_columns%s",
                 self.name,
-                shortened(record["id"]),
+                " ".join(map(shortened, keys)),
                 ", ".join(map(shortened, record["additional_columns"])),
                 " (no more are named)" if self._misfits == MOST_NAMED else "",
             )
+
+    # --- bookmarks -------------------------------------------------------------
+
+    @cached_property
+    def state_manager(self) -> ProjectState:
+        """Keep the bookmarks as :mod:`tap_labelbox.state` says."""
+        return ProjectState(
+            tap_name=self.tap_name, stream_name=self.name, tap_state=self.tap_state
+        )
+
+    def get_replication_key_signpost(self, context: Context | None = None) -> None:
+        """Bookmarks need no upper bound: what is read has one."""
+
+    def compare_start_date(self, value: str, start_date_value: str) -> str:
+        """Prefer the bookmark: start_date counts only where there is none."""
+        del start_date_value
+        return value
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether earlier runs count; a catalog may have it otherwise."""
+        return bool(self.replication_method == REPLICATION_INCREMENTAL)
+
+    def bookmark(self, context: Context | None) -> str | None:
+        """Return the timestamp up to which earlier runs have read a context."""
+        if not self.is_incremental:
+            return None
+        bookmark = self.state_manager.bookmark(
+            _project_id(context), str(self.replication_key)
+        )
+        if bookmark is None:
+            return None
+        if not isinstance(bookmark, str) or not moments.is_moment(bookmark):
+            what = f"{self.name} {dict(context or {})}"
+            msg = f"--state has no moment for {what}: {bookmark!r}"
+            raise SettingsError(msg)
+        return moments.normal(bookmark)
+
+    def since(self, context: Context | None) -> str | None:
+        """Return the timestamp from which on a context is read; None for all of it."""
+        project_id = _project_id(context)
+        if project_id not in self._since:  # so that what is odd is told once
+            self._since[project_id] = self._find_since(context)
+        return self._since[project_id]
+
+    @cached_property
+    def _since(self) -> dict[str | None, str | None]:
+        return {}
+
+    def _find_since(self, context: Context | None) -> str | None:
+        start_date = self.config.get("start_date")
+        if start_date:
+            start_date = moments.normal(start_date)
+        if not (bookmark := self.bookmark(context)):
+            return start_date
+        if bookmark > self.workspace.started_at:
+            self.logger.warning(
+                "The bookmark of %s%s lies in the future (%s): check "
+                "this machine's clock; if it is right, run once without state",
+                self.name,
+                f" for project {_project_id(context)}" if context else "",
+                bookmark,
+            )
+        lookback = self.lookback
+        since = moments.shift(bookmark, -lookback)
+        if context and (cut_off := self.lookback_end(context)):
+            since = max(since, min(bookmark, moments.shift(cut_off, -lookback)))
+        # The lookback brings back nothing that start_date left out.
+        return (
+            max(since, start_date) if start_date and start_date <= bookmark else since
+        )
+
+    @property
+    def lookback(self) -> timedelta:
+        """What is read again before a bookmark."""
+        return timedelta(seconds=self.config["lookback_seconds"])
+
+    def lookback_end(self, context: Context) -> str | None:
+        """Return the timestamp that needs a lookback, if it is not the bookmark."""
+        del context
+        return None
+
+    def advance(self, context: Context | None, moment: str) -> None:
+        """Say that a context has been read up to a moment."""
+        if self.is_incremental:
+            key = str(self.replication_key)
+            self.state_manager.advance(_project_id(context), key, moment)
 
 
 class ProjectStream(LabelboxStream):
@@ -219,11 +559,35 @@ class ProjectStream(LabelboxStream):
     SDK would write the whole state once a project.
     """
 
-    _offered = True  # as far as is known, by this Labelbox to this account
-
-    @abstractmethod
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
-        """Read one project from its bookmark on, and move the bookmark."""
+        """Read one project from its bookmark on, oldest rows first, and move that.
+
+        The document takes the window as ``$since`` and ``$before``.
+        """
+        key, before = str(self.replication_key), self.workspace.started_at
+        latest, in_order = "", True
+        pages = self.reader.pages(self._window(context), next(self._first_pages))
+        for page in pages:
+            for row in page:
+                for record in self.records(row | {PROJECT_ID: project_id}):
+                    in_order = in_order and latest <= record[key]
+                    latest = max(latest, record[key])
+                    yield record
+            if latest and in_order:
+                self.advance(context, min(latest, before))
+                self.state_manager.mark_progress(project_id)
+            self.checkpoint()
+        if latest:
+            self.advance(context, min(latest, before))
+
+    @cached_property
+    def _first_pages(self) -> Iterator[Future[Page]]:
+        """The first pages of all projects, in their turn."""
+        return self._in_flight(self._window(context) for context in self.partitions)
+
+    def _window(self, context: Context) -> dict[str, Any]:
+        before = self.workspace.started_at
+        return {**context, "since": self.since(context), "before": before}
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
@@ -244,13 +608,6 @@ class ProjectStream(LabelboxStream):
         """The state that keeps when each project had its turn."""
         return self.state_manager
 
-    @property
-    def width(self) -> int:
-        """How many things are asked for at once; one where one record is wanted."""
-        if self.ABORT_AT_RECORD_COUNT is not None:
-            return 1
-        return int(self.config["concurrency"])
-
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read one project; one that is not to be had does not stop the others."""
         if context is None:  # what the SDK asks for where there are no partitions
@@ -265,18 +622,14 @@ class ProjectStream(LabelboxStream):
             self._tap.state_writer.write_state(self.tap_state)
         try:
             yield from self.project_records(project_id, context)
-        except NotOfferedError as error:
-            self._offered = False
+        except LEFT_OUT as error:
             self.turn_state.mark_failed(project_id, started_at)
-            self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
-        except (UnavailableError, TransientError) as error:
-            self.turn_state.mark_failed(project_id, started_at)
-            self.workspace.miss(f"{self.name} of project {project_id}", error)
-            self.workspace.failures_in_a_row.count(error)
+            self.refuse(error, project_id)
         else:
             self.turn_state.mark_read(project_id, started_at)
-            self.workspace.failures_in_a_row.end()
+            self.note_read()
         if project_id == self._turns[-1]:
+            self.tell_refusals()
             self.finish()
         self.checkpoint()
 
@@ -289,86 +642,11 @@ class ProjectStream(LabelboxStream):
         if self.selected:
             self.state_manager.remove_blank()
 
-    @cached_property
-    def state_manager(self) -> ProjectState:
-        """Keep the bookmarks as :mod:`tap_labelbox.state` says."""
-        return ProjectState(
-            tap_name=self.tap_name, stream_name=self.name, tap_state=self.tap_state
-        )
-
-    def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """Bookmarks need no upper bound: what is read has one."""
-
-    def compare_start_date(self, value: str, start_date_value: str) -> str:
-        """Prefer the bookmark: start_date counts only where there is none."""
-        del start_date_value
-        return value
-
     @property
     def is_whole(self) -> bool:
         """Whether all projects were there to be read, and the stream as well."""
         return self._offered and self.workspace.knows_all_projects
 
-    @property
-    def is_incremental(self) -> bool:
-        """Whether earlier runs count; a catalog may have it otherwise."""
-        return bool(self.replication_method == REPLICATION_INCREMENTAL)
 
-    def bookmark(self, context: Context) -> str | None:
-        """Give the moment up to which a project was read by earlier runs."""
-        if not self.is_incremental:
-            return None
-        bookmark = self.state_manager.bookmark(
-            context[PROJECT_ID], str(self.replication_key)
-        )
-        if bookmark is None:
-            return None
-        if not isinstance(bookmark, str) or not moments.is_moment(bookmark):
-            msg = f"--state has no moment for {self.name} {dict(context)}: {bookmark!r}"
-            raise SettingsError(msg)
-        return moments.normal(bookmark)
-
-    def since(self, context: Context) -> str | None:
-        """Give the moment from which on a project is read; None for all of it."""
-        project_id = context["project_id"]
-        if project_id not in self._since:  # so that what is odd is told once
-            self._since[project_id] = self._find_since(context)
-        return self._since[project_id]
-
-    @cached_property
-    def _since(self) -> dict[str, str | None]:
-        return {}
-
-    def _find_since(self, context: Context) -> str | None:
-        start_date = self.config.get("start_date")
-        if start_date:
-            start_date = moments.normal(start_date)
-        if not (bookmark := self.bookmark(context)):
-            return start_date
-        if bookmark > self.workspace.started_at:
-            self.logger.warning(
-                "The bookmark of %s for project %s lies in the future (%s): check "
-                "this machine's clock; if it is right, run once without state",
-                self.name,
-                context["project_id"],
-                bookmark,
-            )
-        lookback = timedelta(seconds=self.config["lookback_seconds"])
-        since = moments.shift(bookmark, -lookback)
-        if cut_off := self.lookback_end(context):
-            since = max(since, min(bookmark, moments.shift(cut_off, -lookback)))
-        # The lookback brings back nothing that start_date left out.
-        return (
-            max(since, start_date) if start_date and start_date <= bookmark else since
-        )
-
-    def lookback_end(self, context: Context) -> str | None:
-        """Return the timestamp that needs a lookback, if it is not the bookmark."""
-        del context
-        return None
-
-    def advance(self, context: Context, moment: str) -> None:
-        """Say that a project has been read up to a moment."""
-        if self.is_incremental:
-            key = str(self.replication_key)
-            self.state_manager.advance(context[PROJECT_ID], key, moment)
+def _project_id(context: Context | None) -> str | None:
+    return context[PROJECT_ID] if context else None

@@ -312,12 +312,12 @@ class ExportedStream(ProjectStream):
         if row.is_broken:
             self.workspace.unfinished.add(project_id)
 
-    def advance(self, context: Context, moment: str) -> None:
+    def advance(self, context: Context | None, moment: str) -> None:
         """Move the bookmark, unless a row came broken, which may be whole next time.
 
         No other place knows of it: the next run has to export its project again.
         """
-        if context["project_id"] not in self.workspace.unfinished:
+        if not context or context[PROJECT_ID] not in self.workspace.unfinished:
             super().advance(context, moment)
 
     def _written(self, made: Iterator[Iterator[Record]]) -> Iterator[Record]:

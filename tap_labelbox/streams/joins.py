@@ -17,6 +17,10 @@ ROW: Columns = ("project_id", "data_row_id")
 LABEL: Columns = (*ROW, "label_id")
 
 
+OFF: Columns = ("workspace_labelers",)
+"""Streams that also tell of projects and users that are gone."""
+
+
 class Join(NamedTuple):
     """Columns that lead to another stream."""
 
@@ -30,7 +34,7 @@ class Join(NamedTuple):
 
 
 JOINS = (
-    Join(("project_id",), "projects", ("id",)),
+    Join(("project_id",), "projects", ("id",), besides=OFF),
     # What could not be exported is not there.
     Join(ROW, "data_row_exports", ROW, besides=("export_errors",)),
     Join(LABEL, "export_labels", LABEL),
@@ -38,6 +42,12 @@ JOINS = (
     Join((*ROW, "selected_label_id"), "export_labels", LABEL),
     Join((*ROW, "reference_label_id"), "export_labels", LABEL),
     Join(("label_id",), "labels", ("id",)),
+    Join(("created_by_id",), "users", ("id",)),
+    Join(("user_id",), "users", ("id",), besides=OFF),
+    Join(("user_group_id",), "user_groups", ("id",)),
+    Join(("role_id",), "roles", ("id",)),
+    Join(("org_role_id",), "roles", ("id",)),
+    Join(("stage_task_queue_id",), "task_queues", ("id",)),
     Join((*LABEL, "parent_annotation_id"), "annotations", (*LABEL, "annotation_id")),
     Join((*LABEL, "source_feature_id"), "annotations", (*LABEL, "feature_id")),
     Join((*LABEL, "target_feature_id"), "annotations", (*LABEL, "feature_id")),

@@ -1,0 +1,192 @@
+"""Reading the rows of a document to their end, in the way that the document says.
+
+See :mod:`tap_labelbox.queries`: by offset, by cursor, or asked once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from tap_labelbox.columns import as_id
+from tap_labelbox.errors import ComplexityError, TooLargeError, UnavailableError
+from tap_labelbox.json_text import encode
+from tap_labelbox.malformed import Malformed, described
+from tap_labelbox.pagination import Listing, smaller
+from tap_labelbox.workspace import malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from tap_labelbox.pagination import Row
+    from tap_labelbox.queries import Document
+
+
+class Page(list["Row | Malformed"]):
+    """The rows of one reply."""
+
+    cursor: Any = None
+    """What asks for the next page; none, or an empty one, follows the last."""
+
+
+@dataclass
+class Reader:
+    """Reads a document, for one parent after the other.
+
+    Args:
+        ask: Runs the document with these variables, and returns its data.
+        document: Returns the document as it is sent.
+        key: The columns that tell a row from the others of its parent.
+        size: Rows a page; halved where a page is too much for Labelbox.
+        leave_out: Logs a malformed row.
+        width: Pages that are asked for at once.
+        may_be_null: Whether null stands for no rows, not for a reply that lacks them.
+    """
+
+    ask: Callable[..., dict[str, Any]]
+    document: Callable[[], Document]
+    key: tuple[str, ...]
+    size: int
+    leave_out: Callable[[Malformed], object]
+    width: int = 1
+    may_be_null: bool = False
+
+    def __post_init__(self) -> None:
+        """Remember the size that first pages may have been asked for with."""
+        self._largest = self.size
+
+    def first(self, given: dict[str, Any]) -> Page:
+        """Return the first page.
+
+        Args:
+            given: The variables that all pages have; those that are not declared, and
+                those that are None, are not sent.
+        """
+        return self._page(given, skip=0, first=self.size)
+
+    def pages(
+        self, given: dict[str, Any], opening: Future[Page]
+    ) -> Iterator[list[Row]]:
+        """Yield the sound rows of each page.
+
+        Args:
+            given: As for :meth:`first`.
+            opening: The first page, which has been asked for already.
+
+        Raises:
+            UnavailableError: If the rows cannot be read to their end.
+        """
+        if "skip" not in self.document().declared:
+            yield from self._by_cursor(given, opening)
+            return
+        listing = Listing(
+            lambda _, skip, first: self._page(given, skip=skip, first=first),
+            self.size,
+            # No order is promised, so each gap is mended from the beginning.
+            ordered=lambda: False,
+            width=self.width,
+            opening=cast("Future[Sequence[Row | Malformed]]", opening),
+            opening_size=self._largest,
+            made_at=lambda _: "",
+            leave_out=self.leave_out,
+            key=lambda row: self._key(row) or "",
+        )
+        for page in listing.pages():
+            self.size = listing.size
+            yield page.rows
+
+    def _by_cursor(
+        self, given: dict[str, Any], opening: Future[Page]
+    ) -> Iterator[list[Row]]:
+        """Yield the pages of a list with a cursor, or the only one there is."""
+        declared = self.document().declared
+        place: dict[str, Any] = {}
+        cursors = set[bytes]()
+        answer: Callable[[], Page] = opening.result
+        size = self._largest
+        while True:
+            try:
+                page = answer()
+            except (ComplexityError, TooLargeError) as error:
+                if "first" not in declared:
+                    raise
+                self.size = smaller(self.size, size, error)
+                size = 0
+                answer = partial(self._page, given, **place, first=self.size)
+                continue
+            for row in page:
+                if isinstance(row, Malformed):
+                    self.leave_out(row)
+            yield [row for row in page if not isinstance(row, Malformed)]
+            if not page.cursor or "after" not in declared:
+                return
+            if (cursor := encode(page.cursor)) in cursors:
+                raise UnavailableError("Labelbox gives the same page again and again")
+            cursors.add(cursor)
+            place = {"after": page.cursor, "number": place.get("number", 0) + len(page)}
+            answer = partial(self._page, given, **place, first=self.size)
+
+    def _page(self, given: dict[str, Any], *, number: int = 0, **place: Any) -> Page:
+        """Ask for a page, whose first row is one of this number, from 0."""
+        document = self.document()
+        sent = {
+            name: value
+            for name, value in (given | place).items()
+            if name in document.declared and value is not None
+        }
+        data = self.ask(**sent)
+        block = _holder(data, "rows")
+        rows = block["rows"] if block else None
+        if isinstance(rows, dict):
+            rows = [rows]
+        if rows is None and self.may_be_null:
+            rows = []
+        if not isinstance(rows, list):
+            lacking = next((n for n, value in data.items() if value is None), "rows")
+            msg = f"Labelbox answered without {lacking} and without an error"
+            raise UnavailableError(msg)
+        number += place.get("skip", 0)
+        page = Page(self._row(row, at) for at, row in enumerate(rows, number + 1))
+        if "after" in document.declared:
+            if (block := _holder(data, "next")) is None:
+                msg = "Labelbox answered without saying whether there is another page"
+                raise UnavailableError(msg)
+            page.cursor = block["next"]
+        return page
+
+    def _row(self, row: Any, number: int) -> Row | Malformed:
+        """Return an item of a list if it is a row."""
+        if not isinstance(row, dict):
+            why = f"{described(row)}, not an object"
+        elif self._key(row) is not None:
+            return row
+        else:
+            why = f"it has no {' or no '.join(self.key)} ({described(row)})"
+        return malformed(row, None, number, why)
+
+    def _key(self, row: Row) -> str | None:
+        """Return what tells a row from others; None if it lacks some of that."""
+        values = [as_id(_value(row, column)) for column in self.key]
+        return None if None in values else "\n".join(map(str, values))
+
+
+def _value(row: Row, column: str) -> Any:
+    """Return what a row has for a column, if need be on a relation."""
+    for name, value in row.items():
+        if name == column:
+            return value
+        if isinstance(value, dict) and column.startswith(f"{name}_"):
+            return value.get(column.removeprefix(f"{name}_"))
+    return None
+
+
+def _holder(data: Any, name: str) -> dict[str, Any] | None:
+    """Return the object in a reply that has a member of this name, but in no row."""
+    if not isinstance(data, dict):
+        return None
+    if name in data:
+        return data
+    inner = (_holder(value, name) for key, value in data.items() if key != "rows")
+    return next((found for found in inner if found), None)

@@ -1,0 +1,42 @@
+"""What labels have been."""
+
+from __future__ import annotations
+
+from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.schema import integer, key, table, text, timestamp
+
+
+class LabelVersionsStream(ProjectStream):
+    """Every version of every label, as it was handed on, oldest first.
+
+    Good for what reviews and rework have changed.
+    """
+
+    name = "label_versions"
+    replication_key = "created_at"
+    schema = table(
+        key("id", "Version ID. A version never changes."),
+        text("label_id", "ID of the label, which may have been deleted since."),
+        text("data_row_id", "ID of the data row."),
+        text("project_id", "ID of the project."),
+        text(
+            "action",
+            "What was done: SUBMITTED, SAVED, APPROVED, REJECTED, REWORK_SUBMITTED or "
+            "SENT_TO_REWORK.",
+        ),
+        timestamp(
+            "created_at",
+            "When it was recorded. The bookmark is kept by this column.",
+            required=True,
+        ),
+        text("created_by_id", "ID of the labeler or reviewer who handed it on."),
+        text("stage_task_queue_id", "ID of the workflow step; null where it was none."),
+        text("stage_name", "Name that the step had."),
+        text("stage_type", "Kind that the step was of."),
+        integer("annotation_count", "Objects and top-level questions in it."),
+        text(
+            "label",
+            "The annotations, as a JSON text with the names of that time. The column "
+            "that makes this stream large.",
+        ),
+    )
