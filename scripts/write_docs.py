@@ -18,6 +18,7 @@ import yaml
 
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.joins import IN_ROWS, joins_of
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def bookmark(stream: Any) -> str:
     """Give the column that a stream's bookmarks are kept by."""
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
-    return f"`{replication_key}`, by project" if incremental else "none"
+    each = ", by project" * issubclass(stream, ProjectStream)
+    return f"`{replication_key}`{each}" if incremental else "none"
 
 
 def code(*names: str) -> str:
@@ -113,17 +115,18 @@ def streams_table() -> str:
             f"[`{stream.name}`]({REPOSITORY}/blob/main/docs/streams.md#{stream.name})"
         )
         summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
+        summary += "" if stream.selected_by_default else "; *off by default*"
         lines.append(f"| {link} | {key(stream)} | {bookmark(stream)} | {summary} |")
     return "\n".join(lines)
 
 
 def personal_columns() -> dict[str, dict[str, str]]:
-    """Give the columns that hold e-mails by their descriptions, with their types."""
+    """Give the columns with e-mails, names or portraits, and what they hold."""
     found = {
         stream.name: {
-            name: column_type(schema)
+            name: column_type(schema) if "e-mail" in told else "name"
             for name, schema in stream.schema["properties"].items()
-            if "e-mail" in json.dumps(schema).lower()
+            if re.search("e-mail|personal data", told := json.dumps(schema).lower())
         }
         for stream in STREAMS
     }
@@ -132,17 +135,19 @@ def personal_columns() -> dict[str, dict[str, str]]:
 
 def personal_data() -> str:
     """Give the README's list of these columns, and settings that hide the e-mails."""
-    lines = ["| stream | e-mails | JSON with e-mails |", "|---|---|---|"]
+    lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
+    lines.append("|---|---|---|---|")
     maps = {}
     for stream, columns in personal_columns().items():
         plain = [name for name, kind in columns.items() if kind == "string"]
-        nested = [name for name in columns if name not in plain]
-        cells = (", ".join(f"`{name}`" for name in names) for names in (plain, nested))
+        names = [name for name, kind in columns.items() if kind == "name"]
+        nested = [name for name in columns if name not in plain + names]
+        cells = (code(*some) for some in (plain, nested, names))
         lines.append(f"| `{stream}` | {' | '.join(cells)} |")
         maps[stream] = {
             name: f"sha256(config['salt'] + {name}) if {name} else None"
             for name in plain
-        } | dict.fromkeys(nested, "__NULL__")
+        } | dict.fromkeys(nested + names, "__NULL__")
     settings = {"stream_map_config": {"salt": "a long secret"}, "stream_maps": maps}
     return "\n".join(
         [

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     """Start the sandbox of the SDK's suite, before that is collected."""
-    sandbox = STACK.enter_context(serve(World(), unexportable=1))
-    STANDARD.update(Runner(sandbox, World()).config())
+    world = World()
+    # For reports, which go back a month.
+    world.add_label(world.projects[0].id, datetime.now(UTC) - timedelta(days=2))
+    sandbox = STACK.enter_context(serve(world, unexportable=1))
+    STANDARD.update(Runner(sandbox, world).config())
 
 
 def pytest_unconfigure() -> None:

@@ -282,6 +282,42 @@ LINKS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
 ]
 
 
+PAGE_404 = Reply(404, {"Content-Type": "text/html"}, "<h1>404</h1>")
+REPORTS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
+    ("REST 401", http(401), errors.AccessError),
+    ("REST 408", http(408), errors.TransientError),
+    ("REST 429", http(429), errors.RateLimitError),
+    ("REST 5xx", http(500), errors.TransientError),
+    ("REST 5xx", http(503), errors.TransientError),
+    ("REST", http(400), errors.UnavailableError),
+    ("REST", http(403), errors.UnavailableError),
+    ("REST", http(404), errors.UnavailableError),
+    ("REST", PAGE_404, errors.UnavailableError),
+    ("page", Reply(302, {"Location": "/login"}), errors.AddressError),
+    ("cut", Reply(200, {}, ["no"]), errors.TransientError),
+    ("cut", Reply(200, {}, '{"data": ['), errors.TransientError),
+]
+
+
+@pytest.mark.parametrize(("row", "reply", "kind"), REPORTS)
+def test_each_report_is_decided_by_the_table(
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    row: str,
+    reply: Reply,
+    kind: type[errors.LabelboxError],
+) -> None:
+    """By its HTTP status alone; what may pass is asked again, nothing else."""
+    sandbox.before = lambda _: reply
+
+    with pytest.raises(errors.LabelboxError) as raised:
+        connect(retry_seconds=0).get("/performance/metrics")
+
+    assert raised.type is kind is errors.TABLE[row]
+    assert "\n" not in str(raised.value)
+    assert len(sandbox.requests) == 1
+
+
 @pytest.mark.parametrize(("row", "reply", "kind"), REPLIES)
 def test_each_reply_is_decided_by_the_table(
     sandbox: Sandbox,
@@ -611,7 +647,9 @@ def test_every_row_of_the_table_has_a_test() -> None:
         Exception,
     }
 
-    assert {row for row, *_ in chain(REPLIES, LINKS)} | network == set(errors.TABLE)
+    assert {row for row, *_ in chain(REPLIES, LINKS, REPORTS)} | network == set(
+        errors.TABLE
+    )
 
 
 # --- waiting -----------------------------------------------------------------

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphql import build_schema, parse, validate
+from graphql import build_schema, parse, print_ast, validate
 from graphql.language import OperationDefinitionNode, Visitor, visit
 
 from tap_labelbox.queries import Document
@@ -22,6 +22,7 @@ SCHEMA_TEXT = (
 SCHEMA = build_schema(SCHEMA_TEXT)
 # Of one field, without which nothing is left to ask for.
 ONE_FIELD = "user"
+NEEDED = re.compile(r"\b(rows|next): ")
 NAMES = sorted(
     file.name.removesuffix(".graphql")
     for file in files("tap_labelbox.queries").iterdir()
@@ -36,7 +37,10 @@ def problems(text: str) -> list[Any]:
 
 
 class Fields(Visitor):
-    """Collects the fields of a document that can be missed: all but the lists."""
+    """Collects the fields of a document that can be missed: all but the lists.
+
+    Nor is what has the list of a document without arguments, or its next cursor.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
@@ -45,7 +49,7 @@ class Fields(Visitor):
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         """Keep a field."""
-        if not node.arguments:
+        if not node.arguments and not NEEDED.search(print_ast(node)):
             self.found.append(node)
 
 
@@ -90,7 +94,7 @@ def test_any_field_can_be_dropped(name: str) -> None:
         assert named == [f"Label.{field.name.value}"]
         assert problems(document.text) == []
         # A relation goes with its fields, and with the last of them.
-        assert len(fields(document.text)) >= len(fields(text)) - 5
+        assert len(fields(document.text)) >= len(fields(text)) - 8
         assert len(fields(document.text)) < len(fields(text))
 
 
@@ -178,6 +182,34 @@ def test_a_window_can_be_dropped_but_no_filter_of_a_user() -> None:
         "where": {"agreement_gt": 0.5},
         "skip": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "kind"),
+    [
+        ("roles", "roles", "Organization"),
+        ("task_queues", "taskQueues", "Project"),
+        ("user_groups", "nodes", "UserGroupPage"),
+        ("user_groups", "nextCursor", "UserGroupPage"),
+    ],
+)
+def test_the_rows_and_the_next_cursor_are_never_dropped(
+    name: str, field: str, kind: str
+) -> None:
+    """Without them nothing is read, or the first page is taken for all of it."""
+    document = Document.load(name)
+    line = next(
+        number
+        for number, text in enumerate(document.text.splitlines(), 1)
+        if re.search(rf"(rows|next): {field}\b", text)
+    )
+    column = document.text.splitlines()[line - 1].index(field) + 1
+    unknown = f'Cannot query field "{field}" on type "{kind}".'
+    places = [{}, {"locations": [{"line": line, "column": column}]}]
+
+    assert [document.less([{"message": unknown, **p}], {}) for p in places] == [
+        None
+    ] * 2
 
 
 def test_an_operation_keeps_its_root() -> None:
