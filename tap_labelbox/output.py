@@ -28,7 +28,12 @@ from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
-from tap_labelbox.errors import LabelboxError
+from tap_labelbox.errors import (
+    LabelboxError,
+    ResourceError,
+    SettingsError,
+    shortage,
+)
 from tap_labelbox.json_text import encode_shallow, encoder, whole
 from tap_labelbox.malformed import shortened
 from tap_labelbox.metering import RecordCounter, SyncTimer
@@ -178,7 +183,8 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             msg = f"standard output cannot be written: {error.strerror}"
             if isinstance(error, BrokenPipeError):
                 msg = "the target has closed its input: its own log says why"
-            raise LabelboxError(msg) from None
+            kind = ResourceError if shortage(error) else LabelboxError
+            raise kind(msg) from None
         finally:
             self._writing = False
         if self._interruption:
@@ -298,7 +304,7 @@ class StraightStream(Stream):
                     "them to the catalog's schema, or take out what makes them there "
                     "or in stream_maps"
                 )
-                raise LabelboxError(msg)
+                raise SettingsError(msg)
             yield message
 
     @cached_property

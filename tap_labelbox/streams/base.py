@@ -271,7 +271,12 @@ class ProjectStream(LabelboxStream):
             self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
         except (UnavailableError, TransientError) as error:
             self.turn_state.mark_failed(project_id, started_at)
-            self.workspace.miss(f"{self.name} of project {project_id}", error)
+            self.workspace.miss(
+                f"{self.name} of project {project_id}",
+                error,
+                is_gone=isinstance(error, UnavailableError)
+                and self.workspace.is_gone(project_id),
+            )
             self.workspace.failures_in_a_row.count(error)
         else:
             self.turn_state.mark_read(project_id, started_at)
