@@ -21,7 +21,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
-from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
@@ -278,17 +277,12 @@ class StraightStream(Stream):
         except LabelboxError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an expression can raise
-            # Not what it says, which may quote the record; but for the SDK's own.
-            why = (
-                str(error)
-                if isinstance(error, MapExpressionError)
-                else type(error).__name__
-            )
+            # Not what it says, which may quote the record.
             msg = (
-                f"a record of {self.name} cannot be mapped or flattened ({why}): "
-                "check stream_maps and flattening_enabled"
+                f"a record of {self.name} cannot be mapped or flattened "
+                f"({type(error).__name__}): check stream_maps and flattening_enabled"
             )
-            raise LabelboxError(msg) from None
+            raise SettingsError(msg) from None
         if self.writer.full:
             self._let_out()
 
