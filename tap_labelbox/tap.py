@@ -306,6 +306,8 @@ class TapLabelbox(Tap):
             try:
                 return super().cb_config(ctx, param, value)
             except (OSError, ValueError) as error:
+                if shortage(error):
+                    raise
                 msg = f"--config cannot be read: {error}"
                 raise SettingsError(msg) from None
 
