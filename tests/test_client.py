@@ -451,7 +451,8 @@ def test_an_answer_that_does_not_come(
     sandbox.before = lambda _: next(replies, None)
     client = connect(timeout=0.2, retry_seconds=0)
 
-    failed(client, errors.TransientError, requests.Timeout)
+    said = failed(client, errors.TransientError, requests.Timeout)
+    assert "raise request_timeout if that goes on" in said
     assert ask(client)["projects"]
 
 
