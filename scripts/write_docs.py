@@ -109,8 +109,7 @@ def links(*streams: str) -> str:
 def exit_codes_table() -> str:
     """Return the README's table of exit codes."""
     lines = ["| exit code | what ended the run | what to do |", "|---|---|---|"]
-    for each in Ending:
-        lines.append(f"| {each.code} | {each.meaning} | {each.action} |")
+    lines += (f"| {each.code} | {each.meaning} | {each.action} |" for each in Ending)
     return "\n".join(lines)
 
 

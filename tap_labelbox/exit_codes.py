@@ -12,7 +12,7 @@ from enum import Enum
 class Ending(Enum):
     """How a run ends: exit code, Airbyte's failure type, what happened, what to do."""
 
-    DONE = (0, None, "All was read.", "Nothing.")
+    DONE = (0, None, "All was read, but for what a warning names.", "Nothing.")
     INCOMPLETE = (
         1,
         "system_error",
@@ -58,7 +58,7 @@ class Ending(Enum):
         ),
         "Do not run it again before the line in the log is done.",
     )
-    INTERRUPTED = (130, "transient_error", "SIGINT (Ctrl-C) stopped it.", "Run it.")
+    INTERRUPTED = (130, "transient_error", "SIGINT (Ctrl-C) stopped it.", "As for 143.")
     TERMINATED = (
         143,
         "transient_error",
