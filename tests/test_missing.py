@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.runner import Runner
 
 STREAMS = ("labels", "annotations", "bulk_export")
-WARN = {"on_missing": "warn"}
+WARN: dict[str, Any] = {"on_missing": "warn"}
 
 
 def gone(world: World) -> dict[str, str]:
