@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tap_labelbox.exit_codes import Ending
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.base import ProjectStream
@@ -105,6 +106,13 @@ def code(*names: str) -> str:
 def links(*streams: str) -> str:
     """Give links to streams on their page."""
     return " and ".join(f"[`{name}`](#{name})" for name in streams)
+
+
+def exit_codes_table() -> str:
+    """Return the README's table of exit codes."""
+    lines = ["| exit code | what ended the run | what to do |", "|---|---|---|"]
+    lines += (f"| {each.code} | {each.meaning} | {each.action} |" for each in Ending)
+    return "\n".join(lines)
 
 
 def streams_table() -> str:
@@ -295,6 +303,7 @@ def documents() -> dict[str, str]:
             settings=settings_table(),
             streams=streams_table(),
             personal=personal_data(),
+            **{"exit codes": exit_codes_table()},
         ),
         "docs/streams.md": streams_page(),
         "docs/hub.yml": hub_listing(),

@@ -9,6 +9,8 @@ import os
 import signal
 from types import FrameType
 
+from tap_labelbox.exit_codes import Ending, ending
+
 NAME = "tap-labelbox"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STDIN, STDOUT, STDERR = range(3)
@@ -21,7 +23,8 @@ def main() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
     if STDOUT in _fill_descriptors():
-        _end("Standard output is closed: let it go to a target or to a file", 1)
+        closed = "Standard output is closed: let it go to a target or to a file"
+        _end(closed, Ending.USAGE.code)
     try:
         # ruff: disable[PLC0415]  # not before there are handlers
         from tap_labelbox import errors
@@ -29,15 +32,13 @@ def main() -> None:
 
         # ruff: enable[PLC0415]
     except (OSError, ImportError, MemoryError) as error:  # limits of the system
-        _end(f"{NAME} cannot be loaded ({_one_line(error)})", 1)
+        _end(f"{NAME} cannot be loaded ({_one_line(error)})", ending(error).code)
     try:
         TapLabelbox.cli()
-    except MemoryError:
-        _end("There is not enough memory: allow more, or lower concurrency", 1)
-    except OSError as error:
-        if not errors.is_out_of_files(error):
+    except (MemoryError, OSError) as error:
+        if not (told := errors.shortage(error)):
             raise
-        _end(errors.OUT_OF_FILES, 1)
+        _end(told, Ending.TEMPORARY.code)
     finally:
         # All is written. What comes now would only disturb Python's own end.
         for number in SIGNALS:

@@ -31,7 +31,7 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as
 from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
-from tap_labelbox.errors import LabelboxError, SettingsError
+from tap_labelbox.errors import ResourceError, SettingsError, shortage
 from tap_labelbox.files import (
     Readers,
     make_folders,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 # Bytes of JSON in all files together. Targets take ten times as much to load a file.
 FULL = 32 * 1024 * 1024
 UNUSUAL = re.compile(r"[^\w.-]")  # in a file name
+REFUSALS = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 
 
 class Content(Protocol):
@@ -267,4 +268,8 @@ class BatchWriter(MessageWriter):
                 f"batch files cannot be written to {root} ({why}): check "
                 "batch_config.storage.root, and who may write there"
             )
-            raise LabelboxError(msg) from None
+            # What took files before, and does not say that it will not, may again.
+            is_refused = "_place" not in vars(self) or isinstance(error, REFUSALS)
+            if shortage(error) or not is_refused:
+                raise ResourceError(msg) from None
+            raise SettingsError(msg) from None

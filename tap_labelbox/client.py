@@ -40,9 +40,12 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
+API_URL = "https://api.labelbox.com/graphql"
 CHUNK = 1024 * 1024  # bytes a read, at most
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
+FIRST_CONTACT_SECONDS = 30.0
+"""In which somebody has to answer at api_url: where nobody ever has, nobody will."""
 MAX_REDIRECTS = 5  # of one download
 
 REST = "/api/v1"
@@ -102,6 +105,8 @@ class Client:
         self._documents: dict[str, Document] = {}
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
+        self._is_reached = False  # whoever it is that answers there, and whatever
+        self._first_sent_at: float | None = None  # by the monotonic clock
         self.first_date: datetime | None = None
         """What Labelbox's clock said at the first answer, in whole seconds of UTC;
         None if it has not said."""
@@ -188,6 +193,7 @@ class Client:
         name: str,
         done: Callable[[], dict[str, Any] | None],
         judge: Callable[[errors.LabelboxError], errors.LabelboxError] = lambda e: e,
+        timeout_factor: float = 1,
         /,
         **variables: object,
     ) -> dict[str, Any]:
@@ -198,6 +204,8 @@ class Client:
             done: Asked before another try, if an earlier one may have been heard.
                 What it gives, unless that is None, is taken for the ``data``.
             judge: Returns the error that an error is for this document.
+            timeout_factor: How many times as long as others Labelbox may take before
+                it answers.
             **variables: As in :meth:`execute`.
 
         Raises:
@@ -212,7 +220,9 @@ class Client:
             if doubtful and (data := done()) is not None:
                 return data
             try:
-                found: dict[str, Any] = self._run(name, variables)
+                found: dict[str, Any] = self._run(
+                    name, variables, timeout_factor=timeout_factor
+                )
             except errors.LabelboxError as fault:
                 error = judge(fault)
                 if isinstance(error, errors.TransientError):
@@ -283,6 +293,7 @@ class Client:
         name: str,
         variables: dict[str, object],
         usual: Callable[[bytes], Any] | None = None,
+        timeout_factor: float = 1,
     ) -> Any:
         """Send a document once as Labelbox knows it."""
         while True:
@@ -296,6 +307,7 @@ class Client:
                     partial(self._request, document.path, encoder.encode(body)),
                     name,
                     partial(errors.reply_data, usual=usual),
+                    timeout_factor,
                 )
             except errors.QueryError as error:
                 if not self._drop(name, document, error, variables):
@@ -325,6 +337,7 @@ class Client:
         request: Callable[[], requests.PreparedRequest],
         operation: str,
         judged: Callable[[requests.Response, bytes], Any],
+        timeout_factor: float = 1,
     ) -> Any:
         """Send a request once, and return what its reply is judged to hold."""
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
@@ -335,11 +348,12 @@ class Client:
                     # A redirect would carry the key to an address nobody configured.
                     response = self._api.send(
                         request(),
-                        timeout=self._timeout,
+                        timeout=self._timeouts(timeout_factor),
                         allow_redirects=False,
                         stream=True,
                         proxies=self._api.proxies,
                     )
+                    self._is_reached = True
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
                     with response:
                         content = self._content(response)
@@ -361,6 +375,17 @@ class Client:
             self.first_date = _date(response)
         self._has_answered = True
         return data
+
+    def _timeouts(self, factor: float) -> tuple[float, float]:
+        """Return the seconds to wait for a connection, and for an answer."""
+        connect = self._timeout
+        if not self._is_reached:
+            now = time.monotonic()
+            if self._first_sent_at is None:
+                self._first_sent_at = now
+            left = self._first_sent_at + FIRST_CONTACT_SECONDS - now
+            connect = min(connect, max(left, 1.0))
+        return connect, factor * self._timeout
 
     def _content(self, response: requests.Response) -> bytes:
         """Read the body of a reply of the API."""
@@ -514,7 +539,7 @@ class Client:
         """Say what broke, and at whom; a proxy on the way is not Labelbox."""
         if errors.is_out_of_files(fault):
             if not self._has_answered:  # what is open is none of ours
-                return errors.LabelboxError(errors.OUT_OF_FILES)
+                return errors.ResourceError(errors.OUT_OF_FILES)
             # Connections that wait for their next request hold what this one needs.
             self._api.close()
             self._files.close()
@@ -535,7 +560,7 @@ class Client:
             errors.TransientError,
             giveup=lambda error: isinstance(error, but),
             jitter=None,  # _pauses has its own
-            on_giveup=_tell_end,
+            on_giveup=self._give_up,
             logger=None,
             operation=operation,
         )
@@ -549,7 +574,10 @@ class Client:
         error = yield 0.0  # backoff starts a generator before it has an error
         deadline = time.monotonic() + self._retry_seconds
         for tries in count():
-            left = deadline - time.monotonic()
+            ends = deadline
+            if self._is_nobody(error) and self._first_sent_at is not None:
+                ends = min(ends, self._first_sent_at + FIRST_CONTACT_SECONDS)
+            left = ends - time.monotonic()
             if left <= 0 or error.retry_after > left:
                 return
             longest = min(2.0 ** min(tries, 10), LONGEST_PAUSE, left)
@@ -567,9 +595,26 @@ class Client:
             self._gate.sleep(pause)
             error = yield 0.0
 
+    def _is_nobody(self, error: errors.TransientError) -> bool:
+        """Return whether nobody has answered at api_url so far."""
+        return error.is_unconnected and not self._is_reached
 
-def _tell_end(details: Any) -> None:
-    details["exception"].tries += details["tries"]
+    def _give_up(self, details: Any) -> None:
+        """Count the tries.
+
+        Raises:
+            AddressError: If nobody ever answered at an address that somebody has set.
+            TransientError: If it is the network of this machine, or a proxy.
+        """
+        error: errors.TransientError = details["exception"]
+        error.tries += details["tries"]
+        if not self._is_nobody(error):
+            return
+        msg = f"{error}: nobody has answered there in this run, so"
+        is_direct = self._is_plain_loopback(self._base) or not _proxy(self._base)
+        if is_direct and self._base != API_URL.removesuffix("/graphql"):
+            raise errors.AddressError(f"{msg} api_url is probably wrong") from error
+        raise type(error)(f"{msg} this machine has probably no way to it") from error
 
 
 def _session(auth: Any, connections: int, rules: Rules) -> requests.Session:

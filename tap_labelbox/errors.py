@@ -8,14 +8,18 @@
     ├── AddressError            what answers at api_url is not Labelbox's API
     ├── RefusedError            what answers at api_url refuses this, and says little
     ├── ComplexityError         a page is too much for Labelbox: try a smaller one
+    ├── ResourceError           memory, disk or storage is lacking just now
     ├── StoppedError            the run was told to end
     ├── TransientError          worth another try
     │   ├── ServerError         Labelbox failed at this request; others may succeed
+    │   ├── TLSError            TLS failed, before the request was sent or after
     │   ├── UnsentError         the request did not reach Labelbox
     │   ├── RateLimitError      too many requests just now: all of them wait
     │   └── LimitError          too many exports just now: this one waits
     ├── ExpiredLinkError        a download link that needs to be asked for anew
     ├── UnavailableError        one object is not to be had, the others are
+    │   ├── ForbiddenError      the API key may not see it
+    │   ├── NotFoundError       it is not there (any more)
     │   └── TooLargeError       it is larger than the settings allow
     ├── NotOfferedError         Labelbox does not offer this operation (any more)
     │   └── QueryError          Labelbox does not know something that was asked for
@@ -23,7 +27,7 @@
     └── IncompleteError         the run went on to its end without some projects
 
 The text of each is one line: what is wrong, and what to do. ``TABLE`` says which
-failure is which of them.
+failure is which of them, and :data:`tap_labelbox.exit_codes.TABLE` how a run ends.
 """
 
 from __future__ import annotations
@@ -40,7 +44,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
+from tap_labelbox.exit_codes import SHORTAGES
 from tap_labelbox.json_text import decode
 from tap_labelbox.malformed import shortened
 from tap_labelbox.redact import mask, one_line
@@ -119,6 +125,10 @@ class ComplexityError(LabelboxError):
         )
 
 
+class ResourceError(LabelboxError):
+    """Something that a run needs is lacking just now: memory, disk, storage."""
+
+
 class StoppedError(LabelboxError):
     """The run was told to end."""
 
@@ -128,6 +138,8 @@ class TransientError(LabelboxError):
 
     is_undone = False
     """Whether Labelbox surely did nothing of what it was asked."""
+    is_unconnected = False
+    """Whether there was no connection to whoever was asked."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         """Keep the server's own wish, in seconds."""
@@ -146,10 +158,17 @@ class ServerError(TransientError):
     """Labelbox failed at this request: itself, not what stands in front of it."""
 
 
+class TLSError(TransientError):
+    """TLS failed, before the request was sent or after."""
+
+    is_unconnected = True
+
+
 class UnsentError(TransientError):
     """The request did not reach Labelbox."""
 
     is_undone = True
+    is_unconnected = True
 
 
 class RateLimitError(TransientError):
@@ -170,6 +189,14 @@ class ExpiredLinkError(LabelboxError):
 
 class UnavailableError(LabelboxError):
     """One object is not to be had: deleted, forbidden, broken, never ready."""
+
+
+class ForbiddenError(UnavailableError):
+    """The API key may not see an object."""
+
+
+class NotFoundError(UnavailableError):
+    """An object is not there (any more)."""
 
 
 class TooLargeError(UnavailableError):
@@ -205,25 +232,28 @@ class IncompleteError(LabelboxError):
 
 TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     # No answer: the first of these that is among the causes.
-    ssl.SSLCertVerificationError: LabelboxError,
+    ssl.SSLCertVerificationError: AddressError,
     requests.exceptions.ProxyError: UnsentError,
     socket.gaierror: UnsentError,
     ConnectionRefusedError: UnsentError,
     requests.ConnectTimeout: UnsentError,
+    NewConnectionError: UnsentError,
+    ssl.SSLError: TLSError,
     requests.Timeout: TransientError,
     requests.ConnectionError: TransientError,
     requests.exceptions.ChunkedEncodingError: TransientError,
     requests.exceptions.ContentDecodingError: TransientError,
     requests.exceptions.InvalidHeader: TransientError,  # lengths that differ
+    OSError: SettingsError,  # a file of certificates, or a proxy, that cannot be used
     Exception: LabelboxError,
     # A reply of the API, by the code of its GraphQL error, or else by the nearest code
     # within it that is here. A code that is not here is decided by the status within
     # the error, or else by that of HTTP.
     "AUTHENTICATION_ERROR": AccessError,
     "UNAUTHENTICATED": AccessError,
-    "AUTHORIZATION_ERROR": UnavailableError,
-    "FORBIDDEN": UnavailableError,
-    "RESOURCE_NOT_FOUND": UnavailableError,
+    "AUTHORIZATION_ERROR": ForbiddenError,
+    "FORBIDDEN": ForbiddenError,
+    "RESOURCE_NOT_FOUND": NotFoundError,
     "RESOURCE_CONFLICT": UnavailableError,
     "MALFORMED_REQUEST": UnavailableError,
     "GRAPHQL_VALIDATION_FAILED": QueryError,
@@ -312,10 +342,24 @@ MAX_REASONS = 5
 MAX_REASON_CHARACTERS = 300
 
 
+def shortage(fault: BaseException) -> str | None:
+    """Return what to do about it if something failed for lack of a resource."""
+    for cause in _causes(fault):
+        if isinstance(cause, MemoryError) or (
+            isinstance(cause, OSError) and cause.errno == errno.ENOMEM
+        ):
+            return "There is not enough memory: allow more, or lower concurrency"
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return OUT_OF_FILES
+        if isinstance(cause, OSError) and cause.errno in SHORTAGES:
+            where = f" for {cause.filename}" if cause.filename else ""
+            return f"There is not enough room on the disk{where}: make some"
+    return None
+
+
 def is_out_of_files(fault: BaseException) -> bool:
     """Return whether something failed because too many files are open already."""
-    limits = {errno.EMFILE, errno.ENFILE}
-    return any(getattr(cause, "errno", None) in limits for cause in _causes(fault))
+    return shortage(fault) == OUT_OF_FILES
 
 
 def network_error(
@@ -338,6 +382,8 @@ def network_error(
         told += "; check HTTPS_PROXY"
     elif proxy:
         host += f" through the proxy {proxy}"
+    if isinstance(cause, TimeoutError) and not issubclass(TABLE[found], UnsentError):
+        told += "; raise request_timeout if that goes on"
     if found is ssl.SSLCertVerificationError:
         why = getattr(cause, "verify_message", "") or told
         told = (

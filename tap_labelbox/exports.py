@@ -37,6 +37,9 @@ PAGE = 100  # tasks asked for at a time
 MOST_TASKS = 5000  # that are looked through
 PIECE = 64 * 1024  # bytes of lines that are decoded together
 NAME_PREFIX = "tap-labelbox "  # of our tasks
+START_TIMEOUT_FACTOR = 5
+"""How many times `request_timeout` Labelbox may take to start an export: it looks up
+the IDs in the filters, or all data rows of the project, before it answers."""
 PART_TRIES = 3  # of one byte range that brings nothing
 LINE_TRIES = 5  # of lines that come broken in another way each time
 
@@ -187,7 +190,11 @@ class Export:
             return {"exportDataRowsInProject": {"task_id": task_id}}
 
         data = client.execute_once(
-            "start_export", begun, export_limit_error, input=wanted
+            "start_export",
+            begun,
+            export_limit_error,
+            START_TIMEOUT_FACTOR,
+            input=wanted,
         )
         if not (task := data.get("exportDataRowsInProject")):
             msg = "Labelbox started no export and gave no error"

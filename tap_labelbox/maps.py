@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
 from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.mapper import (
     MAPPER_ALIAS_OPTION,
@@ -31,6 +31,7 @@ from singer_sdk.mapper import (
 )
 
 from tap_labelbox.errors import SettingsError
+from tap_labelbox.malformed import kind
 from tap_labelbox.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -69,6 +70,56 @@ class Map(NamedTuple):
         return self.columns is not None and MAPPER_SOURCE_OPTION in self.columns
 
 
+class NamingStreamMap(CustomStreamMap):
+    """A map that says which of its expressions cannot be evaluated, and for what."""
+
+    def _eval(
+        self,
+        expr: str,
+        expr_parsed: ast.Expr,
+        record: dict[str, Any],
+        property_name: str | None,
+    ) -> Any:
+        try:
+            return super()._eval(expr, expr_parsed, record, property_name)
+        except Exception as error:  # noqa: BLE001  # whatever an expression can raise
+            column = property_name or MAPPER_FILTER_OPTION
+            where = f"stream_maps.{self.stream_name or self.stream_alias}.{column}"
+            # Not what it says, which may quote the record; but what names no value.
+            why = error.__cause__ if isinstance(error, MapExpressionError) else error
+            told = f"{where} cannot be evaluated: {expr} ({type(why).__name__})"
+            advice = self._advice(expr, expr_parsed, record, column)
+            raise SettingsError(f"{told}; {advice}") from None
+
+    def _advice(
+        self, expression: str, parsed: ast.Expr, record: dict[str, Any], column: str
+    ) -> str:
+        """Return what to do for a record that breaks an expression, without values."""
+        nodes = list(ast.walk(parsed))
+        named = {n.id: n.id for n in nodes if isinstance(n, ast.Name)}
+        named |= {"self": column} if "self" in named else {}
+        named |= {f"{of}[{k!r}]": k for of, k in _items_named(nodes) if of in RECORD}
+        used = {text: name for text, name in named.items() if name in record}
+        if nulls := [text for text, name in used.items() if record[name] is None]:
+            columns = self.raw_schema["properties"]
+            is_text = {t: "string" in columns[used[t]].get("type", ()) for t in nulls}
+            guard = " and ".join(
+                text if is_text[text] else f"{text} is not None" for text in nulls
+            )
+            if not isinstance(parsed.value, ast.Call | ast.Attribute | ast.Subscript):
+                expression = f"({expression})"
+            is_filter = column == MAPPER_FILTER_OPTION
+            safe = (
+                f"{guard} and {expression}"
+                if is_filter
+                else f"{expression} if {guard} else None"
+            )
+            return f"where {' and '.join(nulls)} is null, so write: {safe}"
+        kinds = ", ".join(f"{t} is {kind(record[n])}" for t, n in used.items())
+        where = f"where {kinds}: " if kinds else ""
+        return f"{where}convert it, guard it, or take this map out"
+
+
 def mapper(
     config: Mapping[str, Any], streams: Mapping[str, Stream], logger: logging.Logger
 ) -> PluginMapper:
@@ -94,6 +145,9 @@ def mapper(
             if stream.selected:
                 made.stream_maps_dict = _without_deselected(given, stream)
                 made.register_raw_stream_schema(name, selected_schema(stream), keys)
+                for each in made.stream_maps[name]:
+                    if type(each) is CustomStreamMap:  # the SDK takes no other kind
+                        each.__class__ = NamingStreamMap
             else:
                 made.stream_maps[name] = [
                     SameRecordTransform(
@@ -276,15 +330,17 @@ def _expression_problems(
     """Yield what an expression names that is not there, for the first such stream."""
     try:
         nodes = list(ast.walk(ast.parse(expression)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        why = ""
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         nodes = []
+        why = f" ({error.msg}: correct it)" if isinstance(error, SyntaxError) else ""
     if len(nodes) <= len(("the module",)):
-        yield f"is no expression: {expression or 'it is empty'}"
+        yield f"is no expression: {expression or 'it is empty'}{why}"
         return
     for stream in named:
         if stream.selected and column not in _left_alone(stream):
             told = list(_name_problems(nodes, column, stream, config))
-            yield from told
+            yield from (f"{text}, in {expression}" for text in told)
             if told:
                 return
 
@@ -302,7 +358,7 @@ def _name_problems(
     if any(name.id == "fake" for name in names):
         known.add("fake")
         if find_spec("faker") is None:
-            yield "needs Faker: install it beside tap-labelbox"
+            yield "needs Faker: install tap-labelbox[faker]"
     wrong = {name.id: known for name in names if name.id not in known}
     for of, key in _items_named(nodes):
         if of in RECORD and key not in columns:
@@ -313,7 +369,7 @@ def _name_problems(
         if name in stream.schema["properties"]:
             yield f"needs {stream.name}.{name}, which is not selected"
         else:
-            hint = suggestion(name, possible)
+            hint = suggestion(name, possible) or " (--discover lists its columns)"
             yield f"names what {stream.name} does not have: {name}{hint}"
 
 

@@ -21,14 +21,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import Stream
-from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
-from tap_labelbox.errors import LabelboxError
+from tap_labelbox.errors import (
+    LabelboxError,
+    ResourceError,
+    SettingsError,
+    shortage,
+)
 from tap_labelbox.json_text import encode_shallow, encoder, whole
 from tap_labelbox.malformed import shortened
 from tap_labelbox.metering import RecordCounter, SyncTimer
@@ -178,7 +182,8 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             msg = f"standard output cannot be written: {error.strerror}"
             if isinstance(error, BrokenPipeError):
                 msg = "the target has closed its input: its own log says why"
-            raise LabelboxError(msg) from None
+            kind = ResourceError if shortage(error) else LabelboxError
+            raise kind(msg) from None
         finally:
             self._writing = False
         if self._interruption:
@@ -272,17 +277,12 @@ class StraightStream(Stream):
         except LabelboxError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever an expression can raise
-            # Not what it says, which may quote the record; but for the SDK's own.
-            why = (
-                str(error)
-                if isinstance(error, MapExpressionError)
-                else type(error).__name__
-            )
+            # Not what it says, which may quote the record.
             msg = (
-                f"a record of {self.name} cannot be mapped or flattened ({why}): "
-                "check stream_maps and flattening_enabled"
+                f"a record of {self.name} cannot be mapped or flattened "
+                f"({type(error).__name__}): check stream_maps and flattening_enabled"
             )
-            raise LabelboxError(msg) from None
+            raise SettingsError(msg) from None
         if self.writer.full:
             self._let_out()
 
@@ -298,7 +298,7 @@ class StraightStream(Stream):
                     "them to the catalog's schema, or take out what makes them there "
                     "or in stream_maps"
                 )
-                raise LabelboxError(msg)
+                raise SettingsError(msg)
             yield message
 
     @cached_property

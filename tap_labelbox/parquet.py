@@ -19,7 +19,7 @@ from msgspec import Raw
 from pyarrow import parquet
 
 from tap_labelbox import moments
-from tap_labelbox.errors import LabelboxError
+from tap_labelbox.errors import SettingsError
 from tap_labelbox.json_text import decode, encode_shallow
 from tap_labelbox.malformed import kind as kind_of
 from tap_labelbox.malformed import shortened
@@ -113,7 +113,7 @@ class Columns:
         """Add a row.
 
         Raises:
-            LabelboxError: If it has a column more than the schema, or a value that is
+            SettingsError: If it has a column more than the schema, or a value that is
                 not of its column's type.
         """
         if more := record.keys() - self._types.keys():
@@ -121,7 +121,7 @@ class Columns:
                 f"{self._stream} has columns that its SCHEMA lacks, which no parquet "
                 f"file can hold: {shortened(min(more))}"
             )
-            raise LabelboxError(msg)
+            raise SettingsError(msg)
         row = [_kept(kind, record.get(name)) for name, kind in self._types.items()]
         size = sum(
             len(value) if isinstance(value, str | bytes) else SCALAR for value in row
@@ -176,4 +176,4 @@ class Columns:
             # Not what the error says, which quotes the value.
             others = f" ({kind_of(value)})" if len(fitted) < len(values) else ""
             msg = f"{self._stream}.{name} holds what is no {kind}{others}"
-            raise LabelboxError(f"{msg}; {REMEDY}") from None
+            raise SettingsError(f"{msg}; {REMEDY}") from None

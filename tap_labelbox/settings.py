@@ -11,6 +11,7 @@ from singer_sdk import typing as th
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_labelbox import moments, redact
+from tap_labelbox.client import API_URL
 from tap_labelbox.files import Readers
 from tap_labelbox.links import Link
 from tap_labelbox.suggestions import suggestion
@@ -142,7 +143,7 @@ SETTINGS = th.PropertiesList(
     th.Property(
         "api_url",
         th.StringType,
-        default="https://api.labelbox.com/graphql",
+        default=API_URL,
         title="API URL",
         description="Address of the GraphQL API, ending in /graphql; all other "
         "addresses derive from it.",
@@ -160,6 +161,14 @@ SETTINGS = th.PropertiesList(
         title="Project IDs",
         description="Read only these projects. By default all that the API key may "
         "see are read.",
+    ),
+    th.Property(
+        "on_missing",
+        th.StringType(allowed_values=["fail", "warn"]),
+        default="fail",
+        title="On missing",
+        description="Whether a project that is gone, or that the API key may not see, "
+        "makes the exit code 1 (fail) or is a warning (warn).",
     ),
     th.Property(
         "label_filters",

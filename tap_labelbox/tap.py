@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import json
 import os
 import signal
 import sys
@@ -21,19 +20,15 @@ from singer_sdk.singerlib import Catalog
 from tap_labelbox import catalog as catalogs
 from tap_labelbox import maps, redact, settings
 from tap_labelbox.batches import BatchWriter
-from tap_labelbox.errors import (
-    OUT_OF_FILES,
-    LabelboxError,
-    SettingsError,
-    is_out_of_files,
-)
+from tap_labelbox.errors import LabelboxError, SettingsError, shortage
+from tap_labelbox.exit_codes import Ending, ending
+from tap_labelbox.given_files import read_catalog, read_state
 from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
 from tap_labelbox.state import (
     StateWriter,
     is_flatter,
     last_turn,
-    malformed_bookmark,
     prune,
 )
 from tap_labelbox.streams import STREAMS
@@ -49,9 +44,6 @@ if TYPE_CHECKING:
 
     from tap_labelbox.streams.base import LabelboxStream
 
-
-# Of sysexits.h: what failed may succeed when it is tried again. Windows has no such.
-EX_TEMPFAIL = 75
 
 MAX_STATE_DEPTH = 50  # of which bookmarks take five
 LAST_SECONDS = 10.0  # that a run has to end when it is told to
@@ -221,7 +213,7 @@ class TapLabelbox(Tap):
         if self._stopped:
             os._exit(128 + signum)
         self._stopped = True
-        code = EX_TEMPFAIL if self._out_of_time else 128 + signum
+        code = Ending.TEMPORARY.code if self._out_of_time else 128 + signum
         # A target that reads no more would keep this run from ending.
         last = threading.Timer(LAST_SECONDS, os._exit, (code,))
         last.daemon = True
@@ -287,8 +279,8 @@ class TapLabelbox(Tap):
         with plain_errors(cls.logger):
             tap = cls(
                 config=config.config,
-                state=_json("--state", state),
-                catalog=_json("--catalog", catalog),
+                state=state and read_state(state),
+                catalog=catalog and read_catalog(catalog),
                 parse_env_config=config.parse_env,
             )
             tap.tell_unknown_streams()
@@ -314,6 +306,8 @@ class TapLabelbox(Tap):
             try:
                 return super().cb_config(ctx, param, value)
             except (OSError, ValueError) as error:
+                if shortage(error):
+                    raise
                 msg = f"--config cannot be read: {error}"
                 raise SettingsError(msg) from None
 
@@ -324,63 +318,21 @@ def plain_errors(logger: logging.Logger) -> Iterator[None]:
     redact.install()
     try:
         yield
-    except ConfigValidationError as error:
-        for line in error.errors:
-            logger.error(line)
-    except LabelboxError as error:
-        logger.error(error)
-    except MemoryError:
-        logger.error("There is not enough memory: allow more, or lower concurrency")
-    except RecursionError:
-        logger.error("A reply or a setting is nested too deeply to be read")
-    except OSError as error:
-        if not is_out_of_files(error):
+    except Exception as error:
+        if not (lines := _lines(error)):
             raise
-        logger.error(OUT_OF_FILES)
-    else:
-        return
-    sys.exit(1)
+        for line in lines:
+            logger.error("%s", line)
+        sys.exit(ending(error).code)
 
 
-# What the file of an option has to hold.
-SHAPES: dict[str, tuple[str, type]] = {
-    "--state": ("bookmarks", dict),
-    "--catalog": ("streams", list),
-}
-
-
-def _json(option: str, file: IO[str] | None) -> dict[str, Any] | None:
-    if file is None:
-        return None
-    try:
-        # As bytes: in JSON, it is not the locale that says what these stand for.
-        content: Any = json.loads(file.buffer.read())  # type: ignore[attr-defined]
-    except (ValueError, RecursionError) as error:
-        msg = f"{option} cannot be read: {error}"
-        raise SettingsError(msg) from None
-    if option == "--state":
-        content = _state_of(content)
-    name, kind = SHAPES[option]
-    if not isinstance(content, dict) or not isinstance(content.get(name, kind()), kind):
-        msg = f"{option} cannot be read: it has no {name}"
-        raise SettingsError(msg)
-    if option == "--state":
-        if content and name not in content:
-            msg = f"{option} has no bookmarks: give the state that a target printed"
-            raise SettingsError(msg)
-        if malformed := malformed_bookmark(content):
-            msg = (
-                f"{option} cannot be read: the bookmark of {malformed} is malformed; "
-                "run once without it"
-            )
-            raise SettingsError(msg)
-    return content
-
-
-def _state_of(content: Any) -> Any:
-    """Return the state in a STATE message, as some keep it, or in Meltano's wrapper."""
-    if isinstance(content, dict):
-        for wrapper, only in (("value", {"type", "value"}), ("singer_state", None)):
-            if wrapper in content and (only is None or content.keys() == only):
-                return content[wrapper]
-    return content
+def _lines(error: Exception) -> list[str]:
+    """Return what a user is told of an error; nothing of one that nobody foresaw."""
+    match error:
+        case ConfigValidationError():
+            return error.errors or [str(error)]
+        case LabelboxError():
+            return [str(error)]
+        case RecursionError():
+            return ["A reply or a setting is nested too deeply to be read"]
+    return list(filter(None, [shortage(error)]))

@@ -13,6 +13,8 @@ from tap_labelbox.columns import as_id, as_moment
 from tap_labelbox.errors import (
     IncompleteError,
     LabelboxError,
+    NotFoundError,
+    NotOfferedError,
     OutageError,
     TransientError,
     UnavailableError,
@@ -100,7 +102,9 @@ class Workspace:
         self._width: int = config["concurrency"]
         self._logger = logger
         self.failures_in_a_row = FailuresInARow()
+        self._warns_of_missing = config["on_missing"] == "warn"
         self._missing: dict[str, None] = {}
+        self._gone: set[str] = set()  # what is left out and no failure
         self._left_out: dict[str, int] = {}  # rows, by their source
         self.gaps = 0
         """How often something was left out: where this has not moved, all was read."""
@@ -210,6 +214,7 @@ class Workspace:
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
                     "project_ids or give the key access",
+                    is_gone=True,
                 )
 
     @property
@@ -228,15 +233,40 @@ class Workspace:
     @property
     def is_complete(self) -> bool:
         """Whether nothing has been left out so far."""
-        return not self._missing and not self._left_out
+        return not self._missing and not self._left_out and not self._gone
 
-    def miss(self, what: str, why: object) -> None:
-        """Tell, once, what this run leaves out, and go on."""
+    def miss(self, what: str, why: object, *, is_gone: bool = False) -> None:
+        """Tell, once, what this run leaves out, and go on.
+
+        Args:
+            what: What it is.
+            why: What is wrong with it.
+            is_gone: Whether it is not there, as opposed to there and not read.
+        """
         self.gaps += 1
         what = shortened(what, MAX_SOURCE_CHARACTERS)
-        if what not in self._missing:
+        if is_gone and self._warns_of_missing:
+            if what not in self._gone:
+                self._gone.add(what)
+                self._logger.warning("%s is left out: %s", what, why)
+        elif what not in self._missing:
             self._missing[what] = None
             self._logger.error("%s is left out: %s", what, why)
+
+    def is_gone(self, project_id: str) -> bool:
+        """Return whether a project is no longer there, if that matters.
+
+        Labelbox is asked: what could not be read may be something else of it.
+        """
+        if not self._warns_of_missing:
+            return False
+        try:
+            found = self.client.execute("project", project_id=project_id)
+        except NotFoundError:
+            return True
+        except (NotOfferedError, TransientError, UnavailableError):
+            return False
+        return found.get("project") is None
 
     def leave_out(self, source: str, row: Malformed) -> None:
         """Log which row of a source this run leaves out, and go on.

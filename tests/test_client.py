@@ -24,6 +24,7 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from urllib3.exceptions import NewConnectionError
 
 from tap_labelbox import errors
 from tap_labelbox.client import Client
@@ -117,9 +118,9 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("AUTHENTICATION_ERROR", told("AUTHENTICATION_ERROR", 401), errors.AccessError),
     ("AUTHENTICATION_ERROR", told("AUTHENTICATION_ERROR"), errors.AccessError),
     ("UNAUTHENTICATED", told("UNAUTHENTICATED"), errors.AccessError),
-    ("AUTHORIZATION_ERROR", told("AUTHORIZATION_ERROR"), errors.UnavailableError),
-    ("FORBIDDEN", told("FORBIDDEN"), errors.UnavailableError),
-    ("RESOURCE_NOT_FOUND", told("RESOURCE_NOT_FOUND"), errors.UnavailableError),
+    ("AUTHORIZATION_ERROR", told("AUTHORIZATION_ERROR"), errors.ForbiddenError),
+    ("FORBIDDEN", told("FORBIDDEN"), errors.ForbiddenError),
+    ("RESOURCE_NOT_FOUND", told("RESOURCE_NOT_FOUND"), errors.NotFoundError),
     ("RESOURCE_CONFLICT", told("RESOURCE_CONFLICT"), errors.UnavailableError),
     ("MALFORMED_REQUEST", told("MALFORMED_REQUEST"), errors.UnavailableError),
     (
@@ -207,8 +208,8 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
         (code, Reply(200, {}, within(code, *path)), kind)
         for code, kind in (
             ("AUTHENTICATION_ERROR", errors.AccessError),
-            ("AUTHORIZATION_ERROR", errors.UnavailableError),
-            ("RESOURCE_NOT_FOUND", errors.UnavailableError),
+            ("AUTHORIZATION_ERROR", errors.ForbiddenError),
+            ("RESOURCE_NOT_FOUND", errors.NotFoundError),
             ("OPERATION_NOT_ALLOWED", errors.NotOfferedError),
             ("MALFORMED_REQUEST", errors.UnavailableError),
         )
@@ -237,8 +238,8 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
         for row, codes, kind in (
             ("AUTHENTICATION_ERROR", (CRASH, "AUTHENTICATION_ERROR"), ACCESS),
             ("AUTHENTICATION_ERROR", (LOST, CRASH, "AUTHENTICATION_ERROR"), ACCESS),
-            (LOST, (CRASH, LOST), errors.UnavailableError),
-            (LOST, (LOST, "GRAPHQL_VALIDATION_FAILED"), errors.UnavailableError),
+            (LOST, (CRASH, LOST), errors.NotFoundError),
+            (LOST, (LOST, "GRAPHQL_VALIDATION_FAILED"), errors.NotFoundError),
             ("status 5xx", (CRASH, "GRAPHQL_VALIDATION_FAILED"), errors.ServerError),
             ("status 5xx", (CRASH, None), errors.ServerError),
         )
@@ -430,7 +431,8 @@ def failed(
     """Give what is said of a request that fails in this way."""
     with pytest.raises(errors.LabelboxError) as raised:
         ask(client)
-    assert raised.type is kind is errors.TABLE[row]
+    assert raised.type is kind
+    assert type(raised.value.__cause__ or raised.value) is errors.TABLE[row]
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -453,17 +455,18 @@ def test_a_port_at_which_nobody_listens(connect: Callable[..., Client]) -> None:
     """It is tried again: somebody may come."""
     client = connect(f"http://127.0.0.1:{free_port()}/graphql", retry_seconds=0.1)
 
-    said = failed(client, errors.UnsentError, ConnectionRefusedError)
+    said = failed(client, errors.AddressError, ConnectionRefusedError)
 
     assert "refused" in said
     assert "tries" in said
+    assert said.endswith("api_url is probably wrong")
 
 
 def test_a_name_that_is_not_found(connect: Callable[..., Client]) -> None:
     """It is tried again, for this often passes; the name is told."""
     client = connect("http://labelbox.invalid/graphql", retry_seconds=0.1)
 
-    said = failed(client, errors.UnsentError, socket.gaierror)
+    said = failed(client, errors.AddressError, socket.gaierror)
 
     assert said.startswith("labelbox.invalid: there is no address for this name")
     assert "tries" in said
@@ -473,7 +476,7 @@ def test_an_address_that_is_none(connect: Callable[..., Client]) -> None:
     """It is not tried again."""
     client = connect("http://*.invalid/graphql")
 
-    assert "tries" not in failed(client, errors.LabelboxError, Exception)
+    assert "tries" not in failed(client, errors.SettingsError, OSError)
 
 
 def test_an_answer_that_does_not_come(
@@ -484,7 +487,8 @@ def test_an_answer_that_does_not_come(
     sandbox.before = lambda _: next(replies, None)
     client = connect(timeout=0.2, retry_seconds=0)
 
-    failed(client, errors.TransientError, requests.Timeout)
+    said = failed(client, errors.TransientError, requests.Timeout)
+    assert "raise request_timeout if that goes on" in said
     assert ask(client)["projects"]
 
 
@@ -505,7 +509,7 @@ def test_a_connection_that_does_not_come_about(
             f"http://127.0.0.1:{address[1]}/graphql", timeout=0.2, retry_seconds=0.1
         )
 
-        failed(client, errors.UnsentError, requests.ConnectTimeout)
+        failed(client, errors.AddressError, requests.ConnectTimeout)
 
 
 @pytest.mark.parametrize(
@@ -623,7 +627,7 @@ def test_a_certificate_that_is_not_trusted(
 
     address = f"https://127.0.0.1:{peer(answer)}/graphql"
 
-    said = failed(connect(address), errors.LabelboxError, ssl.SSLCertVerificationError)
+    said = failed(connect(address), errors.AddressError, ssl.SSLCertVerificationError)
 
     assert "its certificate is not trusted (self-signed certificate)" in said
     assert "set REQUESTS_CA_BUNDLE" in said
@@ -639,11 +643,14 @@ def test_every_row_of_the_table_has_a_test() -> None:
         socket.gaierror,
         ConnectionRefusedError,
         requests.ConnectTimeout,
+        NewConnectionError,
+        ssl.SSLError,
         requests.Timeout,
         requests.ConnectionError,
         requests.exceptions.ChunkedEncodingError,
         requests.exceptions.ContentDecodingError,
         requests.exceptions.InvalidHeader,
+        OSError,
         Exception,
     }
 
@@ -1216,7 +1223,7 @@ def test_what_may_have_been_heard_is_looked_for(
         assert client.execute_once("project_ids", done, **PAGE) == {"found": True}
         assert len(sandbox.requests) == 1
     else:
-        with pytest.raises(errors.TransientError, match="tries"):
+        with pytest.raises(errors.LabelboxError, match="tries"):
             client.execute_once("project_ids", done, **PAGE)
     assert len(looks) == times
 

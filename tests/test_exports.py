@@ -14,10 +14,11 @@ import pytest
 
 from tap_labelbox.client import Client
 from tap_labelbox.errors import IncompleteError, UnavailableError
-from tap_labelbox.exports import Export, inputs
+from tap_labelbox.exports import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.tap import TapLabelbox
+from tap_labelbox.transport import Session
 from tests.runner import Runner
 
 if TYPE_CHECKING:
@@ -565,7 +566,7 @@ def test_too_many_exports_are_a_reason_to_wait(serving: Any, caplog: Any) -> Non
     [
         Reply(200, {}, b"", cut=0),
         Reply(200, {"Content-Type": "application/json"}, b'{"data": {"exp', cut=9),
-        Reply(200, {}, b"", delay=0.5),
+        Reply(200, {}, b"", delay=0.3 * START_TIMEOUT_FACTOR + 0.5),
         Reply(504, {}, b"<h1>Gateway Time-out</h1>"),
         Reply(200, {}, error("no", "INTERNAL_SERVER_ERROR")),
         Reply(200, {}, {"data": None}),
@@ -593,6 +594,27 @@ def test_an_export_that_has_begun_unheard_is_not_begun_again(
     assert len(started(sandbox)) == 1
     found = [r["data_row_id"] for r in output.records("data_row_exports")]
     assert sorted(found) == sorted(row.id for row in project.data_rows)
+
+
+def test_an_export_has_more_time_to_begin_than_others_to_answer(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labelbox looks up what the filters name before it answers."""
+    waits: dict[str, set[float]] = {}
+    send = Session.send
+
+    def note(self: Session, request: Any, **options: Any) -> Any:
+        if request.body:
+            operation = re.search(rb"(?:query|mutation) (\w+)", request.body)
+            assert operation
+            waits.setdefault(operation[1].decode(), set()).add(options["timeout"][1])
+        return send(self, request, **options)
+
+    monkeypatch.setattr(Session, "send", note)
+
+    assert run("data_row_exports", request_timeout=20).error is None
+    assert waits.pop("StartExport") == {20 * START_TIMEOUT_FACTOR}
+    assert set().union(*waits.values()) == {20}
 
 
 @pytest.mark.parametrize("status", [503, 429])

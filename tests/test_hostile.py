@@ -1151,7 +1151,7 @@ def test_a_proxy_that_cannot_be_used_is_one_line(run: Runner, proxy: str) -> Non
 
     ended = command("--config", str(config), environment=environment)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 78
     for secret in ("pazz", "wurd", "Traceback"):
         assert secret not in ended.stderr
     assert "percent-encode" in ended.stderr.strip().splitlines()[-1]

@@ -319,7 +319,12 @@ class LabelboxStream(StraightStream):
         what = f"{kind} {parent_id}"
         if self._told > MAX_NAMED_SOURCES:
             what = f"more {self.parents}"  # which is said once
-        self.workspace.miss(f"{self.name} of {what}", error)
+        is_gone = (
+            self.parents == PROJECTS
+            and isinstance(error, UnavailableError)
+            and self.workspace.is_gone(parent_id)
+        )
+        self.workspace.miss(f"{self.name} of {what}", error, is_gone=is_gone)
 
     @cached_property
     def _refused(self) -> dict[str, LabelboxError]:
