@@ -144,4 +144,5 @@ def target() -> Callable[[str], Path]:
 @pytest.fixture(autouse=True)
 def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a key of the developer's out of the tests."""
-    monkeypatch.delenv("LABELBOX_API_KEY", raising=False)
+    for name in ("LABELBOX_API_KEY", "TAP_LABELBOX_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
