@@ -1,4 +1,4 @@
-"""The files of ``--state`` and ``--catalog``, as people and shells make them.
+"""The files of ``--config``, ``--state`` and ``--catalog``, as people make them.
 
 Targets print a STATE a line, PowerShell writes UTF-16, and a run that was stopped
 leaves the last line cut off, or nothing. What is clear is taken.
@@ -10,9 +10,10 @@ import codecs
 import json
 import logging
 import re
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tap_labelbox.errors import SettingsError
+from tap_labelbox.errors import SettingsError, shortage
 from tap_labelbox.state import malformed_bookmark
 
 if TYPE_CHECKING:
@@ -22,6 +23,25 @@ LOGGER = logging.getLogger("tap-labelbox")
 BLANK = re.compile(r"[\s\ufeff]*")  # the latter begins files that were joined
 BROKEN = object()  # what is no JSON
 GIVE_A_STATE = "give one that a target printed, or read everything without --state"
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Return the settings in a file.
+
+    Raises:
+        SettingsError: If it is no JSON object.
+    """
+    where = f"--config cannot be read: {path}"
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        if shortage(error):
+            raise
+        why = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{where}: {why}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{where} holds no JSON object")
+    return content
 
 
 def read_catalog(file: IO[str]) -> dict[str, Any]:

@@ -14,15 +14,16 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import _ConfigInput as Inputs
 from singer_sdk.singerlib import Catalog
 
 from tap_labelbox import catalog as catalogs
-from tap_labelbox import maps, redact, settings
+from tap_labelbox import maps, redact, setting_values, settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import LabelboxError, SettingsError, shortage
 from tap_labelbox.exit_codes import Ending, ending
-from tap_labelbox.given_files import read_catalog, read_state
+from tap_labelbox.given_files import read_catalog, read_config, read_state
 from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
 from tap_labelbox.state import (
@@ -193,12 +194,26 @@ class TapLabelbox(Tap):
         """What the streams of this run share."""
         return Workspace(self.config, self.logger)
 
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        """Return the text of what is in the environment; the SDK would cast it."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        try:
+            return setting_values.from_environment(
+                cls.config_jsonschema, settings.PREFIX
+            )
+        except (OSError, ValueError) as error:
+            msg = f".env cannot be read: {error}"
+            raise SettingsError(msg) from None
+
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        if key := os.environ.get(settings.API_KEY_VARIABLE):
-            self._config.setdefault("api_key", key)
         self.append_builtin_config(self.config_jsonschema)
         schema = self.config_jsonschema
         schema["properties"] = settings.mended(schema["properties"])
+        self._config = settings.read(self._config, schema)
+        if raise_errors:
+            for text in setting_values.unread(self._config, schema, settings.PREFIX):
+                self.logger.warning(text)
         told = settings.problems(self._config, schema)
         if told and raise_errors:
             raise ConfigValidationError("; ".join(told), errors=told)
@@ -302,14 +317,13 @@ class TapLabelbox(Tap):
     @classmethod
     def cb_config(cls, ctx: Any, param: Any, value: tuple[str, ...]) -> Inputs:
         """Read the configuration files."""
+        del ctx, param
+        inputs = Inputs(parse_env="ENV" in value)
         with plain_errors(cls.logger):
-            try:
-                return super().cb_config(ctx, param, value)
-            except (OSError, ValueError) as error:
-                if shortage(error):
-                    raise
-                msg = f"--config cannot be read: {error}"
-                raise SettingsError(msg) from None
+            for path in value:
+                if path != "ENV":
+                    inputs.config |= read_config(path)
+        return inputs
 
 
 @contextmanager
