@@ -19,7 +19,7 @@ from singer_sdk.plugin_base import _ConfigInput as Inputs
 from singer_sdk.singerlib import Catalog
 
 from tap_labelbox import catalog as catalogs
-from tap_labelbox import maps, redact, settings
+from tap_labelbox import maps, metering, redact, settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import (
     OUT_OF_FILES,
@@ -31,6 +31,7 @@ from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
 from tap_labelbox.state import (
     StateWriter,
+    bookmarks,
     is_flatter,
     last_turn,
     malformed_bookmark,
@@ -76,6 +77,7 @@ class TapLabelbox(Tap):
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
         redact.install()
+        metering.quieten(self.logger)
         given = options.get("catalog")
         if isinstance(given, dict) and not isinstance(given, Catalog):
             options["catalog"] = catalogs.read(given)
@@ -168,14 +170,45 @@ class TapLabelbox(Tap):
             return max(together), STREAMS.index(type(stream))
 
         self._streams = dict(sorted(self.streams.items(), key=turn))
+        self.log_plan()
         try:
-            super().sync_all()
+            with self.workspace.progress.running():
+                super().sync_all()
         except Exception:
             self.write_last_state()
+            self.log_summary("Failed")
             raise
         for stream in self.streams.values():
             cast("LabelboxStream", stream).end_run()
         self.write_last_state()
+        self.log_summary("Finished")
+
+    def run_connection_test(self) -> bool:  # type: ignore[misc]  # as above
+        """Read a record of each stream, of a few data rows of a project."""
+        with self.workspace.progress.running():
+            done = super().run_connection_test()
+        self.log_summary("Tested")
+        return done
+
+    def log_plan(self) -> None:
+        """Log what is about to be read, and from when on."""
+        selected = [name for name, stream in self.streams.items() if stream.selected]
+        if not selected:
+            self.logger.warning(
+                "No stream is selected: nothing is read; select some in the catalog "
+                "(meltano select tap-labelbox '*')"
+            )
+            return
+        start_date = self.config.get("start_date")
+        since = f"start_date ({start_date})" if start_date else "the beginning"
+        if values := bookmarks(self.state, selected):
+            since = f"bookmarks of {min(values)} to {max(values)}, else from {since}"
+        named = ", ".join(selected)
+        self.logger.info("Reading %d streams from %s: %s", len(selected), since, named)
+
+    def log_summary(self, outcome: str) -> None:
+        """Log what this run has done."""
+        self.workspace.progress.log_summary(outcome, self.workspace.left_out)
 
     def write_last_state(self) -> None:
         """Write what has been read, and up to where that is."""
@@ -189,8 +222,6 @@ class TapLabelbox(Tap):
         if self.input_catalog is not None:
             for text in catalogs.unknown(self.input_catalog, self.streams):
                 self.logger.warning("The catalog has a %s", text)
-        if not any(stream.selected for stream in self.streams.values()):
-            self.logger.warning("No stream is selected: nothing is read")
 
     def discover_streams(self) -> list[Stream]:
         """Give every stream; this needs no key and no network."""
@@ -241,6 +272,7 @@ class TapLabelbox(Tap):
         self.logger.warning("Stopped: the next run goes on from here")
         self.writer.resume()
         self.write_last_state()
+        self.log_summary("Stopped")
         self.workspace.client.close()
 
     @contextmanager

@@ -26,6 +26,7 @@ from tap_labelbox.state import PROJECT_ID, ProjectState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
@@ -98,10 +99,14 @@ class LabelboxStream(StraightStream):
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, Any]:
         gaps = self.workspace.gaps
-        yield from super()._sync_records(context, write_messages=write_messages)
-        a_test = self.ABORT_AT_RECORD_COUNT is not None or not write_messages
-        if not a_test and self.workspace.gaps == gaps:
+        with self.counted():
+            yield from super()._sync_records(context, write_messages=write_messages)
+        if write_messages and not self.is_test and self.workspace.gaps == gaps:
             self.conclude()
+
+    def counted(self) -> AbstractContextManager[None]:
+        """Count the requests and seconds of this stream."""
+        return self.workspace.progress.reading(self.name, [self])
 
     def conclude(self) -> None:
         """Do what is to be done after the last record, if nothing was left out."""
@@ -158,12 +163,12 @@ class LabelboxStream(StraightStream):
         return {name: check_of(schema) for name, schema in columns}
 
     def log(self, message: str, *args: Any, **options: Any) -> None:
-        """Log what the SDK has to say of this stream.
+        """Log at DEBUG what the SDK has to say of this stream.
 
         Not its "unhandled error" before every error: the tap tells that once.
         """
         if options.get("level") != logging.ERROR:
-            super().log(message, *args, **options)
+            super().log(message, *args, **options | {"level": logging.DEBUG})
 
     def record(self, row: Row) -> Record:
         """Lay a row out in the stream's columns, null where it has nothing.
@@ -220,6 +225,7 @@ class ProjectStream(LabelboxStream):
     """
 
     _offered = True  # as far as is known, by this Labelbox to this account
+    _turn_count = 0  # projects that had their turn
 
     @abstractmethod
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
@@ -233,10 +239,17 @@ class ProjectStream(LabelboxStream):
         """
         return [{PROJECT_ID: project_id} for project_id in self._turns]
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether a test of this stream needs no more projects."""
+        return self.is_test and self.has_records
+
     @cached_property
     def _turns(self) -> list[str]:
         """The projects, in an order that stays while they are read."""
         cast("TapLabelbox", self._tap).prune_state()
+        if self.is_test:
+            return list(self.workspace.sample)
         return sorted(self.workspace.project_ids, key=self.turn_state.turn)
 
     @property
@@ -247,7 +260,7 @@ class ProjectStream(LabelboxStream):
     @property
     def width(self) -> int:
         """How many things are asked for at once; one where one record is wanted."""
-        if self.ABORT_AT_RECORD_COUNT is not None:
+        if self.is_test:
             return 1
         return int(self.config["concurrency"])
 
@@ -255,9 +268,10 @@ class ProjectStream(LabelboxStream):
         """Read one project; one that is not to be had does not stop the others."""
         if context is None:  # what the SDK asks for where there are no partitions
             return
-        if not self._offered:
+        if not self._offered or self.has_enough:
             return
         project_id = context[PROJECT_ID]
+        self.workspace.progress.turn(self._turn_count, len(self._turns))
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
         if project_id == self._turns[0] and not self.writer.holding:
@@ -276,6 +290,7 @@ class ProjectStream(LabelboxStream):
         else:
             self.turn_state.mark_read(project_id, started_at)
             self.workspace.failures_in_a_row.end()
+        self._turn_count += 1
         if project_id == self._turns[-1]:
             self.finish()
         self.checkpoint()
@@ -346,7 +361,7 @@ class ProjectStream(LabelboxStream):
         if not (bookmark := self.bookmark(context)):
             return start_date
         if bookmark > self.workspace.started_at:
-            self.logger.warning(
+            self.workspace.progress.warn(
                 "The bookmark of %s for project %s lies in the future (%s): check "
                 "this machine's clock; if it is right, run once without state",
                 self.name,
