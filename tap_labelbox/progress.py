@@ -78,7 +78,7 @@ class Progress:
         self._began = self._told = clock()
         self._warnings: dict[str, int] = {}
         self._waiting: tuple[str, datetime] | None = None
-        self._held_until: datetime | None = None
+        self._held_until = self._retry_at = now()
         self._current = Pass("", (), self._began)  # of what comes before the first
         self.passes: dict[str, Pass] = {}
 
@@ -129,8 +129,9 @@ class Progress:
         """
         self._current.retries += 1
         until = self._now() + timedelta(seconds=pause_seconds)
+        self._retry_at = max(until, self._retry_at)
         if everybody:
-            self._held_until = max(until, self._held_until or until)
+            self._held_until = max(until, self._held_until)
         return until
 
     @contextmanager
@@ -173,8 +174,10 @@ class Progress:
         if self._waiting:
             what, since = self._waiting
             parts.append(f"waiting for {what} since {since:%H:%M:%S}")
-        if self._held_until and self._held_until > self._now():
+        if self._held_until > self._now():
             parts.append(f"all requests wait until {self._held_until:%H:%M:%S}")
+        elif self._retry_at > self._now():
+            parts.append(f"trying again at {self._retry_at:%H:%M:%S}")
         return f"{current.name or 'Starting'}: {', '.join(parts)}"
 
     def summary(self, outcome: str, left_out: Sequence[tuple[str, str]]) -> Any:

@@ -173,22 +173,29 @@ class TapLabelbox(Tap):
         self.log_plan()
         try:
             with self.workspace.progress.running():
-                super().sync_all()
+                self._sync_selected()
+        except Exception:
+            self.log_summary("Failed")
+            raise
+        self.log_summary("Finished")
+
+    def _sync_selected(self) -> None:
+        try:
+            super().sync_all()
         except Exception:
             self.write_last_state()
-            self.log_summary("Failed")
             raise
         for stream in self.streams.values():
             cast("LabelboxStream", stream).end_run()
         self.write_last_state()
-        self.log_summary("Finished")
 
     def run_connection_test(self) -> bool:  # type: ignore[misc]  # as above
         """Read a record of each stream, of a few data rows of a project."""
-        with self.workspace.progress.running():
-            done = super().run_connection_test()
-        self.log_summary("Tested")
-        return done
+        try:
+            with self.workspace.progress.running():
+                return bool(super().run_connection_test())
+        finally:
+            self.log_summary("Tested")
 
     def log_plan(self) -> None:
         """Log what is about to be read, and from when on."""
@@ -271,9 +278,11 @@ class TapLabelbox(Tap):
         """Write what has been read, and up to where that is."""
         self.logger.warning("Stopped: the next run goes on from here")
         self.writer.resume()
-        self.write_last_state()
-        self.log_summary("Stopped")
-        self.workspace.client.close()
+        try:
+            self.write_last_state()
+        finally:
+            self.log_summary("Stopped")
+            self.workspace.client.close()
 
     @contextmanager
     def time_limit(self) -> Iterator[None]:

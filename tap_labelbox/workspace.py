@@ -210,8 +210,7 @@ class Workspace:
 
     def named(self, project_id: str) -> str:
         """Return how the log names a project."""
-        name = self._names.get(project_id)
-        return f"project {project_id}" + (f" ({name})" if name else "")
+        return f"project {self._names.get(project_id) or project_id}"
 
     @cached_property
     def project_ids(self) -> list[str]:

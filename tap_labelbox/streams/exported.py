@@ -557,7 +557,7 @@ class ExportedStream(ProjectStream):
         since = [stream.since(context) for stream in self.family]
         filters = self.config["export_filters"]
         if self.is_test:
-            filters = self.workspace.sample[context["project_id"]] | filters
+            filters = filters | self.workspace.sample[context["project_id"]]
         return inputs(
             context["project_id"],
             filters,
