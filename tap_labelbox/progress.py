@@ -238,7 +238,7 @@ def summary_lines(summary: Any) -> Iterator[str]:
     for one in left_out[:MAX_NAMED]:
         yield f"left out: {one['what']} ({one['why']})"
     if (more := len(left_out) - MAX_NAMED) > 0:
-        yield f"left out: {more:,} more, each named above"
+        yield f"left out: {more:,} more, named above or at DEBUG"
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cached_property
@@ -56,6 +57,8 @@ EX_TEMPFAIL = 75
 
 MAX_STATE_DEPTH = 50  # of which bookmarks take five
 LAST_SECONDS = 10.0  # that a run has to end when it is told to
+# `timeout` signals the process, and then its group, in which the process is as well.
+SAME_SIGNAL_SECONDS = 1.0
 
 
 class Stopped(SystemExit):
@@ -69,7 +72,7 @@ class TapLabelbox(Tap):
     package_name = "tap-labelbox"
     config_jsonschema = settings.SETTINGS
     message_writer_class = MessageWriter
-    _stopped = False
+    _stopped_at: float | None = None
     _out_of_time = False
     _pruned = False
     _given_state = b'{"bookmarks":{}}'
@@ -208,7 +211,9 @@ class TapLabelbox(Tap):
             return
         start_date = self.config.get("start_date")
         since = f"start_date ({start_date})" if start_date else "the beginning"
-        if values := bookmarks(self.state, selected):
+        if files := self.config.get("export_files"):
+            since = f"saved files ({len(files)} in export_files)"
+        elif values := bookmarks(self.state, selected):
             since = f"bookmarks of {min(values)} to {max(values)}, else from {since}"
         named = ", ".join(selected)
         self.logger.info("Reading %d streams from %s: %s", len(selected), since, named)
@@ -256,9 +261,11 @@ class TapLabelbox(Tap):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Stop here, but not within a line; at the second signal at once."""
         del frame
-        if self._stopped:
+        if self._stopped_at is not None:
+            if time.monotonic() < self._stopped_at + SAME_SIGNAL_SECONDS:
+                return
             os._exit(128 + signum)
-        self._stopped = True
+        self._stopped_at = time.monotonic()
         code = EX_TEMPFAIL if self._out_of_time else 128 + signum
         # A target that reads no more would keep this run from ending.
         last = threading.Timer(LAST_SECONDS, os._exit, (code,))

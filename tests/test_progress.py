@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,15 +19,15 @@ from singer_sdk import metrics
 from tap_labelbox.progress import MAX_SAME_WARNINGS, Progress, summary_lines
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
-from tests.runner import Output, command
+from tests.runner import Output, command, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tap_labelbox.sandbox import Request, Sandbox
     from tests.runner import Runner
 
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 MAX_LINES = 40
 SECOND = timedelta(seconds=1)
 TABLE_HEAD = "stream records requests retries seconds"
@@ -178,7 +179,7 @@ def test_a_summary_is_json_and_a_table(progress: Progress, clock: Clock) -> None
     }
     assert lines[-2:] == [
         "left out: project p9 (deleted)",
-        "left out: 2 more, each named above",
+        "left out: 2 more, named above or at DEBUG",
     ]
 
 
@@ -222,6 +223,40 @@ def test_a_run_that_goes_on_says_from_where(run: Runner, told: Any) -> None:
         "from the beginning: labels"
     )
     assert "Projects to read: 1 of the 4 that the API key sees" in told.messages
+
+
+def shape(line: str) -> str:
+    """Return a line of a log without its numbers, and how they are aligned."""
+    return " ".join(re.sub(r"[\d,.]*\d", "0", line).replace("retry", "retries").split())
+
+
+def test_the_log_in_the_readme_is_a_log(
+    serving: Callable[..., Runner], told: Any, progress: Progress
+) -> None:
+    """But for its numbers."""
+    text = README.split("<!-- begin log -->\n```text\n")[1].split("```")[0]
+    run = serving(World(projects=13, labels=1300))
+    progress.retry(10, everybody=True)
+
+    run()
+
+    with progress.reading("labels", [Table("labels")]):
+        progress.turn(4, 13)
+        progress.retry(10, everybody=True)
+        held = progress.line()
+    progress = Progress(LOGGER)
+    with (
+        progress.reading("data row export", []),
+        progress.waiting("the export of project Parked cars"),
+    ):
+        progress.turn(8, 13)
+        waiting = progress.line()
+    between = [shape(waiting), shape(held)]
+    logged = [
+        line for line in map(shape, told.messages) if " of 0 projects" not in line
+    ]
+    head, table = logged[:2], logged[2:]
+    assert [shape(line) for line in text.splitlines()] == [*head, *between, *table]
 
 
 @pytest.mark.parametrize("faults", [0.0, 0.1])
@@ -272,6 +307,20 @@ def test_what_is_left_out_is_in_the_table(run: Runner, told: Any) -> None:
     assert "take it out of project_ids" in lines[0]
     assert "left out: bulk_export (Labelbox does not offer" in "\n".join(lines)
     assert "left out: 1 data rows of project" in "\n".join(lines)
+
+
+def test_saved_files_are_what_is_read(tmp_path: Path, told: Any) -> None:
+    """Nothing is said of projects, which nobody asks for."""
+    file = tmp_path / "rows.ndjson"
+    file.write_text('{"data_row": {"id": "d"}, "projects": {}}')
+
+    read_files(file)
+
+    assert told.messages[0].startswith(
+        "Reading 12 streams from saved files (1 in export_files): "
+    )
+    assert table(told.messages)["- data_row_exports"] == ["1"]
+    assert "project" not in "".join(told.messages[1:]).replace("projects ", "")
 
 
 @pytest.mark.parametrize("streams", [("projects",), ("labels",), ()])
