@@ -32,6 +32,7 @@ from tap_labelbox import errors, redact
 from tap_labelbox.gate import Gate
 from tap_labelbox.json_text import encoder
 from tap_labelbox.links import Link, Reach, literal_reach, resolved_reaches, shown
+from tap_labelbox.progress import Progress
 from tap_labelbox.queries import GRAPHQL, Document
 from tap_labelbox.transport import REPLY_TIMEOUTS, Adapter, Rules, Session, read_body
 
@@ -75,6 +76,7 @@ class Client:
             private network although the API has a public one.
         user_agent: The header of all requests; by default this tap and its version.
         logger: Where waits and dropped fields are told.
+        progress: Where requests and retries are counted.
 
     """
 
@@ -86,6 +88,7 @@ class Client:
         timeout: float,
         retry_seconds: float,
         logger: logging.Logger,
+        progress: Progress | None = None,
         requests_per_minute: int | None = None,
         concurrency: int = 1,
         max_reply_bytes: int = MAX_REPLY_BYTES,
@@ -103,6 +106,7 @@ class Client:
         self._timeout = timeout
         self._retry_seconds = retry_seconds
         self._logger = logger
+        self._progress = progress or Progress(logger)
         self._gate = Gate(requests_per_minute)
         self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
@@ -350,6 +354,7 @@ class Client:
         try:
             with self._slots:
                 self._gate.enter()  # not before: a turn is for who can use it at once
+                self._progress.request()
                 with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
                     # A redirect would carry the key to an address nobody configured.
                     response = self._api.send(
@@ -591,11 +596,13 @@ class Client:
             everybody = isinstance(error, errors.RateLimitError)
             if everybody:
                 self._gate.hold(pause)
-            self._logger.warning(
-                "%s: %s; trying again in %.1f s%s",
+            until = self._progress.retry(pause, everybody=everybody)
+            self._progress.warn(
+                "%s: %s; trying again in %.1f s, at %s%s",
                 operation,
                 error,
                 pause,
+                f"{until:%H:%M:%S}",
                 " (all requests wait)" if everybody else "",
             )
             self._gate.sleep(pause)

@@ -33,7 +33,7 @@ def poll(
         pause: Waits so many seconds: :meth:`Client.sleep`.
         interval: Seconds between two questions.
         timeout: Seconds after which to give up.
-        waiting: What to say now and then until then.
+        waiting: What to say now and then until then, at DEBUG.
         late: What to say then.
 
     Raises:
@@ -47,6 +47,6 @@ def poll(
             raise UnavailableError(late)
         if now > told + TELL_EVERY:
             told = now
-            LOGGER.info(waiting())
+            LOGGER.debug("%s", waiting())
         pause(interval)
     return answer

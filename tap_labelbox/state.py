@@ -220,6 +220,16 @@ def last_turn(bookmark: Any) -> str:
     return max(map(moments.normal_or_empty, times), default="")
 
 
+def bookmarks(state: TapState, streams: Iterable[str]) -> list[str]:
+    """Return the timestamps up to which streams were read by earlier runs."""
+    known = state.get("bookmarks", {})
+    partitions = (
+        p for name in streams for p in known.get(name, {}).get("partitions", [])
+    )
+    values = (partition.get("replication_key_value") for partition in partitions)
+    return [value for value in map(moments.normal_or_empty, values) if value]
+
+
 def prune(state: TapState, project_ids: Iterable[str]) -> int:
     """Remove the partitions of projects that are no longer there.
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cached_property
@@ -19,7 +20,7 @@ from singer_sdk.plugin_base import _ConfigInput as Inputs
 from singer_sdk.singerlib import Catalog
 
 from tap_labelbox import catalog as catalogs
-from tap_labelbox import maps, redact, setting_values, settings
+from tap_labelbox import maps, metering, redact, setting_values, settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import LabelboxError, SettingsError, shortage
 from tap_labelbox.exit_codes import Ending, ending
@@ -28,6 +29,7 @@ from tap_labelbox.json_text import encoder
 from tap_labelbox.output import MessageWriter
 from tap_labelbox.state import (
     StateWriter,
+    bookmarks,
     is_flatter,
     last_turn,
     prune,
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 MAX_STATE_DEPTH = 50  # of which bookmarks take five
 LAST_SECONDS = 10.0  # that a run has to end when it is told to
+# `timeout` signals the process, and then its group, in which the process is as well.
+SAME_SIGNAL_SECONDS = 1.0
 
 
 class Stopped(SystemExit):
@@ -61,7 +65,7 @@ class TapLabelbox(Tap):
     package_name = "tap-labelbox"
     config_jsonschema = settings.SETTINGS
     message_writer_class = MessageWriter
-    _stopped = False
+    _stopped_at: float | None = None
     _out_of_time = False
     _pruned = False
     _given_state = b'{"bookmarks":{}}'
@@ -69,6 +73,7 @@ class TapLabelbox(Tap):
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
         redact.install()
+        metering.quieten(self.logger)
         given = options.get("catalog")
         if isinstance(given, dict) and not isinstance(given, Catalog):
             options["catalog"] = catalogs.read(given)
@@ -161,6 +166,16 @@ class TapLabelbox(Tap):
             return max(together), STREAMS.index(type(stream))
 
         self._streams = dict(sorted(self.streams.items(), key=turn))
+        self.log_plan()
+        try:
+            with self.workspace.progress.running():
+                self._sync_selected()
+        except Exception:
+            self.log_summary("Failed")
+            raise
+        self.log_summary("Finished")
+
+    def _sync_selected(self) -> None:
         try:
             super().sync_all()
         except Exception:
@@ -169,6 +184,36 @@ class TapLabelbox(Tap):
         for stream in self.streams.values():
             cast("LabelboxStream", stream).end_run()
         self.write_last_state()
+
+    def run_connection_test(self) -> bool:  # type: ignore[misc]  # as above
+        """Read a record of each stream, of a few data rows of a project."""
+        try:
+            with self.workspace.progress.running():
+                return bool(super().run_connection_test())
+        finally:
+            self.log_summary("Tested")
+
+    def log_plan(self) -> None:
+        """Log what is about to be read, and from when on."""
+        selected = [name for name, stream in self.streams.items() if stream.selected]
+        if not selected:
+            self.logger.warning(
+                "No stream is selected: nothing is read; select some in the catalog "
+                "(meltano select tap-labelbox '*')"
+            )
+            return
+        start_date = self.config.get("start_date")
+        since = f"start_date ({start_date})" if start_date else "the beginning"
+        if files := self.config.get("export_files"):
+            since = f"saved files ({len(files)} in export_files)"
+        elif values := bookmarks(self.state, selected):
+            since = f"bookmarks of {min(values)} to {max(values)}, else from {since}"
+        named = ", ".join(selected)
+        self.logger.info("Reading %d streams from %s: %s", len(selected), since, named)
+
+    def log_summary(self, outcome: str) -> None:
+        """Log what this run has done."""
+        self.workspace.progress.log_summary(outcome, self.workspace.left_out)
 
     def write_last_state(self) -> None:
         """Write what has been read, and up to where that is."""
@@ -182,8 +227,6 @@ class TapLabelbox(Tap):
         if self.input_catalog is not None:
             for text in catalogs.unknown(self.input_catalog, self.streams):
                 self.logger.warning("The catalog has a %s", text)
-        if not any(stream.selected for stream in self.streams.values()):
-            self.logger.warning("No stream is selected: nothing is read")
 
     def discover_streams(self) -> list[Stream]:
         """Give every stream; this needs no key and no network."""
@@ -225,9 +268,11 @@ class TapLabelbox(Tap):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """Stop here, but not within a line; at the second signal at once."""
         del frame
-        if self._stopped:
+        if self._stopped_at is not None:
+            if time.monotonic() < self._stopped_at + SAME_SIGNAL_SECONDS:
+                return
             os._exit(128 + signum)
-        self._stopped = True
+        self._stopped_at = time.monotonic()
         code = Ending.TEMPORARY.code if self._out_of_time else 128 + signum
         # A target that reads no more would keep this run from ending.
         last = threading.Timer(LAST_SECONDS, os._exit, (code,))
@@ -247,8 +292,11 @@ class TapLabelbox(Tap):
         """Write what has been read, and up to where that is."""
         self.logger.warning("Stopped: the next run goes on from here")
         self.writer.resume()
-        self.write_last_state()
-        self.workspace.client.close()
+        try:
+            self.write_last_state()
+        finally:
+            self.log_summary("Stopped")
+            self.workspace.client.close()
 
     @contextmanager
     def time_limit(self) -> Iterator[None]:

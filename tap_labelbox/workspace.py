@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox import json_text, moments
@@ -27,11 +28,12 @@ from tap_labelbox.malformed import (
     shortened,
 )
 from tap_labelbox.pagination import Listing
+from tap_labelbox.progress import Progress
 from tap_labelbox.saved import SavedFiles
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from tap_labelbox.pagination import Row
 
@@ -45,6 +47,11 @@ MAX_CLOCK_LEAD = timedelta(seconds=2)
 
 MIN_LOOKBACK_SECONDS = 10
 """What Labelbox may take to list what is new; fewer seconds of lookback may miss it."""
+
+MAX_SAMPLE_ROWS = 10  # data rows of a project that a test exports
+MAX_SAMPLE_PROJECTS = 3  # that a test reads
+MAX_PROBED_PROJECTS = 20  # that are asked for labels, to find these
+
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
 
 
@@ -80,6 +87,7 @@ class Workspace:
         """Remember when the run began; send nothing yet."""
         self.began_at = datetime.now(UTC)
         """By the clock of this machine."""
+        self.progress = Progress(logger)
         self.client = Client(
             config["api_url"],
             config.get("api_key", ""),
@@ -92,6 +100,7 @@ class Workspace:
             allow_private_links=config["allow_private_links"],
             user_agent=config.get("user_agent"),
             logger=logger,
+            progress=self.progress,
         )
         self.offline = "export_files" in config
         """Whether files are read, and Labelbox is asked nothing."""
@@ -99,16 +108,21 @@ class Workspace:
             config.get("export_files", ()), config["max_row_bytes"], self.miss, logger
         )
         self._wanted: list[str] | None = config.get("project_ids")
+        self._start_date: str | None = config.get("start_date")
+        self._export_filters: dict[str, Any] = config["export_filters"]
+        self._names: dict[str, str] = {}  # of projects, by their ID
         self._page_size: int = config["page_size"]
         self._width: int = config["concurrency"]
         self._logger = logger
         self.failures_in_a_row = FailuresInARow()
         self._warns_of_missing = config["on_missing"] == "warn"
-        self._missing: dict[str, None] = {}
-        self._gone: set[str] = set()  # what is left out and no failure
+        self._missing: dict[str, str] = {}  # why, by what
+        self._gone: dict[str, str] = {}  # the same, of what is there no longer
+        self._noted: dict[str, str] = {}  # the same, of what is no error
         self._left_out: dict[str, int] = {}  # rows, by their source
         self.gaps = 0
         """How often something was left out: where this has not moved, all was read."""
+        self._has_warned_of_none = False
         self._unlisted = 0  # gaps in the list of the projects to read
         self.kept_rows: dict[str, list[Row]] = {}
         """Rows that other streams are made of as well, by their document."""
@@ -186,26 +200,99 @@ class Workspace:
             if self._wanted is None or project["id"] in self._wanted:
                 yield project
         self._miss_all_but(found)
+        self._warn_of_none(found)
 
     @cached_property
     def all_project_ids(self) -> list[str]:
         """All projects that the key may see, oldest first."""
         gaps = self.gaps
         listed = self.listed("project_ids", "projects")
-        project_ids = [project["id"] for project in sorted(listed, key=_made_at)]
+        project_ids = []
+        for project in sorted(listed, key=_made_at):
+            project_ids.append(project["id"])
+            self._names[project["id"]] = shortened(project.get("name") or "")
         self._unlisted += self.gaps - gaps
+        self._warn_of_none(project_ids)
         return project_ids
+
+    def named(self, project_id: str) -> str:
+        """Return how the log names a project."""
+        return f"project {self._names.get(project_id) or project_id}"
 
     @cached_property
     def project_ids(self) -> list[str]:
         """The projects to read, oldest first; those that are not there are told."""
-        if self._wanted is None:
-            return self.all_project_ids
-        found = set(self.all_project_ids)
-        gaps = self.gaps
-        self._miss_all_but(found)
-        self._unlisted += self.gaps - gaps
-        return [p for p in self.all_project_ids if p in self._wanted]
+        found = self.all_project_ids
+        if self._wanted is not None:
+            gaps = self.gaps
+            self._miss_all_but(set(found))
+            self._unlisted += self.gaps - gaps
+            found = [p for p in found if p in self._wanted]
+        if found:
+            self._logger.info(
+                "Projects to read: %d of the %d that the API key sees",
+                len(found),
+                len(self.all_project_ids),
+            )
+        return found
+
+    @cached_property
+    def sample(self) -> dict[str, dict[str, list[str]]]:
+        """Filters for an export of a few data rows, by project, for a test of streams.
+
+        Projects with labels come first, for all streams may have records of these.
+        Without any, an export is not limited by data rows.
+        """
+        own = {
+            name: ids[:MAX_SAMPLE_ROWS]
+            for name, ids in self._export_filters.items()
+            if name in ("data_row_ids", "global_keys")
+        }
+        if own:
+            return dict.fromkeys(self.project_ids[:MAX_SAMPLE_PROJECTS], own)
+        found = {}
+        for project_id in self.project_ids[:MAX_PROBED_PROJECTS]:
+            try:
+                if data_row_ids := self._labeled(project_id):
+                    found[project_id] = {"data_row_ids": data_row_ids}
+            except UnavailableError:
+                continue
+            except (NotOfferedError, TransientError):
+                break
+            if len(found) == MAX_SAMPLE_PROJECTS:
+                break
+        others = (p for p in self.project_ids if p not in found)
+        for project_id in islice(others, MAX_SAMPLE_PROJECTS - len(found)):
+            found[project_id] = {}
+        return found
+
+    def _labeled(self, project_id: str) -> list[str]:
+        """Return a few data rows of a project that have labels."""
+        where = {}
+        if self._start_date:  # so the data rows were active since as well
+            where["createdAt_gt"] = moments.normal(self._start_date)
+        data = self.client.execute(
+            "labels",
+            project_id=project_id,
+            where=where,
+            skip=0,
+            first=MAX_SAMPLE_ROWS,
+        )
+        labels = rows(data.get("project"), "labels", None, 0)
+        data_rows = (
+            label.get("data_row") for label in labels if isinstance(label, dict)
+        )
+        found = (as_id(row.get("id")) for row in data_rows if isinstance(row, dict))
+        return list(dict.fromkeys(filter(None, found)))
+
+    def _warn_of_none(self, found: Collection[str]) -> None:
+        """Warn, once, that there is no project at all."""
+        if not found and not self.offline and not self._has_warned_of_none:
+            self._has_warned_of_none = True
+            self._logger.warning(
+                "The API key sees no project, so there is nothing to read: take a key "
+                "of the right workspace, of a user who has a role in its projects"
+            )
 
     def _miss_all_but(self, found: set[str]) -> None:
         """Tell which projects are wanted and not there."""
@@ -227,9 +314,25 @@ class Workspace:
         """
         return bool(self.project_ids) and not self._unlisted
 
-    def note_gap(self) -> None:
-        """Note that something was left out that is told elsewhere."""
+    def note_gap(self, what: str, why: str) -> None:
+        """Warn of something that is left out, which is no failure of this run."""
         self.gaps += 1
+        self._noted[what] = why
+        self.progress.warn("%s: %s", what, why)
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """What this run has left out so far, and why."""
+        rows = [
+            (f"{_malformed_rows(count)} of {source}", "the first ones are named above")
+            for source, count in self._left_out.items()
+        ]
+        return [
+            *self._missing.items(),
+            *self._gone.items(),
+            *rows,
+            *self._noted.items(),
+        ]
 
     @property
     def is_complete(self) -> bool:
@@ -248,10 +351,10 @@ class Workspace:
         what = shortened(what, MAX_SOURCE_CHARACTERS)
         if is_gone and self._warns_of_missing:
             if what not in self._gone:
-                self._gone.add(what)
-                self._logger.warning("%s is left out: %s", what, why)
+                self._gone[what] = str(why)
+                self.progress.warn("%s is left out: %s", what, why)
         elif what not in self._missing:
-            self._missing[what] = None
+            self._missing[what] = str(why)
             self._logger.error("%s is left out: %s", what, why)
 
     def is_gone(self, project_id: str) -> bool:
@@ -288,7 +391,7 @@ class Workspace:
     def check(self) -> None:
         """Raise an error at the end of a run that left something out."""
         rows = [
-            f"{count} malformed row{'s' if count > 1 else ''} of {source}"
+            f"{_malformed_rows(count)} of {source}"
             for source, count in self._left_out.items()
         ]
         if missing := [*self._missing, *rows]:
@@ -297,6 +400,10 @@ class Workspace:
                 named += f" and {more} more"
             msg = f"everything else was read, but not {named}"
             raise IncompleteError(msg)
+
+
+def _malformed_rows(count: int) -> str:
+    return f"{count} malformed row{'s' if count > 1 else ''}"
 
 
 def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Malformed]:

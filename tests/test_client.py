@@ -679,6 +679,7 @@ def test_it_is_given_up_when_its_time_is_over(
     sandbox: Sandbox, connect: Callable[..., Client], caplog: Any
 ) -> None:
     """The time is counted, not the tries; each wait is a line with the operation."""
+    caplog.set_level(logging.DEBUG)
     sandbox.before = lambda _: Reply(503)
     began = time.monotonic()
 

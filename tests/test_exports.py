@@ -296,7 +296,7 @@ def test_a_long_wait_is_told(
 ) -> None:
     """Now and then, with how far Labelbox is."""
     monkeypatch.setattr("tap_labelbox.polling.TELL_EVERY", 0.0)
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     sandbox.polls = 2
 
     run("data_row_exports", "bulk_export")

@@ -127,6 +127,25 @@ def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -
     assert keys(first, run(state=first.state)) == keys(everything)
 
 
+def test_a_signal_that_comes_twice_is_one(run: Runner) -> None:
+    """As `timeout` sends it: the state and the table come all the same."""
+    patient = (
+        "from tap_labelbox import __main__, tap; tap.SAME_SIGNAL_SECONDS = 3600.0; "
+        "__main__.main()"
+    )
+    process = Process(run, program=("-c", patient))
+    process.read(a_record)
+    for _ in range(5):
+        process.process.send_signal(signal.SIGTERM)
+        threading.Event().wait(0.01)
+
+    output = process.end(signal.SIGTERM)
+
+    assert process.process.returncode == 143
+    assert output.messages[-1]["type"] == "STATE"
+    assert "Stopped after" in process.log
+
+
 def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> None:
     """Nor for the threads that do, which wait for as long as this test goes on."""
     run = serving(World(projects=2, labels_per_project=5))

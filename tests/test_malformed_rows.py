@@ -1004,7 +1004,7 @@ def test_a_long_id_or_key_is_cut(
     output = served(Tables(labels=rows), "labels")
 
     assert len(output.ids("labels")) == 1
-    told_here = [m for m in told.messages if "left out" in m or "does not fit" in m]
+    told_here = [m for m in told.messages if "is left out" in m or "not fit" in m]
     assert len(told_here) == 3
     assert all(len(m) < 2000 and "\n" not in m for m in told_here)
 

@@ -21,7 +21,7 @@ def test_metrics_are_those_of_whole_streams(
     """Counts add up to the records, and no project stands for all of them."""
     monkeypatch.setattr("tap_labelbox.output.LOOK_EVERY_RECORDS", 10)
     monkeypatch.setattr(metrics.Counter, "_ready_to_log", lambda counter: counter.value)
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
 
     output = run("projects", "labels", *PASS, stream_maps=maps)
 
@@ -35,7 +35,7 @@ def test_metrics_are_those_of_whole_streams(
 
 def test_streams_of_one_pass_take_as_long_as_the_pass(run: Runner, caplog: Any) -> None:
     """Whichever of them the SDK syncs first, and reads the others as well."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
 
     run(*PASS)
 

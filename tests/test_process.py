@@ -259,7 +259,7 @@ def test_a_signal_while_python_imports_is_one_line(run: Runner, number: int) -> 
     for line in process.stderr:
         log.append(line)
         seen += seen >= 0 or "tap_labelbox.__main__" in line
-        if seen > 1 + number * 50 or "Beginning sync" in line:
+        if seen > 1 + number * 50 or "Reading 12 streams" in line:
             break
     process.send_signal(by)
     log += process.stderr

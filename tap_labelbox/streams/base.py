@@ -30,6 +30,7 @@ from tap_labelbox.workspace import MAX_NAMED_SOURCES
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
@@ -111,10 +112,14 @@ class LabelboxStream(StraightStream):
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, Any]:
         gaps = self.workspace.gaps
-        yield from super()._sync_records(context, write_messages=write_messages)
-        a_test = self.ABORT_AT_RECORD_COUNT is not None or not write_messages
-        if not a_test and self.workspace.gaps == gaps:
+        with self.counted():
+            yield from super()._sync_records(context, write_messages=write_messages)
+        if write_messages and not self.is_test and self.workspace.gaps == gaps:
             self.conclude()
+
+    def counted(self) -> AbstractContextManager[None]:
+        """Count the requests and seconds of this stream."""
+        return self.workspace.progress.reading(self.name, [self])
 
     def conclude(self) -> None:
         """Do what is to be done after the last record, if nothing was left out."""
@@ -237,7 +242,7 @@ class LabelboxStream(StraightStream):
     @property
     def _others(self) -> list[LabelboxStream]:
         """The other selected streams; none in a test, which is one of each stream."""
-        if self.ABORT_AT_RECORD_COUNT is not None:
+        if self.is_test:
             return []
         streams = cast("Iterable[LabelboxStream]", self._tap.streams.values())
         return [s for s in streams if s is not self and s.selected]
@@ -261,14 +266,15 @@ class LabelboxStream(StraightStream):
     def parent_ids(self) -> list[str]:
         """The parents of which the rows are asked for."""
         if self.parents == PROJECTS:
-            return self.workspace.project_ids
+            workspace = self.workspace
+            return [*workspace.sample] if self.is_test else workspace.project_ids
         parent = cast("LabelboxStream", self._tap.streams[self.parents])
         return [str(row["id"]) for row in parent.rows()]
 
     @property
     def width(self) -> int:
         """How many things are asked for at once; one where one record is wanted."""
-        if self.ABORT_AT_RECORD_COUNT is not None:
+        if self.is_test:
             return 1
         return int(self.config["concurrency"])
 
@@ -354,12 +360,12 @@ class LabelboxStream(StraightStream):
         return {name: check_of(schema) for name, schema in columns}
 
     def log(self, message: str, *args: Any, **options: Any) -> None:
-        """Log what the SDK has to say of this stream.
+        """Log at DEBUG what the SDK has to say of this stream.
 
         Not its "unhandled error" before every error: the tap tells that once.
         """
         if options.get("level") != logging.ERROR:
-            super().log(message, *args, **options)
+            super().log(message, *args, **options | {"level": logging.DEBUG})
 
     def explode(self, row: Row) -> Iterable[Any]:
         """Return what is to be a record each of a row of the document: the row itself.
@@ -376,14 +382,9 @@ class LabelboxStream(StraightStream):
         if not isinstance(items, list):
             items = [] if items is None else [items]
         if isinstance(total, int) and total > len(items):
-            self.workspace.note_gap()
-            self.logger.warning(
-                "%s: Labelbox gives %d of %d for %s %s, and no more can be asked for",
-                self.name,
-                len(items),
-                total,
-                self.nested_key,
-                shortened(row["id"]),
+            self.workspace.note_gap(
+                f"{self.name} of {self.nested_key} {shortened(row['id'])}",
+                f"Labelbox gives {len(items)} of {total}, and no more can be asked for",
             )
         return [
             item | {self.nested_key: row["id"]} | self._placed(number)
@@ -524,7 +525,7 @@ class LabelboxStream(StraightStream):
         if not (bookmark := self.bookmark(context)):
             return start_date
         if bookmark > self.workspace.started_at:
-            self.logger.warning(
+            self.workspace.progress.warn(
                 "The bookmark of %s%s lies in the future (%s): check "
                 "this machine's clock; if it is right, run once without state",
                 self.name,
@@ -564,6 +565,8 @@ class ProjectStream(LabelboxStream):
     SDK would write the whole state once a project.
     """
 
+    _turn_count = 0  # projects that had their turn
+
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read one project from its bookmark on, oldest rows first, and move that.
 
@@ -602,10 +605,17 @@ class ProjectStream(LabelboxStream):
         """
         return [{PROJECT_ID: project_id} for project_id in self._turns]
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether a test of this stream needs no more projects."""
+        return self.is_test and self.has_records
+
     @cached_property
     def _turns(self) -> list[str]:
         """The projects, in an order that stays while they are read."""
         cast("TapLabelbox", self._tap).prune_state()
+        if self.is_test:
+            return list(self.workspace.sample)
         return sorted(self.workspace.project_ids, key=self.turn_state.turn)
 
     @property
@@ -617,9 +627,10 @@ class ProjectStream(LabelboxStream):
         """Read one project; one that is not to be had does not stop the others."""
         if context is None:  # what the SDK asks for where there are no partitions
             return
-        if not self._offered:
+        if not self._offered or self.has_enough:
             return
         project_id = context[PROJECT_ID]
+        self.workspace.progress.turn(self._turn_count, len(self._turns))
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
         if project_id == self._turns[0] and not self.writer.holding:
@@ -633,6 +644,7 @@ class ProjectStream(LabelboxStream):
         else:
             self.turn_state.mark_read(project_id, started_at)
             self.note_read()
+        self._turn_count += 1
         if project_id == self._turns[-1]:
             self.tell_refusals()
             self.finish()

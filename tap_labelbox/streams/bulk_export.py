@@ -229,11 +229,11 @@ class BulkExportStream(ProjectStream):
             yield from self._file_records(project_id, context)
         except NotOfferedError as error:
             self._offered = False
-            self.logger.warning(
-                "Labelbox does not offer the bulk export to this account (%s): "
+            self.workspace.note_gap(
+                self.name,
+                f"Labelbox does not offer the bulk export to this account ({error}): "
                 "deselect bulk_export; its replacement is the data row export, in "
                 "data_row_exports, export_labels and annotations",
-                error,
             )
 
     def _file_records(self, project_id: str, context: Context) -> Iterator[Record]:
@@ -242,13 +242,15 @@ class BulkExportStream(ProjectStream):
         source = f"{self.name} of project {project_id}"
         exported_at, done = "", 0  # of which file how many items
         for links_left in reversed(range(LINKS)):
-            export = ask()
+            name = self.workspace.named(project_id)
+            with self.workspace.progress.waiting(f"the bulk export of {name}"):
+                export = ask()
             if exported_at != (made_at := _made_at(export)):
                 exported_at, done = made_at, 0
             # Nor is an older one, which a server that lags behind may give: its rows
             # would stay, for the newer one is not read again.
             if exported_at <= (self.bookmark(context) or ""):
-                self.logger.info("Project %s has no new bulk export", project_id)
+                self.logger.debug("Project %s has no new bulk export", project_id)
                 return
             try:
                 chunks = self.client.download(str(export["download_url"]))
@@ -264,7 +266,7 @@ class BulkExportStream(ProjectStream):
             except (ExpiredLinkError, UnavailableError) as error:
                 if not links_left:
                     raise UnavailableError(error) from None
-                self.logger.warning(
+                self.workspace.progress.warn(
                     "Project %s: %s; asking for its bulk export again",
                     project_id,
                     error,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property, partial
+from itertools import islice
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tap_labelbox.ahead import ahead
@@ -39,8 +39,9 @@ from tap_labelbox.state import PROJECT_ID
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
 MOST_EXPORTS = 10
+MAX_TEST_ROWS = 100  # of an export, read for a test
+EXPORT = "data row export"  # as the log calls what is read together
 
 
 class Run(NamedTuple):
@@ -79,24 +82,21 @@ class ExportedStream(ProjectStream):
     """The heavy columns of a row that are looked into, not just passed on; None if
     the stream looks at no row, or at nothing but what is laid out."""
     _announced = False
-    _count = 0  # records that another stream wrote for this one
     _has_told_of_model_runs = False
     _done = False  # another stream of the family has done the work of this one
     _group: SharedState | None = None
-    _pass_seconds: float | None = None
     _tasks: dict[str, str] | None = None
     _asking = threading.Lock()
 
     @cached_property
     def family(self) -> list[ExportedStream]:
         """The streams that are read together with this one, itself included."""
-        # A test of one record is a test of each stream.
-        alone = self.ABORT_AT_RECORD_COUNT is not None
         return [
             stream
             for stream in self._tap.streams.values()
             if isinstance(stream, ExportedStream)
-            and (stream is self or (stream.selected and not alone))
+            and (stream is self or stream.selected)
+            and stream.is_test == self.is_test
         ]
 
     @property
@@ -168,6 +168,17 @@ class ExportedStream(ProjectStream):
             self._stream_version = self._initialized_at // 1000
         self._done = done
 
+    def counted(self) -> AbstractContextManager[None]:
+        """Count the requests and seconds of the pass, not of each stream in it."""
+        if self._done:
+            return nullcontext()
+        return self.workspace.progress.reading(EXPORT, self.family)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether a test has found a project with data rows."""
+        return self.is_test and any(stream.has_records for stream in self.family)
+
     def conclude(self) -> None:
         """Do what is to be done after the last record of the pass, for the family."""
         if not self._done:
@@ -177,7 +188,6 @@ class ExportedStream(ProjectStream):
     def write(self, record: Record) -> None:
         """Write a record that another stream has read."""
         self._write_record_message(record)
-        self._count += 1
 
     def _file_records(self, file: SavedFile) -> Iterator[Record]:
         """Read a file saved from Labelbox's app; its rows name their projects."""
@@ -214,7 +224,7 @@ class ExportedStream(ProjectStream):
             latest = max(latest, progress["latest"])
             # Of several, some may be of an earlier run than others.
             until = min(until, prepared.until)
-        if latest := min(latest, until):
+        if (latest := min(latest, until)) and not self.is_test:
             for stream in self.family:
                 stream.advance(context, latest)
         self.group.drop(project_id)
@@ -224,6 +234,7 @@ class ExportedStream(ProjectStream):
     ) -> Iterator[Record]:
         """Read an export from where it was left, and note down how far it is."""
         export = prepared.export
+        count = 0
         for position, rows in export.rows(
             start=prepared.position, decoded=self._decoded
         ):
@@ -241,6 +252,9 @@ class ExportedStream(ProjectStream):
             if self.group.export(project_id) is progress:
                 self.turn_state.mark_progress(project_id)
             self.checkpoint()
+            count += len(rows)
+            if self.is_test and count >= MAX_TEST_ROWS:
+                break
         yield from self._errors(export, project_id)
 
     def _errors(self, export: Export, project_id: str) -> Iterator[Record]:
@@ -253,17 +267,14 @@ class ExportedStream(ProjectStream):
                 continue
             count += 1
             yield from self._written(
-                stream.unfold_error(error, project_id, export.task_id, count)
-                for stream in self.family
+                s.some(s.unfold_error(error, project_id, export.task_id, count))
+                for s in self.family
             )
         if count:
-            self.workspace.note_gap()
-            self.logger.warning(
-                "Labelbox could not export %d data rows of project %s (task %s): the "
-                "stream export_errors says why",
-                count,
-                project_id,
-                export.task_id,
+            self.workspace.note_gap(
+                f"{count} data rows of project {project_id}",
+                f"Labelbox could not export them (task {export.task_id}): the stream "
+                "export_errors says why",
             )
 
     @cached_property
@@ -292,10 +303,18 @@ class ExportedStream(ProjectStream):
             return iter(())
         if type(row) is dict and not self._has_told_of_model_runs:
             self._tell_of_model_runs(row)
+        if self.is_test:
+            return self._written(s.some(s.unfold(row, project_id)) for s in self.family)
         if self.family == [self]:
             return self.unfold(row, project_id)
         made = (stream.unfold(row, project_id) for stream in self.family)
         return self._written(made)
+
+    def some(self, records: Iterator[Record]) -> Iterator[Record]:
+        """Return as many of some records as are wanted: in a test, few."""
+        if self.ABORT_AT_RECORD_COUNT is None:
+            return records
+        return islice(records, max(0, self.ABORT_AT_RECORD_COUNT - self.record_count))
 
     def _tell_of_model_runs(self, row: Row) -> None:
         """Warn once of what is exported from model runs: it has no streams."""
@@ -335,9 +354,11 @@ class ExportedStream(ProjectStream):
         """Give the exports of a project, each ready to be read, and what is noted."""
         outcome = next(self._prepared)
         outcome.add_done_callback(lambda _: self._started.put(None))
-        while not outcome.done():
-            self._note(self._started.get())
-            self.checkpoint()
+        name = self.workspace.named(project_id)
+        with self.workspace.progress.waiting(f"the export of {name}"):
+            while not outcome.done():
+                self._note(self._started.get())
+                self.checkpoint()
         self.settle()
         exports = outcome.result()
         wanted = self._wanted(context)
@@ -462,7 +483,9 @@ class ExportedStream(ProjectStream):
         try:
             self._wait(prepared.export, prepared.position)
         except (UnavailableError, TransientError) as error:
-            self.logger.info("Project %s is exported anew: %s", project_id, error)
+            self.workspace.progress.warn(
+                "Project %s is exported anew: %s", project_id, error
+            )
             return False
         return True
 
@@ -497,12 +520,8 @@ class ExportedStream(ProjectStream):
         timeout = self.config["export_timeout"]
         refusal = ""
 
-        def waiting() -> str:
-            project_id = wanted["filters"]["projectId"]
-            return (
-                f"Project {project_id} waits until Labelbox has room for its export: "
-                f"{refusal}"
-            )
+        project_id = wanted["filters"]["projectId"]
+        waiting = "Project %s waits until Labelbox has room for its export: %s"
 
         def started() -> Export | None:
             nonlocal refusal
@@ -513,7 +532,7 @@ class ExportedStream(ProjectStream):
             except LimitError as error:  # others are running
                 told, refusal = bool(refusal), str(error)
                 if not told:
-                    self.logger.warning(waiting())
+                    self.workspace.progress.warn(waiting, project_id, error)
                 return None
 
         return poll(
@@ -521,7 +540,7 @@ class ExportedStream(ProjectStream):
             pause=self.client.sleep,
             interval=self.config["export_poll_interval"],
             timeout=timeout,
-            waiting=waiting,
+            waiting=lambda: waiting % (project_id, refusal),
             late=f"Labelbox had no room for its export in {timeout:g} s: raise "
             "export_timeout",
         )
@@ -536,9 +555,12 @@ class ExportedStream(ProjectStream):
     def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Say which exports a project needs, in the API's words."""
         since = [stream.since(context) for stream in self.family]
+        filters = self.config["export_filters"]
+        if self.is_test:
+            filters = filters | self.workspace.sample[context["project_id"]]
         return inputs(
             context["project_id"],
-            self.config["export_filters"],
+            filters,
             self.config["export_include"],
             since=None if None in since else min(filter(None, since)),
             until=until,
@@ -547,7 +569,7 @@ class ExportedStream(ProjectStream):
     @property
     def _resumable(self) -> bool:
         """Whether a later run may read on; not where a target deletes older rows."""
-        return all(stream.is_incremental for stream in self.family)
+        return not self.is_test and all(s.is_incremental for s in self.family)
 
     def _wanted(self, context: Context) -> str | None:
         """Give what an export must have in common with one that is read on, if any.
@@ -569,22 +591,13 @@ class ExportedStream(ProjectStream):
     def get_record_counter(self, **options: Any) -> metrics.Counter:
         """Count the records that another stream wrote for this one as well."""
         counter = super().get_record_counter(**options)
-        counter.increment(self._count)
+        counter.increment(self.record_count)
         return counter
 
     def get_sync_timer(self) -> metrics.Timer:
         """Measure how long the pass takes, whichever stream of the family does it."""
-        return SyncTimer(self.name, self._pass_seconds if self._done else None)
-
-    def _sync_records(
-        self, context: Context | None = None, *, write_messages: bool = True
-    ) -> Generator[Record, Any, Any]:
-        began = monotonic()
-        yield from super()._sync_records(context, write_messages=write_messages)
-        if not self._done:
-            seconds = monotonic() - began
-            for stream in self.family:
-                stream._pass_seconds = seconds  # noqa: SLF001  # as above
+        passes = self.workspace.progress.passes
+        return SyncTimer(self.name, passes[EXPORT].seconds if self._done else None)
 
     def _write_schema_message(self) -> None:
         """Write the schema once, though two may have reason to."""

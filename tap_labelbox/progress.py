@@ -1,0 +1,254 @@
+"""What a run does, for whoever reads its log: progress, waits, and sums at its end.
+
+:class:`Progress` gathers numbers; the functions below it put them into words.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator, Sequence
+
+MIN_SECONDS_BETWEEN_LINES = 10.0
+SHARE_BETWEEN_LINES = 1 / 3
+"""How long to be silent after a line, as a share of the time up to it: a run of ten
+hours has some twenty lines, and one of ten minutes has ten."""
+LOOK_EVERY_SECONDS = 1.0  # whether it is time for a line
+MAX_SAME_WARNINGS = 5  # of one kind in a run; more are logged at DEBUG
+MAX_NAMED = 10  # things left out that the summary names
+
+
+class Counted(Protocol):
+    """A stream that knows how many records it has written."""
+
+    name: str
+    record_count: int
+
+
+@dataclass
+class Pass:
+    """The reading of some streams, often of one, which share requests and time."""
+
+    name: str
+    streams: Sequence[Counted]
+    began: float
+    seconds: float | None = None
+    """How long it took; None while it goes on."""
+    # Threads add to these without a lock, which a signal could leave taken.
+    requests: int = 0
+    retries: int = 0
+    done: int = 0
+    """Projects that had their turn."""
+    projects: int = 0
+    """Projects that will have had it."""
+
+    @property
+    def records(self) -> int:
+        """How many records were written so far."""
+        return sum(stream.record_count for stream in self.streams)
+
+
+class Progress:
+    """What a run has done so far, and what it waits for.
+
+    Args:
+        logger: Of the tap.
+        clock: Returns seconds that only pass.
+        now: Returns the time of day, in the log's time zone.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        """Begin now."""
+        self._logger = logger
+        self._clock = clock
+        self._now = now
+        self._began = self._told = clock()
+        self._warnings: dict[str, int] = {}
+        self._waiting: tuple[str, datetime] | None = None
+        self._held_until = self._retry_at = now()
+        self._current = Pass("", (), self._began)  # of what comes before the first
+        self.passes: dict[str, Pass] = {}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Log a line now and then, whatever this thread does or waits for."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_EVERY_SECONDS):
+                self.look()
+
+        # Without a thread, there are lines where projects end.
+        with suppress(RuntimeError, MemoryError):
+            threading.Thread(target=look, name="progress", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    @contextmanager
+    def reading(self, name: str, streams: Sequence[Counted]) -> Iterator[None]:
+        """Count requests and seconds for some streams."""
+        self._current = self.passes[name] = Pass(name, streams, self._clock())
+        try:
+            yield
+        finally:
+            self._current.seconds = self._clock() - self._current.began
+
+    def turn(self, done: int, projects: int) -> None:
+        """Note how many projects had their turn, of how many."""
+        self._current.done, self._current.projects = done, projects
+        self.look()
+
+    def request(self) -> None:
+        """Count a request to the API."""
+        self._current.requests += 1
+
+    def retry(self, pause_seconds: float, *, everybody: bool) -> datetime:
+        """Count a request that is sent again.
+
+        Args:
+            pause_seconds: From now until then.
+            everybody: Whether all requests wait.
+
+        Returns:
+            When that is.
+        """
+        self._current.retries += 1
+        until = self._now() + timedelta(seconds=pause_seconds)
+        self._retry_at = max(until, self._retry_at)
+        if everybody:
+            self._held_until = max(until, self._held_until)
+        return until
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Let the lines say what is waited for, and since when."""
+        self._waiting = what, self._now()
+        try:
+            yield
+        finally:
+            self._waiting = None
+
+    def warn(self, message: str, *args: object) -> None:
+        """Log a warning of a kind that can come any number of times in a run."""
+        count = self._warnings[message] = self._warnings.get(message, 0) + 1
+        if count > MAX_SAME_WARNINGS:
+            self._logger.debug(message, *args)
+            return
+        if count == MAX_SAME_WARNINGS:
+            message += " (more of these are logged at DEBUG)"
+        self._logger.warning(message, *args)
+
+    def look(self) -> None:
+        """Log a line if it is time for one."""
+        now = self._clock()
+        silence = SHARE_BETWEEN_LINES * (self._told - self._began)
+        if now >= self._told + max(MIN_SECONDS_BETWEEN_LINES, silence):
+            self._told = now
+            self._logger.info("%s", self.line())
+
+    def line(self) -> str:
+        """Return where the run is, and what it waits for."""
+        current = self._current
+        parts = []
+        if current.projects:
+            parts.append(f"{current.done:,} of {_counted(current.projects, 'project')}")
+        records = sum(one.records for one in self.passes.values())
+        parts.append(_counted(records, "record"))
+        if retries := sum(one.retries for one in self.passes.values()):
+            parts.append(_counted(retries, "retry", "retries"))
+        if self._waiting:
+            what, since = self._waiting
+            parts.append(f"waiting for {what} since {since:%H:%M:%S}")
+        if self._held_until > self._now():
+            parts.append(f"all requests wait until {self._held_until:%H:%M:%S}")
+        elif self._retry_at > self._now():
+            parts.append(f"trying again at {self._retry_at:%H:%M:%S}")
+        return f"{current.name or 'Starting'}: {', '.join(parts)}"
+
+    def summary(self, outcome: str, left_out: Sequence[tuple[str, str]]) -> Any:
+        """Return what the run did, as JSON may have it.
+
+        Args:
+            outcome: How it ended.
+            left_out: What was left out, and why.
+        """
+        now = self._clock()
+        return {
+            "outcome": outcome,
+            "seconds": now - self._began,
+            "passes": [
+                {
+                    "name": one.name,
+                    "records": {s.name: s.record_count for s in one.streams},
+                    "requests": one.requests,
+                    "retries": one.retries,
+                    "seconds": now - one.began if one.seconds is None else one.seconds,
+                }
+                for one in self.passes.values()
+            ],
+            "left_out": [{"what": what, "why": why} for what, why in left_out],
+        }
+
+    def log_summary(self, outcome: str, left_out: Sequence[tuple[str, str]]) -> None:
+        """Log what the run did, as a table."""
+        for line in summary_lines(self.summary(outcome, left_out)):
+            self._logger.info("%s", line)
+
+
+def summary_lines(summary: Any) -> Iterator[str]:
+    """Yield the lines that tell a person what a run did."""
+    passes = summary["passes"]
+    records = sum(sum(one["records"].values()) for one in passes)
+    requests, retries = (
+        sum(one[name] for one in passes) for name in ("requests", "retries")
+    )
+    yield (
+        f"{summary['outcome']} after {duration(summary['seconds'])}: "
+        f"{_counted(records, 'record')}, {_counted(requests, 'request')}, "
+        f"{_counted(retries, 'retry', 'retries')}"
+    )
+    rows = [("stream", "records", "requests", "retries", "seconds")]
+    for one in passes:
+        sums = f"{one['requests']:,}", f"{one['retries']:,}", f"{one['seconds']:,.1f}"
+        rows.append((one["name"], f"{sum(one['records'].values()):,}", *sums))
+        if [*one["records"]] != [one["name"]]:
+            rows += [
+                (f"- {n}", f"{c:,}", "", "", "") for n, c in one["records"].items()
+            ]
+    width = max(len(name) for name, *_ in rows)
+    for name, *numbers in rows if passes else ():
+        cells = "".join(f"{number:>10}" for number in numbers)
+        yield f"{name:{width}}{cells}".rstrip()
+    left_out = summary["left_out"]
+    for one in left_out[:MAX_NAMED]:
+        yield f"left out: {one['what']} ({one['why']})"
+    if (more := len(left_out) - MAX_NAMED) > 0:
+        yield f"left out: {more:,} more, named above or at DEBUG"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the units a person would use."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
