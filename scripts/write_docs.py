@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import metadata
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,37 @@ ROOT = Path(__file__).parent.parent
 REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox"
 GENERATED = "Written by scripts/write_docs.py: change the code, then run `make docs`."
 
+RELEASE = f"v{version('tap-labelbox')}"
+RAW = f"https://raw.githubusercontent.com/tap-labelbox/tap-labelbox/{RELEASE}"
+LOGO = "docs/labelbox.png"
+
+PREREQ = f"""\
+An API key of your Labelbox workspace: **Workspace settings > API keys**. The tap reads
+the projects that this key may see.
+
+No account yet? `pip install 'tap-labelbox[sandbox] @ git+{REPOSITORY}@{RELEASE}'`, then
+`python -m tap_labelbox.sandbox`: it runs a Labelbox of your own on this machine, and
+prints the settings for it.
+"""
+USAGE = """\
+A list may be JSON or `a, b`. The streams with the bookmark `last_activity_at` have all
+changes; `labels` has those of a minute ago. `bulk_export`, the old export (v1), is not
+selected: Labelbox has retired it for most accounts.
+"""
+NEXT_STEPS = f"""\
+- Try one record of each stream: `meltano invoke tap-labelbox --test`.
+- Narrow it down: `project_ids`, `start_date`, or `meltano select`.
+- All columns: [docs/streams.md]({REPOSITORY}/blob/{RELEASE}/docs/streams.md).
+"""
+
+# What is left to be text is read by the tap. Meltano ends with a traceback where a
+# number of kind `integer` has a fraction, or an array is not JSON; `decimal` never
+# gets through.
 KINDS = {
-    "array": "array",
+    "array": "string",
     "boolean": "boolean",
     "integer": "integer",
-    "number": "integer",  # Meltano cannot hand decimals on
+    "number": "string",
     "object": "object",
 }
 
@@ -50,26 +76,52 @@ def kind(schema: dict[str, Any]) -> str:
         return "password"
     if schema.get("format") == "date-time":
         return "date_iso8601"
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return KINDS.get(types[0], "string")
+    types = schema.get("type", ["string"])
+    return KINDS.get(types if isinstance(types, str) else types[0], "string")
 
 
-def plugin_settings(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give settings as Meltano and its Hub list them."""
+def plugin_settings(
+    settings: dict[str, Any], prefix: str = "", label: str = "", *, is_set: bool = True
+) -> list[dict[str, Any]]:
+    """Return settings as Meltano and its Hub list them: the parts of objects, dotted.
+
+    Args:
+        settings: Their schemas, by name.
+        prefix: Of the names, with its dot.
+        label: Of what they are parts of.
+        is_set: Whether they have their defaults; those of an object that has none
+            would make one.
+    """
     listed = []
-    for name, schema in sorted(settings.items()):
+    for name, schema in settings.items():
+        title = schema.get("title", name.replace("_", " "))
+        if label:
+            title = f"{label}: " + re.sub(r"\bid(s?)\b", r"ID\1", title)
+        parts = schema.get("properties")
+        if parts and not isinstance(schema.get("additionalProperties"), dict):
+            has_default = is_set and "default" in schema
+            listed += plugin_settings(
+                parts, f"{prefix}{name}.", title, is_set=has_default
+            )
+            continue
         entry = {
-            "name": name,
-            "label": schema.get("title", name.replace("_", " ").capitalize()),
+            "name": prefix + name,
+            "label": title,
             "kind": kind(schema),
-            "description": schema.get("description", ""),
+            "description": schema["description"],
         }
+        if options := schema.get("enum"):
+            entry["kind"] = "options"
+            entry["options"] = [
+                {"label": value.replace("_", " ").capitalize(), "value": value}
+                for value in options
+            ]
         if schema.get("secret"):
             entry["sensitive"] = True
-        if "default" in schema:
+        if is_set and "default" in schema:
             entry["value"] = schema["default"]
         listed.append(entry)
-    return listed
+    return sorted(listed, key=lambda entry: str(entry["name"]))
 
 
 def settings_table() -> str:
@@ -239,9 +291,9 @@ def hub_listing() -> str:
         "domain_url": "https://docs.labelbox.com",
         "docs": f"{REPOSITORY}#readme",
         "repo": REPOSITORY,
-        "pip_url": "tap-labelbox",
+        "pip_url": f"git+{REPOSITORY}@{RELEASE}",
         "executable": "tap-labelbox",
-        "logo_url": "/assets/logos/extractors/labelbox.png",
+        "logo_url": f"{RAW}/{LOGO}",
         "keywords": ["api", "meltano_sdk"],
         "maintenance_status": "active",
         "quality": "silver",
@@ -249,17 +301,32 @@ def hub_listing() -> str:
         "capabilities": sorted(told["capabilities"]),
         "settings_group_validation": [["api_key"]],
         "settings": plugin_settings(told["settings"]["properties"]),
-        "usage": "To see it work without an account, install `tap-labelbox[sandbox]` "
-        "and run `python -m tap_labelbox.sandbox`: it prints the settings for a "
-        "Labelbox of your own.\n",
+        "select": ["*.*", "!bulk_export.*"],
+        "prereq": PREREQ,
+        "usage": USAGE,
+        "next_steps": NEXT_STEPS,
     }
-    return f"# {GENERATED}\n" + dump(listing)
+    return f"# {GENERATED}\n" + dump(listing, sort_keys=True)
 
 
-def dump(content: Any) -> str:
-    """Write YAML in the order given."""
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=88)
+def dump(content: Any, *, sort_keys: bool = False) -> str:
+    """Return YAML in the order given, or with sorted keys, as the Hub wants them."""
+    text = yaml.dump(
+        content, Dumper=Dumper, sort_keys=sort_keys, allow_unicode=True, width=88
+    )
     return str(text)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes text of several lines as such."""
+
+
+Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 def indent(text: str, by: int) -> str:

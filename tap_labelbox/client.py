@@ -25,6 +25,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
+from singer_sdk.helpers._packaging import get_package_version
 
 from tap_labelbox import errors, redact
 from tap_labelbox.gate import Gate
@@ -44,6 +45,7 @@ MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos hav
 LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
 MAX_REDIRECTS = 5  # of one download
 
+USER_AGENT = f"tap-labelbox/{get_package_version('tap-labelbox')}"
 RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 
@@ -65,6 +67,7 @@ class Client:
         max_row_bytes: Of a row of an export; kept for those who read these.
         allow_private_links: Whether files may be downloaded from addresses of a
             private network although the API has a public one.
+        user_agent: The header of all requests; by default this tap and its version.
         logger: Where waits and dropped fields are told.
 
     """
@@ -82,6 +85,7 @@ class Client:
         max_reply_bytes: int = MAX_REPLY_BYTES,
         max_row_bytes: int = MAX_ROW_BYTES,
         allow_private_links: bool = False,
+        user_agent: str | None = None,
     ) -> None:
         """Open nothing yet: the first request connects."""
         redact.hide(api_key)
@@ -117,6 +121,8 @@ class Client:
         else:
             _proxy(self._base)
         self._files = _session(_unsigned, concurrency, files)
+        for session in (self._api, self._files):
+            session.headers["User-Agent"] = user_agent or USER_AGENT
         # What fails is told here. urllib3 would log each address, and each retry.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 

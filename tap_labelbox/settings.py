@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
+import json
+import os
 import re
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
-from singer_sdk.plugin_base import JSONSchemaValidator
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_labelbox import moments, redact
+from tap_labelbox import moments, redact, setting_values
 from tap_labelbox.files import Readers
 from tap_labelbox.links import Link
 from tap_labelbox.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-API_KEY_VARIABLE = "LABELBOX_API_KEY"  # the official client's
+PREFIX = "TAP_LABELBOX_"  # of variables in the environment
+KEY_VARIABLES = (f"{PREFIX}API_KEY", "LABELBOX_API_KEY")  # the latter: their client's
 
 LABEL_FILTERS = th.ObjectType(
     th.Property(
@@ -41,7 +43,9 @@ LABEL_FILTERS = th.ObjectType(
         "agreement_lt", th.NumberType, description="Labels with less agreement."
     ),
     th.Property(
-        "created_before", th.DateTimeType, description="Labels made before this moment."
+        "created_before",
+        th.DateTimeType,
+        description="Labels made before this timestamp.",
     ),
     additional_properties=False,
 )
@@ -60,22 +64,47 @@ EXPORT_FILTERS = th.ObjectType(
     th.Property(
         "label_created_after",
         th.DateTimeType,
-        description="Data rows with a label made at or after this moment.",
+        description="Data rows with a label made at or after this timestamp.",
     ),
     th.Property(
         "label_created_before",
         th.DateTimeType,
-        description="Data rows with a label made at or before this moment.",
+        description="Data rows with a label made at or before this timestamp.",
     ),
     additional_properties=False,
 )
 
 EXPORT_INCLUDE = th.ObjectType(
-    th.Property("attachments", th.BooleanType, default=True),
-    th.Property("metadata_fields", th.BooleanType, default=True),
-    th.Property("performance_details", th.BooleanType, default=True),
-    th.Property("embeddings", th.BooleanType, default=False),
-    th.Property("interpolated_frames", th.BooleanType, default=False),
+    th.Property(
+        "attachments",
+        th.BooleanType,
+        default=True,
+        description="What labelers were shown with a data row.",
+    ),
+    th.Property(
+        "metadata_fields",
+        th.BooleanType,
+        default=True,
+        description="Custom metadata of data rows.",
+    ),
+    th.Property(
+        "performance_details",
+        th.BooleanType,
+        default=True,
+        description="Seconds, agreement and the like of labels.",
+    ),
+    th.Property(
+        "embeddings",
+        th.BooleanType,
+        default=False,
+        description="Embeddings of data rows.",
+    ),
+    th.Property(
+        "interpolated_frames",
+        th.BooleanType,
+        default=False,
+        description="Frames of a video between its key frames.",
+    ),
     additional_properties=False,
 )
 
@@ -137,7 +166,7 @@ SETTINGS = th.PropertiesList(
         secret=True,
         title="API key",
         description="Labelbox API key. If it is not set, the environment variable "
-        f"{API_KEY_VARIABLE} is used.",
+        f"{' or '.join(KEY_VARIABLES)} is used.",
     ),
     th.Property(
         "api_url",
@@ -152,7 +181,7 @@ SETTINGS = th.PropertiesList(
         th.DateTimeType,
         title="Start date",
         description="Where there is no bookmark yet, labels made and data rows last "
-        "active before this moment are not read.",
+        "active before this timestamp are not read.",
     ),
     th.Property(
         "project_ids",
@@ -311,6 +340,13 @@ SETTINGS = th.PropertiesList(
         "storage.root, storage.prefix, storage.readable_by (owner, group or everyone), "
         "batch_size.",
     ),
+    th.Property(
+        "user_agent",
+        th.StringType,
+        title="User agent",
+        description="What the tap calls itself to Labelbox and to whatever is on the "
+        "way; by default tap-labelbox and its version.",
+    ),
     # The SDK obeys this one, but tells nobody of it before 0.55.
     th.Property(
         "emit_activate_version_messages",
@@ -328,6 +364,7 @@ SETTINGS = th.PropertiesList(
 
 GRAPHQL = re.compile(r"/(?:[^?]*/)?graphql")
 KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
+HEADER = re.compile(r"[!-~][ -~]*")
 # What chooses among what Labelbox has; saved files hold what they hold.
 CHOOSING = (
     "project_ids",
@@ -335,11 +372,6 @@ CHOOSING = (
     "label_filters",
     "export_filters",
     "export_include",
-)
-DATES_WITHIN = (
-    ("label_filters", "created_before"),
-    ("export_filters", "label_created_after"),
-    ("export_filters", "label_created_before"),
 )
 
 
@@ -369,27 +401,35 @@ def mended(properties: dict[str, Any]) -> dict[str, Any]:
     return properties | built_in
 
 
+def read(given: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in the types they need, without what is unset.
+
+    Args:
+        given: The settings as they are in a file or the environment.
+        schema: The JSON schema of them.
+    """
+    config: dict[str, Any] = setting_values.typed(given, schema) or {}
+    # What is unset may be in the environment; the file of a secret has a line end.
+    keys = (config.get("api_key"), *map(os.environ.get, KEY_VARIABLES))
+    stripped = (key.strip() if isinstance(key, str) else key for key in keys)
+    config["api_key"] = next(filter(None, stripped), None)
+    if config["api_key"] is None:
+        del config["api_key"]
+    elif isinstance(config["api_key"], str):
+        redact.hide(config["api_key"])
+    return config
+
+
 def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    """Fill in the defaults, and say which settings cannot be used, and why.
+    """Fill in the defaults, and return what is wrong with settings, by name.
 
     The SDK's own texts name no setting, let any date pass, and print the value,
     which may be the key.
     """
-    _clean(config)
-    # The SDK takes whole numbers out of the environment, but leaves others text.
-    for name in (
-        "export_poll_interval",
-        "export_timeout",
-        "max_run_seconds",
-        "request_timeout",
-        "retry_seconds",
-    ):
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            number = float(config[name])
-            config[name] = number if math.isfinite(number) else str(number)
+    _fill_in(config, schema)
     told = [
         text
-        for error in JSONSchemaValidator(schema).iter_errors(config)
+        for error in DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(config)
         for text in _told(error)
     ]
     if "export_files" in config:  # which need no key
@@ -401,11 +441,20 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         told += _address_problems(config["api_url"], config["allow_plain_http"])
         if not KEY.fullmatch(config.get("api_key", "key")):
             told.append("api_key has characters that no key has: set it anew")
-        told += _date_problems("start_date", config.get("start_date"))
-        for setting, name in DATES_WITHIN:
-            told += _date_problems(f"{setting}.{name}", config[setting].get(name))
+        if not HEADER.fullmatch(config.get("user_agent", "tap")):
+            told.append("user_agent has characters that no HTTP header has")
+        told += _date_problems(config, schema)
         told += _pair_problems(config, schema)
     return told
+
+
+def _fill_in(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Set the defaults; the SDK's validator, which does so too, needs whole objects."""
+    for name, part in schema.get("properties", {}).items():
+        if "default" in part:
+            config.setdefault(name, deepcopy(part["default"]))
+        if isinstance(value := config.get(name), dict):
+            _fill_in(value, part)
 
 
 def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
@@ -440,9 +489,8 @@ def _told(error: Any) -> Iterator[str]:
     match error.validator, error.validator_value:
         case "required", names:
             missing = next(n for n in names if n not in error.instance)
-            hint = f" (or {API_KEY_VARIABLE} in the environment)" * (
-                missing == "api_key"
-            )
+            hint = f", or {' or '.join(KEY_VARIABLES)} in the environment"
+            hint *= missing == "api_key"
             yield f"{prefix}{missing} is not set: set it{hint}"
         case "additionalProperties", _:
             known = error.schema["properties"]
@@ -450,8 +498,7 @@ def _told(error: Any) -> Iterator[str]:
                 hint = suggestion(unknown, known)
                 yield f"{prefix}{unknown} is no setting: take it out{hint}"
         case "type", types:
-            wanted = types if isinstance(types, str) else " or ".join(types)
-            yield f"{name} has to be of type {wanted}"
+            yield _type_told(name, [types] if isinstance(types, str) else types, error)
         case "minLength", _:
             yield f"{name} is empty: set it or take it out"
         case (("minimum" | "maximum" | "exclusiveMinimum"), bound):
@@ -483,16 +530,19 @@ def _none_told(error: Any, name: str) -> Iterator[str]:
         if each.validator == "type":
             value = each.validator_value
             types |= dict.fromkeys([value] if isinstance(value, str) else value)
-    yield f"{name} has to be of type {' or '.join(types)}"
+    yield _type_told(name, types, error)
 
 
-def _clean(config: dict[str, Any]) -> None:
-    """Take out what is null, and the line end that a file of a secret has."""
-    for name in [name for name, value in config.items() if value is None]:
-        del config[name]
-    if isinstance(key := config.get("api_key"), str):
-        config["api_key"] = key.strip()
-        redact.hide(config["api_key"])
+def _type_told(name: str, types: Iterable[str], error: Any) -> str:
+    """Return which type a setting has to have, and why its JSON is none."""
+    wanted = " or ".join(each for each in types if each != "null")
+    why = ""
+    if isinstance(text := error.instance, str) and text.lstrip()[:1] in ("[", "{"):
+        try:
+            json.loads(text)
+        except ValueError as fault:
+            why = f"; as JSON it is malformed: {fault}"
+    return f"{name} has to be of type {wanted}{why}"
 
 
 def _address_problems(api_url: str, allow_plain_http: bool) -> Iterator[str]:  # noqa: FBT001
@@ -512,6 +562,17 @@ def _address_problems(api_url: str, allow_plain_http: bool) -> Iterator[str]:  #
         )
 
 
-def _date_problems(name: str, text: str | None) -> Iterator[str]:
-    if text is not None and not moments.is_moment(text):
-        yield f"{name} has to be a date such as 2026-01-31T09:30:00Z, not {text!r}"
+def _date_problems(
+    config: dict[str, Any], schema: dict[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    for name, part in schema["properties"].items():
+        value = config.get(name)
+        if isinstance(value, dict) and part.get("properties"):
+            yield from _date_problems(value, part, f"{prefix}{name}.")
+        elif part.get("format") != "date-time" or value is None:
+            continue
+        elif not moments.UTC_FORM.fullmatch(value):
+            yield (
+                f"{prefix}{name} has to be a date or a timestamp, such as 2026-01-31 "
+                f"or 2026-01-31T09:30:00Z, not {value!r}"
+            )

@@ -11,15 +11,17 @@ import threading
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cached_property
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import _ConfigInput as Inputs
 from singer_sdk.singerlib import Catalog
 
 from tap_labelbox import catalog as catalogs
-from tap_labelbox import maps, redact, settings
+from tap_labelbox import maps, redact, setting_values, settings
 from tap_labelbox.batches import BatchWriter
 from tap_labelbox.errors import (
     OUT_OF_FILES,
@@ -201,12 +203,26 @@ class TapLabelbox(Tap):
         """What the streams of this run share."""
         return Workspace(self.config, self.logger)
 
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805
+        """Return the text of what is in the environment; the SDK would cast it."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        try:
+            return setting_values.from_environment(
+                cls.config_jsonschema, settings.PREFIX
+            )
+        except (OSError, ValueError) as error:
+            msg = f".env cannot be read: {error}"
+            raise SettingsError(msg) from None
+
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        if key := os.environ.get(settings.API_KEY_VARIABLE):
-            self._config.setdefault("api_key", key)
         self.append_builtin_config(self.config_jsonschema)
         schema = self.config_jsonschema
         schema["properties"] = settings.mended(schema["properties"])
+        self._config = settings.read(self._config, schema)
+        if raise_errors:
+            for text in setting_values.unread(self._config, schema, settings.PREFIX):
+                self.logger.warning(text)
         told = settings.problems(self._config, schema)
         if told and raise_errors:
             raise ConfigValidationError("; ".join(told), errors=told)
@@ -310,12 +326,13 @@ class TapLabelbox(Tap):
     @classmethod
     def cb_config(cls, ctx: Any, param: Any, value: tuple[str, ...]) -> Inputs:
         """Read the configuration files."""
+        del ctx, param
+        inputs = Inputs(parse_env="ENV" in value)
         with plain_errors(cls.logger):
-            try:
-                return super().cb_config(ctx, param, value)
-            except (OSError, ValueError) as error:
-                msg = f"--config cannot be read: {error}"
-                raise SettingsError(msg) from None
+            for path in value:
+                if path != "ENV":
+                    inputs.config |= _config(path)
+        return inputs
 
 
 @contextmanager
@@ -340,6 +357,24 @@ def plain_errors(logger: logging.Logger) -> Iterator[None]:
     else:
         return
     sys.exit(1)
+
+
+def _config(path: str) -> dict[str, Any]:
+    """Return what a file of settings holds.
+
+    Raises:
+        SettingsError: If it is no JSON object.
+    """
+    try:
+        content = json.loads(Path(path).read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        msg = f"--config cannot be read: {path}: {why}"
+        raise SettingsError(msg) from None
+    if not isinstance(content, dict):
+        msg = f"--config cannot be read: {path} holds no JSON object"
+        raise SettingsError(msg)
+    return content
 
 
 # What the file of an option has to hold.

@@ -88,6 +88,7 @@ class Workspace:
             max_reply_bytes=config["max_reply_bytes"],
             max_row_bytes=config["max_row_bytes"],
             allow_private_links=config["allow_private_links"],
+            user_agent=config.get("user_agent"),
             logger=logger,
         )
         self._offline = "export_files" in config

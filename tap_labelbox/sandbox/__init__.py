@@ -9,9 +9,10 @@ What it imitates is what clients are known to see; what it cannot know, such as
 how an unlisted limit is answered, is told in the docstrings.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.replies import Reply, Request
-from tap_labelbox.sandbox.server import Sandbox, serve
 from tap_labelbox.sandbox.world import (
     ANCHOR,
     DataRow,
@@ -21,6 +22,9 @@ from tap_labelbox.sandbox.world import (
     User,
     World,
 )
+
+if TYPE_CHECKING:
+    from tap_labelbox.sandbox.server import Sandbox, serve
 
 __all__ = [
     "ANCHOR",
@@ -36,3 +40,12 @@ __all__ = [
     "World",
     "serve",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the server when it is asked for: it alone needs the extra."""
+    if name not in ("Sandbox", "serve"):
+        raise AttributeError(name)
+    from tap_labelbox.sandbox import server  # noqa: PLC0415
+
+    return getattr(server, name)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
-from tap_labelbox.sandbox import World, serve
+try:
+    from tap_labelbox.sandbox import World, serve
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "graphql":
+        raise
+    sys.exit("The sandbox needs its extra: pip install 'tap-labelbox[sandbox]'")
 
 DESCRIPTION = """\
 Serve a made-up Labelbox workspace on this machine, without an account. Prints its
@@ -59,10 +66,22 @@ def main() -> None:
     )
     add("--polls", type=int, default=2, help="how often an export is not ready yet")
     add("--link-seconds", type=float, default=86_400.0, help="life of a link to a file")
+    add(
+        "--write-config",
+        type=Path,
+        metavar="FILE",
+        help="write the settings to this file as well, for --config FILE of the tap",
+    )
     given = vars(parser.parse_args())
+    config: Path | None = given.pop("write_config")
     world = World(given["seed"], given.pop("projects"), given.pop("labels"))
     with serve(world, **given) as sandbox:
         settings = {"api_url": sandbox.url, "api_key": sandbox.api_key}
+        if config:
+            try:
+                write_private(config, json.dumps(settings, indent=2) + "\n")
+            except OSError as error:
+                parser.exit(1, f"{config} cannot be written: {error.strerror}\n")
         sys.stdout.write(
             f"{len(world.projects)} projects at {sandbox.url}\n"
             f"Settings for the tap:\n{json.dumps(settings, indent=2)}\n"
@@ -70,6 +89,16 @@ def main() -> None:
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, also where one is already."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        if hasattr(os, "fchmod"):  # on Windows from Python 3.13
+            os.fchmod(descriptor, 0o600)
+        file.truncate()
+        file.write(text)
 
 
 if __name__ == "__main__":
