@@ -274,6 +274,30 @@ def column_type(schema: dict[str, Any]) -> str:
     return "date-time" if schema.get("format") == "date-time" else str(base)
 
 
+def plugin_block() -> str:
+    """Return the README's entry for meltano.yml, with a line for each setting."""
+    capabilities = ", ".join(sorted(about()["capabilities"]))
+    lines = [
+        "plugins:",
+        "  extractors:",
+        "  - name: tap-labelbox",
+        "    namespace: tap_labelbox",
+        f"    pip_url: git+{REPOSITORY}@{RELEASE}",
+        "    executable: tap-labelbox",
+        f"    capabilities: [{capabilities}]",
+        "    settings:",
+    ]
+    for entry in plugin_settings(SETTINGS["properties"]):
+        found = {key: entry[key] for key in ("name", "kind")}
+        if found["kind"] in ("string", "options"):
+            del found["kind"]
+        if "sensitive" in entry:
+            found["sensitive"] = "true"
+        parts = ", ".join(f"{key}: {value}" for key, value in found.items())
+        lines.append(f"    - {{{parts}}}")
+    return "\n".join(["```yaml", *lines, "```"])
+
+
 def hub_listing() -> str:
     """Give the listing for Meltano Hub."""
     told = about()
@@ -354,6 +378,7 @@ def documents() -> dict[str, str]:
     return {
         "README.md": filled(
             "README.md",
+            plugin=plugin_block(),
             settings=settings_table(),
             streams=streams_table(),
             personal=personal_data(),

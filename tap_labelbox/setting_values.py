@@ -170,8 +170,9 @@ def unread(config: dict[str, Any], schema: Schema, prefix: str) -> Iterator[str]
         text = os.environ.get(variable, "")
         if text.strip() and not _has(config, name.split("."), text, schema):
             yield (
-                f"{variable} is in the environment, but is not read: add --config ENV, "
-                f"or with Meltano set {name} of the plugin"
+                f"{variable} is in the environment, but is not read: add --config ENV; "
+                f"with Meltano, set {name}, or its parts one by one, as docs/hub.yml "
+                "lists them"
             )
 
 

@@ -182,4 +182,5 @@ def bucket(s3: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 @pytest.fixture(autouse=True)
 def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a key of the developer's out of the tests."""
-    monkeypatch.delenv("LABELBOX_API_KEY", raising=False)
+    for name in ("LABELBOX_API_KEY", "TAP_LABELBOX_API_KEY"):
+        monkeypatch.delenv(name, raising=False)

@@ -52,9 +52,9 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"api_key": ""}, "api_key is empty"),
+        ({"api_key": ""}, "api_key is not set"),
         ({"api_key": 12345678}, "api_key has to be of type string"),
-        ({"api_key": "  "}, "api_key is empty"),
+        ({"api_key": "  "}, "api_key is not set"),
         ({"api_key": "12345678\n9"}, "api_key has characters that no key has"),
         ({"api_key": "12345678é"}, "api_key has characters that no key has"),
         ({"api_url": "http://[::1/graphql"}, "api_url has to be a web address"),
@@ -71,7 +71,19 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
         ({"start_date": "last week"}, "start_date has to be a date"),
         ({"api_url": "labelbox"}, "api_url has to be a web address"),
         ({"api_url": "https://api.labelbox.com"}, "that ends in /graphql"),
-        ({"project_ids": "p1"}, "project_ids has to be of type array"),
+        ({"project_ids": {"p1": 1}}, "project_ids has to be of type array"),
+        ({"project_ids": "[p1"}, "project_ids has to be of type array; as JSON it is"),
+        ({"project_ids": ","}, "project_ids is empty: fill it"),
+        ({"export_include": "x"}, "export_include has to be of type object"),
+        ({"batch_config": 5}, "batch_config has to be of type object"),
+        ({"page_size": "0.5"}, "page_size has to be of type integer"),
+        ({"retry_seconds": "5,5"}, "retry_seconds has to be of type number"),
+        ({"retry_seconds": True}, "retry_seconds has to be of type number"),
+        ({"allow_plain_http": "maybe"}, "allow_plain_http has to be of type boolean"),
+        ({"export_include.masks": "true"}, "export_include.masks is no setting"),
+        ({"page_size.of": 5}, "page_size.of is no setting"),
+        ({"projectids": []}, "(did you mean project_ids?)"),
+        ({"user_agent": "a\nb"}, "user_agent has characters"),
         ({"project_ids": []}, "project_ids is empty"),
         ({"label_filters": {"creator": "x"}}, "label_filters.creator is no setting"),
         ({"label_filters": {"agreement_gt": "x"}}, "label_filters.agreement_gt has"),
@@ -97,13 +109,16 @@ def test_a_setting_that_cannot_be_used_is_named(
 
 
 def test_no_key_at_all(tmp_path: Path) -> None:
-    """The line says both places where it may be."""
+    """The line says every place where it may be."""
     file = tmp_path / "config.json"
     file.write_text("{}")
 
     (line,) = errors(command("--config", str(file)))
 
-    assert line == "api_key is not set: set it (or LABELBOX_API_KEY in the environment)"
+    assert line == (
+        "api_key is not set: set it, or TAP_LABELBOX_API_KEY or LABELBOX_API_KEY in "
+        "the environment"
+    )
 
 
 def test_the_key_may_be_in_the_official_clients_variable(
