@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tap_labelbox.setting_values import types_of
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.joins import joins_of
@@ -47,28 +48,94 @@ def test_generated_documents_are_fresh() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_meltano_yml_lists_every_setting() -> None:
-    """With its default, and whether it is a secret."""
-    listed = {entry["name"]: entry for entry in EXTRACTOR["settings"]}
-    coded = about()["settings"]["properties"]
+HUB = yaml.safe_load((ROOT / "docs" / "hub.yml").read_text("utf-8"))
+BLOCK = re.search(r"begin plugin -->\n```yaml\n(.*?)```", README, re.DOTALL)
+assert BLOCK
+(PLUGIN,) = yaml.safe_load(BLOCK[1])["plugins"]["extractors"]
 
+
+def parts(
+    schemas: dict[str, Any], prefix: str = "", *, is_set: bool = True
+) -> dict[str, Any]:
+    """Return the schemas of settings, of objects those of their parts, dotted.
+
+    A default counts only where the whole has one too.
+    """
+    found: dict[str, Any] = {}
+    for name, schema in schemas.items():
+        if schema.get("properties") and name != "stream_maps":
+            within = is_set and "default" in schema
+            inner = parts(schema["properties"], f"{prefix}{name}.", is_set=within)
+            found |= inner
+        else:
+            kept = is_set or schema.get("default") is None
+            found[prefix + name] = schema if kept else schema | {"default": None}
+    return found
+
+
+def test_settings_are_listed_everywhere() -> None:
+    """In meltano.yml, at the Hub and in the README, as in --about; with defaults."""
+    schemas = about()["settings"]["properties"]
     table = re.findall(r"^\| `(\w+)` \|", SETTINGS_TABLE, re.MULTILINE)
-    assert set(listed) == set(table) <= set(coded)
-    for name, entry in listed.items():
+    coded, own = parts(schemas), parts({name: schemas[name] for name in table})
+    of_the_sdk = ("faker_config", "flattening_", "stream_map")
+    listed = {
+        "hub.yml": {entry["name"]: entry for entry in HUB["settings"]},
+        "meltano.yml": {entry["name"]: entry for entry in EXTRACTOR["settings"]},
+    }
+
+    assert set(listed["hub.yml"]) == set(coded)
+    assert set(listed["meltano.yml"]) == set(own)
+    assert {entry["name"] for entry in PLUGIN["settings"]} == set(own)
+    assert all(name.startswith(of_the_sdk) for name in set(coded) - set(own))
+    for name, entry in [each for all_ in listed.values() for each in all_.items()]:
         assert entry.get("value") == coded[name].get("default"), name
         assert entry.get("sensitive", False) == coded[name].get("secret", False), name
+        assert entry.get("description"), name
+        options = [option["value"] for option in entry.get("options", [])]
+        assert options == coded[name].get("enum", []), name
+    in_block = {entry["name"]: entry.get("kind") for entry in PLUGIN["settings"]}
+    for name, entry in listed["meltano.yml"].items():
+        text = entry["kind"] in ("string", "options")
+        assert in_block[name] == (None if text else entry["kind"]), name
+
+
+def test_kinds_take_whatever_the_tap_takes() -> None:
+    """Meltano ends with a traceback at 0.5 of kind integer, any decimal, `a, b`."""
+    coded = parts(about()["settings"]["properties"])
+    for entry in HUB["settings"]:
+        types = types_of(coded[entry["name"]]) - {"null"}
+        if types & {"number", "array"} or not types:
+            assert entry["kind"] == "string", entry
+        elif "string" not in types:
+            assert {entry["kind"]} == types, entry
+
+
+def test_the_listing_has_its_keys_in_the_hubs_order() -> None:
+    """That of the alphabet, at every depth; and a logo that is there."""
+
+    def check(value: Any) -> None:
+        if isinstance(value, dict):
+            assert list(value) == sorted(value)
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                check(each)
+
+    check(HUB)
+    release = "https://raw.githubusercontent.com/tap-labelbox/tap-labelbox/v"
+    path = HUB["logo_url"].removeprefix(release).partition("/")[2]
+    assert (ROOT / path).read_bytes().startswith(b"\x89PNG")
+    assert {"prereq", "usage", "next_steps"} <= set(HUB)
 
 
 def test_capabilities_are_those_of_the_tap() -> None:
     """In meltano.yml, in the Hub listing and in the README's example."""
     coded = sorted(about()["capabilities"])
-    hub = yaml.safe_load((ROOT / "docs" / "hub.yml").read_text("utf-8"))
-    example = re.search(r"^    capabilities: (\[.*\])$", README, re.MULTILINE)
 
     assert EXTRACTOR["capabilities"] == coded
-    assert hub["capabilities"] == coded
-    assert example
-    assert yaml.safe_load(example[1]) == coded
+    assert HUB["capabilities"] == coded
+    assert PLUGIN["capabilities"] == coded
 
 
 def test_meltano_yml_has_two_environments_and_two_loaders() -> None:
@@ -176,16 +243,20 @@ def test_links_lead_somewhere(link: str) -> None:
     assert not heading or heading in anchors
 
 
-@pytest.mark.parametrize("name", ["README.md", "meltano.yml"])
+@pytest.mark.parametrize("name", ["README.md", "meltano.yml", "docs/hub.yml"])
 def test_what_is_installed_from_git_is_the_release(name: str) -> None:
     """By its tag, not whatever main has become."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     text = (ROOT / name).read_text("utf-8")
 
-    tags = re.findall(r"git\+https://github\.com/tap-labelbox/tap-labelbox(\S*)", text)
+    tags = re.findall(
+        r"(?:git\+https://github\.com|https://raw\.githubusercontent\.com)"
+        r"/tap-labelbox/tap-labelbox([@/]v[\w.]+)?",
+        text,
+    )
 
     assert tags
-    assert set(tags) == {f"@v{project['version']}"}
+    assert {tag[1:] for tag in tags} == {f"v{project['version']}"}
 
 
 @pytest.mark.parametrize(

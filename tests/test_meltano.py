@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
-Meltano = "Callable[..., subprocess.CompletedProcess[str]]"
 
 
 def listing() -> dict[str, Any]:
@@ -37,13 +36,16 @@ def block() -> dict[str, Any]:
     readme = (ROOT / "README.md").read_text("utf-8")
     found = re.search(r"begin plugin -->\n```yaml\n(.*?)```", readme, re.DOTALL)
     assert found
+    plugin: dict[str, Any]
     (plugin,) = yaml.safe_load(found[1])["plugins"]["extractors"]
     del plugin["pip_url"]
     return plugin | {"executable": str(PROGRAMS / "tap-labelbox")}
 
 
 @pytest.fixture(params=["listing", "block"])
-def meltano(request: pytest.FixtureRequest, tmp_path: Path) -> Meltano:
+def meltano(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Meltano in a project that has the tap, of the listing or the README."""
     cache = str(ROOT / ".cache")
     project: dict[str, Any] = {"send_anonymous_usage_stats": False}
@@ -72,7 +74,9 @@ def meltano(request: pytest.FixtureRequest, tmp_path: Path) -> Meltano:
     return run
 
 
-def test_settings_get_through_meltano(meltano: Any, run: Runner) -> None:
+def test_settings_get_through_meltano(
+    meltano: Callable[..., subprocess.CompletedProcess[str]], run: Runner
+) -> None:
     """Those of `meltano config set`, parts of objects too, and variables as text."""
     wanted, other = (project.id for project in run.world.projects[:2])
     words = {
@@ -109,7 +113,7 @@ def test_settings_get_through_meltano(meltano: Any, run: Runner) -> None:
     assert not [r for r in records if r["stream"] == "data_row_attachments"]
     starts = [r for r in run.sandbox.requests if r.operation == "StartExport"]
     assert starts
-    assert all("DONE" in json.dumps(r.variables) for r in starts)
+    assert all('"status": "Done"' in json.dumps(r.variables) for r in starts)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,10 @@ def test_settings_get_through_meltano(meltano: Any, run: Runner) -> None:
 )
 @pytest.mark.parametrize("meltano", ["block"], indirect=True)
 def test_what_is_of_no_use_is_told_by_the_tap(
-    meltano: Any, name: str, text: str, said: str
+    meltano: Callable[..., subprocess.CompletedProcess[str]],
+    name: str,
+    text: str,
+    said: str,
 ) -> None:
     """In one line, instead of a traceback of Meltano."""
     done = meltano("invoke", "tap-labelbox", API_KEY="k" * 20, **{name: text})

@@ -299,7 +299,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"user_agent": "us/1 (data@example.com)"}])
 def test_the_user_agent_names_the_tap_or_what_is_set(
-    run: Runner, given: dict[str, str]
+    run: Runner, given: dict[str, Any]
 ) -> None:
     """At each request to the API, and for files."""
     run("projects", "annotations", **given)
