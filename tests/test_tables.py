@@ -752,7 +752,7 @@ def test_members_that_are_not_listed_are_told(run: Runner, caplog: Any) -> None:
     output = run("user_group_members", emit_activate_version_messages=True)
 
     assert len(output.records("user_group_members")) == 1
-    assert "gives 1 of 3 for user_group_id g" in caplog.text
+    assert "user_group_id g: Labelbox gives 1 of 3" in caplog.text
     assert not [m for m in output.messages if m["type"] == "ACTIVATE_VERSION"]
 
 
