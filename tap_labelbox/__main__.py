@@ -27,7 +27,7 @@ def main() -> None:
         _end(closed, Ending.USAGE.code)
     try:
         # ruff: disable[PLC0415]  # not before there are handlers
-        from tap_labelbox import errors
+        from tap_labelbox.api import errors
         from tap_labelbox.tap import TapLabelbox
 
         # ruff: enable[PLC0415]

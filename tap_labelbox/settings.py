@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_labelbox import moments, redact, setting_values
-from tap_labelbox.client import API_URL
+from tap_labelbox import redact
+from tap_labelbox.api.client import API_URL
+from tap_labelbox.api.links import Link
 from tap_labelbox.files import Readers
-from tap_labelbox.links import Link
-from tap_labelbox.suggestions import suggestion
+from tap_labelbox.records import timestamps
+from tap_labelbox.singer import setting_values
+from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -580,7 +582,7 @@ def _date_problems(
             yield from _date_problems(value, part, f"{prefix}{name}.")
         elif part.get("format") != "date-time" or value is None:
             continue
-        elif not moments.UTC_FORM.fullmatch(value):
+        elif not timestamps.UTC_FORM.fullmatch(value):
             yield (
                 f"{prefix}{name} has to be a date or a timestamp, such as 2026-01-31 "
                 f"or 2026-01-31T09:30:00Z, not {value!r}"

@@ -19,15 +19,16 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import _ConfigInput as Inputs
 from singer_sdk.singerlib import Catalog
 
-from tap_labelbox import catalog as catalogs
-from tap_labelbox import maps, metering, redact, setting_values, settings
-from tap_labelbox.batches import BatchWriter
-from tap_labelbox.errors import LabelboxError, SettingsError, shortage
+from tap_labelbox import redact, settings
+from tap_labelbox.api.errors import LabelboxError, SettingsError, shortage
 from tap_labelbox.exit_codes import Ending, ending
-from tap_labelbox.given_files import read_catalog, read_config, read_state
-from tap_labelbox.json_text import encoder
-from tap_labelbox.output import MessageWriter
-from tap_labelbox.state import (
+from tap_labelbox.records.json_text import encoder
+from tap_labelbox.singer import catalog as catalogs
+from tap_labelbox.singer import maps, metrics, setting_values
+from tap_labelbox.singer.batches import BatchWriter
+from tap_labelbox.singer.input_files import read_catalog, read_config, read_state
+from tap_labelbox.singer.messages import MessageWriter
+from tap_labelbox.singer.state import (
     StateWriter,
     bookmarks,
     is_flatter,
@@ -36,7 +37,7 @@ from tap_labelbox.state import (
 )
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.base import ProjectStream
-from tap_labelbox.workspace import Workspace
+from tap_labelbox.streams.workspace import Workspace
 
 if TYPE_CHECKING:
     import logging
@@ -73,7 +74,7 @@ class TapLabelbox(Tap):
     def __init__(self, **options: Any) -> None:
         """Take what the SDK's tap takes."""
         redact.install()
-        metering.quieten(self.logger)
+        metrics.quieten(self.logger)
         given = options.get("catalog")
         if isinstance(given, dict) and not isinstance(given, Catalog):
             options["catalog"] = catalogs.read(given)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from tap_labelbox import json_text
-from tap_labelbox.annotations import DEEPEST, data_row_records, decoder
+from tap_labelbox.exports.unfold import DEEPEST, data_row_records, decoder
+from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported
 from tap_labelbox.streams import data_rows

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox import json_text, moments
-from tap_labelbox.annotations import decoder
-from tap_labelbox.output import StraightStream
+from tap_labelbox.exports.unfold import decoder
+from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
+from tap_labelbox.singer.messages import StraightStream
 from tap_labelbox.streams import exported
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.tap import TapLabelbox
@@ -364,7 +364,7 @@ def test_labels_are_laid_out_the_same_both_ways(
         for label in json_text.decode(text)["data"]["project"]["labels"]
     ]
     for record in one_by_one:
-        record["created_at"] = moments.normal(record["created_at"])
+        record["created_at"] = timestamps.normal(record["created_at"])
         del record["project_id"]
     assert [json_text.whole(record) for record in at_once] == one_by_one
 

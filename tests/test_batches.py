@@ -21,9 +21,11 @@ from urllib.parse import urlsplit
 import pytest
 from pyarrow import parquet  # type: ignore[import-untyped]  # it has no types
 
-from tap_labelbox import batches, files, moments
-from tap_labelbox.errors import IncompleteError, LabelboxError
+from tap_labelbox import files
+from tap_labelbox.api.errors import IncompleteError, LabelboxError
+from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.singer import batches
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import Output
 
@@ -105,7 +107,7 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
         for name, column in columns.items():
             value = row.get(name)
             if column.get("format") == "date-time" and value is not None:
-                moment = moments.parse(value) if isinstance(value, str) else value
+                moment = timestamps.parse(value) if isinstance(value, str) else value
                 row[name] = moment.astimezone(UTC).isoformat()
             elif {"object", "array"} & set(column["type"]) and isinstance(value, str):
                 row[name] = json.loads(value)
@@ -327,7 +329,7 @@ def test_no_state_counts_a_record_that_is_in_no_file(
 ) -> None:
     """Wherever the output ends: what its files lack, the next run has."""
     monkeypatch.setattr(batches, "FULL", 200_000)
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     names = ("labels", "data_row_exports", "annotations")
     whole = run(*names, now=NOW, batch_config=batch(folder))
     ends = [n for n, m in enumerate(whole.messages) if m["type"] == "STATE"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_labelbox.bulk import array_items, wait
-from tap_labelbox.errors import UnavailableError
-from tap_labelbox.json_text import storable
+from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.exports.bulk import array_items, wait
+from tap_labelbox.records.json_text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.errors import IncompleteError
+from tap_labelbox.api.errors import IncompleteError
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 
@@ -286,8 +286,8 @@ def test_a_download_that_breaks_goes_on_where_it_broke(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """Even if it breaks again and again."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("tap_labelbox.client.CHUNK", 1000)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 1000)
     bodies: dict[str, bytes] = {}
     ranges = []
 
@@ -320,8 +320,8 @@ def test_a_server_without_ranges_is_read_from_the_start(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """What was read already is passed over."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("tap_labelbox.client.CHUNK", 500)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 500)
     rows = [{"ID": f"c{n}", "Label": {}} for n in range(100)]
     cuts = iter([900, 1700])
 
@@ -365,8 +365,8 @@ def test_a_link_that_expires_in_the_middle(
     one: Runner, monkeypatch: Any, minutes: int
 ) -> None:
     """The same file is read on, with no row twice; a newer one is begun anew."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("tap_labelbox.client.CHUNK", 500)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 500)
     ends = iter(["half", "expired"])
 
     def end(request: Request, reply: Reply) -> Reply | None:

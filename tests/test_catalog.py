@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_labelbox.errors import SettingsError
+from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.test_cli import errors
@@ -413,7 +413,7 @@ def test_stream_maps_are_left_as_they_are_given(run: Runner) -> None:
 
 def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
     """It is no part of the tap; that is told before anything is read."""
-    monkeypatch.setattr("tap_labelbox.maps.find_spec", lambda _: None)
+    monkeypatch.setattr("tap_labelbox.singer.maps.find_spec", lambda _: None)
     given = {"labels": {"created_by_email": "fake.email()"}}
 
     refused(

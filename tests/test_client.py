@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from urllib3.exceptions import NewConnectionError
 
-from tap_labelbox import errors
-from tap_labelbox.client import Client
+from tap_labelbox.api import errors
+from tap_labelbox.api.client import Client
 from tap_labelbox.sandbox import Reply
 
 if sys.platform != "win32":
@@ -47,7 +47,7 @@ PAGE = {"where": {}, "skip": 0, "first": 10}
 @pytest.fixture
 def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Client]:
     """Give what makes a client of the sandbox, quick to try again."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
 
     def make(api_url: str = "", **options: Any) -> Client:
         given = {"timeout": 5, "retry_seconds": 5} | options
@@ -772,7 +772,7 @@ def test_a_limit_slows_all_threads(
     caplog: Any,
 ) -> None:
     """Whichever of them was told, none asks before."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.4)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.4)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
     client = connect()
     ask(client)
@@ -1107,7 +1107,7 @@ def test_the_rest_of_a_file_arrives(
     replies: list[Reply],
 ) -> None:
     """Byte by byte, whatever way the server takes."""
-    monkeypatch.setattr("tap_labelbox.client.CHUNK", 100)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 100)
     left = iter(replies)
     sandbox.before = lambda _: next(left)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox import moments
+from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import World
 from tests.kills import Cut, run_until
 
@@ -26,7 +26,7 @@ def test_a_label_listed_late_is_read_after_a_run_that_was_cut_off(
     serving: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch, lead: timedelta
 ) -> None:
     """Which had read on beyond it."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", 1e9)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", 1e9)
     run = serving(World(projects=0))
     project = run.world.add_project(labels=30)
     late = run.world.add_label(project.id, START - 20 * SECOND, listed_after=40)
@@ -86,7 +86,7 @@ def test_what_happens_while_an_export_is_made_is_read_by_the_next_run(
         for output in (first, second)
         for r in output.records("data_row_exports")
     }
-    assert (other.id, moments.write(START + 30 * SECOND)) in read
+    assert (other.id, timestamps.write(START + 30 * SECOND)) in read
 
 
 def test_a_clock_that_is_ahead_is_told(

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tap_labelbox.setting_values import types_of
 from tap_labelbox.settings import SETTINGS
+from tap_labelbox.singer.setting_values import types_of
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.joins import joins_of
 from tests.runner import command

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_labelbox import errors, exit_codes
+from tap_labelbox import exit_codes
+from tap_labelbox.api import errors
 from tap_labelbox.exit_codes import Ending, ending
 from tap_labelbox.sandbox import Reply
 from tests.runner import Output, command

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import labelbox  # type: ignore[import-untyped]  # it has no types
 import pytest
 
-from tap_labelbox.client import Client
-from tap_labelbox.errors import IncompleteError, UnavailableError
-from tap_labelbox.exports import START_TIMEOUT_FACTOR, Export, inputs
+from tap_labelbox.api.client import Client
+from tap_labelbox.api.errors import IncompleteError, UnavailableError
+from tap_labelbox.api.transport import Session
+from tap_labelbox.exports.tasks import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.tap import TapLabelbox
-from tap_labelbox.transport import Session
 from tests.runner import Runner
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ STREAMS = ("data_row_exports", "export_labels", "annotations")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_tasks_that_never_end_are_not_looked_through(
     run: Runner, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
     """Some servers do not know skip."""
-    monkeypatch.setattr("tap_labelbox.exports.MOST_TASKS", 300)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.MOST_TASKS", 300)
     tasks = [{"id": str(n), "name": "other"} for n in range(100)]
 
     def hook(request: Request) -> Reply | None:
@@ -295,7 +295,7 @@ def test_a_long_wait_is_told(
     run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:
     """Now and then, with how far Labelbox is."""
-    monkeypatch.setattr("tap_labelbox.polling.TELL_EVERY", 0.0)
+    monkeypatch.setattr("tap_labelbox.api.polling.TELL_EVERY", 0.0)
     caplog.set_level(logging.DEBUG)
     sandbox.polls = 2
 
@@ -415,7 +415,7 @@ def test_a_killed_run_is_read_on(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """From the byte that its last state names, of the same export."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     sandbox.part_size = 20_000
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
@@ -447,7 +447,7 @@ def test_a_killed_run_is_not_read_on_where_more_is_wanted(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any, changed: str
 ) -> None:
     """Another start, or a whole table: then all of it is exported anew."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     sandbox.part_size = 20_000
     project = world.projects[0]
     settings: dict[str, Any] = {"project_ids": [project.id]}
@@ -477,7 +477,7 @@ def test_an_export_at_which_labelbox_fails_is_started_anew(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """Else each run would fail at it."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     project = world.projects[0]
     whole = run("data_row_exports", now=NOW, project_ids=[project.id])
     state = next(s for s in whole.states if '"position"' in json.dumps(s))
@@ -497,7 +497,7 @@ def test_an_export_that_is_gone_is_started_anew(
     run: Runner, world: World, monkeypatch: Any
 ) -> None:
     """The state of a killed run may be old."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
     state = next(s for s in whole.states if '"position"' in json.dumps(s))
@@ -642,7 +642,7 @@ def test_an_export_is_found_on_any_page(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """A key may have started many."""
-    monkeypatch.setattr("tap_labelbox.exports.PAGE", 3)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PAGE", 3)
     project = world.projects[0]
     for _ in range(7):
         run("data_row_exports", project_ids=[project.id])
@@ -804,7 +804,9 @@ def test_a_saved_file_is_told_by_its_beginning(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     """A mark of the byte order is no part of it; what comes later tells nothing."""
-    monkeypatch.setattr("tap_labelbox.saved.CHUNK_BYTES", 26)  # two lines begin pieces
+    monkeypatch.setattr(
+        "tap_labelbox.exports.saved.CHUNK_BYTES", 26
+    )  # two lines begin pieces
     lines = b"\n".join(b'{"data_row": {"id": "d%d"}}' % n for n in range(4))
     file = tmp_path / "export.ndjson"
     file.write_bytes(b"\xef\xbb\xbf" + lines)

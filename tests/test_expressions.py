@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_labelbox.errors import SettingsError
+from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.exit_codes import Ending, ending
 from tests.test_cli import errors
 

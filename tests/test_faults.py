@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3.util.connection
 
-from tap_labelbox.errors import LabelboxError
+from tap_labelbox.api.errors import LabelboxError
 from tap_labelbox.sandbox import Reply, World, serve
 from tap_labelbox.sandbox.replies import HTML, error, faults
 from tap_labelbox.sandbox.server import API_KEY
@@ -347,8 +347,8 @@ def undisturbed(stream: str) -> Rows:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing long, whoever wishes it."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("tap_labelbox.errors.LONGEST_RETRY_AFTER", 0.05)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.errors.LONGEST_RETRY_AFTER", 0.05)
 
 
 @pytest.mark.parametrize("stream", sorted({place.stream for place in PLACES.values()}))

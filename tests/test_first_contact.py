@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox import client, errors
-from tap_labelbox.client import FIRST_CONTACT_SECONDS, Client
+from tap_labelbox.api import client, errors
+from tap_labelbox.api.client import FIRST_CONTACT_SECONDS, Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

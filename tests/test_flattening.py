@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from singer_sdk.plugin_base import JSONSchemaValidator
 
-from tap_labelbox.errors import LabelboxError
+from tap_labelbox.api.errors import LabelboxError
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS
 from tests.test_batches import batch, rows

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.errors import SettingsError
+from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.exit_codes import Ending, ending
-from tap_labelbox.given_files import read_catalog, read_state
+from tap_labelbox.singer.input_files import read_catalog, read_state
 from tests.runner import Output, command
 from tests.test_cli import errors
 

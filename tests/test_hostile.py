@@ -28,9 +28,10 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import ConfigValidationError
 from urllib3.util import parse_url
 
-from tap_labelbox import errors, redact
-from tap_labelbox.client import Client
-from tap_labelbox.links import Link, Reach, reach
+from tap_labelbox import redact
+from tap_labelbox.api import errors
+from tap_labelbox.api.client import Client
+from tap_labelbox.api.links import Link, Reach, reach
 from tap_labelbox.sandbox import Reply
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import command
@@ -200,7 +201,7 @@ def server() -> Iterator[Callable[..., int]]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
 
 
 def say(texts: Iterator[bytes], connection: socket.socket) -> None:
@@ -365,7 +366,7 @@ def test_a_line_that_is_too_long_costs_itself(
 
 def test_an_endless_line_is_not_held() -> None:
     """Whatever its size, memory is that of a piece."""
-    from tap_labelbox.exports import _whole_lines  # noqa: PLC0415
+    from tap_labelbox.exports.tasks import _whole_lines  # noqa: PLC0415
 
     def chunks() -> Iterator[bytes]:
         yield b'{"a": 1}\n{"b": "'
@@ -398,7 +399,7 @@ def test_an_endless_line_is_not_held() -> None:
 )
 def test_lines_are_cut_where_they_end(text: bytes, size: int, limit: int) -> None:
     """Those within the limit come whole, and of the others the size."""
-    from tap_labelbox.exports import _whole_lines  # noqa: PLC0415
+    from tap_labelbox.exports.tasks import _whole_lines  # noqa: PLC0415
 
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     position = 7
@@ -415,7 +416,7 @@ def test_lines_are_cut_where_they_end(text: bytes, size: int, limit: int) -> Non
 
 def test_an_item_of_a_bulk_export_without_end_is_not_held() -> None:
     """Its project is left out."""
-    from tap_labelbox.bulk import array_items  # noqa: PLC0415
+    from tap_labelbox.exports.bulk import array_items  # noqa: PLC0415
 
     def chunks() -> Iterator[bytes]:
         yield b'[{"ID": "1"}, {"ID": "'

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox import moments
+from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import World, serve
 from tests.runner import Output, Runner
 
@@ -109,7 +109,7 @@ def test_a_run_that_is_cut_short_loses_nothing(
     run: Runner, world: World, monkeypatch: Any
 ) -> None:
     """Whatever state was the last to go out, the next run reads on from there."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     whole = run("labels", page_size=10)
     every = {label.id for p in world.projects for label in world.labels(p.id)}
 
@@ -202,7 +202,7 @@ def test_a_complete_export_of_nothing_moves_no_bookmark(serving: Any) -> None:
     (project,) = world.projects
     label = world.add_label(project.id, START - timedelta(seconds=5))
 
-    start = {"start_date": moments.write(START - timedelta(hours=1))}
+    start = {"start_date": timestamps.write(START - timedelta(hours=1))}
     first = run(*EXPORTED, now=START, **start)
     tomorrow = START + timedelta(days=1)
     second = run(*EXPORTED, now=tomorrow, state=first.state, **start)
@@ -233,7 +233,7 @@ def test_a_row_that_changes_while_it_is_exported_moves_no_bookmark_to_the_clock(
         record["data_row_id"]: record["last_activity_at"]
         for record in output.records("data_row_exports")
     }
-    assert found.pop(row.id) == moments.write(START + timedelta(minutes=5))
+    assert found.pop(row.id) == timestamps.write(START + timedelta(minutes=5))
     assert bookmarks(output, "data_row_exports")[project.id] == max(found.values())
 
 

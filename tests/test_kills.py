@@ -159,12 +159,14 @@ class Scene:
 def _small_steps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write states and records as often as they would be with many more rows."""
     chance = Random(seed)
-    state = "tap_labelbox.state"
+    state = "tap_labelbox.singer.state"
     shares = chance.choice(((0.08, 8.0), (1e9, 1e9)))  # as it is, or whenever it may
     monkeypatch.setattr(f"{state}.FIRST_RUN_SHARE", shares[0])
     monkeypatch.setattr(f"{state}.LATER_RUN_SHARE", shares[1])
-    monkeypatch.setattr("tap_labelbox.exports.PIECE", chance.choice((500, 8_000)))
-    monkeypatch.setattr("tap_labelbox.output.FULL", chance.choice((500, 64_000)))
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", chance.choice((500, 8_000)))
+    monkeypatch.setattr(
+        "tap_labelbox.singer.messages.FULL", chance.choice((500, 64_000))
+    )
 
 
 @pytest.mark.usefixtures("_small_steps")

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox import json_text
-from tap_labelbox.annotations import annotation_records, metadata_records
-from tap_labelbox.errors import IncompleteError, LabelboxError
-from tap_labelbox.malformed import MAX_NAMED_ROWS, Malformed
-from tap_labelbox.pagination import Listing
+from tap_labelbox.api.errors import IncompleteError, LabelboxError
+from tap_labelbox.api.pagination import Listing
+from tap_labelbox.exports.unfold import annotation_records, metadata_records
+from tap_labelbox.records import json_text
+from tap_labelbox.records.malformed import MAX_NAMED_ROWS, Malformed
 from tap_labelbox.sandbox import Reply, World, serve
 from tests.runner import Runner
 
@@ -578,8 +578,8 @@ def test_a_run_that_was_killed_reads_on_before_a_broken_line(
     served: Served, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
     """Else nobody would know of it any more."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
-    monkeypatch.setattr("tap_labelbox.exports.PIECE", 400)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", 400)
     lines = [json.dumps(data_row(n)).encode() for n in range(1, 9)]
     lines[3] = lines[3][:-1]
     at = sum(len(line) + 1 for line in lines[:3])
@@ -1053,7 +1053,7 @@ def batches(folder: Path, kind: str) -> Row:
 @pytest.mark.parametrize("value", [MARKER, [MARKER], {"a": MARKER}])
 def test_parquet_quotes_no_value(schema: Row, value: Any) -> None:
     """Where a mapped value is not of its column's type."""
-    columns = pytest.importorskip("tap_labelbox.parquet").Columns
+    columns = pytest.importorskip("tap_labelbox.singer.parquet").Columns
     content = columns("labels", {"properties": {"x": schema}})
     content.add({"x": value})
 

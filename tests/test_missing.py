@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.errors import IncompleteError
+from tap_labelbox.api.errors import IncompleteError
 from tap_labelbox.sandbox import Reply
 
 if TYPE_CHECKING:

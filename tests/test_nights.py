@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.given_files import read_state
 from tap_labelbox.sandbox import Reply
+from tap_labelbox.singer.input_files import read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

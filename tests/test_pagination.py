@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_labelbox.errors import UnavailableError
-from tap_labelbox.moments import just_before, parse, write
-from tap_labelbox.pagination import Listing
+from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.api.pagination import Listing
+from tap_labelbox.records.timestamps import just_before, parse, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.ahead import ahead
+from tap_labelbox.api.prefetch import ahead
 from tap_labelbox.sandbox import Reply, World
 from tests.runner import Output
 
@@ -122,7 +122,7 @@ def test_too_few_files_are_one_line(run: Runner, most: int) -> None:
 
 
 @linux
-@pytest.mark.parametrize("first", ["", "tap_labelbox.queries._texts()"])
+@pytest.mark.parametrize("first", ["", "tap_labelbox.api.documents._texts()"])
 def test_no_file_at_all_is_one_line(
     run: Runner, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
@@ -130,7 +130,7 @@ def test_no_file_at_all_is_one_line(
     for name, value in run.config(retry_seconds=3600).items():
         monkeypatch.setenv(f"TAP_LABELBOX_{name.upper()}", str(value))
     command = program(
-        run, f"import tap_labelbox.queries\n{first}{FEW_FILES.format(most=3)}"
+        run, f"import tap_labelbox.api.documents\n{first}{FEW_FILES.format(most=3)}"
     )
 
     done = finished([*command[:-1], "ENV"])
@@ -157,7 +157,7 @@ def test_a_thread_that_ends_unheard_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As one does for which there is not even the memory to say so."""
-    monkeypatch.setattr("tap_labelbox.ahead._do", lambda _job, _outcome: None)
+    monkeypatch.setattr("tap_labelbox.api.prefetch._do", lambda _job, _outcome: None)
 
     (outcome, *_) = ahead([lambda: 1, lambda: 2], width=2, at_first=2)
 

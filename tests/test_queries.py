@@ -10,7 +10,7 @@ import pytest
 from graphql import build_schema, parse, print_ast, validate
 from graphql.language import OperationDefinitionNode, Visitor, visit
 
-from tap_labelbox.queries import Document
+from tap_labelbox.api.documents import Document
 from tap_labelbox.streams import STREAMS
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox import errors
+from tap_labelbox.api import errors
 from tap_labelbox.sandbox import Reply
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.001)
 
 
 def graphql(code: str | None = None, **exception: Any) -> dict[str, Any]:

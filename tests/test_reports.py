@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tap_labelbox.errors import AccessError, IncompleteError
+from tap_labelbox.api.errors import AccessError, IncompleteError
 from tap_labelbox.sandbox import Reply, World
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def test_a_fault_that_passes_is_tried_again(
     run: Runner, fault: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same rules as everything."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
     run.sandbox.before = answering(fault, fault)
 
     output = run(NAME, now=NOW, start_date="2026-06-10T00:00:00Z", retry_seconds=30)

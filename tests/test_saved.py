@@ -21,13 +21,14 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # no
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox import json_text, saved
-from tap_labelbox.annotations import decoder
-from tap_labelbox.errors import IncompleteError, UnavailableError
-from tap_labelbox.malformed import Malformed
+from tap_labelbox.api.errors import IncompleteError, UnavailableError
+from tap_labelbox.exports import saved
+from tap_labelbox.exports.saved import Item, SavedFile, item_decoder
+from tap_labelbox.exports.sources import Source
+from tap_labelbox.exports.unfold import decoder
+from tap_labelbox.records import json_text
+from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.sandbox import World, serve
-from tap_labelbox.saved import Item, SavedFile, item_decoder
-from tap_labelbox.sources import Source
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import Output, Runner
 from tests.test_malformed_rows import Served, Tables, data_row, item, label, project
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tap_labelbox.saved import SavedFiles
+    from tap_labelbox.exports.saved import SavedFiles
 
 Row = dict[str, Any]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox import setting_values, settings
+from tap_labelbox import settings
+from tap_labelbox.singer import setting_values
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import command
 

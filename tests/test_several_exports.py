@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox import moments
+from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import Reply, World
 from tests.kills import Cut, run_until
 
@@ -26,7 +26,7 @@ MOST_IDS = 5
 
 @pytest.fixture(autouse=True)
 def _few_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.exports.MOST_IDS", MOST_IDS)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.MOST_IDS", MOST_IDS)
 
 
 def activities(*runs: Run) -> set[tuple[str, str]]:
@@ -91,4 +91,4 @@ def test_the_oldest_of_several_says_up_to_when_all_was_read(
         for r in output.records(STREAM)
     }
     for row in (first, last):
-        assert (row.id, moments.write(row.last_activity_at)) in read
+        assert (row.id, timestamps.write(row.last_activity_at)) in read

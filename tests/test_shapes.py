@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Raw
 
-from tap_labelbox import json_text
-from tap_labelbox.annotations import UsualRow, decoder
+from tap_labelbox.exports.unfold import UsualRow, decoder
+from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tests.runner import PRIMARY_KEYS, read_files
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tap_labelbox.shared_state import SharedState
-from tap_labelbox.state import ProjectState
+from tap_labelbox.singer.shared_state import SharedState
+from tap_labelbox.singer.state import ProjectState
 
 KEY = "last_activity_at"
 NAMES = ("rows", "annotations", "errors")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.state import ProjectState, last_turn
+from tap_labelbox.singer.state import ProjectState, last_turn
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request

@@ -14,8 +14,8 @@ from jsonschema import (  # type: ignore[import-untyped]  # it has no types
     Draft202012Validator,
 )
 
-from tap_labelbox.errors import IncompleteError, OutageError
-from tap_labelbox.queries import Document
+from tap_labelbox.api.documents import Document
+from tap_labelbox.api.errors import IncompleteError, OutageError
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.base import LabelboxStream
@@ -662,7 +662,7 @@ def test_many_forbidden_projects_are_named_up_to_a_limit(
 
 def test_a_service_that_is_down_ends_the_run(run: Runner, monkeypatch: Any) -> None:
     """Not one stream after the other, each after minutes."""
-    monkeypatch.setattr("tap_labelbox.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
     run.sandbox.before = lambda r: (
         None if r.operation == "ProjectIds" else Reply(503, {}, "down")
     )

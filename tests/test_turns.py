@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.errors import IncompleteError, OutageError
+from tap_labelbox.api.errors import IncompleteError, OutageError
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tests.runner import Output
@@ -179,8 +179,8 @@ def test_runs_that_are_cut_off_get_round(
     serving: Any, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each begins where the last one ended."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
-    monkeypatch.setattr("tap_labelbox.state.LATER_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.LATER_RUN_SHARE", inf)
     run = serving(World(projects=15, labels_per_project=2))
     whole = project_ids(run(stream), stream)
     found: set[str] = set()
@@ -200,7 +200,7 @@ def test_runs_that_are_cut_off_get_round(
 
 def test_streams_take_turns(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The export does not use up every night alone."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     run = serving(World(projects=4, labels_per_project=2))
     streams = ("data_row_exports", "annotations", "labels", "bulk_export")
     orders = []
@@ -245,8 +245,8 @@ def test_a_project_that_gets_on_is_gone_on_with(
     serving: Any, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its export is gone, and whatever comes after it."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
-    monkeypatch.setattr("tap_labelbox.exports.PIECE", 500)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", 500)
     run = serving(World(projects=3, labels_per_project=9), part_size=3_000)
     whole = run(stream, page_size=3)
     first = whole.records(stream)[0]["project_id"]
@@ -291,7 +291,7 @@ def test_an_export_of_a_finished_run_is_not_read_again(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor one of a project that was read to its end by a run that was cut off."""
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     run = serving(World(projects=3, labels_per_project=3))
     whole = run("data_row_exports")
     cut = cut_after(whole, 1, "data_row_exports")
@@ -372,7 +372,7 @@ def test_at_a_position_beyond_the_end_the_export_is_made_anew(
 
     At its very end too: with no more records, some targets never confirm a state.
     """
-    monkeypatch.setattr("tap_labelbox.state.FIRST_RUN_SHARE", inf)
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     run = serving(World(projects=1, labels_per_project=9))
     whole = run("data_row_exports")
     *_, state = [s for s in whole.states if '"position"' in json.dumps(s)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox import moments
+from tap_labelbox.records import timestamps
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS, read_files
 
@@ -136,7 +136,7 @@ def test_a_target_loads_batch_files(
     assert sorted((row["id"], row["label"]) for row in rows("labels")) == sorted(
         (label.id, label.label) for label in labels
     )
-    made = {row["id"]: moments.normal(row["created_at"]) for row in rows("labels")}
+    made = {row["id"]: timestamps.normal(row["created_at"]) for row in rows("labels")}
     records = run("labels", "annotations")
     assert made == {row["id"]: row["created_at"] for row in records.records("labels")}
     annotations = records.records("annotations")

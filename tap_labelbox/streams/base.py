@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
-from tap_labelbox import moments
-from tap_labelbox.ahead import ahead
-from tap_labelbox.columns import as_id, check_of
-from tap_labelbox.errors import (
+from tap_labelbox.api.documents import GRAPHQL, Document
+from tap_labelbox.api.errors import (
     ComplexityError,
     NotOfferedError,
     SettingsError,
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.malformed import Malformed, described, shortened
-from tap_labelbox.output import StraightStream
-from tap_labelbox.queries import GRAPHQL, Document
-from tap_labelbox.reading import Reader
-from tap_labelbox.state import PROJECT_ID, READ_AT, ProjectState
-from tap_labelbox.workspace import MAX_NAMED_SOURCES
+from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.reading import Reader
+from tap_labelbox.records import timestamps
+from tap_labelbox.records.columns import as_id, check_of
+from tap_labelbox.records.malformed import Malformed, described, shortened
+from tap_labelbox.singer.messages import StraightStream
+from tap_labelbox.singer.state import PROJECT_ID, READ_AT, ProjectState
+from tap_labelbox.streams.workspace import MAX_NAMED_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
 
-    from tap_labelbox.client import Client
-    from tap_labelbox.columns import Check
-    from tap_labelbox.errors import LabelboxError
-    from tap_labelbox.pagination import Row
-    from tap_labelbox.reading import Page
+    from tap_labelbox.api.client import Client
+    from tap_labelbox.api.errors import LabelboxError
+    from tap_labelbox.api.pagination import Row
+    from tap_labelbox.api.reading import Page
+    from tap_labelbox.records.columns import Check
+    from tap_labelbox.streams.workspace import Workspace
     from tap_labelbox.tap import TapLabelbox
-    from tap_labelbox.workspace import Workspace
 
 MOST_NAMED = 10  # misfits of one stream
 PROJECTS = "projects"
@@ -474,7 +474,7 @@ class LabelboxStream(StraightStream):
 
     @cached_property
     def state_manager(self) -> ProjectState:
-        """Keep the bookmarks as :mod:`tap_labelbox.state` says."""
+        """Keep the bookmarks as :mod:`tap_labelbox.singer.state` says."""
         return ProjectState(
             tap_name=self.tap_name, stream_name=self.name, tap_state=self.tap_state
         )
@@ -501,11 +501,11 @@ class LabelboxStream(StraightStream):
         )
         if bookmark is None:
             return None
-        if not isinstance(bookmark, str) or not moments.is_moment(bookmark):
+        if not isinstance(bookmark, str) or not timestamps.is_moment(bookmark):
             what = f"{self.name} {dict(context or {})}"
             msg = f"--state has no moment for {what}: {bookmark!r}"
             raise SettingsError(msg)
-        return moments.normal(bookmark)
+        return timestamps.normal(bookmark)
 
     def since(self, context: Context | None) -> str | None:
         """Return the timestamp from which on a context is read; None for all of it."""
@@ -521,7 +521,7 @@ class LabelboxStream(StraightStream):
     def _find_since(self, context: Context | None) -> str | None:
         start_date = self.config.get("start_date")
         if start_date:
-            start_date = moments.normal(start_date)
+            start_date = timestamps.normal(start_date)
         if not (bookmark := self.bookmark(context)):
             return start_date
         if bookmark > self.workspace.started_at:
@@ -533,9 +533,9 @@ class LabelboxStream(StraightStream):
                 bookmark,
             )
         lookback = self.lookback
-        since = moments.shift(bookmark, -lookback)
+        since = timestamps.shift(bookmark, -lookback)
         if context and (cut_off := self.lookback_end(context)):
-            since = max(since, min(bookmark, moments.shift(cut_off, -lookback)))
+            since = max(since, min(bookmark, timestamps.shift(cut_off, -lookback)))
         # The lookback brings back nothing that start_date left out.
         return (
             max(since, start_date) if start_date and start_date <= bookmark else since

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from tap_labelbox import bulk, moments
-from tap_labelbox.ahead import ahead
-from tap_labelbox.columns import as_id, as_integer
-from tap_labelbox.errors import ExpiredLinkError, NotOfferedError, UnavailableError
-from tap_labelbox.json_text import encode
-from tap_labelbox.malformed import Malformed, described
-from tap_labelbox.saved import Item, item_decoder
+from tap_labelbox.api.errors import ExpiredLinkError, NotOfferedError, UnavailableError
+from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.exports import bulk
+from tap_labelbox.exports.saved import Item, item_decoder
+from tap_labelbox.records import timestamps
+from tap_labelbox.records.columns import as_id, as_integer
+from tap_labelbox.records.json_text import encode
+from tap_labelbox.records.malformed import Malformed, described
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.exported import ExportedStream
 from tap_labelbox.streams.schema import ANY_OBJECT
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.saved import SavedFile
+    from tap_labelbox.exports.saved import SavedFile
 
 LINKS = 3  # opened for one project before it is left out
 
@@ -210,7 +211,7 @@ class BulkExportStream(ProjectStream):
             for stream in self._tap.streams.values()
         )
         try:
-            exported_at = moments.write(file.modified_at())
+            exported_at = timestamps.write(file.modified_at())
             for item in file.read(item_decoder(only_items=others)):
                 if type(item) is Item:
                     yield self._exported(item.value, "", exported_at)
@@ -367,7 +368,7 @@ class BulkExportStream(ProjectStream):
 def _made_at(export: dict[str, Any]) -> str:
     """Give the moment at which an export's file was made."""
     made_at = export.get("created_at")
-    if not isinstance(made_at, str) or not moments.is_moment(made_at):
+    if not isinstance(made_at, str) or not timestamps.is_moment(made_at):
         msg = "Labelbox does not say when its bulk export was made"
         raise UnavailableError(msg)
-    return moments.normal(made_at)
+    return timestamps.normal(made_at)

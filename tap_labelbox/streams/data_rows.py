@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from tap_labelbox.annotations import (
+from tap_labelbox.exports.unfold import (
     annotation_records,
     attachment_records,
     data_row_records,
@@ -16,7 +16,7 @@ from tap_labelbox.annotations import (
     review_records,
     workflow_records,
 )
-from tap_labelbox.columns import as_id
+from tap_labelbox.records.columns import as_id
 from tap_labelbox.streams.exported import ExportedStream
 from tap_labelbox.streams.schema import boolean as _flag
 from tap_labelbox.streams.schema import integer as _integer
@@ -31,7 +31,7 @@ from tap_labelbox.streams.schema import timestamp as _moment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_labelbox.columns import Record
+    from tap_labelbox.records.columns import Record
 
 
 def _sequence(description: str) -> th.Property[Any]:

@@ -16,26 +16,26 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from tap_labelbox.ahead import ahead
-from tap_labelbox.annotations import (
-    decoder,
-    last_activity,
-    project_ids,
-)
-from tap_labelbox.errors import (
+from tap_labelbox.api.errors import (
     LimitError,
     NotOfferedError,
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.exports import Export, export_name, inputs, started_tasks
-from tap_labelbox.json_text import decode_any_lines
-from tap_labelbox.malformed import Malformed
-from tap_labelbox.metering import SyncTimer
-from tap_labelbox.polling import poll
-from tap_labelbox.saved import Item
-from tap_labelbox.shared_state import SharedState
-from tap_labelbox.state import PROJECT_ID
+from tap_labelbox.api.polling import poll
+from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.exports.saved import Item
+from tap_labelbox.exports.tasks import Export, export_name, inputs, started_tasks
+from tap_labelbox.exports.unfold import (
+    decoder,
+    last_activity,
+    project_ids,
+)
+from tap_labelbox.records.json_text import decode_any_lines
+from tap_labelbox.records.malformed import Malformed
+from tap_labelbox.singer.metrics import SyncTimer
+from tap_labelbox.singer.shared_state import SharedState
+from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.exports import Row
-    from tap_labelbox.saved import SavedFile
-    from tap_labelbox.state import ProjectState
+    from tap_labelbox.exports.saved import SavedFile
+    from tap_labelbox.exports.tasks import Row
+    from tap_labelbox.singer.state import ProjectState
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
 MOST_EXPORTS = 10

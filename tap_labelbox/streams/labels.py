@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from tap_labelbox import moments
-from tap_labelbox.ahead import ahead
-from tap_labelbox.columns import columns_of
-from tap_labelbox.errors import LabelboxError, QueryError, UnavailableError
-from tap_labelbox.json_text import decode_as
-from tap_labelbox.malformed import Malformed, described
-from tap_labelbox.pagination import Listing
-from tap_labelbox.shapes import Layout, MisfitError, Shape, only
-from tap_labelbox.state import READING_UNTIL
+from tap_labelbox.api.errors import LabelboxError, QueryError, UnavailableError
+from tap_labelbox.api.pagination import Listing
+from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.reading import malformed, rows
+from tap_labelbox.records import timestamps
+from tap_labelbox.records.columns import columns_of
+from tap_labelbox.records.json_text import decode_as
+from tap_labelbox.records.malformed import Malformed, described
+from tap_labelbox.records.structs import Layout, MisfitError, Shape, only
+from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.schema import (
     boolean,
@@ -26,7 +27,6 @@ from tap_labelbox.streams.schema import (
     text,
     timestamp,
 )
-from tap_labelbox.workspace import malformed, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.pagination import Row
+    from tap_labelbox.api.pagination import Row
 
 RELATIONS = ("created_by", "data_row", "type")
 SHORT = dict.fromkeys(("external_id", "global_key", "row_data"), "data_row")
@@ -112,7 +112,7 @@ class LabelsStream(ProjectStream):
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the labels made between the bookmark and the start of this run."""
         after, before = self._after(context), self._before
-        since = moments.whole_second(self.since(context) or "") if after else ""
+        since = timestamps.whole_second(self.since(context) or "") if after else ""
         labels = Listing(
             partial(self._page, project_id),
             self._page_size,
@@ -153,7 +153,7 @@ class LabelsStream(ProjectStream):
         before it began; only what is newer can have been listed since.
         """
         reading = self.state_manager.partition(context["project_id"]).get(READING_UNTIL)
-        return moments.normal_or_empty(reading) or None
+        return timestamps.normal_or_empty(reading) or None
 
     @cached_property
     def _openings(self) -> Iterator[Future[Sequence[Row | Malformed]]]:
@@ -178,7 +178,7 @@ class LabelsStream(ProjectStream):
     def _after(self, context: Context) -> str | None:
         """Return the timestamp after which a project's labels are asked for."""
         since = self.since(context)
-        return moments.just_before(since) if since else None
+        return timestamps.just_before(since) if since else None
 
     def record(self, row: Row) -> Record:
         """Lay out a label."""
@@ -228,7 +228,7 @@ class LabelsStream(ProjectStream):
     def _laid_out(self, label: Any) -> Record:
         record = self._layout.record(self._shape.values(label))
         made_at = record["created_at"]
-        if not record["id"] or not made_at or not moments.is_moment(made_at):
+        if not record["id"] or not made_at or not timestamps.is_moment(made_at):
             raise MisfitError
         record["is_skipped"] = is_skipped(record["label"], record["type_name"])
         record["additional_columns"] = {}
@@ -263,7 +263,7 @@ class LabelsStream(ProjectStream):
         """The end of the window, itself excluded: labels made later move no page."""
         limit = self.config["label_filters"].get("created_before")
         started_at = self.workspace.started_at
-        return min(started_at, moments.normal(limit)) if limit else started_at
+        return min(started_at, timestamps.normal(limit)) if limit else started_at
 
     @property
     def _filters(self) -> dict[str, Any]:
@@ -286,10 +286,10 @@ class LabelsStream(ProjectStream):
 def _dated(label: Row, after: str | None, number: int) -> Unlaid | Malformed:
     """Return a label if it says when it was made; the bookmark is kept by that."""
     made_at = label.get("created_at")
-    if not isinstance(made_at, str) or not moments.is_moment(made_at):
+    if not isinstance(made_at, str) or not timestamps.is_moment(made_at):
         why = f"its created_at is no timestamp ({described(label)})"
         return malformed(label, after, number, why)
-    return Unlaid(label, created_at=moments.normal(made_at))
+    return Unlaid(label, created_at=timestamps.normal(made_at))
 
 
 def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:

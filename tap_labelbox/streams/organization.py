@@ -18,7 +18,7 @@ from tap_labelbox.streams.schema import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_labelbox.pagination import Row
+    from tap_labelbox.api.pagination import Row
 
 
 class UsersStream(LabelboxStream):

@@ -7,11 +7,11 @@ from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox import moments
-from tap_labelbox.ahead import ahead
-from tap_labelbox.columns import as_integer, snake_case
-from tap_labelbox.errors import UnavailableError
-from tap_labelbox.state import PROJECT_ID
+from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.records import timestamps
+from tap_labelbox.records.columns import as_integer, snake_case
+from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import LEFT_OUT, LabelboxStream
 from tap_labelbox.streams.schema import (
     boolean,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.pagination import Row
+    from tap_labelbox.api.pagination import Row
 
 FIRST_DAYS = 30  # before today, where nothing says from when on
 REREAD_DAYS = 3  # up to the bookmark, itself included
@@ -81,9 +81,9 @@ class ReportStream(LabelboxStream):
         """Yield the days to read, in UTC."""
         if self.client.first_date is None:
             self.client.execute("user")  # whose reply says what day it is at Labelbox
-        today = moments.parse(self.workspace.started_at)
+        today = timestamps.parse(self.workspace.started_at)
         since = self.since(None)
-        first = moments.parse(since) if since else today - timedelta(days=FIRST_DAYS)
+        first = timestamps.parse(since) if since else today - timedelta(days=FIRST_DAYS)
         if (self.bookmark(None) or "") > self.workspace.started_at:
             first = min(first, today - self.lookback)
         for number_of_days in range((today.date() - first.date()).days + 1):

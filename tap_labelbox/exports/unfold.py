@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from tap_labelbox import json_text
-from tap_labelbox.columns import (
+from tap_labelbox.records import json_text
+from tap_labelbox.records.columns import (
     as_flag,
     as_id,
     as_ids,
@@ -36,13 +36,13 @@ from tap_labelbox.columns import (
     named,
     nulls,
 )
-from tap_labelbox.malformed import MalformedError, described
-from tap_labelbox.shapes import Layout, MisfitError, Shape
+from tap_labelbox.records.malformed import MalformedError, described
+from tap_labelbox.records.structs import Layout, MisfitError, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tap_labelbox.columns import Columns, Record, Row
+    from tap_labelbox.records.columns import Columns, Record, Row
 
 DEEPEST = 50  # levels of nested answers; what is below stays JSON
 

@@ -23,9 +23,9 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as
     LocalFileSystem,
 )
 
-from tap_labelbox.errors import SettingsError, UnavailableError
+from tap_labelbox.api.errors import SettingsError, UnavailableError
 from tap_labelbox.files import native_path, shown_path
-from tap_labelbox.malformed import MAX_SOURCE_CHARACTERS, shortened
+from tap_labelbox.records.malformed import MAX_SOURCE_CHARACTERS, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

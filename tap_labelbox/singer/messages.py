@@ -27,15 +27,15 @@ from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
-from tap_labelbox.errors import (
+from tap_labelbox.api.errors import (
     LabelboxError,
     ResourceError,
     SettingsError,
     shortage,
 )
-from tap_labelbox.json_text import encode_shallow, encoder, whole
-from tap_labelbox.malformed import shortened
-from tap_labelbox.metering import RecordCounter, SyncTimer
+from tap_labelbox.records.json_text import encode_shallow, encoder, whole
+from tap_labelbox.records.malformed import shortened
+from tap_labelbox.singer.metrics import RecordCounter, SyncTimer
 
 try:
     import fcntl
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Message
 
-    from tap_labelbox.state import StateWriter
+    from tap_labelbox.singer.state import StateWriter
 
 # At its most talkative, it logs what expressions make of records.
 logging.getLogger("singer_sdk.mapper").setLevel(logging.INFO)

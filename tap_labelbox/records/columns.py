@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from tap_labelbox import moments
+from tap_labelbox.records import timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,14 +88,16 @@ def _moment(text: str) -> str | None:
     if text[10:11] not in {"T", " "}:
         return None
     try:
-        return moments.normal(text)
+        return timestamps.normal(text)
     except (ValueError, OverflowError):  # the latter near the year 1
         return None
 
 
 def as_day(value: Any) -> str | None:
     """Take a day, without a time."""
-    fits = isinstance(value, str) and DAY.fullmatch(value) and moments.is_moment(value)
+    fits = (
+        isinstance(value, str) and DAY.fullmatch(value) and timestamps.is_moment(value)
+    )
     return value if fits else None
 
 

@@ -28,13 +28,20 @@ from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.helpers._packaging import get_package_version
 
-from tap_labelbox import errors, redact
-from tap_labelbox.gate import Gate
-from tap_labelbox.json_text import encoder
-from tap_labelbox.links import Link, Reach, literal_reach, resolved_reaches, shown
+from tap_labelbox import redact
+from tap_labelbox.api import errors
+from tap_labelbox.api.documents import GRAPHQL, Document
+from tap_labelbox.api.links import Link, Reach, literal_reach, resolved_reaches, shown
+from tap_labelbox.api.rate_limiter import Gate
+from tap_labelbox.api.transport import (
+    REPLY_TIMEOUTS,
+    Adapter,
+    Rules,
+    Session,
+    read_body,
+)
 from tap_labelbox.progress import Progress
-from tap_labelbox.queries import GRAPHQL, Document
-from tap_labelbox.transport import REPLY_TIMEOUTS, Adapter, Rules, Session, read_body
+from tap_labelbox.records.json_text import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator
@@ -174,7 +181,7 @@ class Client:
             **variables: Of the document.
 
         Raises:
-            LabelboxError: Of the kind that :mod:`tap_labelbox.errors` decides.
+            LabelboxError: Of the kind that :mod:`tap_labelbox.api.errors` decides.
 
         """
         return self._again(name)(self._run)(name, variables, usual)

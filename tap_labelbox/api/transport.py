@@ -20,8 +20,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions
 
-from tap_labelbox.errors import TooLargeError
-from tap_labelbox.links import Reach, literal_reach, resolved_reaches
+from tap_labelbox.api.errors import TooLargeError
+from tap_labelbox.api.links import Reach, literal_reach, resolved_reaches
 
 if TYPE_CHECKING:
     import socket

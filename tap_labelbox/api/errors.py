@@ -47,8 +47,8 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from tap_labelbox.exit_codes import SHORTAGES
-from tap_labelbox.json_text import decode
-from tap_labelbox.malformed import shortened
+from tap_labelbox.records.json_text import decode
+from tap_labelbox.records.malformed import shortened
 from tap_labelbox.redact import mask, one_line
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from tap_labelbox.errors import UnavailableError
+from tap_labelbox.api.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

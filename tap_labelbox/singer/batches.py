@@ -31,7 +31,7 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as
 from singer_sdk.helpers._batch import BaseBatchFileEncoding, SDKBatchMessage
 from singer_sdk.singerlib import RecordMessage, SchemaMessage
 
-from tap_labelbox.errors import ResourceError, SettingsError, shortage
+from tap_labelbox.api.errors import ResourceError, SettingsError, shortage
 from tap_labelbox.files import (
     Readers,
     make_folders,
@@ -39,8 +39,8 @@ from tap_labelbox.files import (
     shown_path,
     write_whole,
 )
-from tap_labelbox.json_text import encode_shallow
-from tap_labelbox.output import MessageWriter
+from tap_labelbox.records.json_text import encode_shallow
+from tap_labelbox.singer.messages import MessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -245,7 +245,9 @@ class BatchWriter(MessageWriter):
         if self._encoding.format == "jsonl":
             return JsonLines
         try:
-            return cast("type[Content]", import_module("tap_labelbox.parquet").Columns)
+            return cast(
+                "type[Content]", import_module("tap_labelbox.singer.parquet").Columns
+            )
         except ImportError:
             msg = "parquet needs pyarrow: install tap-labelbox[parquet]"
             raise SettingsError(msg) from None

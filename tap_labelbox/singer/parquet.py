@@ -18,11 +18,11 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 from msgspec import Raw
 from pyarrow import parquet
 
-from tap_labelbox import moments
-from tap_labelbox.errors import SettingsError
-from tap_labelbox.json_text import decode, encode_shallow
-from tap_labelbox.malformed import kind as kind_of
-from tap_labelbox.malformed import shortened
+from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.records import timestamps
+from tap_labelbox.records.json_text import decode, encode_shallow
+from tap_labelbox.records.malformed import kind as kind_of
+from tap_labelbox.records.malformed import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +76,7 @@ TYPES: Mapping[str, tuple[pa.DataType, Callable[[Any], Any]]] = MappingProxyType
         "integer": (pa.int64(), _integer),
         "number": (pa.float64(), _number),
         "string": (pa.string(), _as_it_is),
-        "date-time": (pa.timestamp("us", "UTC"), moments.parse),
+        "date-time": (pa.timestamp("us", "UTC"), timestamps.parse),
     }
 )
 

@@ -8,10 +8,10 @@ from itertools import chain, count, takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from tap_labelbox.ahead import ahead
-from tap_labelbox.errors import ComplexityError, TooLargeError, UnavailableError
-from tap_labelbox.malformed import Malformed
-from tap_labelbox.moments import just_before
+from tap_labelbox.api.errors import ComplexityError, TooLargeError, UnavailableError
+from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.records.malformed import Malformed
+from tap_labelbox.records.timestamps import just_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -30,9 +30,9 @@ from singer_sdk.mapper import (
     SameRecordTransform,
 )
 
-from tap_labelbox.errors import SettingsError
-from tap_labelbox.malformed import kind
-from tap_labelbox.suggestions import suggestion
+from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.records.malformed import kind
+from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
     import logging

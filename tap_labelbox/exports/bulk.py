@@ -7,9 +7,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.errors import UnavailableError
-from tap_labelbox.json_text import NUMBERS, decode, end_of, storable
-from tap_labelbox.polling import poll
+from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.api.polling import poll
+from tap_labelbox.records.json_text import NUMBERS, decode, end_of, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

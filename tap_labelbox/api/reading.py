@@ -5,23 +5,25 @@ See :mod:`tap_labelbox.queries`: by offset, by cursor, or asked once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from tap_labelbox.columns import as_id
-from tap_labelbox.errors import ComplexityError, TooLargeError, UnavailableError
-from tap_labelbox.json_text import encode
-from tap_labelbox.malformed import Malformed, described
-from tap_labelbox.pagination import Listing, smaller
-from tap_labelbox.workspace import malformed
+from tap_labelbox.api.errors import ComplexityError, TooLargeError, UnavailableError
+from tap_labelbox.api.pagination import Listing, smaller
+from tap_labelbox.records.columns import as_id
+from tap_labelbox.records.json_text import encode
+from tap_labelbox.records.malformed import Malformed, described, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from tap_labelbox.pagination import Row
-    from tap_labelbox.queries import Document
+    from tap_labelbox.api.documents import Document
+    from tap_labelbox.api.pagination import Row
+
+SIGNATURE = re.compile(rb"\?[^\"]*")
 
 
 class Page(list["Row | Malformed"]):
@@ -190,3 +192,54 @@ def _holder(data: Any, name: str) -> dict[str, Any] | None:
         return data
     inner = (_holder(value, name) for key, value in data.items() if key != "rows")
     return next((found for found in inner if found), None)
+
+
+def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Malformed]:
+    """Return a list of a reply; an absent list is not an empty one.
+
+    Args:
+        found: What the reply has the list in.
+        field: The name of the list.
+        after: The timestamp after which the list begins.
+        skip: How many of its items come before these.
+
+    Returns:
+        Its items, each with an ID as text; those that have none are Malformed.
+
+    Raises:
+        UnavailableError: If there is no list.
+    """
+    listed = found.get(field) if isinstance(found, dict) else None
+    if not isinstance(listed, list):
+        msg = f"Labelbox answered without {field} and without an error"
+        raise UnavailableError(msg)
+    return [_row(row, after, number) for number, row in enumerate(listed, skip + 1)]
+
+
+def _row(row: Any, after: str | None, number: int) -> Row | Malformed:
+    if not isinstance(row, dict):
+        why = f"{described(row)}, not an object"
+    elif row_id := as_id(row.get("id")):
+        row["id"] = row_id
+        return row
+    else:
+        why = f"it has no id ({described(row)})"
+    return malformed(row, after, number, why)
+
+
+def malformed(row: Any, after: str | None, number: int, why: str) -> Malformed:
+    """Return what stands for a malformed item of a list.
+
+    Args:
+        row: The item.
+        after: The timestamp after which the list begins.
+        number: Of the item in the list, from 1.
+        why: What is wrong with it.
+    """
+    row_id = as_id(row.get("id")) if isinstance(row, dict) else None
+    where = f"item {number}" + (f" (id {shortened(row_id)})" if row_id else "")
+    if after:
+        where += f", counted from {after},"
+    # Signatures differ each time that the same row is read.
+    content = hash(SIGNATURE.sub(b"", encode(row)))
+    return Malformed(where, why, row_id or f"{after} {number}", content)

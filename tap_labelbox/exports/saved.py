@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from tap_labelbox.annotations import data_row_id
-from tap_labelbox.columns import as_id, as_moment
-from tap_labelbox.errors import UnavailableError
-from tap_labelbox.json_text import (
+from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.exports.sources import Finder
+from tap_labelbox.exports.unfold import data_row_id
+from tap_labelbox.records.columns import as_id, as_moment
+from tap_labelbox.records.json_text import (
     count_lines,
     decode,
     decode_any_lines,
     decode_lines_as,
 )
-from tap_labelbox.malformed import Malformed, MalformedError, described, kind
-from tap_labelbox.sources import Finder
+from tap_labelbox.records.malformed import Malformed, MalformedError, described, kind
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from tap_labelbox.sources import Content, Source
+    from tap_labelbox.exports.sources import Content, Source
 
 CHUNK_BYTES = 64 * 1024
 """What is read at least; and lines that are decoded together, so that they stay in the

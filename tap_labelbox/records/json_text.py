@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from tap_labelbox.malformed import MalformedError, kind
+from tap_labelbox.records.malformed import MalformedError, kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

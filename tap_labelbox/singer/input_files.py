@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tap_labelbox.errors import SettingsError, shortage
-from tap_labelbox.state import malformed_bookmark
+from tap_labelbox.api.errors import SettingsError, shortage
+from tap_labelbox.singer.state import malformed_bookmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

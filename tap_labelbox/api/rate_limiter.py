@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from tap_labelbox.errors import StoppedError
+from tap_labelbox.api.errors import StoppedError
 
 
 class Gate:

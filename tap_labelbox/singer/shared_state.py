@@ -2,8 +2,8 @@
 
 Nine streams are made of one export. Each has bookmarks of its own, because a target
 may keep those of one stream and lose the records of another (see
-:mod:`tap_labelbox.state`). So each stream of the group carries, by project, how far
-the export has been read, and a run resumes at the lowest of these positions.
+:mod:`tap_labelbox.singer.state`). So each stream of the group carries, by project,
+how far the export has been read, and a run resumes at the lowest of these positions.
 
 A stream that has no records is never written by such a target, so its bookmark never
 comes back. Therefore each stream also names the ones that had no records so far: what
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox import moments
-from tap_labelbox.state import RUNS
+from tap_labelbox.records import timestamps
+from tap_labelbox.singer.state import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tap_labelbox.state import ProjectState
+    from tap_labelbox.singer.state import ProjectState
 
 EXPORT = "export"
 WITHOUT_RECORDS = "without_records"
@@ -69,7 +69,7 @@ class SharedState:
         """
         runs = self.first.stream_state.get(RUNS)
         runs = runs if isinstance(runs, list) else []
-        earlier = [at for r in runs if (at := moments.normal_or_empty(r))]
+        earlier = [at for r in runs if (at := timestamps.normal_or_empty(r))]
         self.first.stream_state[RUNS] = [*earlier, started_at][-MAX_RUNS:]
         return earlier
 
@@ -151,7 +151,7 @@ class SharedState:
         if self._states.keys() - exports.keys() - vouched_for:
             # One has none of its records yet: the same export, from its beginning.
             lowest = lowest | {"position": 0, "latest": ""}
-        times = {n: moments.normal_or_empty(lowest[n]) for n in ("until", "latest")}
+        times = {n: timestamps.normal_or_empty(lowest[n]) for n in ("until", "latest")}
         self.start(project_id, {name: lowest[name] for name in FIELDS} | times)
 
     def _lagging(self) -> set[str]:
@@ -178,5 +178,5 @@ def _is_whole(export: Any) -> bool:
             for name, kind in FIELDS.items()
         )
         and export["position"] >= 0
-        and moments.is_moment(export["until"])
+        and timestamps.is_moment(export["until"])
     )

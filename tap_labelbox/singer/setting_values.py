@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.configuration._dict_config import parse_environment_config
 
-from tap_labelbox import moments
+from tap_labelbox.records import timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +73,8 @@ def _from_text(text: str, schema: Schema, types: set[str]) -> Any:
         with suppress(ValueError, RecursionError):
             value = json.loads(stripped)
     elif is_timestamp:
-        if TIMESTAMP.fullmatch(stripped) and moments.is_moment(stripped):
-            value = moments.normal(stripped)
+        if TIMESTAMP.fullmatch(stripped) and timestamps.is_moment(stripped):
+            value = timestamps.normal(stripped)
     elif "string" in types:
         pass
     elif "array" in types and not container:

@@ -3,7 +3,8 @@
 Nearly all rows hold what is expected and nothing else. msgspec decodes these into
 blocks that are declared beforehand, checks values on the way, and leaves what nobody
 looks into as Raw. All other rows are decoded whole and laid out value by value, by
-:mod:`tap_labelbox.columns`. Where both ways can be gone, they lead to one record.
+:mod:`tap_labelbox.records.columns`. Where both ways can be gone, they lead to one
+record.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta, Raw
 
-from tap_labelbox.columns import (
+from tap_labelbox.records.columns import (
     LARGEST_INTEGER,
     as_flag,
     as_id,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
-    from tap_labelbox.columns import Check, Columns, Record
+    from tap_labelbox.records.columns import Check, Columns, Record
 
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 ID = Annotated[str, Meta(min_length=1)]

@@ -15,10 +15,10 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE as FULL_TABLE
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL as INCREMENTAL
 
-from tap_labelbox.errors import SettingsError
-from tap_labelbox.shared_state import WITHOUT_RECORDS
-from tap_labelbox.state import PROJECT_ID, READ_AT, RUNS
-from tap_labelbox.suggestions import suggestion
+from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.singer.shared_state import WITHOUT_RECORDS
+from tap_labelbox.singer.state import PROJECT_ID, READ_AT, RUNS
+from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox import json_text, moments
-from tap_labelbox.client import Client
-from tap_labelbox.columns import as_id, as_moment
-from tap_labelbox.errors import (
+from tap_labelbox.api.client import Client
+from tap_labelbox.api.errors import (
     IncompleteError,
     LabelboxError,
     NotFoundError,
@@ -20,25 +17,28 @@ from tap_labelbox.errors import (
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.malformed import (
+from tap_labelbox.api.pagination import Listing
+from tap_labelbox.api.reading import rows
+from tap_labelbox.exports.saved import SavedFiles
+from tap_labelbox.progress import Progress
+from tap_labelbox.records import json_text, timestamps
+from tap_labelbox.records.columns import as_id, as_moment
+from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
-    Malformed,
-    described,
     shortened,
 )
-from tap_labelbox.pagination import Listing
-from tap_labelbox.progress import Progress
-from tap_labelbox.saved import SavedFiles
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Collection, Iterator, Mapping
 
-    from tap_labelbox.pagination import Row
+    from tap_labelbox.api.pagination import Row
+    from tap_labelbox.records.malformed import (
+        Malformed,
+    )
 
 
-SIGNATURE = re.compile(rb"\?[^\"]*")
 MAX_NAMED_SOURCES = 100
 """Sources of which rows are named, and things that the last message names."""
 
@@ -150,13 +150,13 @@ class Workspace:
         """
         date = self.client.first_date
         if date is None or self.began_at - date <= MAX_CLOCK_LEAD:
-            return moments.write(self.began_at)
+            return timestamps.write(self.began_at)
         self._logger.warning(
             "This machine's clock is %d s ahead of Labelbox's (%s), which counts here",
             (self.began_at - date).total_seconds(),
             date.isoformat(),
         )
-        return moments.write(date)
+        return timestamps.write(date)
 
     def listed(self, document: str, field: str) -> Iterator[Row]:
         """Yield each row of a list of the workspace once, in the order it comes.
@@ -270,7 +270,7 @@ class Workspace:
         """Return a few data rows of a project that have labels."""
         where = {}
         if self._start_date:  # so the data rows were active since as well
-            where["createdAt_gt"] = moments.normal(self._start_date)
+            where["createdAt_gt"] = timestamps.normal(self._start_date)
         data = self.client.execute(
             "labels",
             project_id=project_id,
@@ -404,57 +404,6 @@ class Workspace:
 
 def _malformed_rows(count: int) -> str:
     return f"{count} malformed row{'s' if count > 1 else ''}"
-
-
-def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Malformed]:
-    """Return a list of a reply; an absent list is not an empty one.
-
-    Args:
-        found: What the reply has the list in.
-        field: The name of the list.
-        after: The timestamp after which the list begins.
-        skip: How many of its items come before these.
-
-    Returns:
-        Its items, each with an ID as text; those that have none are Malformed.
-
-    Raises:
-        UnavailableError: If there is no list.
-    """
-    listed = found.get(field) if isinstance(found, dict) else None
-    if not isinstance(listed, list):
-        msg = f"Labelbox answered without {field} and without an error"
-        raise UnavailableError(msg)
-    return [_row(row, after, number) for number, row in enumerate(listed, skip + 1)]
-
-
-def _row(row: Any, after: str | None, number: int) -> Row | Malformed:
-    if not isinstance(row, dict):
-        why = f"{described(row)}, not an object"
-    elif row_id := as_id(row.get("id")):
-        row["id"] = row_id
-        return row
-    else:
-        why = f"it has no id ({described(row)})"
-    return malformed(row, after, number, why)
-
-
-def malformed(row: Any, after: str | None, number: int, why: str) -> Malformed:
-    """Return what stands for a malformed item of a list.
-
-    Args:
-        row: The item.
-        after: The timestamp after which the list begins.
-        number: Of the item in the list, from 1.
-        why: What is wrong with it.
-    """
-    row_id = as_id(row.get("id")) if isinstance(row, dict) else None
-    where = f"item {number}" + (f" (id {shortened(row_id)})" if row_id else "")
-    if after:
-        where += f", counted from {after},"
-    # Signatures differ each time that the same row is read.
-    content = hash(SIGNATURE.sub(b"", json_text.encode(row)))
-    return Malformed(where, why, row_id or f"{after} {number}", content)
 
 
 def _made_at(row: Row) -> str:

@@ -14,21 +14,21 @@ from datetime import UTC
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tap_labelbox import moments
-from tap_labelbox.errors import (
+from tap_labelbox.api.errors import (
     ExpiredLinkError,
     NotOfferedError,
     UnavailableError,
     export_limit_error,
 )
-from tap_labelbox.json_text import decode_lines
-from tap_labelbox.malformed import Malformed, MalformedError, shortened
-from tap_labelbox.polling import poll
+from tap_labelbox.api.polling import poll
+from tap_labelbox.records import timestamps
+from tap_labelbox.records.json_text import decode_lines
+from tap_labelbox.records.malformed import Malformed, MalformedError, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tap_labelbox.client import Client
+    from tap_labelbox.api.client import Client
 
 Row = dict[str, Any]
 
@@ -138,7 +138,7 @@ def _between(kind: str, low: str | None, high: str | None) -> Row:
 
 
 def _seconds(text: str) -> str:
-    return moments.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return timestamps.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 class Opened(NamedTuple):

@@ -1,0 +1,234 @@
+"""GraphQL documents, one named operation a file, and how they lose a field.
+
+A document is sent as it is written: what varies is a variable, and aliases give
+the columns their names. Labelbox's schema changes without notice, so what it no
+longer knows can be taken out of a document.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from tap_labelbox.api.errors import (
+    UNKNOWN_ARGUMENT,
+    UNKNOWN_FIELD,
+    UNKNOWN_INPUT,
+    UNKNOWN_ORDER,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+# These only save work; anything else of a query says which rows are wanted.
+OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
+OPTIONAL_INPUTS = frozenset({"deleted", "createdAt_gt", "createdAt_lt"})
+
+MAX_CHARACTERS = 10_000  # of a message that are searched
+
+ROOT_TYPES = frozenset({"Query", "Mutation"})
+
+GRAPHQL = "/graphql"
+PARENT = re.compile(r"\$(\w+_id)\b")
+ROWS = re.compile(r"\brows:\s*\w+\s*(?:\([^()]*\)\s*)?\{")
+FIELD = re.compile(r"\s*(?:(\w+):\s*)?(\w+)\s*(?:\([^()]*\)\s*)?(\{)?")
+ALIAS_BEFORE = re.compile(r"(\w+):\s*$")
+EMPTY_RELATION = re.compile(r"(?:\w+:\s*)?\w+\s*\{\s*\}")
+# Without these nothing is left to read, or it would not be read to its end.
+INDISPENSABLE = re.compile(r"\b(?:rows|next):")
+
+Place = tuple[int, int]
+"""Line and column, from 1; (0, 0) if a server tells none."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A GraphQL operation, as much of it as Labelbox knows."""
+
+    text: str
+    columns: frozenset[str] = frozenset()
+    """What is no longer asked for, of the rows themselves."""
+    arguments: frozenset[str] = frozenset()
+    """Arguments that are no longer given."""
+    inputs: frozenset[str] = frozenset()
+    """Inputs of ``where`` that are no longer sent."""
+    path: str = GRAPHQL
+    """Of the endpoint that knows it, beside the configured address."""
+
+    @classmethod
+    def load(cls, name: str) -> Document:
+        """Return the document in ``queries/<name>.graphql``."""
+        return cls(_texts()[f"{name}.graphql"])
+
+    @cached_property
+    def declared(self) -> frozenset[str]:
+        """The variables of the operation."""
+        return frozenset(re.findall(r"\$(\w+)", self.text))
+
+    @cached_property
+    def parent(self) -> str:
+        """The variable that is the ID of the parent of all rows; "" for none."""
+        found = PARENT.search(self.text)
+        return found[1] if found else ""
+
+    def only(self, columns: Collection[str]) -> Document:
+        """Return the document without the fields of rows that are in no column.
+
+        Args:
+            columns: Those that are wanted, and the aliases of rows of other streams.
+        """
+        if not (rows := ROWS.search(self.text)):
+            return self
+        end = _closing(self.text, rows.end())
+        fields = _only(self.text[rows.end() : end], columns)
+        text = self.text[: rows.end()] + fields + self.text[end:]
+        return replace(self, text=text)
+
+    def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Give the variables less those that are no longer sent."""
+        kept = {k: v for k, v in variables.items() if k not in self.arguments}
+        if isinstance(where := kept.get("where"), dict):
+            kept["where"] = {k: v for k, v in where.items() if k not in self.inputs}
+        return kept
+
+    def less(
+        self, errors: Iterable[dict[str, Any]], variables: dict[str, Any]
+    ) -> tuple[Document, list[str]] | None:
+        """Give the document without what these errors call unknown, and its names.
+
+        None where the operation would lose its meaning: its root field, paging,
+        or a filter that a user set.
+        """
+        document, names = self, []
+        told = {(str(e.get("message"))[:MAX_CHARACTERS], _place(e)) for e in errors}
+        # From the end of the text, so that the places still to come stay right.
+        for message, place in sorted(told, key=lambda t: t[1], reverse=True):
+            if not (step := document._step(message, place, variables)):
+                return None
+            document, name = step
+            names.append(name)
+        # What a server calls unknown that is not asked for would be asked for ever.
+        return (document, names) if document != self else None
+
+    def _step(
+        self, message: str, place: Place, variables: dict[str, Any]
+    ) -> tuple[Document, str] | None:
+        changed: Document | None = None
+        name = ""
+        if match := UNKNOWN_FIELD.search(message):
+            name = f"{match[2]}.{match[1]}"
+            if match[2] not in ROOT_TYPES:
+                changed = self._less_field(match[1], place)
+        elif match := UNKNOWN_ARGUMENT.search(message):
+            name = f"{match[2]}({match[1]})"
+            chosen = set(variables.get("where") or ()) - OPTIONAL_INPUTS
+            if match[1] in OPTIONAL_ARGUMENTS and not (match[1] == "where" and chosen):
+                changed = self._less_argument(match[1], match[2].rpartition(".")[2])
+        elif match := UNKNOWN_ORDER.search(message):
+            name = match[2]
+            changed = self._less_argument("orderBy")
+        elif match := UNKNOWN_INPUT.search(message):
+            name = f"{match[2]}.{match[1]}"
+            if match[1] in OPTIONAL_INPUTS:
+                changed = replace(self, inputs=self.inputs | {match[1]})
+        return (changed, name) if changed else None
+
+    def _less_field(self, name: str, place: Place) -> Document | None:
+        # With its alias before it and its selection after it; not a field that
+        # has arguments: those are the lists, without which nothing is left.
+        field = re.compile(rf"(?:(\w+):\s*)?\b{name}\b(?!\s*[:(])(?:\s*(\{{))?")
+        found = field.match(self.text, self._offset(place))
+        if not found:
+            places = [*field.finditer(self.text, self.text.index("{"))]
+            if len(places) != 1:  # which of them is meant, nobody told
+                return None
+            found = places[0]
+        start, column = found.start(), found[1] or name
+        if alias := ALIAS_BEFORE.search(self.text[:start]):
+            start, column = alias.start(), alias[1]
+        end = _closing(self.text, found.end()) + 1 if found[2] else found.end()
+        if INDISPENSABLE.search(self.text[start:end]):
+            return None
+        line = self.text[:start].rpartition("\n")[2]
+        text = self.text[:start] + self.text[end:]
+        # A relation of which no field is left has to go as well.
+        while (less := EMPTY_RELATION.sub("", text)) != text:
+            text = less
+        if "{" not in text.partition("{")[2]:  # nothing is left to ask for
+            return None
+        within_a_relation = "{" in line
+        dropped = self.columns if within_a_relation else self.columns | {column}
+        return replace(self, text=text, columns=dropped)
+
+    def _less_argument(self, name: str, of: str = r"\w+") -> Document:
+        def kept(match: re.Match[str]) -> str:
+            arguments = match[2].split(", ")
+            kept = [text for text in arguments if not text.startswith(f"{name}:")]
+            return f"{match[1]}({', '.join(kept)})"
+
+        text = re.sub(rf"\b({of})\(([^()]*)\)", kept, self.text)
+        # A variable that nothing uses any more must not be declared either.
+        for variable in re.findall(r"\$\w+(?=:)", text):
+            if len(re.findall(rf"{re.escape(variable)}\b", text)) == 1:
+                declared = rf"{re.escape(variable)}:\s*\w+!?"
+                text = re.sub(rf"{declared},\s*|,\s*{declared}", "", text)
+        return replace(self, text=text, arguments=self.arguments | {name})
+
+    def _offset(self, place: Place) -> int:
+        line, column = place
+        before = self.text.splitlines(keepends=True)[: max(line - 1, 0)]
+        return sum(map(len, before)) + max(column - 1, 0)
+
+
+def _place(error: dict[str, Any]) -> Place:
+    locations = error.get("locations")
+    first = locations[0] if isinstance(locations, list) and locations else None
+    match first:
+        case {"line": int(line), "column": int(column)}:
+            return line, column
+    return 0, 0
+
+
+def _only(fields: str, columns: Collection[str], prefix: str = "") -> str:
+    """Return the fields of a selection that are in a column, or have some inside."""
+    kept, position = "", 0
+    while found := FIELD.match(fields, position):
+        path, position = prefix + (found[1] or found[2]), found.end()
+        text = found[0]
+        if found[3]:
+            end = _closing(fields, position)
+            inner = fields[position:end]
+            if path not in columns:
+                inner = _only(inner, columns, f"{path}_")
+            text = f"{text}{inner}}}" if inner.strip() else ""
+            position = end + 1
+        elif path not in columns:
+            text = ""
+        kept += text
+    # What is more than fields is asked for as it is.
+    rest = fields[position:]
+    return fields if rest.strip() else kept + rest
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the brace is that closes what is open at a position."""
+    depth = 1
+    for place in re.finditer(r"[{}]", text[start:]):
+        depth += 1 if place[0] == "{" else -1
+        if not depth:
+            return start + place.start()
+    raise ValueError(text)
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """Read all documents at once: later, connections may have all descriptors."""
+    found = [
+        file
+        for file in files("tap_labelbox.queries").iterdir()
+        if file.name.endswith(".graphql")
+    ]
+    return {file.name: file.read_text("utf-8") for file in found}

@@ -1,0 +1,1 @@
+"""Reading exports and unfolding them; knows neither Singer nor settings."""

@@ -1,0 +1,1 @@
+"""Values and columns: pure functions, no input and no output."""
