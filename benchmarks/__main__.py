@@ -54,7 +54,7 @@ class Bench:
         self._catalogs: dict[str, str] = {}
 
     def commands(self, case: Case, server: Served) -> dict[str, list[str]]:
-        """Give the command of each contender of a case."""
+        """Return the command of each contender of a case."""
         all_ids = self._written("all.json", server.settings)
         commands: dict[str, list[str]] = {}
         for name in case.contenders:
@@ -73,7 +73,7 @@ class Bench:
         return commands
 
     def singer(self, name: str, settings: dict[str, Any], *streams: str) -> list[str]:
-        """Give the command of a tap that reads some streams."""
+        """Return the command of a tap that reads some streams."""
         program = self._tap if name == TAP else _contender(name)
         number = settings.get("concurrency", "")
         config = self._written(f"{name}{number}.json", settings)
@@ -98,7 +98,7 @@ class Bench:
         return done
 
     def contenders(self, case: Case, server: Served) -> dict[str, Callable[[], Run]]:
-        """Give what runs each contender of a case once."""
+        """Return what runs each contender of a case once."""
         if case.target:
             taps = {TAP: self._tap, "plain": _contender("plain")}
             warehouse = Warehouse(self.folder, case.target, taps, server.address)
@@ -287,7 +287,7 @@ def say(text: str) -> None:
 
 
 def _contender(name: str) -> list[str]:
-    """Give the command of one of ours."""
+    """Return the command of one of ours."""
     # -P: its folder must not come first where it imports from.
     return [sys.executable, "-P", str(HERE / "contenders" / f"{name}.py")]
 

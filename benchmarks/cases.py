@@ -29,11 +29,11 @@ class Case:
 
     @property
     def expected(self) -> int | None:
-        """Give the number of records; None where it depends on what is in a row."""
+        """Return the number of records; None where it depends on what is in a row."""
         return None if self.streams == ("annotations",) else prod(self.sizes.values())
 
     def small(self, share: float) -> dict[str, int]:
-        """Give the sizes of a smaller case, with as many projects as make sense."""
+        """Return the sizes of a smaller case, with as many projects as make sense."""
         smaller = {name: max(1, int(n * share)) for name, n in self.sizes.items()}
         if self.sizes.get("projects", 1) > 1:
             smaller["labels"] = self.sizes["labels"]

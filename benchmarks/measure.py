@@ -47,7 +47,7 @@ class Run:
 
     @property
     def working(self) -> float:
-        """Give the seconds after the first request."""
+        """Return the seconds after the first request."""
         return self.seconds - (self.start_up or 0.0)
 
 
@@ -63,7 +63,7 @@ class Served:
 
     @property
     def address(self) -> dict[str, Any]:
-        """Give what a tap is told of it."""
+        """Return what a tap is told of it."""
         return {name: self.settings[name] for name in ("api_url", "api_key")}
 
     def turn(self, **knobs: float) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def run(
 
 
 def cpu_to_first_request(command: Sequence[str | Path], server: Served) -> float:
-    """Give the CPU seconds of a program until its first request, and end it there."""
+    """Return the CPU seconds of a program until its first request, and end it there."""
     server.turn(latency=600)
     nothing = subprocess.DEVNULL
     with subprocess.Popen(
@@ -164,7 +164,7 @@ def cpu_to_first_request(command: Sequence[str | Path], server: Served) -> float
 
 
 def cpu(command: Sequence[str | Path]) -> float:
-    """Give the CPU seconds of a program."""
+    """Return the CPU seconds of a program."""
     with subprocess.Popen(command, env=ENVIRONMENT) as process:
         _, _, used = os.wait4(process.pid, 0)
         process.returncode = 0

@@ -67,7 +67,7 @@ class Results:
     """Of the tap, in cases in which it is not as fast as it is to be."""
 
     def short(self, case: Case) -> bool:
-        """Tell whether the tap itself falls short of a bar."""
+        """Return whether the tap itself falls short of a bar."""
         runs = self.runs[case]
         return any(
             bar is not None and median(_ratios(runs[one], runs[other])) < bar
@@ -186,7 +186,7 @@ def machine() -> str:
 
 
 def profiled(profile: Profile) -> list[str]:
-    """Give a profile as a table."""
+    """Return a profile as a table."""
     return [
         *_head("function of the tap", "% itself", "% with what it calls"),
         *(

@@ -94,7 +94,7 @@ class Repeated(NamedTuple):
     made: str | None = None
 
     def again(self, number: int, moment: str = "") -> bytes:
-        """Give the row once more, with an id of its own."""
+        """Return the row once more, with an id of its own."""
         text = self.text.replace(
             self.id.encode(), f"{self.id[:-9]}{number:09}".encode()
         )
@@ -120,7 +120,7 @@ class Lists:
         self._shapes: dict[str, list[Repeated]] = {}
 
     def page(self, query: str, variables: Row) -> Iterator[bytes]:
-        """Give the rows that a document asks for.
+        """Return the rows that a document asks for.
 
         Raises:
             ValueError: If it asks for something that is not done here.
@@ -191,7 +191,7 @@ class OneBulkExport(BulkExports):
     link: Callable[[], str]
 
     def ask(self, project: Project) -> Row:
-        """Give the link to it."""
+        """Return the link to it."""
         del project
         url = self.link()
         return {"downloadUrl": url, "createdAt": ANCHOR, "shouldPoll": False}

@@ -82,7 +82,7 @@ class Warehouse:
 
 @contextmanager
 def duckdb(path: Path) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
-    """Give the settings for a new DuckDB file, and what counts its labels."""
+    """Return the settings for a new DuckDB file, and what counts its labels."""
     file = str(path.with_suffix(".duckdb"))
     # In another process: this one stays small, for those it starts begin as large.
     program = (
@@ -94,7 +94,7 @@ def duckdb(path: Path) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
 
 @contextmanager
 def postgres(path: Path) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
-    """Give the settings for a new Postgres server, and what counts its labels."""
+    """Return the settings for a new Postgres server, and what counts its labels."""
     runtime = path.parent / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # else it writes into one's home

@@ -183,7 +183,7 @@ def compare(expected: dict[str, int], found: dict[str, int]) -> None:
 
 
 def query(text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Give the columns and rows of a query of the warehouse."""
+    """Return the columns and rows of a query of the warehouse."""
     with duckdb.connect(str(WAREHOUSE), read_only=True) as warehouse:
         found = warehouse.execute(text)
         return [column[0] for column in found.description or []], found.fetchall()

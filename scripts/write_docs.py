@@ -65,7 +65,7 @@ KINDS = {
 
 
 def about() -> dict[str, Any]:
-    """Give what ``tap-labelbox --about`` says, the SDK's own settings included."""
+    """Return what ``tap-labelbox --about`` says, the SDK's own settings included."""
     command = [sys.executable, "-m", "tap_labelbox", "--about", "--format=json"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found: dict[str, Any] = json.loads(output)
@@ -73,7 +73,7 @@ def about() -> dict[str, Any]:
 
 
 def kind(schema: dict[str, Any]) -> str:
-    """Give a setting's kind in Meltano's words."""
+    """Return a setting's kind in Meltano's words."""
     if schema.get("secret"):
         return "password"
     if schema.get("format") == "date-time":
@@ -127,7 +127,7 @@ def plugin_settings(
 
 
 def settings_table() -> str:
-    """Give the README's table of settings."""
+    """Return the README's table of settings."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for name, schema in SETTINGS["properties"].items():
         default = json.dumps(schema["default"]) if "default" in schema else ""
@@ -138,12 +138,12 @@ def settings_table() -> str:
 
 
 def key(stream: Any) -> str:
-    """Give the columns of a stream's key."""
+    """Return the columns of a stream's key."""
     return code(*stream.primary_keys)
 
 
 def bookmark(stream: Any) -> str:
-    """Give the column that a stream's bookmarks are kept by."""
+    """Return the column that a stream's bookmarks are kept by."""
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
     each = ", by project" * issubclass(stream, ProjectStream)
@@ -151,12 +151,12 @@ def bookmark(stream: Any) -> str:
 
 
 def code(*names: str) -> str:
-    """Give names as code."""
+    """Return names as code."""
     return ", ".join(f"`{name}`" for name in names)
 
 
 def links(*streams: str) -> str:
-    """Give links to streams on their page."""
+    """Return links to streams on their page."""
     return " and ".join(f"[`{name}`](#{name})" for name in streams)
 
 
@@ -168,7 +168,7 @@ def exit_codes_table() -> str:
 
 
 def streams_table() -> str:
-    """Give the README's table of streams."""
+    """Return the README's table of streams."""
     lines = ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
     for stream in STREAMS:
         link = (
@@ -181,7 +181,7 @@ def streams_table() -> str:
 
 
 def personal_columns() -> dict[str, dict[str, str]]:
-    """Give the columns with e-mails, names or portraits, and what they hold."""
+    """Return the columns with e-mails, names or portraits, and what they hold."""
     found = {
         stream.name: {
             name: column_type(schema) if "e-mail" in told else "name"
@@ -194,7 +194,7 @@ def personal_columns() -> dict[str, dict[str, str]]:
 
 
 def personal_data() -> str:
-    """Give the README's list of these columns, and settings that hide the e-mails."""
+    """Return the README's list of these columns, and settings that hide the e-mails."""
     lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
     lines.append("|---|---|---|---|")
     maps = {}
@@ -221,7 +221,7 @@ def personal_data() -> str:
 
 
 def streams_page() -> str:
-    """Give the page of all streams: what each is good for, and its columns."""
+    """Return the page of all streams: what each is good for, and its columns."""
     parts = [f"<!-- {GENERATED} -->", "# Streams", "", "```mermaid", *diagram(), "```"]
     parts += [
         "",
@@ -282,7 +282,7 @@ def diagram() -> Iterator[str]:
 
 
 def column_type(schema: dict[str, Any]) -> str:
-    """Give a column's type in a word or two."""
+    """Return a column's type in a word or two."""
     base = schema["type"][0] if isinstance(schema["type"], list) else schema["type"]
     return "date-time" if schema.get("format") == "date-time" else str(base)
 
@@ -312,7 +312,7 @@ def plugin_block() -> str:
 
 
 def hub_listing() -> str:
-    """Give the listing for Meltano Hub."""
+    """Return the listing for Meltano Hub."""
     told = about()
     pythons = [
         line.rpartition(" ")[2]
@@ -372,7 +372,7 @@ def indent(text: str, by: int) -> str:
 
 
 def filled(path: str, **blocks: str) -> str:
-    """Give a file with what stands between its marks replaced."""
+    """Return a file with what stands between its marks replaced."""
     text = (ROOT / path).read_text("utf-8")
     for name, block in blocks.items():
         place = re.compile(
@@ -387,7 +387,7 @@ def filled(path: str, **blocks: str) -> str:
 
 
 def documents() -> dict[str, str]:
-    """Give every document as it has to be."""
+    """Return every document as it has to be."""
     return {
         "README.md": filled(
             "README.md",

@@ -20,7 +20,7 @@ MIN_SECONDS_BETWEEN_LINES = 10.0
 SHARE_BETWEEN_LINES = 1 / 3
 """How long to be silent after a line, as a share of the time up to it: a run of ten
 hours has some twenty lines, and one of ten minutes has ten."""
-LOOK_EVERY_SECONDS = 1.0  # whether it is time for a line
+CHECK_EVERY_SECONDS = 1.0  # whether it is time for a line
 MAX_SAME_WARNINGS = 5  # of one kind in a run; more are logged at DEBUG
 MAX_NAMED = 10  # things left out that the summary names
 
@@ -88,7 +88,7 @@ class Progress:
         over = threading.Event()
 
         def look() -> None:
-            while not over.wait(LOOK_EVERY_SECONDS):
+            while not over.wait(CHECK_EVERY_SECONDS):
                 self.look()
 
         # Without a thread, there are lines where projects end.

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 MAX_STATE_DEPTH = 50  # of which bookmarks take five
-LAST_SECONDS = 10.0  # that a run has to end when it is told to
+SHUTDOWN_SECONDS = 10.0  # that a run has to end when it is told to
 # `timeout` signals the process, and then its group, in which the process is as well.
 SAME_SIGNAL_SECONDS = 1.0
 
@@ -223,14 +223,14 @@ class TapLabelbox(Tap):
         self.writer.close()
         self._state_writer.write_state(self.state)
 
-    def tell_unknown_streams(self) -> None:
+    def warn_of_unknown_streams(self) -> None:
         """Warn of what the catalog has and this tap has not; the rest is read."""
         if self.input_catalog is not None:
             for text in catalogs.unknown(self.input_catalog, self.streams):
                 self.logger.warning("The catalog has a %s", text)
 
     def discover_streams(self) -> list[Stream]:
-        """Give every stream; this needs no key and no network."""
+        """Return every stream; this needs no key and no network."""
         return [stream(self) for stream in STREAMS]
 
     @cached_property
@@ -276,7 +276,7 @@ class TapLabelbox(Tap):
         self._stopped_at = time.monotonic()
         code = Ending.TEMPORARY.code if self._out_of_time else 128 + signum
         # A target that reads no more would keep this run from ending.
-        last = threading.Timer(LAST_SECONDS, os._exit, (code,))
+        last = threading.Timer(SHUTDOWN_SECONDS, os._exit, (code,))
         last.daemon = True
         with suppress(RuntimeError, MemoryError):  # no thread is left: the second
             last.start()  # signal ends it as well
@@ -347,7 +347,7 @@ class TapLabelbox(Tap):
                 catalog=catalog and read_catalog(catalog),
                 parse_env_config=config.parse_env,
             )
-            tap.tell_unknown_streams()
+            tap.warn_of_unknown_streams()
             try:
                 tap.listen()
                 with tap.time_limit():

@@ -93,13 +93,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def world() -> World:
-    """Give a small workspace with a bit of everything."""
+    """Return a small workspace with a bit of everything."""
     return World(seed=1)
 
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Callable[..., Runner]]:
-    """Give what serves a world, and runs the tap against it."""
+    """Return what serves a world, and runs the tap against it."""
     with ExitStack() as stack:
 
         def start(world: World, **options: Any) -> Runner:
@@ -117,7 +117,7 @@ def run(serving: Callable[..., Runner], world: World) -> Runner:
 
 @pytest.fixture
 def sandbox(run: Runner) -> Sandbox:
-    """Give that sandbox."""
+    """Return that sandbox."""
     return run.sandbox
 
 
@@ -149,7 +149,7 @@ def target() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """Give the address of a server that speaks S3."""
+    """Return the address of a server that speaks S3."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -43,11 +43,11 @@ class Output:
 
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
-        """Give every message, decoded."""
+        """Return every message, decoded."""
         return [json.loads(line) for line in self.text.split("\n") if line]
 
     def records(self, stream: str) -> list[Record]:
-        """Give the records of a stream, in the order they came."""
+        """Return the records of a stream, in the order they came."""
         return [
             message["record"]
             for message in self.messages
@@ -55,17 +55,17 @@ class Output:
         ]
 
     def ids(self, stream: str) -> list[str]:
-        """Give the keys of a stream's records, in the order they came."""
+        """Return the keys of a stream's records, in the order they came."""
         return [record["id"] for record in self.records(stream)]
 
     @property
     def states(self) -> list[State]:
-        """Give every STATE, oldest first."""
+        """Return every STATE, oldest first."""
         return [m["value"] for m in self.messages if m["type"] == "STATE"]
 
     @property
     def state(self) -> State:
-        """Give the state that a target would keep."""
+        """Return the state that a target would keep."""
         return self.states[-1]
 
 
@@ -81,7 +81,7 @@ class Runner:
         self.folder = folder
 
     def config(self, **settings: Any) -> dict[str, Any]:
-        """Give settings for the sandbox, quick to wait and quick to give up."""
+        """Return settings for the sandbox, quick to wait and quick to give up."""
         return {
             "api_url": self.sandbox.url,
             "api_key": self.sandbox.api_key,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from tap_labelbox.exports.unfold import DEEPEST, data_row_records, decoder
+from tap_labelbox.exports.unfold import MAX_ANSWER_DEPTH, data_row_records, decoder
 from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported
@@ -51,7 +51,7 @@ NOT_OBJECTS = {"Radio", "Checklist", "Text"}
 
 
 def unfold(stream: str, row: Row, project_id: str = "P") -> list[Row]:
-    """Give the records of a stream."""
+    """Return the records of a stream."""
     return list(STREAMS[stream].unfold(row, project_id))
 
 
@@ -65,7 +65,7 @@ def labeled(annotations: Any, **label: Any) -> Row:
 
 
 def annotated(**annotations: Any) -> list[Row]:
-    """Give the records of the annotations of one label, without what is null."""
+    """Return the records of the annotations of one label, without what is null."""
     return [
         {column: value for column, value in record.items() if value not in (None, {})}
         for record in unfold("annotations", labeled(annotations))
@@ -313,14 +313,14 @@ def test_what_is_nested_too_deep_stays_json() -> None:
     records = annotated(classifications=[deep])
 
     assert records[-1]["annotation_kind"] == "classifications"
-    assert len(records) == DEEPEST + 2
+    assert len(records) == MAX_ANSWER_DEPTH + 2
 
 
 # --- video, DICOM, audio -------------------------------------------------------
 
 
 def frames(**more: Any) -> list[Row]:
-    """Give the records of a box in frames 2 and 5."""
+    """Return the records of a box in frames 2 and 5."""
     boxed = {"objects": {"b": {"name": "car", "bounding_box": BOX}}}
     return annotated(frames={"2": boxed, "5": boxed}, **more)
 
@@ -683,7 +683,7 @@ def test_every_record_carries_the_latest_activity() -> None:
 
 
 def labels(*created_at: str | None, **details: Any) -> list[Row]:
-    """Give the records of labels made at these moments."""
+    """Return the records of labels made at these moments."""
     made = [
         {"id": f"L{n}", "label_details": {"created_at": at}}
         for n, at in enumerate(created_at)
@@ -1096,7 +1096,7 @@ def check_records(row: Row, project_id: str) -> None:
 
 
 def leaves(value: Any) -> set[Any]:
-    """Give every text and number in a value."""
+    """Return every text and number in a value."""
     found: set[Any] = set()
     pending = [value]
     while pending:
@@ -1192,7 +1192,7 @@ def rich_row() -> Row:
 
 
 def keys_in(value: Any) -> set[str]:
-    """Give every key in a value."""
+    """Return every key in a value."""
     match value:
         case dict():
             return set(value).union(*map(keys_in, value.values()))
@@ -1276,7 +1276,7 @@ def shuffled(value: Any, chance: random.Random) -> Any:
 
 
 def identities(row: Row, project_id: str) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """Give what each annotation is, by its id."""
+    """Return what each annotation is, by its id."""
     what = ("feature_id", "answer_feature_id", "parent_annotation_id", "path", "frame")
     return {
         (record["label_id"], record["annotation_id"]): tuple(record[c] for c in what)

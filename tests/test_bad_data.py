@@ -16,7 +16,7 @@ from tap_labelbox.exports.unfold import decoder
 from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
-from tap_labelbox.singer.messages import StraightStream
+from tap_labelbox.singer.messages import DirectStream
 from tap_labelbox.streams import exported
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.tap import TapLabelbox
@@ -154,7 +154,7 @@ EXPORTED = [
 
 
 def exported_rows() -> list[Row]:
-    """Give a row of each kind of media, all in a project P."""
+    """Return a row of each kind of media, all in a project P."""
     world = World(projects=8, labels_per_project=3)
     include = {f"include_{part}": True for part in INCLUDED}
     rows = []
@@ -183,7 +183,7 @@ def test_every_text_that_python_reads_is_decoded(
     """And can be written again; only what is no JSON becomes text."""
     text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
-        expected = json_text.storable(json.loads(text, **json_text.NUMBERS))
+        expected = json_text.sanitize(json.loads(text, **json_text.NUMBERS))
     except UnicodeDecodeError:
         with pytest.raises(ValueError, match="utf-8"):
             json_text.decode(text)
@@ -294,7 +294,7 @@ def test_straight_records_are_the_ordinary_ones(
 
     with pytest.MonkeyPatch.context() as patch:
         # The SDK's own way, and nothing left undecoded.
-        patch.setattr(StraightStream, "straight", False)
+        patch.setattr(DirectStream, "is_direct", False)
         patch.setattr(exported, "decoder", lambda _: decoder(WHOLE))
         ordinary = run_offline(tmp_path, catalog)
     assert messages(straight) == messages(ordinary)
@@ -355,7 +355,7 @@ def test_labels_are_laid_out_the_same_both_ways(
     reply = {"data": {"project": {"labels": labels}}}
     text = json.dumps(reply, ensure_ascii=ascii_only).encode("utf-8", "replace")
 
-    at_once = stream.usual(text)
+    at_once = stream.decode_fast(text)
 
     if at_once is None:
         return
@@ -364,7 +364,7 @@ def test_labels_are_laid_out_the_same_both_ways(
         for label in json_text.decode(text)["data"]["project"]["labels"]
     ]
     for record in one_by_one:
-        record["created_at"] = timestamps.normal(record["created_at"])
+        record["created_at"] = timestamps.normalize(record["created_at"])
         del record["project_id"]
     assert [json_text.whole(record) for record in at_once] == one_by_one
 
@@ -375,7 +375,7 @@ def test_a_usual_label_is_laid_out_at_once() -> None:
     assert isinstance(stream, LabelsStream)
     reply = {"data": {"project": {"labels": [LABEL, LABEL | {"created_by": None}]}}}
 
-    records = stream.usual(json.dumps(reply).encode())
+    records = stream.decode_fast(json.dumps(reply).encode())
 
     assert records
     assert [r["created_by_email"] for r in records] == ["a@example.com", None]

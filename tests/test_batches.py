@@ -41,14 +41,14 @@ ENCODINGS = [("jsonl", "gzip"), ("jsonl", "none"), ("parquet", "gzip")]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give where the files go; it is not there yet."""
+    """Return where the files go; it is not there yet."""
     return tmp_path / "batch files"
 
 
 def batch(
     folder: Path | str, form: str = "jsonl", compression: str = "gzip", **more: Any
 ) -> dict[str, Any]:
-    """Give the setting."""
+    """Return the setting."""
     prefix = more.pop("prefix", "")
     root = folder.absolute().as_posix() if isinstance(folder, Path) else folder
     return {
@@ -81,7 +81,7 @@ def rows(messages: list[dict[str, Any]], stream: str) -> list[Record]:
 
 
 def schema(output: Output, stream: str) -> dict[str, Any]:
-    """Give the columns of a stream as its SCHEMA has them."""
+    """Return the columns of a stream as its SCHEMA has them."""
     found: dict[str, Any]
     (found,) = (
         m["schema"]["properties"]
@@ -92,7 +92,7 @@ def schema(output: Output, stream: str) -> dict[str, Any]:
 
 
 def streams(output: Output) -> list[str]:
-    """Give the streams that have a SCHEMA."""
+    """Return the streams that have a SCHEMA."""
     return [m["stream"] for m in output.messages if m["type"] == "SCHEMA"]
 
 
@@ -121,7 +121,7 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
 
 
 def catalog(run: Runner, *deselected: tuple[str, ...]) -> dict[str, Any]:
-    """Give a catalog that leaves something out, wherever it is."""
+    """Return a catalog that leaves something out, wherever it is."""
     given = TapLabelbox(config=run.config()).catalog_dict
     for stream in given["streams"]:
         for column in deselected:
@@ -216,7 +216,7 @@ def test_flattening(run: Runner, folder: Path, form: str, compression: str) -> N
 
 
 def projects_with(column: str, value: Any) -> Callable[[Request], Reply | None]:
-    """Give what answers with one project, in which a column is unusual."""
+    """Return what answers with one project, in which a column is unusual."""
     project = {"id": "p", "created_at": "2026-01-01T00:00:00Z", column: value}
     body = json.dumps({"data": {"projects": [project]}}).encode()
     return lambda r: Reply(200, {}, body) if r.operation == "Projects" else None
@@ -344,7 +344,7 @@ def test_no_state_counts_a_record_that_is_in_no_file(
 
 
 def key(row: Record) -> tuple[str, ...]:
-    """Give what tells a record from all others of its stream."""
+    """Return what tells a record from all others of its stream."""
     names = ("id", "project_id", "data_row_id", "label_id", "annotation_id")
     return tuple(row[name] for name in names if name in row)
 
@@ -512,7 +512,7 @@ def start(run: Runner, before: str = "", **settings: Any) -> subprocess.Popen[st
 
 
 def refused(process: subprocess.Popen[str], code: int = 78) -> str:
-    """Give the one line in which a run says why it cannot go on."""
+    """Return the one line in which a run says why it cannot go on."""
     output, log = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in log

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.bulk import array_items, wait
-from tap_labelbox.records.json_text import storable
+from tap_labelbox.records.json_text import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ JSON = st.recursive(
 
 
 def cut(text: bytes, size: int) -> Iterator[bytes]:
-    """Give a text in pieces of so many bytes."""
+    """Return a text in pieces of so many bytes."""
     return (text[at : at + size] for at in range(0, len(text), size))
 
 
@@ -47,7 +47,7 @@ def test_an_array_is_read_wherever_it_is_cut(
 
     found = list(array_items(cut(text.encode("utf-8", "replace"), size)))
 
-    assert found == storable(json.loads(text.encode("utf-8", "replace")))
+    assert found == sanitize(json.loads(text.encode("utf-8", "replace")))
 
 
 @given(items=st.lists(JSON, min_size=1), size=st.integers(1, 40), data=st.data())

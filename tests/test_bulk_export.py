@@ -21,17 +21,17 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def all_ids(world: World) -> list[str]:
-    """Give every label that the key may see."""
+    """Return every label that the key may see."""
     return sorted(label.id for p in world.projects for label in world.labels(p.id))
 
 
 def downloads(sandbox: Sandbox) -> list[Request]:
-    """Give the requests for files."""
+    """Return the requests for files."""
     return [r for r in sandbox.requests if r.path.startswith("/files/")]
 
 
 def bookmarks(output: Output) -> dict[str, str]:
-    """Give the bookmark of each project."""
+    """Return the bookmark of each project."""
     return {
         partition["context"]["project_id"]: partition.get("replication_key_value")
         for partition in output.state["bookmarks"]["bulk_export"]["partitions"]
@@ -44,7 +44,7 @@ def test_every_label_comes_once(run: Runner, world: World) -> None:
 
 
 def served(rows: Any) -> Any:
-    """Give a hook that answers every download with these rows."""
+    """Return a hook that answers every download with these rows."""
     body = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
 
     def hook(request: Request) -> Reply | None:
@@ -63,7 +63,7 @@ def one(serving: Any) -> Runner:
 
 
 def exported(one: Runner, *rows: Any) -> list[dict[str, Any]]:
-    """Give the records that come of a file with these rows."""
+    """Return the records that come of a file with these rows."""
     one.sandbox.before = served(list(rows))
     output = one("bulk_export")
     assert output.error is None
@@ -286,7 +286,7 @@ def test_a_download_that_breaks_goes_on_where_it_broke(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """Even if it breaks again and again."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 1000)
     bodies: dict[str, bytes] = {}
     ranges = []
@@ -320,7 +320,7 @@ def test_a_server_without_ranges_is_read_from_the_start(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """What was read already is passed over."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 500)
     rows = [{"ID": f"c{n}", "Label": {}} for n in range(100)]
     cuts = iter([900, 1700])
@@ -365,7 +365,7 @@ def test_a_link_that_expires_in_the_middle(
     one: Runner, monkeypatch: Any, minutes: int
 ) -> None:
     """The same file is read on, with no row twice; a newer one is begun anew."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 500)
     ends = iter(["half", "expired"])
 

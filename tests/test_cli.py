@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def errors(done: CompletedProcess[str]) -> list[str]:
-    """Give the messages of the lines that are errors."""
+    """Return the messages of the lines that are errors."""
     return [
         line.split("|", 3)[3].strip()
         for line in done.stderr.splitlines()
@@ -30,7 +30,7 @@ def errors(done: CompletedProcess[str]) -> list[str]:
 
 
 def refused(tmp_path: Path, **settings: Any) -> list[str]:
-    """Give what is said of a configuration that has to be refused."""
+    """Return what is said of a configuration that has to be refused."""
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"api_key": "k" * 20} | settings))
     done = command("--config", str(file))
@@ -362,7 +362,10 @@ def test_no_secret_is_anywhere(
 
     sandbox.before = fail
     talk = {"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
-    quick = "from tap_labelbox import client, tap; client.LONGEST_PAUSE = 0.01; "
+    quick = (
+        "from tap_labelbox import tap; from tap_labelbox.api import client; "
+        "client.MAX_PAUSE_SECONDS = 0.01; "
+    )
 
     done = command(
         *("--config", str(file)),

@@ -46,8 +46,8 @@ PAGE = {"where": {}, "skip": 0, "first": 10}
 
 @pytest.fixture
 def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Client]:
-    """Give what makes a client of the sandbox, quick to try again."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    """Return what makes a client of the sandbox, quick to try again."""
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
 
     def make(api_url: str = "", **options: Any) -> Client:
         given = {"timeout": 5, "retry_seconds": 5} | options
@@ -64,29 +64,29 @@ def ask(client: Client) -> dict[str, Any]:
 
 
 def graphql(code: str | None, message: str = "no", **exception: Any) -> dict[str, Any]:
-    """Give a GraphQL error as Labelbox words it."""
+    """Return a GraphQL error as Labelbox words it."""
     extensions = {"code": code} if code else {}
     extensions |= {"exception": exception} if exception else {}  # type: ignore[dict-item]
     return {"errors": [{"message": message, "extensions": extensions}], "data": None}
 
 
 def crash(status: Any) -> Reply:
-    """Give an error of which the true status is inside."""
+    """Return an error of which the true status is inside."""
     return Reply(200, {}, graphql("INTERNAL_SERVER_ERROR", status=status))
 
 
 def told(code: str, status: int = 200) -> Reply:
-    """Give an error that has a code."""
+    """Return an error that has a code."""
     return Reply(status, {}, graphql(code))
 
 
 def http(status: int) -> Reply:
-    """Give JSON that is no GraphQL."""
+    """Return JSON that is no GraphQL."""
     return Reply(status, {}, {"message": "no"})
 
 
 def within(code: Any, *path: str, name: str = "code") -> dict[str, Any]:
-    """Give a crash with a code or status at a place in its extensions."""
+    """Return a crash with a code or status at a place in its extensions."""
     block: dict[str, Any] = {name: code}
     for part in reversed(path):
         block = {part: [block] if part.endswith("s") else block}
@@ -97,7 +97,7 @@ def within(code: Any, *path: str, name: str = "code") -> dict[str, Any]:
 
 
 def several(*codes: str | None) -> dict[str, Any]:
-    """Give several errors, with some data."""
+    """Return several errors, with some data."""
     found = [error for code in codes for error in graphql(code)["errors"]]
     return {"errors": found, "data": PART}
 
@@ -269,7 +269,7 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("no data", Reply(200, {}, {}), errors.ServerError),
     ("no data", Reply(200, {}, []), errors.ServerError),
 ]
-LINKS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
+MAX_LINK_ATTEMPTS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("link 408", Reply(408), errors.TransientError),
     ("link 429", Reply(429), errors.TransientError),
     ("link 4xx", Reply(400), errors.ExpiredLinkError),
@@ -349,7 +349,7 @@ def test_each_reply_is_decided_by_the_table(
         assert len(sandbox.requests) == 2
 
 
-@pytest.mark.parametrize(("row", "reply", "kind"), LINKS)
+@pytest.mark.parametrize(("row", "reply", "kind"), MAX_LINK_ATTEMPTS)
 def test_each_answer_to_a_download_is_decided_by_the_table(
     sandbox: Sandbox,
     connect: Callable[..., Client],
@@ -379,7 +379,7 @@ def test_each_answer_to_a_download_is_decided_by_the_table(
 
 @pytest.fixture
 def peer() -> Iterator[Callable[..., int]]:
-    """Give what listens on a port, and does something with each connection."""
+    """Return what listens on a port, and does something with each connection."""
     with ExitStack() as stack:
 
         def start(act: Callable[[socket.socket], object]) -> int:
@@ -420,7 +420,7 @@ def refuse_tunnel(connection: socket.socket) -> None:
 
 
 def free_port() -> int:
-    """Give a port at which nobody listens."""
+    """Return a port at which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
@@ -428,7 +428,7 @@ def free_port() -> int:
 def failed(
     client: Client, kind: type[errors.LabelboxError], row: type[Exception]
 ) -> str:
-    """Give what is said of a request that fails in this way."""
+    """Return what is said of a request that fails in this way."""
     with pytest.raises(errors.LabelboxError) as raised:
         ask(client)
     assert raised.type is kind
@@ -654,9 +654,9 @@ def test_every_row_of_the_table_has_a_test() -> None:
         Exception,
     }
 
-    assert {row for row, *_ in chain(REPLIES, LINKS, REPORTS)} | network == set(
-        errors.TABLE
-    )
+    assert {
+        row for row, *_ in chain(REPLIES, MAX_LINK_ATTEMPTS, REPORTS)
+    } | network == set(errors.TABLE)
 
 
 # --- waiting -----------------------------------------------------------------
@@ -707,7 +707,7 @@ def test_a_wish_to_wait_that_is_too_long_is_not_waited_for(
 
 
 def in_seconds(seconds: float) -> str:
-    """Give a moment as HTTP writes it, in whole seconds."""
+    """Return a moment as HTTP writes it, in whole seconds."""
     moment = datetime.now(UTC) + timedelta(seconds=seconds)
     return format_datetime(moment, usegmt=True)
 
@@ -772,7 +772,7 @@ def test_a_limit_slows_all_threads(
     caplog: Any,
 ) -> None:
     """Whichever of them was told, none asks before."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.4)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.4)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
     client = connect()
     ask(client)
@@ -1070,7 +1070,7 @@ FILE = bytes(range(256)) * 20
 
 
 def ranged(start: int, end: int, size: str = "5120") -> Reply:
-    """Give a part of the file, the end included."""
+    """Return a part of the file, the end included."""
     span = {"Content-Range": f"bytes {start}-{end}/{size}"}
     return Reply(206, span, FILE[start : end + 1])
 
@@ -1245,7 +1245,7 @@ def test_room_for_one_more_is_not_asked_for_here(
 
 
 def constant(reply: Reply, _: Request) -> Reply:
-    """Give this reply, whatever was asked."""
+    """Return this reply, whatever was asked."""
     return reply
 
 

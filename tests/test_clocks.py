@@ -86,7 +86,7 @@ def test_what_happens_while_an_export_is_made_is_read_by_the_next_run(
         for output in (first, second)
         for r in output.records("data_row_exports")
     }
-    assert (other.id, timestamps.write(START + 30 * SECOND)) in read
+    assert (other.id, timestamps.isoformat(START + 30 * SECOND)) in read
 
 
 def test_a_clock_that_is_ahead_is_told(

@@ -28,7 +28,7 @@ MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
 
 
 def about() -> dict[str, Any]:
-    """Give what the tap says of itself."""
+    """Return what the tap says of itself."""
     told: dict[str, Any] = json.loads(command("--about", "--format=json").stdout)
     return told
 
@@ -223,16 +223,18 @@ def test_memory_is_what_the_readme_says() -> None:
     assert all(float(peak) < 100 for peak in peaks)
 
 
-LINKS = sorted(set(re.findall(r"\]\(([^)]+)\)", README)))
+MAX_LINK_ATTEMPTS = sorted(set(re.findall(r"\]\(([^)]+)\)", README)))
 BLOB = "https://github.com/tap-labelbox/tap-labelbox/blob/main/"
 
 
 def test_links_are_whole() -> None:
     """PyPI shows the README as well, where a path leads nowhere."""
-    assert [x for x in LINKS if not x.startswith(("https://", "#"))] == []
+    assert [x for x in MAX_LINK_ATTEMPTS if not x.startswith(("https://", "#"))] == []
 
 
-@pytest.mark.parametrize("link", [x for x in LINKS if x.startswith(("#", BLOB))])
+@pytest.mark.parametrize(
+    "link", [x for x in MAX_LINK_ATTEMPTS if x.startswith(("#", BLOB))]
+)
 def test_links_lead_somewhere(link: str) -> None:
     """To a file of the repository, and a heading in it."""
     path, _, heading = link.removeprefix(BLOB).partition("#")

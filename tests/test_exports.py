@@ -32,12 +32,12 @@ STREAMS = ("data_row_exports", "export_labels", "annotations")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Client:
-    """Give the tap's own client of the sandbox."""
+    """Return the tap's own client of the sandbox."""
     return Client(
         sandbox.url,
         sandbox.api_key,
@@ -77,12 +77,12 @@ def by_id(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def data_row_ids(world: World) -> list[str]:
-    """Give all data rows that the key may see, labeled or not."""
+    """Return all data rows that the key may see, labeled or not."""
     return sorted(row.id for row in world.data_rows)
 
 
 def started(sandbox: Sandbox) -> list[Request]:
-    """Give the requests that asked for an export."""
+    """Return the requests that asked for an export."""
     return [r for r in sandbox.requests if r.operation == "StartExport"]
 
 
@@ -259,7 +259,7 @@ def test_tasks_that_never_end_are_not_looked_through(
     run: Runner, sandbox: Sandbox, monkeypatch: Any
 ) -> None:
     """Some servers do not know skip."""
-    monkeypatch.setattr("tap_labelbox.exports.tasks.MOST_TASKS", 300)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.MAX_TASKS", 300)
     tasks = [{"id": str(n), "name": "other"} for n in range(100)]
 
     def hook(request: Request) -> Reply | None:
@@ -295,7 +295,7 @@ def test_a_long_wait_is_told(
     run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:
     """Now and then, with how far Labelbox is."""
-    monkeypatch.setattr("tap_labelbox.api.polling.TELL_EVERY", 0.0)
+    monkeypatch.setattr("tap_labelbox.api.polling.LOG_EVERY_SECONDS", 0.0)
     caplog.set_level(logging.DEBUG)
     sandbox.polls = 2
 
@@ -781,7 +781,7 @@ def test_saved_files_are_read_without_a_key(
 
 
 def offline(path: Path, stream: str = "data_row_exports") -> list[Any]:
-    """Give the records of a saved file."""
+    """Return the records of a saved file."""
     tap = TapLabelbox(config={"export_files": [str(path)]})
     return [*tap.streams[stream].get_records(None)]
 

@@ -113,7 +113,7 @@ BREAKING = {
 
 
 def passing(*, graphql: bool) -> dict[str, Fault]:
-    """Give the faults that the sandbox knows."""
+    """Return the faults that the sandbox knows."""
     return BREAKING | {
         name: Fault(instead(reply))
         for name, reply in faults(graphql=graphql).items()
@@ -288,7 +288,7 @@ class Mishaps:
         return self._reply(request, reply) if self._fault.done else None
 
     def refused(self) -> bool:
-        """Tell whether the next connection is refused."""
+        """Return whether the next connection is refused."""
         with self._lock:
             refused = self._refusing > 0
             self._refusing -= refused
@@ -323,7 +323,7 @@ def read(run: Runner, stream: str, **given: Any) -> Output:
 
 
 def loaded(stream: str, *outputs: Output) -> Rows:
-    """Give what a target has in its table: the latest record of each key."""
+    """Return what a target has in its table: the latest record of each key."""
     rows = {key_of(stream, r): r for output in outputs for r in output.records(stream)}
     # Links are signed anew each time, and say where the sandbox is.
     text = re.sub(r'https?://[^\\"]+', "link", json.dumps([*rows.values()]))
@@ -331,13 +331,13 @@ def loaded(stream: str, *outputs: Output) -> Rows:
 
 
 def key_of(stream: str, record: Record) -> tuple[Any, ...]:
-    """Give a record's key."""
+    """Return a record's key."""
     return tuple(record[column] for column in PRIMARY_KEYS[stream])
 
 
 @cache
 def undisturbed(stream: str) -> Rows:
-    """Give what a run without faults brings."""
+    """Return what a run without faults brings."""
     with served() as run:
         output = read(run, stream)
     assert output.error is None
@@ -347,8 +347,8 @@ def undisturbed(stream: str) -> Rows:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing long, whoever wishes it."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.errors.LONGEST_RETRY_AFTER", 0.05)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.errors.MAX_RETRY_AFTER_SECONDS", 0.05)
 
 
 @pytest.mark.parametrize("stream", sorted({place.stream for place in PLACES.values()}))

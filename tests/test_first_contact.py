@@ -41,7 +41,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give the client a clock."""
+    """Return the client a clock."""
     made = Clock()
     monkeypatch.setattr(client, "time", made)
     return made
@@ -49,7 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def listen() -> Iterator[Callable[[list[bytes]], int]]:
-    """Give what answers each connection with the next of some bytes, then is gone."""
+    """Return what answers each connection with the next of some bytes, then is gone."""
     with ExitStack() as stack:
 
         def start(answers: list[bytes]) -> int:
@@ -73,7 +73,7 @@ def given_up(clock: Clock, address: str, **options: Any) -> errors.LabelboxError
     logger = logging.getLogger("tap-labelbox")
     given = {"timeout": 60, "retry_seconds": RETRY_SECONDS} | options
     asking = Client(address, "key", logger=logger, **given)
-    asking._gate.sleep = clock.sleep  # type: ignore[method-assign]
+    asking._rate_limiter.sleep = clock.sleep  # type: ignore[method-assign]
     with pytest.raises(errors.LabelboxError) as raised:
         asking.execute("project_ids", where={}, skip=0, first=1)
     return raised.value

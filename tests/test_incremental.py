@@ -128,7 +128,7 @@ EXPORTED = ("data_row_exports", "export_labels", "label_reviews")
 
 
 def bookmarks(output: Output, stream: str) -> dict[str, str]:
-    """Give the bookmark of each project that has one."""
+    """Return the bookmark of each project that has one."""
     return {
         partition["context"]["project_id"]: partition["replication_key_value"]
         for partition in output.state["bookmarks"][stream].get("partitions", ())
@@ -186,12 +186,12 @@ def test_two_nights_later_nothing_lacks(
 
 
 def of(record: Any, project_id: str) -> bool:
-    """Tell whether a record is of a project."""
+    """Return whether a record is of a project."""
     return bool(record["project_id"] == project_id)
 
 
 def messages_of(state: Any) -> str:
-    """Give a run that wrote nothing but a state."""
+    """Return a run that wrote nothing but a state."""
     return json.dumps({"type": "STATE", "value": state})
 
 
@@ -202,7 +202,7 @@ def test_a_complete_export_of_nothing_moves_no_bookmark(serving: Any) -> None:
     (project,) = world.projects
     label = world.add_label(project.id, START - timedelta(seconds=5))
 
-    start = {"start_date": timestamps.write(START - timedelta(hours=1))}
+    start = {"start_date": timestamps.isoformat(START - timedelta(hours=1))}
     first = run(*EXPORTED, now=START, **start)
     tomorrow = START + timedelta(days=1)
     second = run(*EXPORTED, now=tomorrow, state=first.state, **start)
@@ -233,7 +233,7 @@ def test_a_row_that_changes_while_it_is_exported_moves_no_bookmark_to_the_clock(
         record["data_row_id"]: record["last_activity_at"]
         for record in output.records("data_row_exports")
     }
-    assert found.pop(row.id) == timestamps.write(START + timedelta(minutes=5))
+    assert found.pop(row.id) == timestamps.isoformat(START + timedelta(minutes=5))
     assert bookmarks(output, "data_row_exports")[project.id] == max(found.values())
 
 

@@ -29,7 +29,7 @@ HANG_SECONDS = 60.0  # after which a process is taken for one that never ends
 
 @pytest.fixture
 def run(serving: Any, tmp_path: Path) -> Runner:
-    """Give a sandbox that takes its time."""
+    """Return a sandbox that takes its time."""
     run: Runner = serving(World(projects=4, labels_per_project=60), latency=0.02)
     run.folder = tmp_path
     return run
@@ -97,7 +97,7 @@ def a_record(line: bytes) -> bool:
 
 
 def keys(*outputs: Output) -> dict[str, set[tuple[str, ...]]]:
-    """Give which rows arrived, by stream."""
+    """Return which rows arrived, by stream."""
     return {
         stream: {
             tuple(
@@ -159,7 +159,8 @@ def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> No
     run.sandbox.before = hold
     # Without the end that comes for a run that does not end by itself.
     patient = (
-        "from tap_labelbox import tap; tap.LAST_SECONDS = 3600.0; tap.TapLabelbox.cli()"
+        "from tap_labelbox import tap; tap.SHUTDOWN_SECONDS = 3600.0; "
+        "tap.TapLabelbox.cli()"
     )
     process = Process(run, program=("-c", patient))
     try:

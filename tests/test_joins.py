@@ -84,7 +84,7 @@ def test_what_a_column_holds_stands_in_rows(
 
 
 def holds_something(value: Any) -> bool:
-    """Tell whether there is anything inside of blocks and lists."""
+    """Return whether there is anything inside of blocks and lists."""
     if isinstance(value, dict):
         return any(map(holds_something, value.values()))
     if isinstance(value, list):

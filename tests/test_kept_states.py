@@ -164,4 +164,4 @@ def test_an_export_that_is_older_than_what_a_stream_has_is_not_read(
     outputs.append(run(first, alone, now=at(50), state=state))
 
     ours = [r for o in outputs for r in o.records(alone) if r["data_row_id"] == row.id]
-    assert ours[-1]["last_activity_at"] == timestamps.write(at(10))
+    assert ours[-1]["last_activity_at"] == timestamps.isoformat(at(10))

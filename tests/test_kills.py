@@ -165,7 +165,7 @@ def _small_steps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{state}.LATER_RUN_SHARE", shares[1])
     monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", chance.choice((500, 8_000)))
     monkeypatch.setattr(
-        "tap_labelbox.singer.messages.FULL", chance.choice((500, 64_000))
+        "tap_labelbox.singer.messages.MAX_BUFFER_BYTES", chance.choice((500, 64_000))
     )
 
 

@@ -20,12 +20,12 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def all_ids(world: World) -> list[str]:
-    """Give every label that the key may see."""
+    """Return every label that the key may see."""
     return [label.id for p in world.projects for label in world.labels(p.id)]
 
 
 def bookmarks(output: Output) -> dict[str, str]:
-    """Give the bookmark of each project."""
+    """Return the bookmark of each project."""
     return {
         partition["context"]["project_id"]: partition["replication_key_value"]
         for partition in output.state["bookmarks"]["labels"]["partitions"]
@@ -34,7 +34,7 @@ def bookmarks(output: Output) -> dict[str, str]:
 
 
 def label_requests(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """Give the variables of each page that was asked for."""
+    """Return the variables of each page that was asked for."""
     return [r.variables for r in sandbox.requests if r.operation == "Labels"]
 
 
@@ -59,8 +59,8 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
             "benchmark_agreement": label.benchmark_agreement,
             "is_benchmark_reference": label.is_benchmark_reference,
             "is_skipped": label.type["name"] == "Skipped" or label.label == "Skip",
-            "created_at": timestamps.write(label.created_at),
-            "updated_at": timestamps.write(label.updated_at),
+            "created_at": timestamps.isoformat(label.created_at),
+            "updated_at": timestamps.isoformat(label.updated_at),
             "type_id": label.type["id"],
             "type_name": label.type["name"],
             "created_by_id": label.created_by.id,
@@ -94,7 +94,7 @@ def test_a_second_run_reads_what_is_new(run: Runner, world: World) -> None:
 
     assert new.id in second.ids("labels")
     assert len(second.ids("labels")) < 20
-    assert bookmarks(second)[new.project.id] == timestamps.write(new.created_at)
+    assert bookmarks(second)[new.project.id] == timestamps.isoformat(new.created_at)
 
 
 def test_labels_made_during_a_run_wait_for_the_next(
@@ -181,9 +181,9 @@ def test_labels_of_the_bookmarks_own_second_are_read(
         if request["project_id"] == project and "createdAt_gt" in request["where"]
     ]
     since = NOW - timedelta(seconds=lookback)
-    assert asked == [timestamps.write(since - timedelta(seconds=1))]
+    assert asked == [timestamps.isoformat(since - timedelta(seconds=1))]
     read = [r for r in second.records("labels") if r["project_id"] == project]
-    assert {r["created_at"] for r in read} == {timestamps.write(NOW)}
+    assert {r["created_at"] for r in read} == {timestamps.isoformat(NOW)}
 
 
 def test_a_label_of_the_second_of_the_bound_is_read(serving: Any) -> None:
@@ -199,9 +199,9 @@ def test_a_label_of_the_second_of_the_bound_is_read(serving: Any) -> None:
     old = world.add_label(project.id, NOW - timedelta(hours=1))
     state = run("labels", now=NOW - timedelta(minutes=30)).state
     (partition,) = state["bookmarks"]["labels"]["partitions"]
-    partition["reading_until"] = timestamps.write(began)
+    partition["reading_until"] = timestamps.isoformat(began)
     lookback = timedelta(seconds=60)
-    partition["replication_key_value"] = timestamps.write(began - lookback)
+    partition["replication_key_value"] = timestamps.isoformat(began - lookback)
     late = world.add_label(project.id, began - lookback + timedelta(milliseconds=400))
 
     output = run("labels", state=state, now=NOW + timedelta(hours=1))
@@ -239,7 +239,7 @@ def test_labels_are_complete_in_whichever_order_they_come(
     assert len(deleted) == 9
     assert set(all_ids(world)) <= set(output.ids("labels"))
     newest = max(label.created_at for label in world.labels(project_id))
-    assert bookmarks(output)[project_id] == timestamps.write(newest)
+    assert bookmarks(output)[project_id] == timestamps.isoformat(newest)
 
 
 def test_start_date_counts_where_there_is_no_bookmark(
@@ -281,7 +281,7 @@ def test_the_lookback_does_not_reach_before_start_date(
         ("dataset_id", lambda label, value: label.data_row.dataset.id == value),
         ("agreement_gt", lambda label, value: (label.agreement or -2) > value),
         ("agreement_lt", lambda label, value: (label.agreement or 2) < value),
-        ("created_before", lambda label, v: timestamps.write(label.created_at) < v),
+        ("created_before", lambda label, v: timestamps.isoformat(label.created_at) < v),
     ],
 )
 def test_filters_choose_labels(
@@ -295,7 +295,7 @@ def test_filters_choose_labels(
         "dataset_id": labels[0].data_row.dataset.id,
         "agreement_gt": 0.3,
         "agreement_lt": 0.3,
-        "created_before": timestamps.write(labels[len(labels) // 2].created_at),
+        "created_before": timestamps.isoformat(labels[len(labels) // 2].created_at),
     }[name]
 
     found = run("labels", label_filters={name: value}).ids("labels")
@@ -382,7 +382,7 @@ def test_a_key_column_that_labelbox_forgot_costs_the_stream(
 
 
 def answer(body: Any, status: int = 200) -> Reply:
-    """Give a reply in JSON."""
+    """Return a reply in JSON."""
     return Reply(
         status, {"Content-Type": "application/json"}, json.dumps(body).encode()
     )
@@ -419,7 +419,7 @@ def test_an_absent_list_is_no_empty_list(
     run: Runner, sandbox: Sandbox, world: World, data: Any, monkeypatch: Any
 ) -> None:
     """Without labels and without an error there is something wrong."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     project_id = world.projects[0].id
 
     def fail(request: Request) -> Reply | None:
@@ -438,7 +438,7 @@ def test_a_passing_fault_costs_nothing(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """The request is sent again; the warehouse sees no difference."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     internal = {"message": "x", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}
     faults = iter(
         [
@@ -464,7 +464,7 @@ def test_retry_after_is_obeyed(
     run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:
     """The wait is as long as Labelbox asks, and is one line of the log."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
     replies = iter([Reply(429, {"Retry-After": "0.2"}, b"slow down")])
     sandbox.before = lambda _: next(replies, None)
 

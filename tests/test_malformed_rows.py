@@ -291,16 +291,20 @@ HEALTHY_NUMBERS = range(1, HEALTHY + 1)
 
 
 @settings(max_examples=40)
-@given(bad=among(BAD_LABELS), size=st.integers(2, 20), width=st.sampled_from([1, 4]))
+@given(
+    bad=among(BAD_LABELS),
+    size=st.integers(2, 20),
+    max_in_flight=st.sampled_from([1, 4]),
+)
 def test_a_malformed_label_costs_itself(
-    served: Served, bad: Any, size: int, width: int
+    served: Served, bad: Any, size: int, max_in_flight: int
 ) -> None:
     """Wherever it is on a page, and also if a page has no other."""
     rows = mixed([label(n) for n in HEALTHY_NUMBERS], bad)
 
     with capturing() as log:
         output = served(
-            Tables(labels=rows), "labels", page_size=size, concurrency=width
+            Tables(labels=rows), "labels", page_size=size, concurrency=max_in_flight
         )
 
     assert output.ids("labels") == [f"l{n}" for n in HEALTHY_NUMBERS]
@@ -355,14 +359,14 @@ def test_malformed_rows_that_never_end_are_given_up() -> None:
 @given(
     made_at=st.lists(st.integers(0, 30), min_size=1, max_size=60),
     size=st.integers(3, 9),
-    width=st.sampled_from([1, 4]),
+    max_in_flight=st.sampled_from([1, 4]),
     bad=st.sets(st.integers(0, 30)),
     deleted=st.lists(st.one_of(st.none(), st.floats(0, 0.999)), max_size=40),
 )
 def test_a_list_that_moves_among_malformed_rows_is_read(
     made_at: list[int],
     size: int,
-    width: int,
+    max_in_flight: int,
     bad: set[int],
     deleted: list[float | None],
 ) -> None:
@@ -386,7 +390,10 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
 
     named: list[str] = []
     listing = Listing(
-        fetch, size, width=width, leave_out=lambda row: named.append(row.key)
+        fetch,
+        size,
+        max_in_flight=max_in_flight,
+        leave_out=lambda row: named.append(row.key),
     )
     seen: set[str] = set()
     for page, reached in listing.pages():

@@ -127,7 +127,7 @@ def test_a_name_tells_what_a_column_holds(wrong: Any, what: str) -> None:
 
 
 def ends(column: Column, word: str) -> bool:
-    """Tell whether a column's name is this word or ends with it."""
+    """Return whether a column's name is this word or ends with it."""
     return bool(re.search(f"(^|_)({word})$", column.name))
 
 

@@ -73,7 +73,7 @@ class Night:
 
 @pytest.fixture
 def night(run: Runner, tmp_path: Path, target: Callable[[str], Path]) -> Night:
-    """Give a script for the night, and its folder."""
+    """Return a script for the night, and its folder."""
     return Night(run, tmp_path, target("target-jsonl"))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.api.pagination import Listing
-from tap_labelbox.records.timestamps import just_before, parse, write
+from tap_labelbox.records.timestamps import isoformat, just_before, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,12 @@ ORDERS = st.sampled_from([1, -1])  # oldest first, newest first
 
 
 def moment(number: int, unit: timedelta = SECOND) -> str:
-    """Give one of the test's moments: whole seconds, as labels have them."""
-    return write(START + number * unit)
+    """Return one of the test's moments: whole seconds, as labels have them."""
+    return isoformat(START + number * unit)
 
 
 def made(*numbers: int, unit: timedelta = SECOND) -> list[Row]:
-    """Give one row for each moment."""
+    """Return one row for each moment."""
     return [
         {"id": f"row-{n:04}", "created_at": moment(number, unit)}
         for n, number in enumerate(numbers)
@@ -41,7 +41,7 @@ def made(*numbers: int, unit: timedelta = SECOND) -> list[Row]:
 
 
 def age(row: Row) -> float:
-    """Give the seconds since the first moment, by which a server orders."""
+    """Return the seconds since the first moment, by which a server orders."""
     return (parse(row["created_at"]) - START).total_seconds()
 
 
@@ -70,22 +70,26 @@ class Server:
             return sorted(listed, key=self.order)[skip : skip + first]
 
 
-def ids(server: Server, size: int, *, width: int = 1) -> list[str]:
+def ids(server: Server, size: int, *, max_in_flight: int = 1) -> list[str]:
     """Read the whole list."""
     return [
         row["id"]
-        for page, _ in Listing(server, size, width=width).pages()
+        for page, _ in Listing(server, size, max_in_flight=max_in_flight).pages()
         for row in page
     ]
 
 
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-def test_a_list_at_rest_is_read_once_and_in_order(count: int, width: int) -> None:
+def test_a_list_at_rest_is_read_once_and_in_order(
+    count: int, max_in_flight: int
+) -> None:
     """Whatever the last page holds, no row is left out and none comes twice."""
     server = Server(made(*range(count)))
 
-    assert ids(server, 4, width=width) == [row["id"] for row in server.rows]
+    assert ids(server, 4, max_in_flight=max_in_flight) == [
+        row["id"] for row in server.rows
+    ]
 
 
 def test_a_page_that_is_not_full_ends_the_list() -> None:
@@ -159,7 +163,7 @@ def test_a_list_that_cannot_be_read_is_given_up() -> None:
 @given(
     made_at=st.lists(st.integers(0, 30), max_size=60),
     size=st.integers(2, 9),
-    width=st.sampled_from([1, 2, 8]),
+    max_in_flight=st.sampled_from([1, 2, 8]),
     seed=st.integers(0, 2**32),
     events=st.lists(st.sampled_from(["delete", "list late", "none"]), max_size=40),
     unit=UNITS,
@@ -168,7 +172,7 @@ def test_a_list_that_cannot_be_read_is_given_up() -> None:
 def test_what_is_there_all_the_time_is_read(
     made_at: list[int],
     size: int,
-    width: int,
+    max_in_flight: int,
     seed: int,
     events: list[str],
     unit: timedelta,
@@ -200,7 +204,7 @@ def test_what_is_there_all_the_time_is_read(
 
     server.before = happen
     seen: set[str] = set()
-    for page, reached in Listing(server, size, width=width).pages():
+    for page, reached in Listing(server, size, max_in_flight=max_in_flight).pages():
         seen |= {row["id"] for row in page}
         with server.one_at_a_time:
             due = {i for i, r in settled.items() if r["created_at"] < (reached or "")}
@@ -212,12 +216,12 @@ def test_what_is_there_all_the_time_is_read(
 @given(
     made_at=st.lists(st.integers(0, 20), max_size=60),
     size=st.integers(4, 9),
-    width=st.sampled_from([1, 4]),
+    max_in_flight=st.sampled_from([1, 4]),
     seed=st.integers(0, 2**32),
     order=ORDERS,
 )
 def test_ties_may_come_in_any_order_each_time(
-    made_at: list[int], size: int, width: int, seed: int, order: int
+    made_at: list[int], size: int, max_in_flight: int, seed: int, order: int
 ) -> None:
     """As long as a page holds all rows of a moment, none of them is lost."""
     chance = random.Random(seed)
@@ -226,7 +230,9 @@ def test_ties_may_come_in_any_order_each_time(
         made(*sorted(kept)), order=lambda row: (order * age(row), chance.random())
     )
 
-    assert sorted(ids(server, size, width=width)) == [row["id"] for row in server.rows]
+    assert sorted(ids(server, size, max_in_flight=max_in_flight)) == [
+        row["id"] for row in server.rows
+    ]
 
 
 def test_what_a_second_start_brings_once_more_is_known() -> None:

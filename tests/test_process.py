@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.sandbox import Reply, World
 from tests.runner import Output
 
@@ -37,7 +37,7 @@ def run(serving: Callable[..., Runner], tmp_path: Any) -> Runner:
 
 
 def program(run: Runner, before: str = "", **settings: Any) -> list[str]:
-    """Give the command of a run, with a statement before."""
+    """Return the command of a run, with a statement before."""
     assert run.folder
     config = run.folder / "config.json"
     config.write_text(json.dumps(run.config(**settings)))
@@ -52,7 +52,7 @@ def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def errors(log: str) -> list[str]:
-    """Give the lines that say what is wrong; there is no traceback between them."""
+    """Return the lines that say what is wrong; there is no traceback between them."""
     assert "Traceback" not in log
     assert "Exception ignored" not in log
     return [line for line in log.splitlines() if "ERROR" in line]
@@ -159,7 +159,7 @@ def test_a_thread_that_ends_unheard_is_not_waited_for(
     """As one does for which there is not even the memory to say so."""
     monkeypatch.setattr("tap_labelbox.api.prefetch._do", lambda _job, _outcome: None)
 
-    (outcome, *_) = ahead([lambda: 1, lambda: 2], width=2, at_first=2)
+    (outcome, *_) = prefetch([lambda: 1, lambda: 2], max_in_flight=2, initial=2)
 
     with pytest.raises(MemoryError):
         outcome.result()

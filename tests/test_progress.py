@@ -266,8 +266,8 @@ def test_a_night_of_many_projects_fits_one_screen(
     serving: Callable[..., Runner], told: Any, monkeypatch: Any, faults: float
 ) -> None:
     """Whatever happens in it, as long as nothing is left out."""
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.errors.LONGEST_RETRY_AFTER", 0.05)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.errors.MAX_RETRY_AFTER_SECONDS", 0.05)
     run = serving(World(projects=400, labels=500), faults=faults, polls=1)
 
     output = run(retry_seconds=60, concurrency=8, lookback_seconds=60)

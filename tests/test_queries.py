@@ -32,7 +32,7 @@ EACH = pytest.mark.parametrize("name", NAMES)
 
 
 def problems(text: str) -> list[Any]:
-    """Give what is wrong with a document, as a server says it."""
+    """Return what is wrong with a document, as a server says it."""
     return validate(SCHEMA, parse(text))
 
 
@@ -54,7 +54,7 @@ class Fields(Visitor):
 
 
 def fields(text: str) -> list[FieldNode]:
-    """Give the fields of a document that have no arguments."""
+    """Return the fields of a document that have no arguments."""
     collected = Fields()
     visit(parse(text), collected)
     return collected.found

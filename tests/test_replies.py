@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.api.client.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
 
 
 def graphql(code: str | None = None, **exception: Any) -> dict[str, Any]:
-    """Give a GraphQL error as Labelbox words it."""
+    """Return a GraphQL error as Labelbox words it."""
     extensions = {"code": code} if code else {}
     extensions |= {"exception": exception} if exception else {}  # type: ignore[dict-item]
     return {"errors": [{"message": "no", "extensions": extensions}], "data": None}
 
 
 def answer(body: Any) -> Reply:
-    """Give a reply in JSON."""
+    """Return a reply in JSON."""
     return Reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
 

@@ -119,7 +119,7 @@ ROWS = [*map(data_row, range(4)), *map(item, range(4))]
 
 
 @st.composite
-def laid_out(draw: st.DrawFn) -> tuple[str, list[str]]:
+def to_record(draw: st.DrawFn) -> tuple[str, list[str]]:
     """A file of rows and items in any order, and the IDs of these."""
     text, ids, depth = "", [], 0
     for row in draw(st.lists(st.sampled_from(ROWS), max_size=9)):
@@ -144,7 +144,7 @@ def laid_out(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    file=laid_out(),
+    file=to_record(),
     chunk=st.integers(1, 300),
     inside=st.sampled_from(INSIDE),
     end=st.sampled_from(["", "\n", "\r\n"]),
@@ -295,7 +295,7 @@ def test_an_array_that_is_cut_short_is_told(tmp_path: Path, cut: int) -> None:
 @given(
     data=st.data(),
     indent=st.sampled_from([None, 0, 1]),
-    opening=st.sampled_from(["", "["]),
+    first_page=st.sampled_from(["", "["]),
     byte=st.sampled_from([*b'"{}[],:\\\n\r x\xff\0']),
     length=st.integers(0, 1),
     chunk=st.sampled_from([7, 64, 1000, 65536]),
@@ -304,7 +304,7 @@ def test_a_damaged_byte_costs_a_row(
     tmp_path: Path,
     data: st.DataObject,
     indent: int | None,
-    opening: str,
+    first_page: str,
     byte: int,
     length: int,
     chunk: int,
@@ -312,10 +312,10 @@ def test_a_damaged_byte_costs_a_row(
     """Or two, which it joins on one line; what is lost is told."""
     path = tmp_path / "export"
     rows = [json.dumps(data_row(n), indent=indent) for n in range(5)]
-    text = data.draw(st.sampled_from([",\n", ", "]) if opening else st.just("\n")).join(
-        rows
-    )
-    whole = (opening + text + ("]" if opening else "")).encode()
+    text = data.draw(
+        st.sampled_from([",\n", ", "]) if first_page else st.just("\n")
+    ).join(rows)
+    whole = (first_page + text + ("]" if first_page else "")).encode()
     at = data.draw(st.integers(0, len(whole) - 1))
     damaged = whole[:at] + bytes([byte]) + whole[at + length :]
     path.write_bytes(damaged)
@@ -333,7 +333,7 @@ def test_a_damaged_byte_costs_a_row(
     kept = [row["data_row"]["id"] for row in read if isinstance(row, dict)]
     lost = {f"r{n}" for n in range(5)} - {*kept}
     assert len(kept) <= 5
-    assert len(lost) <= (1 if indent is not None or opening else 2)
+    assert len(lost) <= (1 if indent is not None or first_page else 2)
     is_told = is_cut or any(isinstance(row, Malformed) for row in read)
     assert is_told or len(kept) == 5
 
@@ -363,16 +363,16 @@ def test_nonsense_is_read_in_linear_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("opening", ["", "["])
+@pytest.mark.parametrize("first_page", ["", "["])
 def test_a_row_of_any_size_is_read(
-    tmp_path: Path, indent: int | None, opening: str
+    tmp_path: Path, indent: int | None, first_page: str
 ) -> None:
     """Also without a line feed at its end."""
     path = tmp_path / "export"
     row = data_row(1) | {"media_attributes": {"a": [{"b": "[{\\" * 30}] * 90_000}}
     rows = [json.dumps(one, indent=indent) for one in (data_row(0), row, data_row(2))]
-    separator = "," if opening else "\n"
-    path.write_text(opening + separator.join(rows) + ("]" if opening else ""))
+    separator = "," if first_page else "\n"
+    path.write_text(first_page + separator.join(rows) + ("]" if first_page else ""))
 
     assert path.stat().st_size > 2 * saved.MAX_WAIT_BYTES
     assert found(path) == ["r0", "r1", "r2"]

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 STREAM = "data_row_exports"
-MOST_IDS = 5
+MAX_IDS_PER_FILTER = 5
 
 
 @pytest.fixture(autouse=True)
 def _few_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.exports.tasks.MOST_IDS", MOST_IDS)
+    monkeypatch.setattr(
+        "tap_labelbox.exports.tasks.MAX_IDS_PER_FILTER", MAX_IDS_PER_FILTER
+    )
 
 
 def activities(*runs: Run) -> set[tuple[str, str]]:
@@ -45,7 +47,7 @@ def test_one_of_several_is_not_taken_for_all(serving: Callable[..., Runner]) -> 
     ids = [row.id for row in run.world.data_rows]
     given: dict[str, Any] = {"now": START, "export_filters": {"data_row_ids": ids}}
     whole = run_until(run, Cut(), STREAM, **given)
-    assert len(activities(whole)) == len(ids) > MOST_IDS
+    assert len(activities(whole)) == len(ids) > MAX_IDS_PER_FILTER
 
     for requests in range(1, whole.requests, 2):
         part = run_until(run, Cut(requests=requests), STREAM, **given)
@@ -61,7 +63,7 @@ def test_the_oldest_of_several_says_up_to_when_all_was_read(
     """One that an earlier run has started knows nothing of what came later."""
     run = serving(World(projects=1, labels_per_project=9), polls=0)
     (project,) = run.world.projects
-    rows = project.data_rows[: 2 * MOST_IDS]
+    rows = project.data_rows[: 2 * MAX_IDS_PER_FILTER]
     ids, first, last = [row.id for row in rows], rows[0], rows[-1]
     given: dict[str, Any] = {"export_filters": {"data_row_ids": ids}}
     starts = 0
@@ -91,4 +93,4 @@ def test_the_oldest_of_several_says_up_to_when_all_was_read(
         for r in output.records(STREAM)
     }
     for row in (first, last):
-        assert (row.id, timestamps.write(row.last_activity_at)) in read
+        assert (row.id, timestamps.isoformat(row.last_activity_at)) in read

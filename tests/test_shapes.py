@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Raw
 
-from tap_labelbox.exports.unfold import UsualRow, decoder
+from tap_labelbox.exports.unfold import FastRow, decoder
 from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tests.runner import PRIMARY_KEYS, read_files
@@ -88,7 +88,7 @@ INSIDE = [None, frozenset[str](), frozenset({"labels"}), frozenset({"attachments
 def is_fast(row: Any, inside: frozenset[str] | None) -> bool:
     """Return whether what nobody looks into is not decoded."""
     if inside is None:
-        return isinstance(row, UsualRow)
+        return isinstance(row, FastRow)
     labels = [x for p in row["projects"].values() for x in p.get("labels", ())]
     blocks = [x["annotations"] for x in labels] if "labels" in inside else labels
     return all(type(value) is Raw for block in blocks for value in block.values())

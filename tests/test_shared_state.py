@@ -15,7 +15,7 @@ OLD, NEW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
 
 
 def export(position: int, **other: Any) -> dict[str, Any]:
-    """Give what is kept of an export."""
+    """Return what is kept of an export."""
     fields = {"task_id": "t1", "wanted": "w", "until": NEW}
     return fields | {"position": position, "latest": OLD} | other
 
@@ -25,7 +25,7 @@ def bookmark(
     read: dict[str, Any] | None = None,
     without: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Give the bookmark of a stream that has read one project."""
+    """Return the bookmark of a stream that has read one project."""
     partition: dict[str, Any] = {"context": {"project_id": "p"}}
     if value:
         partition |= {"replication_key": KEY, "replication_key_value": value}
@@ -35,7 +35,7 @@ def bookmark(
 
 
 def states(**bookmarks: dict[str, Any]) -> dict[str, ProjectState]:
-    """Give the states of all streams, as a run finds them."""
+    """Return the states of all streams, as a run finds them."""
     state = {"bookmarks": bookmarks}
     return {
         name: ProjectState(stream_name=name, tap_name="tap", tap_state=state)

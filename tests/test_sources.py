@@ -508,15 +508,15 @@ def test_a_row_that_is_cut_off_is_told_and_those_before_it_are_read(
 
 @pytest.mark.parametrize("pack", ["gzip", "zip"])
 @pytest.mark.parametrize(
-    ("opening", "closing"),
+    ("first_page", "closing"),
     [(b'{"data_row": {"id": "', b'"}}'), (b"", b""), (b"[", b"]")],
 )
 def test_a_bomb_is_bounded(
-    tmp_path: Path, opening: bytes, closing: bytes, pack: str
+    tmp_path: Path, first_page: bytes, closing: bytes, pack: str
 ) -> None:
     """It costs itself, and no more memory than a row may have."""
     size = 200 * MB
-    bomb = opening + b" " * size + closing
+    bomb = first_page + b" " * size + closing
     name, packed = PACKED[pack]
     write(tmp_path, {name: packed(bomb + b"\n" + line(1))})
     (path,) = tmp_path.iterdir()
@@ -531,7 +531,7 @@ def test_a_bomb_is_bounded(
 
     assert peak < 30 * MB < size
     assert ids(output) == ["r1"]
-    assert bool(output.error) == opening.startswith(b"{")
+    assert bool(output.error) == first_page.startswith(b"{")
 
 
 def test_a_pipe_may_be_compressed(tmp_path: Path) -> None:

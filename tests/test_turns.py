@@ -54,12 +54,12 @@ class Breaking:
 
 
 def project_ids(output: Output, stream: str) -> set[str]:
-    """Give the projects of which a stream has records."""
+    """Return the projects of which a stream has records."""
     return {record["project_id"] for record in output.records(stream)}
 
 
 def data_row_ids(output: Output) -> list[str]:
-    """Give the data rows that were read."""
+    """Return the data rows that were read."""
     return sorted(r["data_row_id"] for r in output.records("data_row_exports"))
 
 
@@ -163,7 +163,7 @@ def test_some_failures_are_no_outage(serving: Any) -> None:
 
 
 def cut_after(output: Output, projects: int, *streams: str) -> Output:
-    """Give what a run had written when it had read so many projects."""
+    """Return what a run had written when it had read so many projects."""
     seen: set[str] = set()
     lines = [f"{line}\n" for line in output.text.split("\n")]  # not at U+2028
     for number, message in enumerate(output.messages):

@@ -136,7 +136,9 @@ def test_a_target_loads_batch_files(
     assert sorted((row["id"], row["label"]) for row in rows("labels")) == sorted(
         (label.id, label.label) for label in labels
     )
-    made = {row["id"]: timestamps.normal(row["created_at"]) for row in rows("labels")}
+    made = {
+        row["id"]: timestamps.normalize(row["created_at"]) for row in rows("labels")
+    }
     records = run("labels", "annotations")
     assert made == {row["id"]: row["created_at"] for row in records.records("labels")}
     annotations = records.records("annotations")

@@ -72,7 +72,7 @@ class Api:
 
 
 def labels(api: Api, project_id: str) -> Iterator[list[bytes]]:
-    """Give the labels of a project, a page at a time."""
+    """Return the labels of a project, a page at a time."""
     page: list[bytes] = []
     skip = 0
     while not skip or len(page) == PAGE:
@@ -83,7 +83,7 @@ def labels(api: Api, project_id: str) -> Iterator[list[bytes]]:
 
 
 def data_row_exports(api: Api, project_id: str) -> Iterator[list[bytes]]:
-    """Give the lines of a data row export."""
+    """Return the lines of a data row export."""
     wanted = {
         "filters": {"projectId": project_id, "searchQuery": {"query": []}},
         "params": {},
@@ -104,7 +104,7 @@ def data_row_exports(api: Api, project_id: str) -> Iterator[list[bytes]]:
 
 
 def bulk_export(api: Api, project_id: str) -> Iterator[list[bytes]]:
-    """Give the items of a bulk export."""
+    """Return the items of a bulk export."""
     link = api.ask(BULK, project_id=project_id)["downloadUrl"]
     rest = b""
     for number, chunk in enumerate(api.get(link)):

@@ -32,7 +32,7 @@ OBJECTS, TEXTS = th.ArrayType(OBJECT), th.ArrayType(TEXT)
 
 
 def columns(**kinds: Any) -> dict[str, Any]:
-    """Give a schema."""
+    """Return a schema."""
     return th.PropertiesList(*(th.Property(n, k) for n, k in kinds.items())).to_dict()
 
 
@@ -44,7 +44,7 @@ class Paginator(OffsetPaginator):
         self._rows = rows
 
     def has_more(self, response: requests.Response) -> bool:
-        """Tell whether the page was full."""
+        """Return whether the page was full."""
         del response
         return self._rows() == PAGE
 
@@ -56,7 +56,7 @@ class LabelboxStream(GraphQLStream[int]):
 
     @property
     def url_base(self) -> str:
-        """Give the address."""
+        """Return the address."""
         return str(self.config["api_url"])
 
     @property
@@ -71,11 +71,11 @@ class LabelboxStream(GraphQLStream[int]):
     def get_url_params(
         self, context: Context | None, next_page_token: int | None
     ) -> dict[str, Any]:
-        """Give the variables."""
+        """Return the variables."""
         return {**(context or {}), "skip": next_page_token or 0, "first": PAGE}
 
     def parse_response(self, response: requests.Response) -> Iterable[Record]:
-        """Give the rows of a page."""
+        """Return the rows of a page."""
         self.rows = 0
         for self.rows, row in enumerate(super().parse_response(response), 1):
             yield row
@@ -315,7 +315,7 @@ class DataRowExportsStream(ExportStream):
             offset = int(found["exportFileFromOffset"]["offsets"]["end"]) + 1
 
     def unfold(self, row: Record, project_id: str) -> Iterator[Record]:
-        """Give the record of a data row."""
+        """Return the record of a data row."""
         data_row, project = row["data_row"], row["projects"][project_id]
         details = data_row.get("details", {})
         media = row.get("media_attributes", {})
@@ -379,7 +379,7 @@ class AnnotationsStream(DataRowExportsStream):
     )
 
     def unfold(self, row: Record, project_id: str) -> Iterator[Record]:
-        """Give the records of all labels of a data row."""
+        """Return the records of all labels of a data row."""
         for label in row["projects"][project_id]["labels"]:
             top = {
                 "project_id": project_id,
@@ -409,7 +409,7 @@ KINDS = {
 
 
 def annotation(item: Record, parent: Record) -> Iterator[Record]:
-    """Give the records of an annotation and of all that is nested in it."""
+    """Return the records of an annotation and of all that is nested in it."""
     record = {
         "project_id": parent["project_id"],
         "data_row_id": parent["data_row_id"],
@@ -533,7 +533,7 @@ class TapPlain(Tap):
     config_jsonschema = columns(api_url=TEXT, api_key=TEXT, project_ids=TEXTS)
 
     def discover_streams(self) -> list[Stream]:
-        """Give all streams."""
+        """Return all streams."""
         return [
             ProjectsStream(self),
             LabelsStream(self),

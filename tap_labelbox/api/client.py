@@ -32,7 +32,7 @@ from tap_labelbox import redact
 from tap_labelbox.api import errors
 from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.links import Link, Reach, literal_reach, resolved_reaches, shown
-from tap_labelbox.api.rate_limiter import Gate
+from tap_labelbox.api.rate_limiter import RateLimiter
 from tap_labelbox.api.transport import (
     REPLY_TIMEOUTS,
     Adapter,
@@ -52,7 +52,7 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 API_URL = "https://api.labelbox.com/graphql"
 CHUNK = 1024 * 1024  # bytes a read, at most
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
-LONGEST_PAUSE = 60.0  # seconds between two tries, unless Labelbox asks for more
+MAX_PAUSE_SECONDS = 60.0  # seconds between two tries, unless Labelbox asks for more
 FIRST_CONTACT_SECONDS = 30.0
 """In which somebody has to answer at api_url: where nobody ever has, nobody will."""
 MAX_REDIRECTS = 5  # of one download
@@ -114,7 +114,7 @@ class Client:
         self._retry_seconds = retry_seconds
         self._logger = logger
         self._progress = progress or Progress(logger)
-        self._gate = Gate(requests_per_minute)
+        self._rate_limiter = RateLimiter(requests_per_minute)
         self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
         self._documents: dict[str, Document] = {}
@@ -125,8 +125,10 @@ class Client:
         self.first_date: datetime | None = None
         """What Labelbox's clock said at the first answer, in whole seconds of UTC;
         None if it has not said."""
-        api = Rules(timeout, self._gate.check, max_seconds=REPLY_TIMEOUTS * timeout)
-        files = Rules(timeout, self._gate.check, judge=self._judge)
+        api = Rules(
+            timeout, self._rate_limiter.check, max_seconds=REPLY_TIMEOUTS * timeout
+        )
+        files = Rules(timeout, self._rate_limiter.check, judge=self._judge)
         self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency, api)
         # Compressions that are known to every urllib3; some are not, without more.
         self._api.headers["Accept-Encoding"] = "gzip, deflate"
@@ -146,11 +148,11 @@ class Client:
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def address(self, path: str) -> str:
-        """Give an address beside the configured one: ``/_gql``, ``/api/v1/...``."""
+        """Return an address beside the configured one: ``/_gql``, ``/api/v1/...``."""
         return self._base + path
 
     def document(self, name: str) -> Document:
-        """Give the document as this Labelbox knows it."""
+        """Return the document as this Labelbox knows it."""
         with self._lock:
             if name not in self._documents:
                 self._documents[name] = Document.load(name)
@@ -166,7 +168,7 @@ class Client:
     def execute(
         self,
         name: str,
-        usual: Callable[[bytes], Any] | None = None,
+        decode_fast: Callable[[bytes], Any] | None = None,
         /,
         **variables: object,
     ) -> Any:
@@ -176,7 +178,7 @@ class Client:
 
         Args:
             name: Of the document.
-            usual: Makes something better than a dict of a reply, if that has
+            decode_fast: Makes something better than a dict of a reply, if that has
                 nothing unusual in it; else gives None.
             **variables: Of the document.
 
@@ -184,7 +186,7 @@ class Client:
             LabelboxError: Of the kind that :mod:`tap_labelbox.api.errors` decides.
 
         """
-        return self._again(name)(self._run)(name, variables, usual)
+        return self._again(name)(self._run)(name, variables, decode_fast)
 
     def get(self, path: str, **parameters: object) -> dict[str, Any]:
         """Return what the REST API answers at a path.
@@ -264,7 +266,7 @@ class Client:
         @self._again(f"download from {host}")
         def read() -> bytes:
             nonlocal response, chunks
-            self._gate.check()
+            self._rate_limiter.check()
             if response is None:
                 response = self._open(link, position)
                 chunks = _from(position, response)
@@ -297,11 +299,11 @@ class Client:
             StoppedError: If the client is closed, also while waiting.
 
         """
-        self._gate.sleep(seconds)
+        self._rate_limiter.sleep(seconds)
 
     def close(self) -> None:
         """End all waits; whoever asks for more gets a StoppedError."""
-        self._gate.close()
+        self._rate_limiter.close()
         self._api.close()
         self._files.close()
 
@@ -309,7 +311,7 @@ class Client:
         self,
         name: str,
         variables: dict[str, object],
-        usual: Callable[[bytes], Any] | None = None,
+        decode_fast: Callable[[bytes], Any] | None = None,
         timeout_factor: float = 1,
     ) -> Any:
         """Send a document once as Labelbox knows it."""
@@ -323,7 +325,7 @@ class Client:
                 return self._send(
                     partial(self._request, document.path, encoder.encode(body)),
                     name,
-                    partial(errors.reply_data, usual=usual),
+                    partial(errors.reply_data, decode_fast=decode_fast),
                     timeout_factor,
                 )
             except errors.QueryError as error:
@@ -337,7 +339,7 @@ class Client:
         error: errors.QueryError,
         variables: dict[str, object],
     ) -> bool:
-        """Tell whether there is a document to ask with, after this one was refused."""
+        """Return whether another form of a refused document can be sent."""
         with self._lock:
             if self._documents[name] is not document:  # another thread was faster
                 return True
@@ -360,7 +362,8 @@ class Client:
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
             with self._slots:
-                self._gate.enter()  # not before: a turn is for who can use it at once
+                # After the slot: a permit is for a request that can be sent at once.
+                self._rate_limiter.acquire()
                 self._progress.request()
                 with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
                     # A redirect would carry the key to an address nobody configured.
@@ -418,7 +421,7 @@ class Client:
         )
 
     def _request(self, path: str, body: bytes) -> requests.PreparedRequest:
-        """Give a signed request. All but the body is made once: it takes a while."""
+        """Return a signed request. All but the body is made once: it takes a while."""
         if path not in self._requests:
             headers = {"Content-Type": "application/json"}
             blank = requests.Request("POST", self.address(path), headers=headers)
@@ -567,7 +570,7 @@ class Client:
     def _again(
         self, operation: str, but: type[Exception] | tuple[()] = ()
     ) -> Callable[[Function], Function]:
-        """Give what tries a function again, for as long as the settings say.
+        """Return what tries a function again, for as long as the settings say.
 
         Args:
             operation: What the log calls it.
@@ -598,11 +601,11 @@ class Client:
             left = ends - time.monotonic()
             if left <= 0 or error.retry_after > left:
                 return
-            longest = min(2.0 ** min(tries, 10), LONGEST_PAUSE, left)
+            longest = min(2.0 ** min(tries, 10), MAX_PAUSE_SECONDS, left)
             pause = max(random.uniform(0, longest), error.retry_after)
             everybody = isinstance(error, errors.RateLimitError)
             if everybody:
-                self._gate.hold(pause)
+                self._rate_limiter.pause(pause)
             until = self._progress.retry(pause, everybody=everybody)
             self._progress.warn(
                 "%s: %s; trying again in %.1f s, at %s%s",
@@ -612,7 +615,7 @@ class Client:
                 f"{until:%H:%M:%S}",
                 " (all requests wait)" if everybody else "",
             )
-            self._gate.sleep(pause)
+            self._rate_limiter.sleep(pause)
             error = yield 0.0
 
     def _is_nobody(self, error: errors.TransientError) -> bool:
@@ -687,19 +690,19 @@ def _date(response: requests.Response) -> datetime | None:
 
 
 def _first(response: requests.Response) -> int | None:
-    """Give the place in the file of the first byte of a reply, as it says."""
+    """Return the place in the file of the first byte of a reply, as it says."""
     match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return int(match[1]) if match and match[1] else None
 
 
 def _size(response: requests.Response) -> int | None:
-    """Give the size of the whole file, if a reply with a range says it."""
+    """Return the size of the whole file, if a reply with a range says it."""
     match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return int(match[3]) if match and match[3] != "*" else None
 
 
 def _from(start: int, response: requests.Response) -> Iterator[bytes]:
-    """Give a file's bytes from ``start``, also if the server sent it from 0."""
+    """Return a file's bytes from ``start``, also if the server sent it from 0."""
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return  # there are none
     chunks = read_body(response, chunk_bytes=CHUNK)

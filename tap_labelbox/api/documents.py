@@ -88,7 +88,7 @@ class Document:
         return replace(self, text=text)
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Give the variables less those that are no longer sent."""
+        """Return the variables less those that are no longer sent."""
         kept = {k: v for k, v in variables.items() if k not in self.arguments}
         if isinstance(where := kept.get("where"), dict):
             kept["where"] = {k: v for k, v in where.items() if k not in self.inputs}
@@ -97,7 +97,7 @@ class Document:
     def less(
         self, errors: Iterable[dict[str, Any]], variables: dict[str, Any]
     ) -> tuple[Document, list[str]] | None:
-        """Give the document without what these errors call unknown, and its names.
+        """Return the document without what these errors call unknown, and its names.
 
         None where the operation would lose its meaning: its root field, paging,
         or a filter that a user set.

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
-LONGEST_RETRY_AFTER = 600.0
+MAX_RETRY_AFTER_SECONDS = 600.0
 
 # GraphQL has no codes for these; the wording is graphql-js's, and old.
 UNKNOWN_FIELD = re.compile(r"Cannot query field .(\w+). on type .(\w+).")
@@ -365,7 +365,7 @@ def is_out_of_files(fault: BaseException) -> bool:
 def network_error(
     fault: Exception, host: str, proxy: str | None = None
 ) -> LabelboxError:
-    """Give the error for a request that got no (whole) answer.
+    """Return the error for a request that got no (whole) answer.
 
     Args:
         fault: What requests raised.
@@ -396,7 +396,7 @@ def network_error(
 
 
 def link_error(response: requests.Response) -> LabelboxError:
-    """Give the error for a download that was not answered with bytes."""
+    """Return the error for a download that was not answered with bytes."""
     told = f"a download link was answered with HTTP {response.status_code}"
     error = _by_status("link", response.status_code)(told)
     if isinstance(error, TransientError):
@@ -407,9 +407,9 @@ def link_error(response: requests.Response) -> LabelboxError:
 def reply_data(
     response: requests.Response,
     content: bytes,
-    usual: Callable[[bytes], Any] | None = None,
+    decode_fast: Callable[[bytes], Any] | None = None,
 ) -> Any:
-    """Give the ``data`` of a GraphQL reply, or raise the error that it is.
+    """Return the ``data`` of a GraphQL reply, or raise the error that it is.
 
     Labelbox answers many errors with HTTP 200, and some with data beside them;
     neither may pass for a reply.
@@ -417,13 +417,13 @@ def reply_data(
     Args:
         response: Without its body.
         content: That body.
-        usual: Makes something of a reply that has ``data`` and nothing else; gives
+        decode_fast: Decodes a reply that has ``data`` and nothing else; returns
             None if it has more.
     """
     if response.is_redirect:
         raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
-    if usual and response.status_code == HTTPStatus.OK:
-        found = usual(content)
+    if decode_fast and response.status_code == HTTPStatus.OK:
+        found = decode_fast(content)
         if found is not None:
             return found
     try:
@@ -512,7 +512,7 @@ def export_limit_error(error: LabelboxError) -> LabelboxError:
 
 
 def retry_after(response: requests.Response) -> float:
-    """Give the seconds that ``Retry-After`` asks for, as number or as date."""
+    """Return the seconds that ``Retry-After`` asks for, as number or as date."""
     text = response.headers.get("Retry-After", "")
     try:
         seconds = float(text)
@@ -524,11 +524,11 @@ def retry_after(response: requests.Response) -> float:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(seconds, LONGEST_RETRY_AFTER) if seconds > 0 else 0.0
+    return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else 0.0
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:
-    """Give a fault of requests and what it wraps, the innermost last.
+    """Return a fault of requests and what it wraps, the innermost last.
 
     Not by ``__context__``: that may lead out, to an error being handled there.
     """

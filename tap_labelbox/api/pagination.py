@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tap_labelbox.api.errors import ComplexityError, TooLargeError, UnavailableError
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.records.timestamps import just_before
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-AT_FIRST = 4  # pages asked for at once after a first full one
-FRUITLESS = 10  # one after the other
-RESTARTS = 1000  # of one list in all
-SMALLEST = 2  # rows a page
+INITIAL_IN_FLIGHT = 4  # pages asked for at once after a first full one
+MAX_STALLED_PAGES = 10  # one after the other
+MAX_RESTARTS = 1000  # of one list in all
+MIN_PAGE_ROWS = 2  # rows a page
 
 
 class Fetch(Protocol):
-    """Ask for one page of rows made after a moment."""
+    """Ask for one page of rows made after a timestamp."""
 
     def __call__(
         self, after: str | None, skip: int, first: int
     ) -> Sequence[Row | Malformed]:
-        """Give at most ``first`` rows, oldest first, each with id and created_at."""
+        """Return at most ``first`` rows, oldest first, each with id and created_at."""
 
 
 class Page(NamedTuple):
@@ -39,7 +39,7 @@ class Page(NamedTuple):
 
     rows: list[Row]
     reached: str | None
-    """Every row made before this moment has been read; None if that is not known."""
+    """Every row made before this timestamp has been read; None if that is not known."""
 
 
 @dataclass
@@ -51,12 +51,12 @@ class Listing:
     """Rows a page, two at least: one would be nothing but overlap. Halved where a
     page is too much for Labelbox."""
     after: str | None = None
-    """Rows made at or before this moment are not asked for."""
+    """Rows made at or before this timestamp are not asked for."""
     ordered: Callable[[], bool] = lambda: True
     """Tells, after a page, whether it was asked for in order."""
-    width: int = 1
+    max_in_flight: int = 1
     """Pages that are asked for at once."""
-    opening: Future[Sequence[Row | Malformed]] | None = None
+    first_page: Future[Sequence[Row | Malformed]] | None = None
     """The first page, if it has been asked for already."""
     opening_size: int = 0
     """Rows at most that it was asked for with: others may have found that too much
@@ -74,11 +74,11 @@ class Listing:
         skip/first is no snapshot: a row deleted meanwhile moves all later ones up,
         past the reader. So each page begins with the last row of the page before.
         If that row is not there, something has moved, and reading starts again just
-        before its moment. A page that ends among rows of one moment is overlapped
-        by all of these, for nobody promises their order. (Where one moment has more
+        before its timestamp. A page that ends among rows of one timestamp is overlapped
+        by all of these, for nobody promises their order. (Where one timestamp has more
         rows than a page, there is nothing but the server's order to go by.)
 
-        Labels have whole seconds, and many are made in one. So rows of one moment are
+        Labels have whole seconds, and many are made in one. So equal timestamps are
         the rule, and what a second start gives once more is known by its ids.
 
         That holds whichever of two pages was answered first, so pages are asked for
@@ -91,7 +91,7 @@ class Listing:
         start is from the beginning. So is a third one, if the pages after a second one
         show that there is no order after all.
 
-        Rows that are malformed have no moment, and an id perhaps, so no page begins
+        Rows that are malformed have no timestamp, and an id perhaps, so no page begins
         with one of them, and they say nothing of the order. (Where a page has no
         others to begin the next one with, there is nothing but the server's order to
         go by.)
@@ -102,59 +102,61 @@ class Listing:
         """
         start, skip, stride = self.after, 0, self.size - 1
         latest, seen = "", _Seen(self.key)
-        order, patience = _Order(), _Patience()
+        order, budget = _Order(), _RetryBudget()
         size = self.opening_size  # of the page that is waited for, at most
-        answers = self._asked(start, 0, stride)
-        if self.opening:
-            answers = chain([self.opening], self._asked(start, stride, stride))
+        answers = self._requested(start, 0, stride)
+        if self.first_page:
+            answers = chain([self.first_page], self._requested(start, stride, stride))
         while True:
             try:
                 page = next(answers).result()
             except (ComplexityError, TooLargeError) as error:
                 self.size = smaller(self.size, size, error)
                 size, stride = 0, self.size - 1
-                answers = self._asked(start, skip, stride)
+                answers = self._requested(start, skip, stride)
                 continue
             sound = [row for row in page if not isinstance(row, Malformed)]
             malformed = [row for row in page if isinstance(row, Malformed)]
             ids = [self.key(row) for row in sound]
-            moments = [self.made_at(row) for row in sound]
-            order.see(moments)
+            timestamps = [self.made_at(row) for row in sound]
+            order.observe(timestamps)
             trusted = order.rising and not order.falling and self.ordered()
-            patience.see(ids, [row.content for row in malformed], first=not skip)
+            budget.observe(ids, [row.content for row in malformed], first=not skip)
             misled = start != self.after and not trusted
             if misled or not seen.overlap <= set(ids):
-                patience.try_again()
+                budget.try_again()
                 start = just_before(latest) if trusted else self.after
                 skip, seen.overlap = 0, set()
                 order.restart()
-                answers = self._asked(start, skip, stride)
+                answers = self._requested(start, skip, stride)
                 continue
             for row in seen.fresh_malformed(malformed):
                 self.leave_out(row)
             fresh = [row for row in sound if self.key(row) not in seen.known]
-            patience.gain(len(fresh))
-            latest = max([latest, *moments])
+            budget.note_progress(len(fresh))
+            latest = max([latest, *timestamps])
             ended = len(page) < self.size
             yield Page(fresh, (latest or None) if trusted or ended else None)
             if ended:
                 return
-            seen.see(ids, moments, falling=order.falling)
+            seen.observe(ids, timestamps, falling=order.falling)
             step = len(page) - seen.tail(page)
             if not step:  # there is nothing to begin the next page with
                 seen.overlap, step = set(), stride
             if step < stride:
                 skip, stride = skip + step, max(step, self.size * 3 // 4)
-                answers = self._asked(start, skip, stride)
+                answers = self._requested(start, skip, stride)
             else:
                 skip += stride
 
-    def _asked(
+    def _requested(
         self, start: str | None, skip: int, stride: int
     ) -> Iterator[Future[Sequence[Row | Malformed]]]:
         """Ask for pages from one on; none ahead before the first was a full one."""
         jobs = (partial(self.fetch, start, at, self.size) for at in count(skip, stride))
-        return ahead(jobs, self.width, at_first=AT_FIRST if skip else 1)
+        return prefetch(
+            jobs, self.max_in_flight, initial=INITIAL_IN_FLIGHT if skip else 1
+        )
 
 
 def smaller(size: int, asked: int, error: Exception) -> int:
@@ -170,9 +172,9 @@ def smaller(size: int, asked: int, error: Exception) -> int:
     """
     if asked > size:
         return size
-    if size <= SMALLEST:
+    if size <= MIN_PAGE_ROWS:
         raise error
-    return max(size // 2, SMALLEST)
+    return max(size // 2, MIN_PAGE_ROWS)
 
 
 class _Seen:
@@ -184,18 +186,20 @@ class _Seen:
         """What the next page has to hold."""
         self.known: set[str] = set()
         """What the next page may hold once more."""
-        self._tied: set[str] = set()  # what was read of the latest moment
+        self._tied: set[str] = set()  # what was read of the latest timestamp
         self._recent: dict[str, str] = {}  # what a second start gives once more
         self._left_out: set[str] = set()  # the malformed rows of the latest page
 
-    def see(self, ids: list[str], moments: list[str], *, falling: bool) -> None:
+    def observe(self, ids: list[str], timestamps: list[str], *, falling: bool) -> None:
         """Take note of the rows of a page that are not malformed."""
         if not ids:
             self.overlap = set()
             return
         # Those at the end only: without an order, equal ones may be anywhere.
-        backwards = zip(reversed(ids), reversed(moments), strict=True)
-        ties = {i for i, _ in takewhile(lambda row: row[1] == moments[-1], backwards)}
+        backwards = zip(reversed(ids), reversed(timestamps), strict=True)
+        ties = {
+            i for i, _ in takewhile(lambda row: row[1] == timestamps[-1], backwards)
+        }
         if len(ties) == len(ids):
             self.overlap = {ids[-1]}
         else:
@@ -204,8 +208,8 @@ class _Seen:
         if falling:  # a second start is from the beginning
             self._recent = {}
         else:
-            begin = just_before(moments[-1])
-            rows = chain(self._recent.items(), zip(ids, moments, strict=True))
+            begin = just_before(timestamps[-1])
+            rows = chain(self._recent.items(), zip(ids, timestamps, strict=True))
             self._recent = {i: at for i, at in rows if at > begin}
         self.known = self._tied.union(ids, self._recent)
 
@@ -234,50 +238,50 @@ class _Order:
     def __init__(self) -> None:
         self._before = ""  # when the first row of the page before was made
 
-    def see(self, moments: list[str]) -> None:
+    def observe(self, timestamps: list[str]) -> None:
         """Take note of a page that follows the one before."""
-        if not moments:
+        if not timestamps:
             return
         self.falling = (
             self.falling
-            or not all(moments)
-            or moments != sorted(moments)
+            or not all(timestamps)
+            or timestamps != sorted(timestamps)
             # Later ones alone: a row that is listed late moves the others down.
-            or moments[-1] < self._before
+            or timestamps[-1] < self._before
         )
-        first = self._before or moments[0]
-        self.rising = self.rising or first < moments[-1]
-        self._before = moments[0]
+        first = self._before or timestamps[0]
+        self.rising = self.rising or first < timestamps[-1]
+        self._before = timestamps[0]
 
     def restart(self) -> None:
         """Take note that the next page does not follow the one before."""
         self._before = ""
 
 
-class _Patience:
+class _RetryBudget:
     """How long a list that does not get on is asked again."""
 
     def __init__(self) -> None:
-        self._restarts = self._fruitless = self._repeated = 0
+        self._restarts = self._stalled = self._repeated = 0
         self._before: tuple[list[str], list[int]] = ([], [])
 
-    def see(self, ids: list[str], malformed: list[int], *, first: bool) -> None:
+    def observe(self, ids: list[str], malformed: list[int], *, first: bool) -> None:
         # A row listed late moves the others down, so once is no sign. Nor are pages
         # of nothing but nulls, of which a list may really have some.
         again = not first and (ids, malformed) == self._before
         self._repeated = self._repeated + 1 if again else 0
         self._before = (ids, malformed)
-        if self._repeated > (FRUITLESS if ids else RESTARTS):
+        if self._repeated > (MAX_STALLED_PAGES if ids else MAX_RESTARTS):
             raise UnavailableError("Labelbox gives the same page again and again")
 
     def try_again(self) -> None:
         self._restarts += 1
-        self._fruitless += 1
-        if self._fruitless > FRUITLESS or self._restarts > RESTARTS:
+        self._stalled += 1
+        if self._stalled > MAX_STALLED_PAGES or self._restarts > MAX_RESTARTS:
             raise UnavailableError(
                 "the list moves faster than it can be read: try again later"
             )
 
-    def gain(self, rows: int) -> None:
+    def note_progress(self, rows: int) -> None:
         if rows:
-            self._fruitless = 0
+            self._stalled = 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 LOGGER = logging.getLogger("tap-labelbox")
-TELL_EVERY = 60.0  # seconds
+LOG_EVERY_SECONDS = 60.0  # seconds
 
 
 def poll(
@@ -23,8 +23,8 @@ def poll(
     pause: Callable[[float], None],
     interval: float,
     timeout: float,
-    waiting: Callable[[], str],
-    late: str,
+    progress_message: Callable[[], str],
+    timeout_message: str,
 ) -> Answer:
     """Ask until the answer is not None.
 
@@ -33,20 +33,20 @@ def poll(
         pause: Waits so many seconds: :meth:`Client.sleep`.
         interval: Seconds between two questions.
         timeout: Seconds after which to give up.
-        waiting: What to say now and then until then, at DEBUG.
-        late: What to say then.
+        progress_message: What to say now and then until then, at DEBUG.
+        timeout_message: What to say then.
 
     Raises:
         UnavailableError: If there was no answer in time.
     """
-    told = time.monotonic()
-    deadline = told + timeout
+    last_logged = time.monotonic()
+    deadline = last_logged + timeout
     while (answer := ask()) is None:
         now = time.monotonic()
         if now + interval > deadline:
-            raise UnavailableError(late)
-        if now > told + TELL_EVERY:
-            told = now
-            LOGGER.debug("%s", waiting())
+            raise UnavailableError(timeout_message)
+        if now > last_logged + LOG_EVERY_SECONDS:
+            last_logged = now
+            LOGGER.debug("%s", progress_message())
         pause(interval)
     return answer

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-LOOK_EVERY_SECONDS = 1.0  # whether a thread that is waited for is there at all
+CHECK_EVERY_SECONDS = 1.0  # whether a thread that is waited for is there at all
 
 
 class Outcome(Future[Answer]):
@@ -34,52 +34,54 @@ class Outcome(Future[Answer]):
             MemoryError: If its thread has ended without any outcome: there was not
                 even room to say so.
         """
-        while timeout is None and not wait([self], LOOK_EVERY_SECONDS).done:
+        while timeout is None and not wait([self], CHECK_EVERY_SECONDS).done:
             has_ended = self.thread is not None and not self.thread.is_alive()
             if has_ended and not self.done():
                 raise MemoryError
         return super().result(timeout)
 
 
-def ahead(
-    jobs: Iterable[Callable[[], Answer]], width: int, *, at_first: int = 1
+def prefetch(
+    jobs: Iterable[Callable[[], Answer]], max_in_flight: int, *, initial: int = 1
 ) -> Iterator[Future[Answer]]:
     """Do jobs on threads, and give their outcomes in order.
 
-    A job is taken up when there is room for it, so no more than ``width`` outcomes
-    are ever held. Whoever stops taking leaves the rest undone. Where the system
-    allows fewer threads, fewer are in hand; where it allows none, jobs are done here.
+    A job is started when there is room for it, so no more than ``max_in_flight``
+    outcomes are ever held. Whoever stops taking leaves the rest undone. Where the
+    system allows fewer threads, fewer are in flight; where it allows none, jobs are
+    done here.
 
     Args:
         jobs: What to do; may be endless.
-        width: How many are in hand at once; with 1 there are no threads.
-        at_first: How many are in hand at the start: perhaps no more than the first
-            are wanted. Doubled, up to ``width``, whenever an outcome is waited for.
+        max_in_flight: How many are in hand at once; with 1 there are no threads.
+        initial: How many are in hand at the start: perhaps no more than the first
+            are wanted. Doubled, up to ``max_in_flight``, whenever an outcome is
+            waited for.
 
     """
     jobs = iter(jobs)
-    room = min(at_first, width)
-    in_hand: deque[Outcome[Answer]] = deque()
-    put_off: list[Callable[[], Answer]] = []  # one, for which there was no thread
+    window = min(initial, max_in_flight)
+    in_flight: deque[Outcome[Answer]] = deque()
+    postponed: list[Callable[[], Answer]] = []  # one, for which there was no thread
     while True:
-        while len(in_hand) < room:
-            job = put_off.pop() if put_off else next(jobs, None)
+        while len(in_flight) < window:
+            job = postponed.pop() if postponed else next(jobs, None)
             if job is None:
                 break
             outcome: Outcome[Answer] = Outcome()
-            if width == 1:
+            if max_in_flight == 1:
                 _do(job, outcome)
             elif not _has_thread(job, outcome):
-                if in_hand:  # its turn comes when one of these has ended
-                    put_off.append(job)
+                if in_flight:  # its turn comes when one of these has ended
+                    postponed.append(job)
                     break
                 _do(job, outcome)
-            in_hand.append(outcome)
-        if not in_hand:
+            in_flight.append(outcome)
+        if not in_flight:
             return
-        outcome = in_hand.popleft()
+        outcome = in_flight.popleft()
         if not outcome.done():
-            room = min(2 * room, width)
+            window = min(2 * window, max_in_flight)
         yield outcome
 
 

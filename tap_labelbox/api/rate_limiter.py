@@ -8,7 +8,7 @@ import time
 from tap_labelbox.api.errors import StoppedError
 
 
-class Gate:
+class RateLimiter:
     """Lets requests through: not too many, not too early, none once it is closed.
 
     Args:
@@ -18,24 +18,24 @@ class Gate:
     def __init__(self, per_minute: int | None = None) -> None:
         """Be open."""
         self._spacing = 60.0 / per_minute if per_minute else 0.0
-        self._opens = 0.0  # by the monotonic clock
+        self._next_at = 0.0  # by the monotonic clock
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
-    def enter(self) -> None:
+    def acquire(self) -> None:
         """Wait for one's turn.
 
         Raises:
             StoppedError: If the gate is closed, also while waiting.
         """
-        while (wait := self._turn()) > 0:
+        while (wait := self._try_acquire()) > 0:
             self.sleep(wait)
         self.check()
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Let nobody through for so many seconds from now."""
         with self._lock:
-            self._opens = max(self._opens, time.monotonic() + seconds)
+            self._next_at = max(self._next_at, time.monotonic() + seconds)
 
     def sleep(self, seconds: float) -> None:
         """Wait so many seconds.
@@ -60,11 +60,11 @@ class Gate:
         """End all waits and let nobody through any more; twice is once."""
         self._closed.set()
 
-    def _turn(self) -> float:
+    def _try_acquire(self) -> float:
         """Take the turn if it has come, else say in how many seconds to look."""
         with self._lock:
             now = time.monotonic()
-            if now < self._opens:
-                return self._opens - now
-            self._opens = now + self._spacing
+            if now < self._next_at:
+                return self._next_at - now
+            self._next_at = now + self._spacing
             return 0.0

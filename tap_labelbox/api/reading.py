@@ -43,7 +43,7 @@ class Reader:
         key: The columns that tell a row from the others of its parent.
         size: Rows a page; halved where a page is too much for Labelbox.
         leave_out: Logs a malformed row.
-        width: Pages that are asked for at once.
+        max_in_flight: Pages that are asked for at once.
         may_be_null: Whether null stands for no rows, not for a reply that lacks them.
     """
 
@@ -52,7 +52,7 @@ class Reader:
     key: tuple[str, ...]
     size: int
     leave_out: Callable[[Malformed], object]
-    width: int = 1
+    max_in_flight: int = 1
     may_be_null: bool = False
 
     def __post_init__(self) -> None:
@@ -69,27 +69,27 @@ class Reader:
         return self._page(given, skip=0, first=self.size)
 
     def pages(
-        self, given: dict[str, Any], opening: Future[Page]
+        self, given: dict[str, Any], first_page: Future[Page]
     ) -> Iterator[list[Row]]:
         """Yield the sound rows of each page.
 
         Args:
             given: As for :meth:`first`.
-            opening: The first page, which has been asked for already.
+            first_page: The first page, which has been asked for already.
 
         Raises:
             UnavailableError: If the rows cannot be read to their end.
         """
         if "skip" not in self.document().declared:
-            yield from self._by_cursor(given, opening)
+            yield from self._by_cursor(given, first_page)
             return
         listing = Listing(
             lambda _, skip, first: self._page(given, skip=skip, first=first),
             self.size,
             # No order is promised, so each gap is mended from the beginning.
             ordered=lambda: False,
-            width=self.width,
-            opening=cast("Future[Sequence[Row | Malformed]]", opening),
+            max_in_flight=self.max_in_flight,
+            first_page=cast("Future[Sequence[Row | Malformed]]", first_page),
             opening_size=self._largest,
             made_at=lambda _: "",
             leave_out=self.leave_out,
@@ -100,13 +100,13 @@ class Reader:
             yield page.rows
 
     def _by_cursor(
-        self, given: dict[str, Any], opening: Future[Page]
+        self, given: dict[str, Any], first_page: Future[Page]
     ) -> Iterator[list[Row]]:
         """Yield the pages of a list with a cursor, or the only one there is."""
         declared = self.document().declared
         place: dict[str, Any] = {}
         cursors = set[bytes]()
-        answer: Callable[[], Page] = opening.result
+        answer: Callable[[], Page] = first_page.result
         size = self._largest
         while True:
             try:

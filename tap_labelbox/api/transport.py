@@ -248,7 +248,7 @@ def read_body(
     held is one piece, whatever the body.
 
     Args:
-        response: Opened with ``stream=True``.
+        response: OpenStream with ``stream=True``.
         chunk_bytes: The most of a piece.
         max_bytes: The most of the body, compressed or not; None is any number.
         limited_by: The setting that says so.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.api.polling import poll
-from tap_labelbox.records.json_text import NUMBERS, decode, end_of, storable
+from tap_labelbox.records.json_text import NUMBERS, decode, end_of, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,8 +60,10 @@ def wait(
         pause=pause,
         interval=interval,
         timeout=timeout,
-        waiting=lambda: "Waiting for a bulk export",
-        late=f"the export was not ready after {timeout:g} s: raise export_timeout",
+        progress_message=lambda: "Waiting for a bulk export",
+        timeout_message=(
+            f"the export was not ready after {timeout:g} s: raise export_timeout"
+        ),
     )
 
 
@@ -101,7 +103,7 @@ class _Text:
         self._dropped = 0  # characters before _text, for messages only
 
     def peek(self) -> str:
-        """Give the next character that is no white space; "" at the end."""
+        """Return the next character that is no white space; "" at the end."""
         while True:
             if blank := WHITE_SPACE.match(self._text, self._position):
                 self._position = blank.end()
@@ -124,7 +126,7 @@ class _Text:
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
                 if any(self._text.find(u, self._position, end) >= 0 for u in UNUSUAL):
-                    value = storable(value)
+                    value = sanitize(value)
             except ValueError as error:  # of a number too long, it has no position
                 problem = getattr(error, "msg", str(error))
                 cut = problem.startswith("Unterminated string")

@@ -23,7 +23,7 @@ import msgspec
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.sources import Finder
 from tap_labelbox.exports.unfold import data_row_id
-from tap_labelbox.records.columns import as_id, as_moment
+from tap_labelbox.records.columns import as_id, as_timestamp
 from tap_labelbox.records.json_text import (
     count_lines,
     decode,
@@ -498,9 +498,9 @@ class SavedFile:
         text, at = self._text, self._at
         feed = text.find(b"\n", at)
         sibling = -1
-        opening = text[at : _end(OPENING, text, at)]
-        if b'"' in opening:
-            sibling = text.find(opening, at + 1)
+        first_page = text[at : _end(OPENING, text, at)]
+        if b'"' in first_page:
+            sibling = text.find(first_page, at + 1)
         for end in sorted({feed, sibling, len(text) if self._is_at_end else -1}):
             if end > 0:
                 likely = text[at:end].rstrip(b" \t\r\n,")
@@ -550,8 +550,8 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        opening = re.escape(self._opening) or USUAL_OPENING
-        patterns = [rb"(?=" + opening + rb")"]
+        first_page = re.escape(self._opening) or USUAL_OPENING
+        patterns = [rb"(?=" + first_page + rb")"]
         if not self._depth:
             patterns.append(ROW_LINE)
         # Without an indent, the lines of what is inside a row begin alike.
@@ -696,7 +696,7 @@ def _newest(source: Source, timestamps: re.Pattern[bytes]) -> str:
             text = rest + chunk
             seen.update(timestamps.findall(text))
             rest = text[-OVERLAP_BYTES:]
-            moments = (as_moment(found.decode("utf-8", "replace")) for found in seen)
+            moments = (as_timestamp(found.decode("utf-8", "replace")) for found in seen)
             newest = max(newest, *filter(None, moments), "")
             seen.clear()
     return newest

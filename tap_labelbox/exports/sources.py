@@ -1,4 +1,4 @@
-"""Finding and opening saved files: on this machine, in archives, and on storages.
+"""Finding and first_page saved files: on this machine, in archives, and on storages.
 
 fsspec knows the storages, the patterns and what a folder holds. That a file is
 compressed shows by how it begins: browsers and libraries unpack some and keep the name.
@@ -233,7 +233,7 @@ class Finder:
                 files = dict.fromkeys(self._below(storage, match), False) | files
             else:
                 files[match] = not path.endswith("*")
-        return self._chosen(
+        return self._selected_columns(
             address,
             (
                 (file.removeprefix(root).lstrip("/"), Source(storage, file), is_wanted)
@@ -260,11 +260,11 @@ class Finder:
         if not ARCHIVE.search(file.path):
             return [file]
         members = [Source(file.storage, file.path, m) for m in file.members()]
-        return self._chosen(
+        return self._selected_columns(
             file.name, ((m.member.filename, m, False) for m in members if m.member)
         )
 
-    def _chosen(
+    def _selected_columns(
         self, where: str, files: Iterable[tuple[str, Source, bool]]
     ) -> list[Source]:
         """Return what is named as an export; log how much that is, and the others.

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-MOST_IDS = 2000  # in one filter
+MAX_IDS_PER_FILTER = 2000  # in one filter
 PAGE = 100  # tasks asked for at a time
-MOST_TASKS = 5000  # that are looked through
+MAX_TASKS = 5000  # that are looked through
 PIECE = 64 * 1024  # bytes of lines that are decoded together
 NAME_PREFIX = "tap-labelbox "  # of our tasks
 START_TIMEOUT_FACTOR = 5
 """How many times `request_timeout` Labelbox may take to start an export: it looks up
 the IDs in the filters, or all data rows of the project, before it answers."""
-PART_TRIES = 3  # of one byte range that brings nothing
-LINE_TRIES = 5  # of lines that come broken in another way each time
+MAX_PART_ATTEMPTS = 3  # of one byte range that brings nothing
+MAX_LINE_ATTEMPTS = 5  # of lines that come broken in another way each time
 
 # Our name of a filter, and the API's.
 ID_FILTERS = {
@@ -99,7 +99,10 @@ def inputs(
     slices: list[list[Row]] = [[]]
     for name, kind in ID_FILTERS.items():
         if ids := filters.get(name):
-            parts = [ids[at : at + MOST_IDS] for at in range(0, len(ids), MOST_IDS)]
+            parts = [
+                ids[at : at + MAX_IDS_PER_FILTER]
+                for at in range(0, len(ids), MAX_IDS_PER_FILTER)
+            ]
             slices = [
                 [*others, {"type": kind, "operator": "is", "ids": part}]
                 for others in slices
@@ -120,7 +123,7 @@ def inputs(
 
 
 def _between(kind: str, low: str | None, high: str | None) -> Row:
-    """Give a filter by time, in whole seconds of UTC.
+    """Return a filter by time, in whole seconds of UTC.
 
     The zone is named, for Labelbox would take that of the key's owner.
     """
@@ -141,7 +144,7 @@ def _seconds(text: str) -> str:
     return timestamps.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-class Opened(NamedTuple):
+class OpenStream(NamedTuple):
     """What an export holds in one of its streams."""
 
     size: int
@@ -163,7 +166,7 @@ class Export:
         """Know an export by its task; ask nothing yet."""
         self.task_id = task_id
         self._client = client
-        self._opened: dict[tuple[str, int], Opened] = {}
+        self._open_streams: dict[tuple[str, int], OpenStream] = {}
 
     @classmethod
     def start(cls, client: Client, wanted: dict[str, Any], name: str) -> Export:
@@ -199,7 +202,7 @@ class Export:
         if not (task := data.get("exportDataRowsInProject")):
             msg = "Labelbox started no export and gave no error"
             raise UnavailableError(msg)
-        with _understood():
+        with _parsing_reply():
             return cls(client, str(task["task_id"]))
 
     def wait(self, *, interval: float, timeout: float) -> None:
@@ -216,7 +219,7 @@ class Export:
 
         def complete() -> bool | None:
             task.update(self._task("export_status"))
-            with _understood():
+            with _parsing_reply():
                 status = task["status"]
             if status not in ("COMPLETE", "IN_PROGRESS", "QUEUED", None):
                 msg = f"its export ended as {shortened(status)} (task {self.task_id})"
@@ -232,23 +235,23 @@ class Export:
             pause=self._client.sleep,
             interval=interval,
             timeout=timeout,
-            waiting=lambda: (
+            progress_message=lambda: (
                 f"Waiting for an export (task {self.task_id}): {task['status']}, "
                 f"{task.get('completion_percentage')} %"
             ),
-            late=late,
+            timeout_message=late,
         )
 
     def open(self, start: int = 0) -> None:
         """Ask for all that :meth:`rows` begins with, before its turn."""
         for stream, position in (("RESULT", start), ("ERRORS", 0)):
-            self._opened[stream, position] = self._open(stream, position)
+            self._open_streams[stream, position] = self._open(stream, position)
 
-    def _open(self, stream: str, position: int) -> Opened:
+    def _open(self, stream: str, position: int) -> OpenStream:
         header = self._task("export_header", stream=stream).get("header")
         if header is None:  # there is nothing in this stream
             header = {"total_size": 0, "total_lines": 0}
-        with _understood():
+        with _parsing_reply():
             size, lines = int(header["total_size"]), int(header["total_lines"])
         # One that was read to its end brings no more records: a target that confirms a
         # state only with records would be sent here for ever.
@@ -257,7 +260,7 @@ class Export:
             raise UnavailableError(msg)
         chunks = self._bytes(stream, position, size)
         chunks = chain([next(chunks, b"")], chunks)
-        return Opened(size, lines, chunks)
+        return OpenStream(size, lines, chunks)
 
     def rows(
         self,
@@ -285,7 +288,9 @@ class Export:
             UnavailableError: If the bytes or lines are not those that Labelbox
                 announced.
         """
-        opened = self._opened.pop((stream, start), None) or self._open(stream, start)
+        opened = self._open_streams.pop((stream, start), None) or self._open(
+            stream, start
+        )
         size, lines, chunks = opened
         position, count = start, 0
         kept: int | None = None  # where the first line begins that came broken
@@ -305,7 +310,7 @@ class Export:
                     rows = [row for _, row in found]
                     broken = {at: row.content for at, row in found if _is_broken(row)}
                     if not broken.items() <= suspects.items():
-                        if (tries := tries + 1) == LINE_TRIES:
+                        if (tries := tries + 1) == MAX_LINE_ATTEMPTS:
                             msg = f"its export is no JSON from byte {position} on"
                             raise UnavailableError(msg) from None
                         suspects |= broken
@@ -321,11 +326,11 @@ class Export:
             raise UnavailableError(msg)
 
     def _bytes(self, stream: str, position: int, size: int) -> Iterator[bytes]:
-        """Give the bytes of all parts from a position on, each as announced."""
+        """Return the bytes of all parts from a position on, each as announced."""
         fruitless = 0
         while position < size:
             task = self._task("export_part", stream=stream, offset=str(position))
-            with _understood():
+            with _parsing_reply():
                 part = task["part"]
                 first, last = (int(part["offsets"][end]) for end in ("start", "end"))
                 link = str(part["link"])
@@ -343,7 +348,7 @@ class Export:
                 pass  # asked for anew, at the byte that was reached
             # So is a part that ended too early, or not where it should.
             fruitless = 0 if position > began else fruitless + 1
-            if fruitless == PART_TRIES:
+            if fruitless == MAX_PART_ATTEMPTS:
                 msg = f"its export cannot be downloaded from byte {position} on"
                 raise UnavailableError(msg)
 
@@ -356,7 +361,7 @@ class Export:
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
+def _parsing_reply() -> Iterator[None]:
     """Tell what is not to be understood of a reply."""
     try:
         yield
@@ -390,7 +395,7 @@ def started_tasks(client: Client) -> dict[str, str]:
 
 
 def _find(client: Client, name: str) -> str | None:
-    """Give the task of this name among those that the key has started.
+    """Return the task of this name among those that the key has started.
 
     Raises:
         UnavailableError: If Labelbox does not tell which there are.
@@ -404,9 +409,9 @@ def _find(client: Client, name: str) -> str | None:
 
 def _task_pages(client: Client) -> Iterator[dict[str, str]]:
     """Yield the tasks of this tap, newest first, a page at a time."""
-    with _understood():
+    with _parsing_reply():
         user_id = client.execute("user")["user"]["id"]
-        for skip in range(0, MOST_TASKS, PAGE):
+        for skip in range(0, MAX_TASKS, PAGE):
             user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
             tasks = user["user"]["tasks"]
             yield {
@@ -416,7 +421,7 @@ def _task_pages(client: Client) -> Iterator[dict[str, str]]:
             }
             if len(tasks) < PAGE:
                 return
-    msg = f"Labelbox lists more than {MOST_TASKS} tasks"
+    msg = f"Labelbox lists more than {MAX_TASKS} tasks"
     raise UnavailableError(msg)
 
 

@@ -20,40 +20,40 @@ from msgspec import UNSET, Raw
 
 from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import (
-    as_flag,
+    as_boolean,
     as_id,
     as_ids,
     as_integer,
-    as_moment,
     as_number,
     as_object,
     as_objects,
+    as_string_or_number,
     as_tags,
     as_text,
-    as_written,
-    fill,
-    laid_out,
-    named,
-    nulls,
+    as_timestamp,
+    empty_record,
+    fields,
+    populate,
+    to_record,
 )
 from tap_labelbox.records.malformed import MalformedError, described
-from tap_labelbox.records.structs import Layout, MisfitError, Shape
+from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tap_labelbox.records.columns import Columns, Record, Row
 
-DEEPEST = 50  # levels of nested answers; what is below stays JSON
+MAX_ANSWER_DEPTH = 50  # levels of nested answers; what is below stays JSON
 
 # --- the parts of a row --------------------------------------------------------
 
-HEAVY = frozenset({"attachments", "embeddings", "labels", "metadata_fields"})
+RAW_COLUMNS = frozenset({"attachments", "embeddings", "labels", "metadata_fields"})
 """Columns as they are in the export, and most of it."""
 
 
-def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
-    """Give what decodes the rows of some lines, but leaves most of them as Raw.
+def decoder(decoded_columns: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
+    """Return what decodes the rows of some lines, but leaves most of them as Raw.
 
     That takes one pass over the text, for rows of the shape known today; others
     are decoded whole.
@@ -62,20 +62,20 @@ def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
     ID, and another ValueError if one is no JSON.
 
     Args:
-        inside: What somebody has to look into, of :data:`HEAVY` and annotations;
+        decoded_columns: What has to be decoded, of :data:`RAW_COLUMNS` and annotations;
             None if only :func:`data_row_records` looks at rows at all.
     """
-    shape: msgspec.json.Decoder[Any]
+    struct: msgspec.json.Decoder[Any]
     understood: Callable[[Any], Any]
-    if inside is None:
-        shape, understood = UsualRow.decoder, UsualRow.of
-    elif "annotations" in inside:
+    if decoded_columns is None:
+        struct, understood = FastRow.decoder, FastRow.of
+    elif "annotations" in decoded_columns:
         return lambda text: [*map(_identified, json_text.decode_lines(text))]
     else:
-        shape, understood = _light(inside)
+        struct, understood = _lazy_decoder(decoded_columns)
 
     def decoded(text: bytes) -> list[Any]:
-        found = json_text.decode_lines_as(shape, text)
+        found = json_text.decode_lines_as(struct, text)
         if found is not None:
             rows = [understood(row) for row in found]
             if None not in rows:
@@ -83,7 +83,7 @@ def decoder(inside: frozenset[str] | None) -> Callable[[bytes], list[Any]]:
         return [one(line) for line in text.split(b"\n") if line.strip()]
 
     def one(line: bytes) -> Any:
-        found = json_text.decode_as(shape, line)
+        found = json_text.decode_as(struct, line)
         row = None if found is None else understood(found)
         return _identified(json_text.decode_object(line)) if row is None else row
 
@@ -98,44 +98,44 @@ def _identified(row: Row) -> Row:
     return row
 
 
-def _light(
-    inside: frozenset[str],
+def _lazy_decoder(
+    decoded_columns: frozenset[str],
 ) -> tuple[msgspec.json.Decoder[Any], Callable[[Any], Any]]:
-    """Give what decodes a row except for its heavy parts, and makes it a dict."""
+    """Return what decodes a row except for its heavy parts, and makes it a dict."""
     passed_on = list[dict[str, Raw]] | None
-    shapes: dict[str, Any] = dict.fromkeys(HEAVY - inside, passed_on)
-    if "labels" in inside:
+    shapes: dict[str, Any] = dict.fromkeys(RAW_COLUMNS - decoded_columns, passed_on)
+    if "labels" in decoded_columns:
         annotations = {"annotations": dict[str, Raw] | None}
-        label = _shape(dict.fromkeys((*LABEL, Z_ORDER), Any) | annotations)
+        label = _struct(dict.fromkeys((*LABEL, Z_ORDER), Any) | annotations)
         shapes["labels"] = list[label] | None  # type: ignore[valid-type]
-    project = _shape({name: shapes.get(name, Any) for name in PROJECT})
+    project = _struct({name: shapes.get(name, Any) for name in PROJECT})
     row = {name: shapes.get(name, Any) for name in DATA_ROW}
     row["projects"] = dict[str, project]  # type: ignore[valid-type]
 
     def understood(found: Any) -> Row:
-        row = _identified(_given(found))
+        row = _identified(_present_fields(found))
         projects = row.get("projects", {}).items()
-        row["projects"] = {key: _given(project) for key, project in projects}
-        if "labels" in inside:
+        row["projects"] = {key: _present_fields(project) for key, project in projects}
+        if "labels" in decoded_columns:
             for project in row["projects"].values():
                 if labels := project.get("labels"):
-                    project["labels"] = [_given(label) for label in labels]
+                    project["labels"] = [_present_fields(label) for label in labels]
         return row
 
-    return msgspec.json.Decoder(_shape(row)), understood
+    return msgspec.json.Decoder(_struct(row)), understood
 
 
-def _shape(fields: dict[str, Any]) -> type[msgspec.Struct]:
+def _struct(fields: dict[str, Any]) -> type[msgspec.Struct]:
     """Make the shape of a block that has no keys but these."""
     return msgspec.defstruct(
         "Block",
-        [(name, shape, UNSET) for name, shape in fields.items()],
+        [(name, struct, UNSET) for name, struct in fields.items()],
         forbid_unknown_fields=True,
     )
 
 
-def _given(block: msgspec.Struct) -> Row:
-    """Give the keys that a block has."""
+def _present_fields(block: msgspec.Struct) -> Row:
+    """Return the keys that a block has."""
     return {
         name: value
         for name in block.__struct_fields__
@@ -149,7 +149,7 @@ class _Ids:
     def __init__(self) -> None:
         self._given: dict[str, int] = {}  # and the last number each was given with
 
-    def give(self, wanted: str) -> str:
+    def assign(self, wanted: str) -> str:
         """Return an id, with a number at its end if it was given before.
 
         An id is passed over once at most, by the one that it is a numbered form of.
@@ -166,14 +166,14 @@ class _Ids:
         return given
 
 
-def _inside(block: Any, key: str) -> Row:
-    """Give the block within a block; an empty one if there is none."""
+def _block(block: Any, key: str) -> Row:
+    """Return the block within a block; an empty one if there is none."""
     inner = block.get(key) if isinstance(block, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Give the items of a list or of an object, each with its key in the latter.
+    """Return the items of a list or of an object, each with its key in the latter.
 
     Lists within lists are taken apart, and what is no list is an item itself.
     """
@@ -192,7 +192,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _row_ids(row: Row, project_id: str) -> Record:
-    """Give the columns that every table has."""
+    """Return the columns that every table has."""
     return {
         "project_id": project_id,
         "data_row_id": data_row_id(row) or "",
@@ -201,32 +201,32 @@ def _row_ids(row: Row, project_id: str) -> Record:
 
 
 def data_row_id(row: Row) -> str | None:
-    """Give the id of a data row; without one there is no record of it."""
-    return as_id(_inside(row, "data_row").get("id"))
+    """Return the id of a data row; without one there is no record of it."""
+    return as_id(_block(row, "data_row").get("id"))
 
 
-def last_activity(row: Row | UsualRow) -> str | None:
-    """Give the moment at which something last happened to a data row."""
-    if isinstance(row, UsualRow):
+def last_activity(row: Row | FastRow) -> str | None:
+    """Return the timestamp at which something last happened to a data row."""
+    if isinstance(row, FastRow):
         return row.last_activity_at
-    details = _inside(_inside(row, "data_row"), "details")
-    return as_moment(details.get("last_activity_at"))
+    details = _block(_block(row, "data_row"), "details")
+    return as_timestamp(details.get("last_activity_at"))
 
 
-def project_ids(row: Row | UsualRow) -> Iterable[str]:
-    """Give the projects that a data row says it is in."""
-    if isinstance(row, UsualRow):
+def project_ids(row: Row | FastRow) -> Iterable[str]:
+    """Return the projects that a data row says it is in."""
+    if isinstance(row, FastRow):
         return row.project_ids
-    return _inside(row, "projects").keys()
+    return _block(row, "projects").keys()
 
 
 def _labels(row: Row, project_id: str) -> Iterator[tuple[Record, Any]]:
-    """Give the labels of a row, each with the columns of ids of its tables."""
+    """Return the labels of a row, each with the columns of ids of its tables."""
     row_ids, ids = _row_ids(row, project_id), _Ids()
-    project = _inside(_inside(row, "projects"), project_id)
+    project = _block(_block(row, "projects"), project_id)
     for key, label in _items(project.get("labels")):
         own = as_id(label.get("id")) if isinstance(label, dict) else None
-        yield row_ids | {"label_id": ids.give(own or key or "label")}, label
+        yield row_ids | {"label_id": ids.assign(own or key or "label")}, label
 
 
 # --- data_row_exports ----------------------------------------------------------
@@ -235,57 +235,57 @@ CREATED_BY: Columns = {"created_by": ("created_by_email", as_text)}
 DATA_ROW: Columns = {
     "data_row": {
         "id": ("data_row_id", as_id),
-        **named(as_written, "external_id", "global_key"),
-        **named(as_text, "row_data"),
+        **fields(as_string_or_number, "external_id", "global_key"),
+        **fields(as_text, "row_data"),
         "details": {
-            **named(as_id, "dataset_id"),
-            **named(as_text, "dataset_name"),
+            **fields(as_id, "dataset_id"),
+            **fields(as_text, "dataset_name"),
             **CREATED_BY,
-            **named(as_moment, "created_at", "updated_at", "last_activity_at"),
+            **fields(as_timestamp, "created_at", "updated_at", "last_activity_at"),
         },
     },
-    **named(as_object, "media_attributes"),
-    **named(as_objects, "attachments", "metadata_fields", "embeddings"),
+    **fields(as_object, "media_attributes"),
+    **fields(as_objects, "attachments", "metadata_fields", "embeddings"),
 }
 MEDIA: Columns = {
-    **named(as_text, "asset_type", "mime_type", prefix="media_"),
-    **named(as_integer, "height", "width", "frame_count", prefix="media_"),
-    **named(as_integer, "page_count", "message_count", prefix="media_"),
-    **named(as_integer, "content_length", prefix="media_"),
-    **named(as_number, "frame_rate", prefix="media_"),
-    **named(as_written, "exif_rotation", prefix="media_"),
+    **fields(as_text, "asset_type", "mime_type", prefix="media_"),
+    **fields(as_integer, "height", "width", "frame_count", prefix="media_"),
+    **fields(as_integer, "page_count", "message_count", prefix="media_"),
+    **fields(as_integer, "content_length", prefix="media_"),
+    **fields(as_number, "frame_rate", prefix="media_"),
+    **fields(as_string_or_number, "exif_rotation", prefix="media_"),
 }
 PROJECT: Columns = {
     "name": ("project_name", as_text),
     "project_tags": ("project_tags", as_tags),
     "labels": ("labels", as_objects),
     "project_details": {
-        **named(as_id, "ontology_id"),
+        **fields(as_id, "ontology_id"),
         "task_id": ("task_queue_id", as_id),
         "task_name": ("task_queue_name", as_text),
-        **named(as_id, "batch_id"),
-        **named(as_text, "batch_name", "workflow_status"),
-        **named(as_integer, "priority", "consensus_expected_label_count"),
-        **named(as_id, "selected_label_id"),
-        **named(as_objects, "workflow_history"),
+        **fields(as_id, "batch_id"),
+        **fields(as_text, "batch_name", "workflow_status"),
+        **fields(as_integer, "priority", "consensus_expected_label_count"),
+        **fields(as_id, "selected_label_id"),
+        **fields(as_objects, "workflow_history"),
     },
 }
-PROJECT_NULLS = nulls(PROJECT)
-DATA_ROW_NULLS = nulls(DATA_ROW, MEDIA, PROJECT)
+PROJECT_NULLS = empty_record(PROJECT)
+DATA_ROW_NULLS = empty_record(DATA_ROW, MEDIA, PROJECT)
 
 
 NOTHING = Raw(b"{}")
 
 
-class UsualRow:
+class FastRow:
     """A data row without anything unusual, laid out as it is decoded."""
 
-    _media, _project = Shape(MEDIA, others=True), Shape(PROJECT)
-    _row = Shape(
+    _media, _project = StructColumns(MEDIA, others=True), StructColumns(PROJECT)
+    _row = StructColumns(
         DATA_ROW,
         more={"projects": dict[str, _project.type]},  # type: ignore[name-defined]
     )
-    _layout = Layout(_row, _media, _project)
+    _builder = RecordBuilder(_row, _media, _project)
     _media_decoder = msgspec.json.Decoder(_media.type)
     decoder = msgspec.json.Decoder(_row.type)
 
@@ -296,7 +296,7 @@ class UsualRow:
         self._any = next(iter(records.values()))
 
     @classmethod
-    def of(cls, row: Any) -> UsualRow | None:
+    def of(cls, row: Any) -> FastRow | None:
         """Lay out what the decoder gave; None if something does not fit."""
         # An ID that is none is a text without characters, which has no such shape.
         if row.data_row is None or row.data_row.id is None or not row.projects:
@@ -309,92 +309,92 @@ class UsualRow:
             )
             for project_id, project in row.projects.items():
                 in_project = cls._project.values(project)
-                record = cls._layout.record((*values, *media, *in_project))
+                record = cls._builder.record((*values, *media, *in_project))
                 record["project_id"] = project_id
                 record["additional_columns"] = {}
                 records[project_id] = record
-        except (MisfitError, msgspec.ValidationError):
+        except (ConversionError, msgspec.ValidationError):
             return None
         return cls(records)
 
     @property
     def last_activity_at(self) -> str | None:
-        """The moment at which something last happened to the row."""
+        """The timestamp at which something last happened to the row."""
         at: str | None = self._any["last_activity_at"]
         return at
 
     def record(self, project_id: str) -> Record:
-        """Give the record of the row in a project."""
+        """Return the record of the row in a project."""
         if project_id in self._records:
             return self._records[project_id]
         return self._any | PROJECT_NULLS | {"project_id": project_id}
 
 
-def data_row_records(row: Row | UsualRow, project_id: str) -> Iterator[Record]:
-    """Give the one record of a data row in a project."""
-    if isinstance(row, UsualRow):
+def data_row_records(row: Row | FastRow, project_id: str) -> Iterator[Record]:
+    """Return the one record of a data row in a project."""
+    if isinstance(row, FastRow):
         yield row.record(project_id)
         return
-    left: Row = {}
-    record = {**DATA_ROW_NULLS, "additional_columns": left}
-    fill(record, left, DATA_ROW, row, "")
-    fill(record, {}, MEDIA, record["media_attributes"] or {}, "")
+    unmapped: Row = {}
+    record = {**DATA_ROW_NULLS, "additional_columns": unmapped}
+    populate(record, unmapped, DATA_ROW, row, "")
+    populate(record, {}, MEDIA, record["media_attributes"] or {}, "")
     # The other projects of a row are read in turns of their own.
-    project = left.pop("projects", None)
+    project = unmapped.pop("projects", None)
     if isinstance(project, dict):
         project = project.get(project_id)
     if isinstance(project, dict):
-        fill(record, left, PROJECT, project, "project.")
+        populate(record, unmapped, PROJECT, project, "project.")
     elif project is not None:
-        left["projects"] = project
+        unmapped["projects"] = project
     yield record | _row_ids(row, project_id)
 
 
 # --- export_labels, label_reviews ----------------------------------------------
 
 PERFORMANCE: Columns = {
-    **named(as_number, "seconds_to_create", "seconds_to_label"),
-    **named(as_number, "seconds_to_review", "seconds_to_rework", "seconds_total"),
-    "skipped": ("is_skipped", as_flag),
+    **fields(as_number, "seconds_to_create", "seconds_to_label"),
+    **fields(as_number, "seconds_to_review", "seconds_to_rework", "seconds_total"),
+    "skipped": ("is_skipped", as_boolean),
     "benchmark_score": ("benchmark_agreement", as_number),
     "benchmark_reference_label": ("reference_label_id", as_id),
     "consensus_score": ("agreement", as_number),
-    **named(as_integer, "consensus_label_count"),
+    **fields(as_integer, "consensus_label_count"),
     "consensus_labels": ("consensus_label_ids", as_ids),
 }
 TRUE_PERFORMANCE = "performance_details_v2"
 LABEL: Columns = {
     "id": ("label_id", as_id),
-    **named(as_text, "label_kind", "version"),
+    **fields(as_text, "label_kind", "version"),
     "label_details": {
-        **named(as_moment, "created_at", "updated_at", "content_last_updated_at"),
+        **fields(as_timestamp, "created_at", "updated_at", "content_last_updated_at"),
         **CREATED_BY,
-        **named(as_objects, "reviews"),
+        **fields(as_objects, "reviews"),
     },
     TRUE_PERFORMANCE: PERFORMANCE,
     "performance_details": PERFORMANCE,
     "annotations": ("annotations", as_object),
 }
-LABEL_NULLS = nulls(LABEL, more=("is_latest", "is_selected"))
+LABEL_NULLS = empty_record(LABEL, more=("is_latest", "is_selected"))
 
 REVIEW: Columns = {
-    **named(as_number, "score"),
-    "reviewed_at": ("created_at", as_moment),
+    **fields(as_number, "score"),
+    "reviewed_at": ("created_at", as_timestamp),
     "reviewed_by": ("created_by_email", as_text),
 }
-REVIEW_NULLS = nulls(REVIEW)
+REVIEW_NULLS = empty_record(REVIEW)
 
 
 def label_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each label."""
+    """Return a record for each label."""
     records = [
-        laid_out(LABEL_NULLS, LABEL, _true_first(label), ids)
+        to_record(LABEL_NULLS, LABEL, _true_first(label), ids)
         for ids, label in _labels(row, project_id)
     ]
-    project = _inside(_inside(row, "projects"), project_id)
-    selected = as_id(_inside(project, "project_details").get("selected_label_id"))
+    project = _block(_block(row, "projects"), project_id)
+    selected = as_id(_block(project, "project_details").get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
-    # The id decides between labels of one moment: there is one latest.
+    # The id decides between labels of one timestamp: there is one latest.
     latest = max(dated, key=lambda r: (r["created_at"], r["label_id"]), default=None)
     for record in records:
         if latest is not None:
@@ -415,15 +415,15 @@ def _true_first(label: Any) -> Any:
 
 
 def review_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each review of each label, oldest first."""
+    """Return a record for each review of each label, oldest first."""
     for ids, label in _labels(row, project_id):
-        reviews = _items(_inside(label, "label_details").get("reviews"))
-        records = [laid_out(REVIEW_NULLS, REVIEW, item, ids) for _, item in reviews]
+        reviews = _items(_block(label, "label_details").get("reviews"))
+        records = [to_record(REVIEW_NULLS, REVIEW, item, ids) for _, item in reviews]
         yield from _numbered(records)
 
 
 def _numbered(records: list[Record]) -> Iterator[Record]:
-    """Give records oldest first, and number them from 1."""
+    """Return records oldest first, and number them from 1."""
     records.sort(key=lambda record: record["created_at"] or "")
     for sequence, record in enumerate(records, 1):
         yield record | {"sequence": sequence}
@@ -432,18 +432,18 @@ def _numbered(records: list[Record]) -> Iterator[Record]:
 # --- annotations ---------------------------------------------------------------
 
 FEATURE: Columns = {
-    **named(as_id, "feature_id", "feature_schema_id"),
-    **named(as_text, "name", "value"),
+    **fields(as_id, "feature_id", "feature_schema_id"),
+    **fields(as_text, "name", "value"),
 }
 ANNOTATION: Columns = {
     **FEATURE,
-    **named(as_text, "annotation_kind"),
-    **named(as_id, "message_id"),
-    **named(as_integer, "page_number"),
+    **fields(as_text, "annotation_kind"),
+    **fields(as_id, "message_id"),
+    **fields(as_integer, "page_number"),
 }
 ANSWER: Columns = {
-    **named(as_id, "feature_id", "feature_schema_id", prefix="answer_"),
-    **named(as_text, "name", "value", prefix="answer_"),
+    **fields(as_id, "feature_id", "feature_schema_id", prefix="answer_"),
+    **fields(as_text, "name", "value", prefix="answer_"),
     "content": ("answer_text", as_text),
 }
 ANSWER_KINDS = {
@@ -454,16 +454,16 @@ ANSWER_KINDS = {
 ANSWER_ENDINGS = ("answer", "answers")
 
 SPAN: Columns = {
-    **named(as_integer, "start", "end", prefix="text_"),
-    **named(as_text, "token", prefix="text_"),
+    **fields(as_integer, "start", "end", prefix="text_"),
+    **fields(as_text, "token", prefix="text_"),
 }
 MEASURES: Columns = {
-    "bounding_box": named(as_number, "top", "left", "height", "width", prefix="box_"),
-    "point": named(as_number, "x", "y", prefix="point_"),
+    "bounding_box": fields(as_number, "top", "left", "height", "width", prefix="box_"),
+    "point": fields(as_number, "x", "y", prefix="point_"),
     "location": SPAN,
-    "conversational_location": {"location": SPAN, **named(as_id, "message_id")},
-    "selected_message": named(as_id, "message_id"),
-    "mask": named(as_text, "url", prefix="mask_"),
+    "conversational_location": {"location": SPAN, **fields(as_id, "message_id")},
+    "selected_message": fields(as_id, "message_id"),
+    "mask": fields(as_text, "url", prefix="mask_"),
 }
 GEOMETRIES = frozenset(MEASURES) | {
     "polygon",
@@ -485,7 +485,7 @@ PARTS = {
     ("group_name", "frames"): "frame",
     ("group_name", "timestamp"): "frame",
 }
-ANNOTATION_NULLS = nulls(
+ANNOTATION_NULLS = empty_record(
     ANNOTATION,
     ANSWER,
     MEASURES,
@@ -504,7 +504,7 @@ OF_ANSWER = (
 
 
 def annotation_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each object and for each answer, at any depth.
+    """Return a record for each object and for each answer, at any depth.
 
     A video or DICOM feature has one in each frame the export holds. A segment is
     the ``frame_end`` of the record at its first frame; one that begins where its
@@ -558,7 +558,7 @@ class _Walk:
         self._known: dict[Mark, Known] = {}  # of what has segments
 
     def through(self, annotations: Any) -> Iterator[Record]:
-        """Give the records of all there is."""
+        """Return the records of all there is."""
         for feature, group, frames in _marks(annotations, "key_frame_feature_map"):
             marked = frames
             if isinstance(frames, dict):
@@ -606,20 +606,22 @@ class _Walk:
 
     def _annotation(self, item: Any, key: str, place: Record) -> Iterator[Record]:
         """Read an object or a classification, and what is nested in it."""
-        record = laid_out(ANNOTATION_NULLS, ANNOTATION, item, place)
-        left = record["additional_columns"]
+        record = to_record(ANNOTATION_NULLS, ANNOTATION, item, place)
+        unmapped = record["additional_columns"]
         if record["feature_id"] is None:
             record["feature_id"] = key or None
         record["path"] = _joined(" / ", place["path"], record["name"]) or None
         if self._ranks:
             record["z_order"] = self._ranks.get(record["feature_id"])
-        if geometry := {name: left.pop(name) for name in [*left] if name in GEOMETRIES}:
+        if geometry := {
+            name: unmapped.pop(name) for name in [*unmapped] if name in GEOMETRIES
+        }:
             record["geometry"] = geometry
             _measure(record, geometry)
-        nested = left.pop("classifications", None)
-        answers = _answers(left)
+        nested = unmapped.pop("classifications", None)
+        answers = _answers(unmapped)
         if not answers:
-            record["annotation_id"] = self._ids.give(_known_by(record, place))
+            record["annotation_id"] = self._ids.assign(_known_by(record, place))
             self._mark(record)
             yield record
             if nested not in EMPTY:
@@ -630,7 +632,7 @@ class _Walk:
             if one_of_several:
                 option = answered["answer_feature_id"] or answered["answer_name"]
                 wanted = _joined("/", wanted, option or "unnamed")
-            answered["annotation_id"] = self._ids.give(wanted)
+            answered["annotation_id"] = self._ids.assign(wanted)
             self._mark(answered)
             yield answered
             for inner in (within, nested):
@@ -644,7 +646,7 @@ class _Walk:
         place["parent_annotation_id"] = record["annotation_id"]
         place["path"] = _joined(" / ", record["path"], record["answer_name"]) or None
         place["depth"] += 1
-        if place["depth"] > DEEPEST:
+        if place["depth"] > MAX_ANSWER_DEPTH:
             yield from self._unknown("classifications", items, place)
             return
         for feature, item in _items(items):
@@ -704,7 +706,7 @@ class _Walk:
             "feature_id": feature,
             **known,
             "annotation_kind": known.get("annotation_kind") or "Segment",
-            "annotation_id": self._ids.give(
+            "annotation_id": self._ids.assign(
                 _joined("/", group, feature, f"{start}-{end}")
             ),
             "z_order": self._ranks.get(feature),
@@ -716,21 +718,21 @@ class _Walk:
         }
 
     def _unknown(self, kind: str, value: Any, place: Record) -> Iterator[Record]:
-        """Give a record to what nobody knows, unless it is empty."""
+        """Return a record to what nobody knows, unless it is empty."""
         if value in EMPTY:
             return
         wanted = _joined("/", place["annotation_id"], kind)
         yield {
             **ANNOTATION_NULLS,
             **place,
-            "annotation_id": self._ids.give(wanted),
+            "annotation_id": self._ids.assign(wanted),
             "annotation_kind": kind,
             "additional_columns": {kind: value},
         }
 
 
 def _known_by(record: Record, place: Record) -> str:
-    """Give the id an annotation is to have."""
+    """Return the id an annotation is to have."""
     own = record["feature_id"]
     if not own:
         kind, name = record["annotation_kind"], record["name"]
@@ -752,8 +754,8 @@ def _frame(key: str) -> int | None:
 
 
 def _marks(annotations: Any, block: str) -> Iterator[tuple[str, str | None, Any]]:
-    """Give what a block holds, below one or two levels of keys."""
-    for key, value in _inside(annotations, block).items():
+    """Return what a block holds, below one or two levels of keys."""
+    for key, value in _block(annotations, block).items():
         inner = value.values() if isinstance(value, dict) else ()
         if any(isinstance(marks, dict | list) for marks in inner):
             marked = [(key, name, marks) for name, marks in value.items()]
@@ -777,11 +779,11 @@ def _segments(ranges: Any) -> dict[int, int] | None:
     return segments
 
 
-def _answers(left: Row) -> list[tuple[str, Any, bool]]:
+def _answers(unmapped: Row) -> list[tuple[str, Any, bool]]:
     """Take the answers out: the key of each, itself, and whether it is of a list."""
     answers: list[tuple[str, Any, bool]] = []
-    for name in [name for name in left if name.endswith(ANSWER_ENDINGS)]:
-        value = left.pop(name)
+    for name in [name for name in unmapped if name.endswith(ANSWER_ENDINGS)]:
+        value = unmapped.pop(name)
         if isinstance(value, list):
             options = [(name, option, True) for _, option in _items(value)]
             answers += options or [(name, {}, False)]
@@ -792,22 +794,22 @@ def _answers(left: Row) -> list[tuple[str, Any, bool]]:
 
 def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
     """Add an answer to its question; give the questions it raises, too."""
-    left = {**record["additional_columns"]}
-    answered = {**record, "additional_columns": left}
+    unmapped = {**record["additional_columns"]}
+    answered = {**record, "additional_columns": unmapped}
     if record["annotation_kind"] is None:
         kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
         answered["annotation_kind"] = kind
     if isinstance(answer, dict):
-        fill(answered, left, ANSWER, answer, f"{name}.")
+        populate(answered, unmapped, ANSWER, answer, f"{name}.")
     elif answer is not None:
-        left[name] = answer
-    return answered, left.pop(f"{name}.classifications", None)
+        unmapped[name] = answer
+    return answered, unmapped.pop(f"{name}.classifications", None)
 
 
 def _measure(record: Record, geometry: Row) -> None:
     """Take the columns of numbers out of a geometry."""
-    fill(record, {}, MEASURES, geometry, "")
-    groups = as_objects(_inside(geometry, "location").get("groups"))
+    populate(record, {}, MEASURES, geometry, "")
+    groups = as_objects(_block(geometry, "location").get("groups"))
     if groups:  # of tokens on the pages of a document
         texts = [text for group in groups if (text := as_text(group.get("text")))]
         record["text_token"] = record["text_token"] or " ".join(texts) or None
@@ -819,15 +821,15 @@ def _measure(record: Record, geometry: Row) -> None:
 
 RELATIONSHIP: Columns = {
     **FEATURE,
-    **named(as_text, "annotation_kind"),
-    **named(as_objects, "classifications"),
+    **fields(as_text, "annotation_kind"),
+    **fields(as_objects, "classifications"),
 }
 RELATED: Columns = {
     "source": ("source_feature_id", as_id),
     "target": ("target_feature_id", as_id),
     "type": ("relationship_type", as_text),
 }
-RELATIONSHIP_NULLS = nulls(RELATIONSHIP, RELATED)
+RELATIONSHIP_NULLS = empty_record(RELATIONSHIP, RELATED)
 RELATIONSHIP_ENDING = "relationship"
 
 
@@ -838,13 +840,13 @@ def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
     a repetition says otherwise is put aside.
     """
     for label_ids, label in _labels(row, project_id):
-        annotations, ids = _inside(label, "annotations"), _Ids()
+        annotations, ids = _block(label, "annotations"), _Ids()
         records: list[Record] = []
         unrepeated: dict[tuple[str, Any, Any], list[Record]] = {}
         for key, item in _items(annotations.get("relationships")):
             own, record = _relationship(item, key)
             unrepeated.setdefault(_ends(own, record), []).append(record)
-            record |= label_ids | {"relationship_id": ids.give(own)}
+            record |= label_ids | {"relationship_id": ids.assign(own)}
             records.append(record)
         for key, item in _items(annotations.get("objects")):
             if _relations(item):
@@ -852,7 +854,7 @@ def relationship_records(row: Row, project_id: str) -> Iterator[Record]:
                 if same := unrepeated.get(_ends(own, record)):
                     _merge(same.pop(0), record)
                 else:
-                    record |= label_ids | {"relationship_id": ids.give(own)}
+                    record |= label_ids | {"relationship_id": ids.assign(own)}
                     records.append(record)
         yield from records
 
@@ -870,11 +872,11 @@ def _relations(item: Any) -> list[str]:
 
 def _relationship(item: Any, key: str) -> tuple[str, Record]:
     """Return what a relationship is known by, and its record without IDs."""
-    record = laid_out(RELATIONSHIP_NULLS, RELATIONSHIP, item, {})
-    left = record["additional_columns"]
-    for name in [name for name in left if name.endswith(RELATIONSHIP_ENDING)]:
-        if isinstance(left[name], dict):
-            fill(record, left, RELATED, left.pop(name), f"{name}.")
+    record = to_record(RELATIONSHIP_NULLS, RELATIONSHIP, item, {})
+    unmapped = record["additional_columns"]
+    for name in [name for name in unmapped if name.endswith(RELATIONSHIP_ENDING)]:
+        if isinstance(unmapped[name], dict):
+            populate(record, unmapped, RELATED, unmapped.pop(name), f"{name}.")
             if record["relationship_type"] is None:
                 kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
                 record["relationship_type"] = kind or None
@@ -891,89 +893,89 @@ def _ends(own: str, record: Record) -> tuple[str, Any, Any]:
 
 def _merge(record: Record, repeated: Record) -> None:
     """Add what an object says that repeats a relationship; mostly that is nothing."""
-    left, others = record["additional_columns"], repeated.pop("additional_columns")
-    for values, more in ((record, repeated), (left, others)):
+    unmapped, others = record["additional_columns"], repeated.pop("additional_columns")
+    for values, more in ((record, repeated), (unmapped, others)):
         for name, value in more.items():
             if values.get(name) is None:
                 values[name] = value
             elif value is not None and value != values[name]:
-                left[f"objects.{name}"] = value
+                unmapped[f"objects.{name}"] = value
 
 
 # --- workflow_history, data_row_metadata, data_row_attachments -------------------
 
 STEP: Columns = {
-    **named(as_text, "action"),
-    **named(as_moment, "created_at"),
+    **fields(as_text, "action"),
+    **fields(as_timestamp, "created_at"),
     **CREATED_BY,
     "previous_task_id": ("previous_task_queue_id", as_id),
     "previous_task_name": ("previous_task_queue_name", as_text),
     "next_task_id": ("next_task_queue_id", as_id),
     "next_task_name": ("next_task_queue_name", as_text),
 }
-STEP_NULLS = nulls(STEP)
+STEP_NULLS = empty_record(STEP)
 
 METADATA: Columns = {
-    **named(as_id, "schema_id"),
-    **named(as_text, "schema_name", "schema_kind"),
+    **fields(as_id, "schema_id"),
+    **fields(as_text, "schema_name", "schema_kind"),
 }
 OPTION: Columns = {
     "schema_id": ("option_id", as_id),
     "schema_name": ("option_name", as_text),
 }
-METADATA_NULLS = nulls(
+METADATA_NULLS = empty_record(
     METADATA, OPTION, more=("value_string", "value_number", "value_datetime")
 )
 
-ATTACHMENT = named(as_text, "type", "name", "value")
-ATTACHMENT_NULLS = nulls(ATTACHMENT)
+ATTACHMENT = fields(as_text, "type", "name", "value")
+ATTACHMENT_NULLS = empty_record(ATTACHMENT)
 
 
 def workflow_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each step through the workflow, oldest first."""
+    """Return a record for each step through the workflow, oldest first."""
     ids = _row_ids(row, project_id)
-    project = _inside(_inside(row, "projects"), project_id)
-    steps = [*_items(_inside(project, "project_details").get("workflow_history"))]
-    # The export gives the newest first; steps of one moment keep that order.
-    records = [laid_out(STEP_NULLS, STEP, step, ids) for _, step in reversed(steps)]
+    project = _block(_block(row, "projects"), project_id)
+    steps = [*_items(_block(project, "project_details").get("workflow_history"))]
+    # The export gives the newest first; steps of one timestamp keep that order.
+    records = [to_record(STEP_NULLS, STEP, step, ids) for _, step in reversed(steps)]
     yield from _numbered(records)
 
 
 def metadata_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each metadata field, and for each chosen option of one."""
+    """Return a record for each metadata field, and for each chosen option of one."""
     ids = _row_ids(row, project_id)
     counts: dict[str, int] = {}
     for _, field in _items(row.get("metadata_fields")):
-        field_record = laid_out(METADATA_NULLS, METADATA, field, ids)
+        field_record = to_record(METADATA_NULLS, METADATA, field, ids)
         known_by = field_record["schema_id"] or field_record["schema_name"]
         schema_id = field_record["schema_id"] = known_by or "unnamed"
         value = field_record["additional_columns"].pop("value", None)
         for _, one in [*_items(value)] or [("", None)]:
-            left = {**field_record["additional_columns"]}
-            record = {**field_record, "additional_columns": left}
-            _fill_value(record, left, one)
+            unmapped = {**field_record["additional_columns"]}
+            record = {**field_record, "additional_columns": unmapped}
+            _fill_value(record, unmapped, one)
             counts[schema_id] = counts.get(schema_id, 0) + 1
             yield record | {"sequence": counts[schema_id]}
 
 
-def _fill_value(record: Record, left: Row, value: Any) -> None:
+def _fill_value(record: Record, unmapped: Row, value: Any) -> None:
     """Put a metadata value in the columns of its type."""
     if isinstance(value, dict):
-        fill(record, left, OPTION, value, "value.")
+        populate(record, unmapped, OPTION, value, "value.")
     elif "Enum" in (record["schema_kind"] or "") and as_id(value):
         record["option_id"] = as_id(value)
     elif isinstance(value, str):
         record["value_string"] = value
-        record["value_datetime"] = as_moment(value)
+        record["value_datetime"] = as_timestamp(value)
     elif (number := as_number(value)) is not None:
         record["value_number"] = number
     elif value is not None:
-        left["value"] = value
+        unmapped["value"] = value
 
 
 def attachment_records(row: Row, project_id: str) -> Iterator[Record]:
-    """Give a record for each attachment, in the export's order."""
+    """Return a record for each attachment, in the export's order."""
     ids = _row_ids(row, project_id)
     for sequence, (_, item) in enumerate(_items(row.get("attachments")), 1):
-        record = laid_out(ATTACHMENT_NULLS, ATTACHMENT, item, ids)
+        record = to_record(ATTACHMENT_NULLS, ATTACHMENT, item, ids)
         yield record | {"sequence": sequence}

@@ -39,7 +39,7 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def as_written(value: Any) -> str | None:
+def as_string_or_number(value: Any) -> str | None:
     """Take numbers for text as well, where exports give now one, now the other."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return str(value) if number else as_text(value)
@@ -49,7 +49,7 @@ def as_id(value: Any) -> str | None:
     """Return an ID as text, also if it is a number; an empty one is none."""
     if type(value) is str:
         return value or None
-    return as_written(value)
+    return as_string_or_number(value)
 
 
 def as_number(value: Any) -> float | None:
@@ -72,23 +72,23 @@ def as_integer(value: Any) -> int | None:
     return value if abs(value) <= LARGEST_INTEGER else None
 
 
-def as_flag(value: Any) -> bool | None:
+def as_boolean(value: Any) -> bool | None:
     """Take true and false."""
     return value if isinstance(value, bool) else None
 
 
-def as_moment(value: Any) -> str | None:
+def as_timestamp(value: Any) -> str | None:
     """Take a moment, and give it in UTC."""
-    return _moment(value) if isinstance(value, str) else None
+    return _timestamp(value) if isinstance(value, str) else None
 
 
 @lru_cache(maxsize=1024)  # each table of a row has the row's moment
-def _moment(text: str) -> str | None:
+def _timestamp(text: str) -> str | None:
     # Python reads more as moments than people write: 20260131, 2026-W05.
     if text[10:11] not in {"T", " "}:
         return None
     try:
-        return timestamps.normal(text)
+        return timestamps.normalize(text)
     except (ValueError, OverflowError):  # the latter near the year 1
         return None
 
@@ -96,7 +96,9 @@ def _moment(text: str) -> str | None:
 def as_day(value: Any) -> str | None:
     """Take a day, without a time."""
     fits = (
-        isinstance(value, str) and DAY.fullmatch(value) and timestamps.is_moment(value)
+        isinstance(value, str)
+        and DAY.fullmatch(value)
+        and timestamps.is_timestamp(value)
     )
     return value if fits else None
 
@@ -139,31 +141,33 @@ def snake_case(name: str) -> str:
     return WORD_BREAK.sub("_", name).lower()
 
 
-def named(check: Check, *names: str, prefix: str = "") -> Columns:
+def fields(check: Check, *names: str, prefix: str = "") -> Columns:
     """Name columns as the export names their values."""
     return {name: (prefix + name, check) for name in names}
 
 
-def nulls(*columns: Columns, more: Iterable[str] = ()) -> Record:
-    """Give a record in which no column has a value yet."""
+def empty_record(*columns: Columns, more: Iterable[str] = ()) -> Record:
+    """Return a record in which no column has a value yet."""
     record: Record = {}
     for column in (c for table in columns for c in table.values()):
-        record |= nulls(column) if isinstance(column, dict) else {column[0]: None}
+        record |= (
+            empty_record(column) if isinstance(column, dict) else {column[0]: None}
+        )
     return record | dict.fromkeys(more)
 
 
 def check_of(schema: dict[str, Any]) -> Check:
-    """Give the check of a column by its JSON schema."""
+    """Return the check of a column by its JSON schema."""
     kind = schema["type"][0]
     if kind == "array":
         return as_texts if schema["items"]["type"][0] == "string" else as_objects
     if form := schema.get("format"):
-        return as_day if form == "date" else as_moment
+        return as_day if form == "date" else as_timestamp
     return {
-        "string": as_written,
+        "string": as_string_or_number,
         "number": as_number,
         "integer": as_integer,
-        "boolean": as_flag,
+        "boolean": as_boolean,
         "object": as_object,
     }[kind]
 
@@ -171,7 +175,7 @@ def check_of(schema: dict[str, Any]) -> Check:
 def columns_of(
     schema: dict[str, Any], relations: Iterable[str], short: Mapping[str, str]
 ) -> Columns:
-    """Give the columns of a schema by the names of a source that has types.
+    """Return the columns of a schema by the names of a source that has types.
 
     Args:
         schema: Of a stream.
@@ -181,7 +185,7 @@ def columns_of(
     columns: Columns = {}
     for name, column_schema in schema["properties"].items():
         check = check_of(column_schema)
-        column = name, as_text if check is as_written else check
+        column = name, as_text if check is as_string_or_number else check
         prefixes = (r for r in relations if name.startswith(f"{r}_"))
         block = short.get(name) or next(prefixes, None)
         if block is None:
@@ -192,41 +196,43 @@ def columns_of(
     return columns
 
 
-def fill(record: Record, left: Row, columns: Columns, block: Row, at: str) -> None:
+def populate(
+    record: Record, unmapped: Row, columns: Columns, block: Row, path: str
+) -> None:
     """Lay the values of a block out in their columns, and put others aside.
 
     Args:
         record: What to fill; a column that has a value keeps it. The same value
             once more is no other.
-        left: Where to put what fits no column, by its dotted path.
+        unmapped: Where to put what fits no column, by its dotted path.
         columns: The block's columns.
         block: The values.
-        at: The path of the block, with a dot at its end.
+        path: The path of the block, with a dot at its end.
     """
     for key, value in block.items():
         if value is None:
             continue
         if isinstance(column := columns.get(key), tuple):
             name, check = column
-            if (fitting := check(value)) is not None:
+            if (converted := check(value)) is not None:
                 if record[name] is None:
-                    record[name] = fitting
+                    record[name] = converted
                     continue
                 if record[name] == value:
                     continue
         elif column is not None and isinstance(value, dict):
-            fill(record, left, column, value, f"{at}{key}.")
+            populate(record, unmapped, column, value, f"{path}{key}.")
             continue
-        left[at + key] = value
+        unmapped[path + key] = value
 
 
-def laid_out(nulls: Record, columns: Columns, item: Any, ids: Record) -> Record:
+def to_record(empty_record: Record, columns: Columns, item: Any, ids: Record) -> Record:
     """Make the record of one item of a list."""
-    left: Row = {}
-    record = {**nulls, "additional_columns": left}
+    unmapped: Row = {}
+    record = {**empty_record, "additional_columns": unmapped}
     if isinstance(item, dict):
-        fill(record, left, columns, item, "")
+        populate(record, unmapped, columns, item, "")
     else:
-        left["item"] = item
+        unmapped["item"] = item
     record |= ids
     return record

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 Decoded = TypeVar("Decoded")
 
-MOST_DIGITS = 4000  # of a whole number; Python reads few more
+MAX_DIGITS = 4000  # of a whole number; Python reads few more
 PIECE = 32 * 1024  # bytes
 MAX_DEPTH = 100
 """Levels of a text that is nested too deeply to be decoded. What is below them is
@@ -75,10 +75,10 @@ def decode(text: bytes) -> Any:
         except (ValueError, RecursionError):
             pass  # Python's decoder takes a little more
     try:
-        return storable(json.loads(text, **NUMBERS))
+        return sanitize(json.loads(text, **NUMBERS))
     except RecursionError:
         pass
-    value = storable(json.loads(shallow(text), **NUMBERS))
+    value = sanitize(json.loads(shallow(text), **NUMBERS))
     _warn("JSON nested too deeply is kept as text from level %d on", MAX_DEPTH)
     return value
 
@@ -309,7 +309,7 @@ def whole(value: Any) -> Any:
     return decode(text)
 
 
-def storable(value: Any) -> Any:
+def sanitize(value: Any) -> Any:
     """Replace what no database stores, and say so."""
     count = 0
 
@@ -365,7 +365,7 @@ def _number(text: str) -> float | str:
 
 
 def _whole_number(text: str) -> int | str:
-    return int(text) if len(text) <= MOST_DIGITS else text
+    return int(text) if len(text) <= MAX_DIGITS else text
 
 
 NUMBERS: dict[str, Any] = {

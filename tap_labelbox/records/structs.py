@@ -17,18 +17,18 @@ from msgspec import Meta, Raw
 
 from tap_labelbox.records.columns import (
     LARGEST_INTEGER,
-    as_flag,
+    as_boolean,
     as_id,
     as_ids,
     as_integer,
-    as_moment,
     as_number,
     as_object,
     as_objects,
+    as_string_or_number,
     as_tags,
     as_text,
     as_texts,
-    as_written,
+    as_timestamp,
 )
 
 if TYPE_CHECKING:
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 ID = Annotated[str, Meta(min_length=1)]
 TYPES: dict[Check, Any] = {
-    as_flag: bool | None,
+    as_boolean: bool | None,
     # Numbers are IDs as well, but rare: rows that have such are laid out one by one.
     as_id: ID | None,
     as_ids: list[ID] | None,
     as_integer: INTEGER | None,
-    as_moment: str | None,
+    as_timestamp: str | None,
     as_number: INTEGER | float | None,
     as_object: Raw,
     as_objects: list[Raw] | None,
     as_tags: list[Raw] | None,
     as_text: str | None,
     as_texts: list[str] | None,
-    as_written: str | INTEGER | None,
+    as_string_or_number: str | INTEGER | None,
 }
 """What passes a check, as it is; but moments, what is Raw, and numbers among texts have
 to be looked at."""
@@ -62,21 +62,21 @@ QUOTE, BRACE = b'"{'
 NULL = Raw(b"null")
 
 
-def only(name: str, kind: Any) -> Any:
+def wrapper(name: str, kind: Any) -> Any:
     """Declare an object that has one member, no less and no more."""
     return msgspec.defstruct("Block", [(name, kind)], forbid_unknown_fields=True)
 
 
-class MisfitError(Exception):
+class ConversionError(Exception):
     """A value does not fit its column, after all."""
 
 
-class Shape:
+class StructColumns:
     """A block that holds what it is to hold.
 
     Args:
         columns: What the record is made of, by the names of the block.
-        undecoded: Columns of text that are passed on as they are.
+        raw: Columns of text that are passed on as they are.
         more: Other members, and their types.
         others: Whether there may be members of any other name.
     """
@@ -85,26 +85,26 @@ class Shape:
         self,
         columns: Columns,
         *,
-        undecoded: frozenset[str] = frozenset(),
+        raw: frozenset[str] = frozenset(),
         more: Mapping[str, Any] | None = None,
         others: bool = False,
     ) -> None:
         """Declare it to msgspec."""
         fields: dict[str, Any] = dict(more or {})
         found: dict[str, tuple[str, Check]] = {}
-        self._blocks: dict[str, Shape] = {}
+        self._blocks: dict[str, StructColumns] = {}
         for name, column in columns.items():
             if isinstance(column, dict):
-                inner = Shape(column, undecoded=undecoded, others=others)
+                inner = StructColumns(column, raw=raw, others=others)
                 self._blocks[name] = inner
                 fields[name] = inner.type | None
                 found |= {f"{name}.{path}": c for path, c in inner.columns.items()}
             else:
-                fields[name] = Raw if column[0] in undecoded else TYPES[column[1]]
+                fields[name] = Raw if column[0] in raw else TYPES[column[1]]
                 found[name] = column
         self.columns: dict[str, tuple[str, Check]] = found
         """By their dotted paths."""
-        self.undecoded = undecoded
+        self.raw = raw
         self.type: type[Struct] = msgspec.defstruct(
             "Block",
             [(name, kind, None) for name, kind in fields.items()],
@@ -113,65 +113,65 @@ class Shape:
         self._values = attrgetter(*found)
 
     def values(self, found: Any) -> tuple[Any, ...]:
-        """Give the values of a block of this type, in the order of its columns."""
+        """Return the values of a block of this type, in the order of its columns."""
         try:
             return self._values(found)
         except AttributeError:  # it has no block where there might be one
-            self.complete(found)
+            self.fill_missing(found)
             return self._values(found)
 
-    def complete(self, found: Any) -> None:
+    def fill_missing(self, found: Any) -> None:
         """Put an empty block wherever there is none."""
         for name, inner in self._blocks.items():
             if getattr(found, name) is None:
                 setattr(found, name, inner.type())
-            inner.complete(getattr(found, name))
+            inner.fill_missing(getattr(found, name))
 
 
-class Layout:
+class RecordBuilder:
     """Makes records of the values of some shapes."""
 
-    def __init__(self, *shapes: Shape) -> None:
+    def __init__(self, *structs: StructColumns) -> None:
         """See at which columns one has to look."""
-        checks = {c: check for s in shapes for c, check in s.columns.values()}
-        undecoded = frozenset().union(*(shape.undecoded for shape in shapes))
+        checks = {c: check for s in structs for c, check in s.columns.values()}
+        raw = frozenset().union(*(struct.raw for struct in structs))
 
         def checked_by(wanted: Check) -> tuple[str, ...]:
             return tuple(c for c, check in checks.items() if check is wanted)
 
         self._columns = tuple(checks)
-        self._moments = checked_by(as_moment)
-        self._written = checked_by(as_written)
+        self._timestamps = checked_by(as_timestamp)
+        self._strings_or_numbers = checked_by(as_string_or_number)
         self._lists = checked_by(as_objects) + checked_by(as_tags)
         self._raw = dict.fromkeys(checked_by(as_object), BRACE)
-        self._raw |= dict.fromkeys(undecoded & checks.keys(), QUOTE)
+        self._raw |= dict.fromkeys(raw & checks.keys(), QUOTE)
 
     def record(self, values: Iterable[Any]) -> Record:
         """Lay out the values of all shapes.
 
         Raises:
-            MisfitError: If they have to be laid out one by one.
+            ConversionError: If they have to be laid out one by one.
         """
         record: Record = dict(zip(self._columns, values, strict=True))
-        for name in self._written:
+        for name in self._strings_or_numbers:
             if type(value := record[name]) is int:
                 record[name] = str(value)
-        for name in self._moments:
-            if (moment := record[name]) is not None:
-                record[name] = as_moment(moment)
+        for name in self._timestamps:
+            if (timestamp := record[name]) is not None:
+                record[name] = as_timestamp(timestamp)
                 if record[name] is None:
-                    raise MisfitError
-        self._look_at_raw(record)
+                    raise ConversionError
+        self._check_raw(record)
         return record
 
-    def _look_at_raw(self, record: Record) -> None:
+    def _check_raw(self, record: Record) -> None:
         for name in self._lists:
             for item in record[name] or ():
                 if memoryview(item)[0] != BRACE:
-                    raise MisfitError
+                    raise ConversionError
         for name, beginning in self._raw.items():
             value = record[name]
             if value == NULL:
                 record[name] = None
             elif value is not None and memoryview(value)[0] != beginning:
-                raise MisfitError
+                raise ConversionError

@@ -11,49 +11,51 @@ from datetime import UTC, datetime, timedelta
 UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
 SECOND = timedelta(seconds=1)
 # A day from the ends of the calendar, so that any zone and any filter has room.
-FIRST = datetime(1, 1, 2, tzinfo=UTC)
-LAST = datetime(9999, 12, 30, tzinfo=UTC)
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def parse(text: str) -> datetime:
-    """Read an ISO 8601 moment; without an offset it is UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    """Read an ISO 8601 timestamp; without an offset it is UTC."""
+    timestamp = datetime.fromisoformat(text)
+    return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
 
 
-def write(moment: datetime) -> str:
-    """Give the one form that bookmarks and filters have."""
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+def isoformat(timestamp: datetime) -> str:
+    """Return the one form that bookmarks and filters have."""
+    text = timestamp.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"
 
 
-def normal(text: str) -> str:
-    """Bring any ISO 8601 moment into the one form."""
-    moment = parse(text)
+def normalize(text: str) -> str:
+    """Bring any ISO 8601 timestamp into the one form."""
+    timestamp = parse(text)
     # Nearly all are like this, and writing one takes five times as long.
-    return f"{match[1]}Z" if (match := UTC_FORM.fullmatch(text)) else write(moment)
+    return (
+        f"{match[1]}Z" if (match := UTC_FORM.fullmatch(text)) else isoformat(timestamp)
+    )
 
 
-def is_moment(text: str) -> bool:
-    """Tell whether a text can be read as a moment."""
+def is_timestamp(text: str) -> bool:
+    """Return whether a text can be read as a timestamp."""
     try:
-        return FIRST <= parse(text) <= LAST
+        return EARLIEST <= parse(text) <= LATEST
     except (ValueError, OverflowError):  # the latter at the ends of the calendar
         return False
 
 
 def shift(text: str, by: timedelta) -> str:
-    """Give the moment so much later, or earlier."""
-    return write(parse(text) + by)
+    """Return the timestamp so much later, or earlier."""
+    return isoformat(parse(text) + by)
 
 
-def normal_or_empty(value: object) -> str:
+def normalize_or_empty(value: object) -> str:
     """Return a timestamp in the one form, or "" for what is none.
 
     Args:
         value: What stands in a state, which anybody may have written.
     """
-    return normal(value) if isinstance(value, str) and is_moment(value) else ""
+    return normalize(value) if isinstance(value, str) and is_timestamp(value) else ""
 
 
 def just_before(text: str) -> str:
@@ -66,6 +68,6 @@ def just_before(text: str) -> str:
     return shift(text, -SECOND)
 
 
-def whole_second(text: str) -> str:
+def truncate_to_second(text: str) -> str:
     """Return the beginning of the second of a timestamp."""
-    return write(parse(text).astimezone(UTC).replace(microsecond=0))
+    return isoformat(parse(text).astimezone(UTC).replace(microsecond=0))

@@ -68,11 +68,11 @@ class Content(Protocol):
         """Take a record; give how many bytes of JSON it is, more or less."""
 
     def compressed(self, compression: str) -> bytes:
-        """Give the file; may be asked again."""
+        """Return the file; may be asked again."""
 
     @staticmethod
     def schema(schema: dict[str, Any]) -> dict[str, Any]:
-        """Give the schema of what is in the file."""
+        """Return the schema of what is in the file."""
 
 
 class JsonLines:
@@ -95,7 +95,7 @@ class JsonLines:
         return len(line)
 
     def compressed(self, compression: str) -> bytes:
-        """Give all lines."""
+        """Return all lines."""
         if compression == "none":
             return bytes(self._lines)
         # The usual level, 9, takes many times as long for little.
@@ -103,7 +103,7 @@ class JsonLines:
 
     @staticmethod
     def schema(schema: dict[str, Any]) -> dict[str, Any]:
-        """Give the schema as it is."""
+        """Return the schema as it is."""
         return schema
 
 
@@ -144,7 +144,7 @@ class BatchWriter(MessageWriter):
         )
 
     @property
-    def holding(self) -> bool:
+    def has_open_files(self) -> bool:
         """Whether there are records in files that are not written yet."""
         return bool(self._files)
 
@@ -170,7 +170,7 @@ class BatchWriter(MessageWriter):
         self._files[stream] = file  # only now: no file is empty
         self.ended_with_state = False
         most = self._config.get("batch_size") or inf
-        self.full = self.full or self._size >= FULL or file.count >= most
+        self.is_full = self.is_full or self._size >= FULL or file.count >= most
 
     def close(self) -> None:
         """Write all files, and their BATCH messages.
@@ -187,11 +187,11 @@ class BatchWriter(MessageWriter):
             message = SDKBatchMessage(stream, self._encoding, [url], file.version)
             line = self.format_message(message)
             # In one step, which no signal can interrupt, but for the next.
-            self._gathered += (line,)
+            self._buffer += (line,)
             del self._files[stream]
             self.flush()
         self._size = 0
-        self.full = False
+        self.is_full = False
 
     def _new(self, stream: str, version: int | None) -> _File:
         self._write_base()

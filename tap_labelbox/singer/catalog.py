@@ -103,13 +103,13 @@ def _malformed(entry: Any) -> str | None:
         return "has no tap_stream_id"
     listed = entry.get("metadata") or []
     wrong: Iterator[str] = chain(
-        _misfits(entry, KINDS),
-        *(_misfits(metadata, METADATA_KINDS) for metadata in _items(listed)),
+        _unmapped_records(entry, KINDS),
+        *(_unmapped_records(metadata, METADATA_KINDS) for metadata in _items(listed)),
     )
     if wrong_key := next(wrong, None):
         return f"({name}) has malformed {wrong_key}"
     for metadata in listed:
-        if wrong_key := next(_misfits(metadata["metadata"], SAID_KINDS), None):
+        if wrong_key := next(_unmapped_records(metadata["metadata"], SAID_KINDS), None):
             where = ".".join(metadata["breadcrumb"][1::2]) or "the stream"
             return f"({name}) has malformed {wrong_key} of {where}"
     return None
@@ -119,7 +119,9 @@ def _items(listed: Any) -> list[Any]:
     return listed if isinstance(listed, list) else []
 
 
-def _misfits(found: Any, kinds: Mapping[str, Callable[[Any], bool]]) -> Iterator[str]:
+def _unmapped_records(
+    found: Any, kinds: Mapping[str, Callable[[Any], bool]]
+) -> Iterator[str]:
     """Yield the keys of an object that hold nothing of their kind."""
     if not isinstance(found, dict):
         yield "metadata"

@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 # At its most talkative, it logs what expressions make of records.
 logging.getLogger("singer_sdk.mapper").setLevel(logging.INFO)
 
-FULL = 64 * 1024  # bytes
-LOOK_EVERY_RECORDS = 1000  # whether to log how many there are
-PIPE = 1024 * 1024  # bytes; the most that Linux lets anybody have
+MAX_BUFFER_BYTES = 64 * 1024  # bytes
+CHECK_EVERY_RECORDS = 1000  # whether to log how many there are
+PIPE_BYTES = 1024 * 1024  # bytes; the most that Linux lets anybody have
 
 
 class MessageWriter(GenericSingerWriter[bytes, "Message"]):
@@ -70,27 +70,27 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self.last_line = b""
         """The last message that is no RECORD."""
         self.written_bytes = 0
-        self.full = False
+        self.is_full = False
         self._base: bytes | None = None
-        self._room = 0  # bytes; none for the first record, which says: it works
-        self._gathered: list[bytes] = []
-        self._waiting = 0  # of the records in it, in bytes, near enough
+        self._buffer_limit = 0  # bytes; none for the first record, which says: it works
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0  # of the records in it, in bytes, near enough
         self._writing = False
         self._interruption: BaseException | None = None
         # A pipe of the usual 64 KB makes tap and target wait for each other.
         with suppress(OSError):
             if hasattr(fcntl, "F_SETPIPE_SZ"):  # on Linux
-                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
+                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._beginnings: dict[str, bytes] = {}
         self._end_of_record = b""
 
     @property
-    def holding(self) -> bool:
+    def has_open_files(self) -> bool:
         """Whether there are records that go out with :meth:`close` only."""
         return False
 
     def serialize_message(self, message: Message) -> bytes:
-        """Give the line of a message."""
+        """Return the line of a message."""
         return encoder.encode(message.to_dict()) + b"\n"
 
     def begin_with(self, state: bytes) -> None:
@@ -104,15 +104,15 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         else:
             self._write_base()
         line = self.format_message(message)
-        self._gathered.append(line)
-        self._waiting += len(line)
+        self._buffer.append(line)
+        self._buffered_bytes += len(line)
         self.written_bytes += len(line)
         self.ended_with_state = isinstance(message, StateMessage)
         if not isinstance(message, RecordMessage):
             self.last_line = line
             self.flush()
-            self._room = 0
-        elif self._waiting > self._room:
+            self._buffer_limit = 0
+        elif self._buffered_bytes > self._buffer_limit:
             self.flush()
 
     def _write_base(self) -> None:
@@ -121,7 +121,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             self.last_line = self._base
             self.ended_with_state = True
             # Forgotten last: at a signal in between it goes out twice, not never.
-            self._gathered += (self.last_line,)
+            self._buffer += (self.last_line,)
             self._base = None
             self.written_bytes += len(self.last_line)
             self.flush()
@@ -129,20 +129,20 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
     def write_record(self, stream: str, version: int | None, record: Record) -> None:
         """Write a record as it is."""
         beginning = self._beginnings.get(stream) or self._begin(stream, version)
-        gathered = self._gathered  # which is another list after each flush
-        if not gathered:
-            moment = datetime.now(UTC).isoformat()
-            self._end_of_record = f',"time_extracted":"{moment}"}}\n'.encode()
+        buffer = self._buffer  # which is another list after each flush
+        if not buffer:
+            now = datetime.now(UTC).isoformat()
+            self._end_of_record = f',"time_extracted":"{now}"}}\n'.encode()
         try:
             line = encoder.encode(record)
         except RecursionError:
             line = encode_shallow(record)
         # In one step, which no signal can interrupt.
-        gathered += (beginning, line, self._end_of_record)
-        self._waiting += len(line)
+        buffer += (beginning, line, self._end_of_record)
+        self._buffered_bytes += len(line)
         self.written_bytes += len(line)
         self.ended_with_state = False
-        if self._waiting > self._room:
+        if self._buffered_bytes > self._buffer_limit:
             self.flush()
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self.flush()
 
     def _begin(self, stream: str, version: int | None) -> bytes:
-        """Give what each RECORD of a stream begins with."""
+        """Return what each RECORD of a stream begins with."""
         self._write_base()
         head: dict[str, Any] = {"type": "RECORD", "stream": stream}
         if version is not None:
@@ -167,9 +167,9 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         """
         self._writing = True
         # Taken away before it is written: whatever happens, nothing goes out twice.
-        gathered, self._gathered = self._gathered, []
-        self._room, self._waiting = FULL, 0
-        left = memoryview(b"".join(gathered))
+        buffer, self._buffer = self._buffer, []
+        self._buffer_limit, self._buffered_bytes = MAX_BUFFER_BYTES, 0
+        left = memoryview(b"".join(buffer))
         try:
             # Tests put something else in the place of standard output. A write that
             # a signal interrupts was seen to end early, without an error.
@@ -200,7 +200,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self._interruption = None
 
 
-class StraightStream(Stream):
+class DirectStream(Stream):
     """A stream whose records have the schema's columns, with values that fit."""
 
     # Nothing to conform: see above. The SDK would also not understand Raw.
@@ -216,7 +216,7 @@ class StraightStream(Stream):
         return self.ABORT_AT_RECORD_COUNT is not None
 
     @cached_property
-    def straight(self) -> bool:
+    def is_direct(self) -> bool:
         """Whether records need nothing of what the SDK can do to them."""
         nested = any(
             len(breadcrumb) > len(("properties", "column")) and not selected
@@ -259,26 +259,26 @@ class StraightStream(Stream):
         """Measure how long all projects take."""
         return SyncTimer(self.name)
 
-    def _sync_straight(self) -> None:
+    def _sync_directly(self) -> None:
         """Write all records with nothing in between."""
         with self.get_record_counter() as counter, self.get_sync_timer():
             for given in self.partitions or [{}]:
                 for record in self.get_records(given or None):
-                    self._write_straight(cast("Record", record))
+                    self._write_directly(cast("Record", record))
                     counter.value += 1
-                    if counter.value % LOOK_EVERY_RECORDS == 0:
+                    if counter.value % CHECK_EVERY_RECORDS == 0:
                         counter.increment(0)  # which looks whether to log: seldom
 
     def _process_record(self, *_: object, **options: object) -> None:
         """Do nothing: there are no children, and a filter would meet Raw here."""
 
     def _write_record_message(self, record: Record) -> None:
-        if self.straight:
-            self._write_straight(record)
+        if self.is_direct:
+            self._write_directly(record)
             return
         if not self.has_records:
             self.note_first_record()
-        chosen = whole(self._chosen(record))
+        chosen = whole(self._selected_columns(record))
         try:
             super()._write_record_message(chosen)
         except LabelboxError:
@@ -290,8 +290,8 @@ class StraightStream(Stream):
                 f"({type(error).__name__}): check stream_maps and flattening_enabled"
             )
             raise SettingsError(msg) from None
-        if self.writer.full:
-            self._let_out()
+        if self.writer.is_full:
+            self._finish_batch()
 
     def _generate_record_messages(
         self, record: Record
@@ -318,26 +318,28 @@ class StraightStream(Stream):
             columns.setdefault(stream_map.stream_alias, set()).update(properties)
         return columns
 
-    def _write_straight(self, record: Record) -> None:
+    def _write_directly(self, record: Record) -> None:
         if not self.has_records:
             self.note_first_record()
         writer = self.writer
-        writer.write_record(self.name, self._stream_version, self._chosen(record))
+        writer.write_record(
+            self.name, self._stream_version, self._selected_columns(record)
+        )
         self.record_count += 1
-        if writer.full:
-            self._let_out()
+        if writer.is_full:
+            self._finish_batch()
 
     def note_first_record(self) -> None:
         """Note, before it is written, that there is a record."""
         self.has_records = True
 
-    def _chosen(self, record: Record) -> Record:
+    def _selected_columns(self, record: Record) -> Record:
         if not self.deselected:
             return record
         # Not taken out of the record: its maker may need it.
         return {c: v for c, v in record.items() if c not in self.deselected}
 
-    def _let_out(self) -> None:
+    def _finish_batch(self) -> None:
         self.writer.close()
         self.checkpoint()
 
@@ -354,7 +356,10 @@ class StraightStream(Stream):
         All records up to every bookmark have to be written by then.
         """
         state_writer = self._tap.state_writer
-        if not self.writer.holding and cast("StateWriter", state_writer).is_due():
+        if (
+            not self.writer.has_open_files
+            and cast("StateWriter", state_writer).is_due()
+        ):
             state_writer.write_state(self.tap_state)
 
     def _write_state_message(self) -> None:
@@ -366,8 +371,8 @@ class StraightStream(Stream):
         self, context: Context | None = None, *, write_messages: bool = True
     ) -> Generator[Record, Any, Any]:
         try:
-            if self.straight and write_messages and not self.is_test:
-                self._sync_straight()
+            if self.is_direct and write_messages and not self.is_test:
+                self._sync_directly()
             else:
                 yield from super()._sync_records(context, write_messages=write_messages)
         finally:

@@ -45,7 +45,7 @@ def _json(value: Any) -> bytes | None:
 
 
 def _kept(kind: tuple[pa.DataType, Callable[[Any], Any]], value: Any) -> Any:
-    """Give what is kept of a value: not Raw, which would keep a whole reply."""
+    """Return what is kept of a value: not Raw, which would keep a whole reply."""
     if kind is JSON:
         return _json(value)
     return decode(bytes(value)) if type(value) is Raw else value
@@ -82,7 +82,7 @@ TYPES: Mapping[str, tuple[pa.DataType, Callable[[Any], Any]]] = MappingProxyType
 
 
 def _type(schema: Mapping[str, Any]) -> tuple[pa.DataType, Callable[[Any], Any]]:
-    """Give a column's type, and what turns a value, other than null, into it."""
+    """Return a column's type, and what turns a value, other than null, into it."""
     given = schema.get("type", ())
     names = {given} if isinstance(given, str) else set(given)
     names.discard("null")
@@ -134,7 +134,7 @@ class Columns:
         return size
 
     def compressed(self, compression: str) -> bytes:
-        """Give the file, row group by row group."""
+        """Return the file, row group by row group."""
         written = pa.BufferOutputStream()
         with parquet.ParquetWriter(
             written, self._schema, compression=compression
@@ -146,7 +146,7 @@ class Columns:
 
     @staticmethod
     def schema(schema: dict[str, Any]) -> dict[str, Any]:
-        """Give the schema of what is in the file: JSON is text there."""
+        """Return the schema of what is in the file: JSON is text there."""
         columns = {
             name: TEXT if _type(column) is JSON else column
             for name, column in schema["properties"].items()

@@ -73,8 +73,8 @@ def _from_text(text: str, schema: Schema, types: set[str]) -> Any:
         with suppress(ValueError, RecursionError):
             value = json.loads(stripped)
     elif is_timestamp:
-        if TIMESTAMP.fullmatch(stripped) and timestamps.is_moment(stripped):
-            value = timestamps.normal(stripped)
+        if TIMESTAMP.fullmatch(stripped) and timestamps.is_timestamp(stripped):
+            value = timestamps.normalize(stripped)
     elif "string" in types:
         pass
     elif "array" in types and not container:

@@ -69,7 +69,7 @@ class SharedState:
         """
         runs = self.first.stream_state.get(RUNS)
         runs = runs if isinstance(runs, list) else []
-        earlier = [at for r in runs if (at := timestamps.normal_or_empty(r))]
+        earlier = [at for r in runs if (at := timestamps.normalize_or_empty(r))]
         self.first.stream_state[RUNS] = [*earlier, started_at][-MAX_RUNS:]
         return earlier
 
@@ -151,7 +151,9 @@ class SharedState:
         if self._states.keys() - exports.keys() - vouched_for:
             # One has none of its records yet: the same export, from its beginning.
             lowest = lowest | {"position": 0, "latest": ""}
-        times = {n: timestamps.normal_or_empty(lowest[n]) for n in ("until", "latest")}
+        times = {
+            n: timestamps.normalize_or_empty(lowest[n]) for n in ("until", "latest")
+        }
         self.start(project_id, {name: lowest[name] for name in FIELDS} | times)
 
     def _lagging(self) -> set[str]:
@@ -178,5 +180,5 @@ def _is_whole(export: Any) -> bool:
             for name, kind in FIELDS.items()
         )
         and export["position"] >= 0
-        and timestamps.is_moment(export["until"])
+        and timestamps.is_timestamp(export["until"])
     )

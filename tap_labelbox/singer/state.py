@@ -142,7 +142,7 @@ class ProjectState(StreamStateManager):
         if state.get("replication_key", key) != key:
             return None
         value = state.get("replication_key_value")
-        return timestamps.normal_or_empty(value) or value
+        return timestamps.normalize_or_empty(value) or value
 
     def advance(self, project_id: str | None, key: str, value: str) -> None:
         """Move a project's bookmark forwards, never back."""
@@ -163,7 +163,7 @@ class ProjectState(StreamStateManager):
         """Return when a project was last read to its end, or left out; "" if never."""
         state = self.partition(project_id)
         read_at = state.get(READ_AT) or self.stream_state.get(READ_AT)
-        return max(map(timestamps.normal_or_empty, (read_at, state.get(FAILED_AT))))
+        return max(map(timestamps.normalize_or_empty, (read_at, state.get(FAILED_AT))))
 
     def mark_tried(self, project_id: str, started_at: str) -> None:
         """Note that the run that began then begins with a project.
@@ -217,7 +217,7 @@ def last_turn(bookmark: Any) -> str:
         names = (READ_AT, FAILED_AT, TRIED_AT, READING_UNTIL)
         times += [partition.get(name) for name in names]
         times.append(export.get("until"))
-    return max(map(timestamps.normal_or_empty, times), default="")
+    return max(map(timestamps.normalize_or_empty, times), default="")
 
 
 def bookmarks(state: TapState, streams: Iterable[str]) -> list[str]:
@@ -227,7 +227,7 @@ def bookmarks(state: TapState, streams: Iterable[str]) -> list[str]:
         p for name in streams for p in known.get(name, {}).get("partitions", [])
     )
     values = (partition.get("replication_key_value") for partition in partitions)
-    return [value for value in map(timestamps.normal_or_empty, values) if value]
+    return [value for value in map(timestamps.normalize_or_empty, values) if value]
 
 
 def prune(state: TapState, project_ids: Iterable[str]) -> int:

@@ -18,12 +18,12 @@ from tap_labelbox.api.errors import (
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import as_id, check_of
 from tap_labelbox.records.malformed import Malformed, described, shortened
-from tap_labelbox.singer.messages import StraightStream
+from tap_labelbox.singer.messages import DirectStream
 from tap_labelbox.singer.state import PROJECT_ID, READ_AT, ProjectState
 from tap_labelbox.streams.workspace import MAX_NAMED_SOURCES
 
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from tap_labelbox.streams.workspace import Workspace
     from tap_labelbox.tap import TapLabelbox
 
-MOST_NAMED = 10  # misfits of one stream
+MAX_LOGGED = 10  # misfits of one stream
 PROJECTS = "projects"
 LEFT_OUT = (ComplexityError, NotOfferedError, TransientError, UnavailableError)
 """What costs a stream, or one of its projects; anything else ends the run."""
 
 
-class LabelboxStream(StraightStream):
+class LabelboxStream(DirectStream):
     """A table of the workspace."""
 
     primary_keys: tuple[str, ...] = ("id",)
@@ -72,7 +72,7 @@ class LabelboxStream(StraightStream):
     """The column that has the place in the list, from 0."""
     short: Mapping[str, str] = {}
     """Columns that lack the name of their relation, and that relation."""
-    _misfits = 0  # records with something that fits no column
+    _unmapped_records = 0  # records with something that fits no column
     _offered = True  # as far as is known, by this Labelbox to this account
     _has_begun = False
     _has_read = False  # some parent
@@ -190,11 +190,11 @@ class LabelboxStream(StraightStream):
         parent = self.reader.document().parent
         parent_ids = self.parent_ids if parent else [""]
         openings = self._in_flight({parent: parent_id} for parent_id in parent_ids)
-        for parent_id, opening in zip(parent_ids, openings, strict=False):
+        for parent_id, first_page in zip(parent_ids, openings, strict=False):
             given: dict[str, Any] = {parent: parent_id} if parent else {}
             numbers = count()
             try:
-                for page in self.reader.pages(given, opening):
+                for page in self.reader.pages(given, first_page):
                     for row in page:
                         yield row | given | self._placed(next(numbers))
             except LEFT_OUT as error:
@@ -208,7 +208,7 @@ class LabelboxStream(StraightStream):
     def _in_flight(self, given: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
         jobs = (partial(self.reader.first, one) for one in given)
-        return ahead(jobs, self.width)
+        return prefetch(jobs, self.max_in_flight)
 
     @cached_property
     def reader(self) -> Reader:
@@ -223,7 +223,7 @@ class LabelboxStream(StraightStream):
             tuple(k for k in keys if k not in {document.parent, self.place}),
             min(int(self.config["page_size"]), self.max_page_rows),
             partial(self.workspace.leave_out, self.name),
-            self.width,
+            self.max_in_flight,
             may_be_null=self.may_be_null,
         )
 
@@ -272,7 +272,7 @@ class LabelboxStream(StraightStream):
         return [str(row["id"]) for row in parent.rows()]
 
     @property
-    def width(self) -> int:
+    def max_in_flight(self) -> int:
         """How many things are asked for at once; one where one record is wanted."""
         if self.is_test:
             return 1
@@ -288,11 +288,13 @@ class LabelboxStream(StraightStream):
         """
         if isinstance(error, NotOfferedError):
             self._offered = False
-            self.workspace.miss(self.name, f"{error} (deselect it if that stays so)")
+            self.workspace.record_failure(
+                self.name, f"{error} (deselect it if that stays so)"
+            )
             return
         if not parent_id:
             self._offered = False
-            self.workspace.miss(self.name, error)
+            self.workspace.record_failure(self.name, error)
         elif isinstance(error, TransientError) or self._has_read:
             self._tell(parent_id, error)
         else:
@@ -314,7 +316,7 @@ class LabelboxStream(StraightStream):
             told = (
                 f"{reasons.pop()} ({len(refused)} {self.parents}, none could be read)"
             )
-            self.workspace.miss(self.name, told)
+            self.workspace.record_failure(self.name, told)
             return
         for parent_id, error in refused.items():
             self._tell(parent_id, error)
@@ -330,7 +332,7 @@ class LabelboxStream(StraightStream):
             and isinstance(error, UnavailableError)
             and self.workspace.is_gone(parent_id)
         )
-        self.workspace.miss(f"{self.name} of {what}", error, is_gone=is_gone)
+        self.workspace.record_failure(f"{self.name} of {what}", error, is_gone=is_gone)
 
     @cached_property
     def _refused(self) -> dict[str, LabelboxError]:
@@ -342,11 +344,11 @@ class LabelboxStream(StraightStream):
     def execute(
         self,
         document: str,
-        usual: Callable[[bytes], Any] | None = None,
+        decode_fast: Callable[[bytes], Any] | None = None,
         **variables: object,
     ) -> Any:
         """Run a document of this stream; see :meth:`Client.execute`."""
-        data = self.client.execute(document, usual, **variables)
+        data = self.client.execute(document, decode_fast, **variables)
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             if key in self.client.document(document).columns:
                 msg = f"it cannot be read: Labelbox gives no {key}"
@@ -427,9 +429,9 @@ class LabelboxStream(StraightStream):
         What hangs on a relation becomes flat: ``created_by: {id}`` is the column
         ``created_by_id``. What does not fit its column is put aside and named.
         """
-        left: Row = {}
+        unmapped: Row = {}
         record: Record = dict.fromkeys(self.columns)
-        record["additional_columns"] = left
+        record["additional_columns"] = unmapped
         flat: list[tuple[str, str, Any]] = []
         for name, value in row.items():
             if name.startswith("_"):  # rows of another stream
@@ -449,25 +451,25 @@ class LabelboxStream(StraightStream):
             if value is None:
                 continue
             check = None if column in self.own else self.columns.get(column)
-            fitting = check(value) if check and record[column] is None else None
-            if fitting is not None:
-                record[column] = fitting
+            converted = check(value) if check and record[column] is None else None
+            if converted is not None:
+                record[column] = converted
             else:
-                left[path if column in left else column] = value
-        if left:
-            self._tell_misfit(record)
+                unmapped[path if column in unmapped else column] = value
+        if unmapped:
+            self._log_unmapped(record)
         return record
 
-    def _tell_misfit(self, record: Record) -> None:
-        self._misfits += 1
-        if self._misfits <= MOST_NAMED:
+    def _log_unmapped(self, record: Record) -> None:
+        self._unmapped_records += 1
+        if self._unmapped_records <= MAX_LOGGED:
             keys = (record[key] for key in type(self).primary_keys)
             self.logger.warning(
                 "%s %s: %s does not fit, see additional_columns%s",
                 self.name,
                 " ".join(map(shortened, keys)),
                 ", ".join(map(shortened, record["additional_columns"])),
-                " (no more are named)" if self._misfits == MOST_NAMED else "",
+                " (no more are named)" if self._unmapped_records == MAX_LOGGED else "",
             )
 
     # --- bookmarks -------------------------------------------------------------
@@ -501,11 +503,11 @@ class LabelboxStream(StraightStream):
         )
         if bookmark is None:
             return None
-        if not isinstance(bookmark, str) or not timestamps.is_moment(bookmark):
+        if not isinstance(bookmark, str) or not timestamps.is_timestamp(bookmark):
             what = f"{self.name} {dict(context or {})}"
-            msg = f"--state has no moment for {what}: {bookmark!r}"
+            msg = f"--state has no timestamp for {what}: {bookmark!r}"
             raise SettingsError(msg)
-        return timestamps.normal(bookmark)
+        return timestamps.normalize(bookmark)
 
     def since(self, context: Context | None) -> str | None:
         """Return the timestamp from which on a context is read; None for all of it."""
@@ -521,7 +523,7 @@ class LabelboxStream(StraightStream):
     def _find_since(self, context: Context | None) -> str | None:
         start_date = self.config.get("start_date")
         if start_date:
-            start_date = timestamps.normal(start_date)
+            start_date = timestamps.normalize(start_date)
         if not (bookmark := self.bookmark(context)):
             return start_date
         if bookmark > self.workspace.started_at:
@@ -551,11 +553,11 @@ class LabelboxStream(StraightStream):
         del context
         return None
 
-    def advance(self, context: Context | None, moment: str) -> None:
-        """Say that a context has been read up to a moment."""
+    def advance(self, context: Context | None, timestamp: str) -> None:
+        """Say that a context has been read up to a timestamp."""
         if self.is_incremental:
             key = str(self.replication_key)
-            self.state_manager.advance(_project_id(context), key, moment)
+            self.state_manager.advance(_project_id(context), key, timestamp)
 
 
 class ProjectStream(LabelboxStream):
@@ -633,7 +635,7 @@ class ProjectStream(LabelboxStream):
         self.workspace.progress.turn(self._turn_count, len(self._turns))
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
-        if project_id == self._turns[0] and not self.writer.holding:
+        if project_id == self._turns[0] and not self.writer.has_open_files:
             # However soon this run is killed, the next one begins with another.
             self._tap.state_writer.write_state(self.tap_state)
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from tap_labelbox.api.errors import ExpiredLinkError, NotOfferedError, UnavailableError
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports import bulk
 from tap_labelbox.exports.saved import Item, item_decoder
 from tap_labelbox.records import timestamps
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tap_labelbox.exports.saved import SavedFile
 
-LINKS = 3  # opened for one project before it is left out
+MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out
 
 SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
 RENAMED = {
@@ -211,14 +211,14 @@ class BulkExportStream(ProjectStream):
             for stream in self._tap.streams.values()
         )
         try:
-            exported_at = timestamps.write(file.modified_at())
+            exported_at = timestamps.isoformat(file.modified_at())
             for item in file.read(item_decoder(only_items=others)):
                 if type(item) is Item:
                     yield self._exported(item.value, "", exported_at)
                 elif isinstance(item, Malformed) and not others:
                     self.workspace.leave_out(file.name, item)
         except UnavailableError as error:
-            self.workspace.miss(file.name, error)
+            self.workspace.record_failure(file.name, error)
             return
         if not others:
             for what in file.unread(data_rows=False, items=True):
@@ -242,7 +242,7 @@ class BulkExportStream(ProjectStream):
         ask: Callable[[], dict[str, Any]] = next(self._prepared).result
         source = f"{self.name} of project {project_id}"
         exported_at, done = "", 0  # of which file how many items
-        for links_left in reversed(range(LINKS)):
+        for links_left in reversed(range(MAX_LINK_ATTEMPTS)):
             name = self.workspace.named(project_id)
             with self.workspace.progress.waiting(f"the bulk export of {name}"):
                 export = ask()
@@ -283,7 +283,7 @@ class BulkExportStream(ProjectStream):
         jobs = (
             partial(self._export, context["project_id"]) for context in self.partitions
         )
-        return ahead(jobs, self.width, at_first=self.width)
+        return prefetch(jobs, self.max_in_flight, initial=self.max_in_flight)
 
     def _export(self, project_id: str) -> dict[str, Any]:
         """Start the export of a project if need be, and wait for its file."""
@@ -334,12 +334,12 @@ class BulkExportStream(ProjectStream):
     def _exported(self, row: Any, project_id: str, exported_at: str) -> Record:
         """Lay out one item of the file, whatever its era."""
         record: Record = dict.fromkeys(self.columns)
-        left: dict[str, Any] = {}
+        unmapped: dict[str, Any] = {}
         own = {
             "id": as_id(row["ID"]),
             "project_id": project_id,
             "exported_at": exported_at,
-            "additional_columns": left,
+            "additional_columns": unmapped,
         }
         for name, value in row.items():
             if name == "ID":
@@ -347,17 +347,17 @@ class BulkExportStream(ProjectStream):
             column = WORD_BREAK.sub("_", name).lower()
             column = RENAMED.get(column, column)
             free = column not in own and record.get(column, "") is None
-            fitting = self._fitting(column, value) if free else None
+            fitting = self._converted(column, value) if free else None
             if fitting is None and value is not None:
-                left[name] = value
+                unmapped[name] = value
             else:
                 record[column] = fitting
         if record["is_skipped"] is None and record["label"] == SKIP:
             record["is_skipped"] = True
         return record | own
 
-    def _fitting(self, column: str, value: Any) -> Any:
-        """Give a value as its column wants it; None if it does not fit."""
+    def _converted(self, column: str, value: Any) -> Any:
+        """Return a value as its column wants it; None if it does not fit."""
         if column == "label" and value is not None:
             return encode(value).decode()
         if column == "has_open_issues":  # a number in files
@@ -366,9 +366,9 @@ class BulkExportStream(ProjectStream):
 
 
 def _made_at(export: dict[str, Any]) -> str:
-    """Give the moment at which an export's file was made."""
+    """Return the moment at which an export's file was made."""
     made_at = export.get("created_at")
-    if not isinstance(made_at, str) or not timestamps.is_moment(made_at):
+    if not isinstance(made_at, str) or not timestamps.is_timestamp(made_at):
         msg = "Labelbox does not say when its bulk export was made"
         raise UnavailableError(msg)
-    return timestamps.normal(made_at)
+    return timestamps.normalize(made_at)

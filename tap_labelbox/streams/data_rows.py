@@ -18,7 +18,7 @@ from tap_labelbox.exports.unfold import (
 )
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.streams.exported import ExportedStream
-from tap_labelbox.streams.schema import boolean as _flag
+from tap_labelbox.streams.schema import boolean as _boolean
 from tap_labelbox.streams.schema import integer as _integer
 from tap_labelbox.streams.schema import json as _object
 from tap_labelbox.streams.schema import key as _key
@@ -26,7 +26,7 @@ from tap_labelbox.streams.schema import number as _number
 from tap_labelbox.streams.schema import objects as _objects
 from tap_labelbox.streams.schema import text as _text
 from tap_labelbox.streams.schema import texts as _texts
-from tap_labelbox.streams.schema import timestamp as _moment
+from tap_labelbox.streams.schema import timestamp as _timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def _sequence(description: str) -> th.Property[Any]:
 ROW = (
     _key("project_id", "ID of the project."),
     _key("data_row_id", "ID of the data row."),
-    _moment(
+    _timestamp(
         "last_activity_at",
         "Latest activity on the data row; the bookmark is kept by this column. All "
         "records of a data row carry the same: those with an earlier one are gone "
@@ -87,8 +87,8 @@ class DataRowExportsStream(ExportedStream):
         ),
         _text("dataset_id", "ID of the data row's dataset."),
         _text("dataset_name", "Name of the data row's dataset."),
-        _moment("created_at", "When it was made."),
-        _moment("updated_at", "Latest change to it."),
+        _timestamp("created_at", "When it was made."),
+        _timestamp("updated_at", "Latest change to it."),
         _text("created_by_email", "E-mail of who uploaded it."),
         _text("media_asset_type", "Kind of media, such as image or conversational."),
         _text("media_mime_type", "MIME type of the file."),
@@ -137,14 +137,14 @@ class ExportLabelsStream(ExportedStream):
     name = "export_labels"
     primary_keys = ("project_id", "data_row_id", "label_id")
     unfold = staticmethod(label_records)
-    inside = LABELS
+    decoded_columns = LABELS
     schema = th.PropertiesList(
         *LABEL,
         _text("label_kind", "Default, Video and the like."),
         _text("version", "Version of the notation."),
-        _moment("created_at", "When it was made."),
-        _moment("updated_at", "Latest change to it."),
-        _moment("content_last_updated_at", "Latest change to its annotations."),
+        _timestamp("created_at", "When it was made."),
+        _timestamp("updated_at", "Latest change to it."),
+        _timestamp("content_last_updated_at", "Latest change to its annotations."),
         _text("created_by_email", "E-mail of the labeler."),
         _number(
             "seconds_to_create",
@@ -160,13 +160,13 @@ class ExportLabelsStream(ExportedStream):
             "seconds_to_rework", "Seconds spent on rework; in exports from 2025 on."
         ),
         _number("seconds_total", "All these seconds; in exports from 2025 on."),
-        _flag("is_skipped", "Whether the labeler skipped the data row."),
-        _flag(
+        _boolean("is_skipped", "Whether the labeler skipped the data row."),
+        _boolean(
             "is_latest",
             "Whether it is the newest of its data row; null where no label says when "
             "it was made.",
         ),
-        _flag(
+        _boolean(
             "is_selected",
             "Whether it won the consensus; null where the export names no winner.",
         ),
@@ -200,7 +200,7 @@ class AnnotationsStream(ExportedStream):
     name = "annotations"
     primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
     unfold = staticmethod(annotation_records)
-    inside = ANNOTATIONS
+    decoded_columns = ANNOTATIONS
     schema = th.PropertiesList(
         *LABEL,
         _key(
@@ -252,7 +252,7 @@ class AnnotationsStream(ExportedStream):
             "segment begins in a frame that is not exported, it has a record of its "
             "own, without geometry.",
         ),
-        _flag(
+        _boolean(
             "is_key_frame",
             "Whether somebody drew it in this frame; null where the export does not "
             "tell.",
@@ -272,7 +272,7 @@ class AnnotationRelationshipsStream(ExportedStream):
     name = "annotation_relationships"
     primary_keys = ("project_id", "data_row_id", "label_id", "relationship_id")
     unfold = staticmethod(relationship_records)
-    inside = ANNOTATIONS
+    decoded_columns = ANNOTATIONS
     schema = th.PropertiesList(
         *LABEL,
         _key("relationship_id", "Its feature ID; where there is none, of its ends."),
@@ -295,12 +295,12 @@ class LabelReviewsStream(ExportedStream):
     name = "label_reviews"
     primary_keys = ("project_id", "data_row_id", "label_id", "sequence")
     unfold = staticmethod(review_records)
-    inside = LABELS
+    decoded_columns = LABELS
     schema = th.PropertiesList(
         *LABEL,
         _sequence("Number among the reviews of the label, the oldest being 1."),
         _number("score", "1 approves, -1 rejects."),
-        _moment("created_at", "When it was given."),
+        _timestamp("created_at", "When it was given."),
         _text("created_by_email", "E-mail of the reviewer."),
         REST,
     ).to_dict()
@@ -315,12 +315,12 @@ class WorkflowHistoryStream(ExportedStream):
     name = "workflow_history"
     primary_keys = ("project_id", "data_row_id", "sequence")
     unfold = staticmethod(workflow_records)
-    inside = frozenset()
+    decoded_columns = frozenset()
     schema = th.PropertiesList(
         *ROW,
         _sequence("Number among the steps of the data row, the oldest being 1."),
         _text("action", "What was done: Move, Approve, Reject, Rework and so on."),
-        _moment("created_at", "When it was taken."),
+        _timestamp("created_at", "When it was taken."),
         _text("created_by_email", "E-mail of who took it."),
         _text("previous_task_queue_id", "ID of the workflow step it came from."),
         _text("previous_task_queue_name", "Name of the workflow step it came from."),
@@ -339,7 +339,7 @@ class DataRowMetadataStream(ExportedStream):
     name = "data_row_metadata"
     primary_keys = ("project_id", "data_row_id", "schema_id", "sequence")
     unfold = staticmethod(metadata_records)
-    inside = frozenset({"metadata_fields"})
+    decoded_columns = frozenset({"metadata_fields"})
     schema = th.PropertiesList(
         *ROW,
         _key(
@@ -351,7 +351,7 @@ class DataRowMetadataStream(ExportedStream):
         _text("schema_kind", "Type of the metadata field, where the export has it."),
         _text("value_string", "The value if it is a text; timestamps are text too."),
         _number("value_number", "The value if it is a number."),
-        _moment("value_datetime", "The value if it is a timestamp."),
+        _timestamp("value_datetime", "The value if it is a timestamp."),
         _text("option_id", "ID of the chosen option of the field."),
         _text("option_name", "Name of the chosen option of the field."),
         REST,
@@ -367,7 +367,7 @@ class DataRowAttachmentsStream(ExportedStream):
     name = "data_row_attachments"
     primary_keys = ("project_id", "data_row_id", "sequence")
     unfold = staticmethod(attachment_records)
-    inside = frozenset({"attachments"})
+    decoded_columns = frozenset({"attachments"})
     schema = th.PropertiesList(
         *ROW,
         _sequence("Number among the attachments of the data row, from 1."),
@@ -393,7 +393,7 @@ class ExportErrorsStream(ExportedStream):
         _text("data_row_id", "ID of the data row; null where the error names none."),
         _text("message", "What went wrong."),
         _object("error", "The error as Labelbox tells it."),
-        _moment(
+        _timestamp(
             "last_activity_at",
             "Latest activity on the data row; null where the error does not tell.",
         ),
@@ -403,7 +403,7 @@ class ExportErrorsStream(ExportedStream):
     def unfold_error(
         error: Any, project_id: str, task_id: str, sequence: int
     ) -> Iterator[Record]:
-        """Give the record of one line; its shape is not documented."""
+        """Return the record of one line; its shape is not documented."""
         error = error if isinstance(error, dict) else {"error": error}
         data_row, message = error.get("data_row"), error.get("error")
         data_row_id = as_id(data_row.get("id")) if isinstance(data_row, dict) else None

@@ -23,7 +23,7 @@ from tap_labelbox.api.errors import (
     UnavailableError,
 )
 from tap_labelbox.api.polling import poll
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports.saved import Item
 from tap_labelbox.exports.tasks import Export, export_name, inputs, started_tasks
 from tap_labelbox.exports.unfold import (
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from tap_labelbox.singer.state import ProjectState
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
-MOST_EXPORTS = 10
+MAX_EXPORTS_IN_FLIGHT = 10
 MAX_TEST_ROWS = 100  # of an export, read for a test
 EXPORT = "data row export"  # as the log calls what is read together
 
@@ -78,18 +78,18 @@ class ExportedStream(ProjectStream):
     """Records made of the data rows of an export."""
 
     replication_key = "last_activity_at"
-    inside: frozenset[str] | None = None
+    decoded_columns: frozenset[str] | None = None
     """The heavy columns of a row that are looked into, not just passed on; None if
     the stream looks at no row, or at nothing but what is laid out."""
-    _announced = False
-    _has_told_of_model_runs = False
+    _headers_written = False
+    _has_warned_of_model_runs = False
     _done = False  # another stream of the family has done the work of this one
     _group: SharedState | None = None
     _tasks: dict[str, str] | None = None
     _asking = threading.Lock()
 
     @cached_property
-    def family(self) -> list[ExportedStream]:
+    def siblings(self) -> list[ExportedStream]:
         """The streams that are read together with this one, itself included."""
         return [
             stream
@@ -101,7 +101,7 @@ class ExportedStream(ProjectStream):
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
-        """Give a context for each project that is still to be read."""
+        """Return a context for each project that is still to be read."""
         return [] if self._done else super().partitions
 
     @property
@@ -114,9 +114,9 @@ class ExportedStream(ProjectStream):
     def group(self) -> SharedState:
         """What the family remembers together."""
         if self._group is None:
-            states = {stream.name: stream.state_manager for stream in self.family}
+            states = {stream.name: stream.state_manager for stream in self.siblings}
             group = SharedState(states, str(self.replication_key))
-            for stream in self.family:
+            for stream in self.siblings:
                 stream._group = group  # noqa: SLF001  # one of its own kind
         return cast("SharedState", self._group)
 
@@ -151,13 +151,13 @@ class ExportedStream(ProjectStream):
         """Read a project's export, or all files, for the whole family."""
         if self._done:
             return
-        for stream in self.family:
-            stream.announce(done=stream is not self)
+        for stream in self.siblings:
+            stream.write_headers(done=stream is not self)
         for file in self.workspace.saved_files:
             yield from self._file_records(file)
         yield from super().get_records(context)
 
-    def announce(self, *, done: bool) -> None:
+    def write_headers(self, *, done: bool) -> None:
         """Write what goes before the first record: the schema.
 
         Args:
@@ -172,17 +172,17 @@ class ExportedStream(ProjectStream):
         """Count the requests and seconds of the pass, not of each stream in it."""
         if self._done:
             return nullcontext()
-        return self.workspace.progress.reading(EXPORT, self.family)
+        return self.workspace.progress.reading(EXPORT, self.siblings)
 
     @property
     def has_enough(self) -> bool:
         """Whether a test has found a project with data rows."""
-        return self.is_test and any(stream.has_records for stream in self.family)
+        return self.is_test and any(stream.has_records for stream in self.siblings)
 
     def conclude(self) -> None:
         """Do what is to be done after the last record of the pass, for the family."""
         if not self._done:
-            for stream in self.family:
+            for stream in self.siblings:
                 stream.activate()
 
     def write(self, record: Record) -> None:
@@ -200,11 +200,11 @@ class ExportedStream(ProjectStream):
                         yield from self._unfolded(row, project_id)
             file.is_read = True
         except UnavailableError as error:
-            self.workspace.miss(file.name, error)
+            self.workspace.record_failure(file.name, error)
             return
         streams = self._tap.streams.values()
         for what in file.unread(
-            data_rows=any(s.unfold is not ExportedStream.unfold for s in self.family),
+            data_rows=any(s.unfold is not ExportedStream.unfold for s in self.siblings),
             items=any(s.selected for s in streams if s.name == "bulk_export"),
         ):
             self.logger.warning("%s: %s", file.name, what)
@@ -225,7 +225,7 @@ class ExportedStream(ProjectStream):
             # Of several, some may be of an earlier run than others.
             until = min(until, prepared.until)
         if (latest := min(latest, until)) and not self.is_test:
-            for stream in self.family:
+            for stream in self.siblings:
                 stream.advance(context, latest)
         self.group.drop(project_id)
 
@@ -268,7 +268,7 @@ class ExportedStream(ProjectStream):
             count += 1
             yield from self._written(
                 s.some(s.unfold_error(error, project_id, export.task_id, count))
-                for s in self.family
+                for s in self.siblings
             )
         if count:
             self.workspace.note_gap(
@@ -279,8 +279,10 @@ class ExportedStream(ProjectStream):
 
     @cached_property
     def _decoded(self) -> Callable[[bytes], list[Any]]:
-        inside = [s.inside for s in self.family if s.inside is not None]
-        return decoder(frozenset().union(*inside) if inside else None)
+        decoded_columns = [
+            s.decoded_columns for s in self.siblings if s.decoded_columns is not None
+        ]
+        return decoder(frozenset().union(*decoded_columns) if decoded_columns else None)
 
     @staticmethod
     def unfold(row: Row, project_id: str) -> Iterator[Record]:
@@ -301,13 +303,15 @@ class ExportedStream(ProjectStream):
         if type(row) is Malformed:
             self._leave_out(row, project_id, "the export of project")
             return iter(())
-        if type(row) is dict and not self._has_told_of_model_runs:
-            self._tell_of_model_runs(row)
+        if type(row) is dict and not self._has_warned_of_model_runs:
+            self._warn_of_model_runs(row)
         if self.is_test:
-            return self._written(s.some(s.unfold(row, project_id)) for s in self.family)
-        if self.family == [self]:
+            return self._written(
+                s.some(s.unfold(row, project_id)) for s in self.siblings
+            )
+        if self.siblings == [self]:
             return self.unfold(row, project_id)
-        made = (stream.unfold(row, project_id) for stream in self.family)
+        made = (stream.unfold(row, project_id) for stream in self.siblings)
         return self._written(made)
 
     def some(self, records: Iterator[Record]) -> Iterator[Record]:
@@ -316,10 +320,10 @@ class ExportedStream(ProjectStream):
             return records
         return islice(records, max(0, self.ABORT_AT_RECORD_COUNT - self.record_count))
 
-    def _tell_of_model_runs(self, row: Row) -> None:
+    def _warn_of_model_runs(self, row: Row) -> None:
         """Warn once of what is exported from model runs: it has no streams."""
         if row.get("experiments"):
-            self._has_told_of_model_runs = True
+            self._has_warned_of_model_runs = True
             self.logger.warning(
                 "There are data rows of model runs: no stream reads their labels and "
                 "predictions yet; data_row_exports keeps them whole in "
@@ -331,17 +335,17 @@ class ExportedStream(ProjectStream):
         if row.is_broken:
             self.workspace.unfinished.add(project_id)
 
-    def advance(self, context: Context | None, moment: str) -> None:
+    def advance(self, context: Context | None, timestamp: str) -> None:
         """Move the bookmark, unless a row came broken, which may be whole next time.
 
         No other place knows of it: the next run has to export its project again.
         """
         if not context or context[PROJECT_ID] not in self.workspace.unfinished:
-            super().advance(context, moment)
+            super().advance(context, timestamp)
 
     def _written(self, made: Iterator[Iterator[Record]]) -> Iterator[Record]:
-        """Give the records of one's own, and write those of the others."""
-        for stream, records in zip(self.family, made, strict=True):
+        """Return the records of one's own, and write those of the others."""
+        for stream, records in zip(self.siblings, made, strict=True):
             if stream is self:
                 yield from records
             else:
@@ -351,7 +355,7 @@ class ExportedStream(ProjectStream):
     def _exports(
         self, project_id: str, context: Context
     ) -> Iterator[tuple[Prepared, dict[str, Any]]]:
-        """Give the exports of a project, each ready to be read, and what is noted."""
+        """Return the exports of a project, each ready to be read, and what is noted."""
         outcome = next(self._prepared)
         outcome.add_done_callback(lambda _: self._started.put(None))
         name = self.workspace.named(project_id)
@@ -404,8 +408,8 @@ class ExportedStream(ProjectStream):
             )
             for context in contexts
         )
-        width = min(self.width, MOST_EXPORTS)
-        return ahead(jobs, width, at_first=width)
+        max_in_flight = min(self.max_in_flight, MAX_EXPORTS_IN_FLIGHT)
+        return prefetch(jobs, max_in_flight, initial=max_in_flight)
 
     def _begin(self) -> list[str]:
         """Note that a run begins, in a STATE that precedes all exports it starts.
@@ -418,7 +422,7 @@ class ExportedStream(ProjectStream):
         if not self._resumable:
             return []
         earlier = self.group.begin(self.workspace.started_at)
-        if not self.writer.holding:
+        if not self.writer.has_open_files:
             self._tap.state_writer.write_state(self.tap_state)
         return earlier
 
@@ -433,7 +437,7 @@ class ExportedStream(ProjectStream):
         Its rows may be older than those that this stream had: no other run would
         bring the newer ones again.
         """
-        return any((stream.bookmark(context) or "") > until for stream in self.family)
+        return any((stream.bookmark(context) or "") > until for stream in self.siblings)
 
     def _run(self, context: Context, started_at: str) -> Run:
         return Run(started_at, self._inputs(context, started_at))
@@ -540,9 +544,11 @@ class ExportedStream(ProjectStream):
             pause=self.client.sleep,
             interval=self.config["export_poll_interval"],
             timeout=timeout,
-            waiting=lambda: waiting % (project_id, refusal),
-            late=f"Labelbox had no room for its export in {timeout:g} s: raise "
-            "export_timeout",
+            progress_message=lambda: waiting % (project_id, refusal),
+            timeout_message=(
+                f"Labelbox had no room for its export in {timeout:g} s: raise "
+                "export_timeout"
+            ),
         )
 
     def _wait(self, export: Export, start: int = 0) -> None:
@@ -554,7 +560,7 @@ class ExportedStream(ProjectStream):
 
     def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Say which exports a project needs, in the API's words."""
-        since = [stream.since(context) for stream in self.family]
+        since = [stream.since(context) for stream in self.siblings]
         filters = self.config["export_filters"]
         if self.is_test:
             filters = filters | self.workspace.sample[context["project_id"]]
@@ -569,10 +575,10 @@ class ExportedStream(ProjectStream):
     @property
     def _resumable(self) -> bool:
         """Whether a later run may read on; not where a target deletes older rows."""
-        return not self.is_test and all(s.is_incremental for s in self.family)
+        return not self.is_test and all(s.is_incremental for s in self.siblings)
 
     def _wanted(self, context: Context) -> str | None:
-        """Give what an export must have in common with one that is read on, if any.
+        """Return what an export must have in common with one that is read on, if any.
 
         There is one position for a project, so one export of several is not read on:
         whoever did would take it for all of them.
@@ -581,7 +587,7 @@ class ExportedStream(ProjectStream):
         if several or not self._resumable:
             return None
         settings = {
-            "since": {stream.name: stream.since(context) for stream in self.family},
+            "since": {stream.name: stream.since(context) for stream in self.siblings},
             "filters": self.config["export_filters"],
             "include": self.config["export_include"],
         }
@@ -601,6 +607,6 @@ class ExportedStream(ProjectStream):
 
     def _write_schema_message(self) -> None:
         """Write the schema once, though two may have reason to."""
-        if not self._announced:
+        if not self._headers_written:
             super()._write_schema_message()
-        self._announced = True
+        self._headers_written = True

@@ -10,13 +10,18 @@ from msgspec.json import Decoder
 
 from tap_labelbox.api.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.api.pagination import Listing
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import malformed, rows
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import columns_of
 from tap_labelbox.records.json_text import decode_as
 from tap_labelbox.records.malformed import Malformed, described
-from tap_labelbox.records.structs import Layout, MisfitError, Shape, only
+from tap_labelbox.records.structs import (
+    ConversionError,
+    RecordBuilder,
+    StructColumns,
+    wrapper,
+)
 from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.schema import (
@@ -43,7 +48,7 @@ OWN = ("additional_columns", "is_skipped", "project_id")
 SKIP = ("Skip", Raw(b'"Skip"'))
 
 
-class Unlaid(dict[str, Any]):
+class SlowRow(dict[str, Any]):
     """A label as a reply has it, not laid out in the columns of the stream."""
 
 
@@ -112,14 +117,16 @@ class LabelsStream(ProjectStream):
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the labels made between the bookmark and the start of this run."""
         after, before = self._after(context), self._before
-        since = timestamps.whole_second(self.since(context) or "") if after else ""
+        since = (
+            timestamps.truncate_to_second(self.since(context) or "") if after else ""
+        )
         labels = Listing(
             partial(self._page, project_id),
             self._page_size,
             after,
             self._in_order,
-            self.width,
-            opening=next(self._openings),
+            self.max_in_flight,
+            first_page=next(self._prefetched_pages),
             opening_size=int(self.config["page_size"]),
             leave_out=partial(
                 self.workspace.leave_out, f"labels of project {project_id}"
@@ -131,7 +138,7 @@ class LabelsStream(ProjectStream):
                 # Once more, for a server that knows these filters no longer, and
                 # because more is asked for than is wanted.
                 if since <= row["created_at"] < before:
-                    record = self.record(row) if type(row) is Unlaid else row
+                    record = self.record(row) if type(row) is SlowRow else row
                     record["project_id"] = project_id
                     yield record
             if reached:
@@ -153,10 +160,10 @@ class LabelsStream(ProjectStream):
         before it began; only what is newer can have been listed since.
         """
         reading = self.state_manager.partition(context["project_id"]).get(READING_UNTIL)
-        return timestamps.normal_or_empty(reading) or None
+        return timestamps.normalize_or_empty(reading) or None
 
     @cached_property
-    def _openings(self) -> Iterator[Future[Sequence[Row | Malformed]]]:
+    def _prefetched_pages(self) -> Iterator[Future[Sequence[Row | Malformed]]]:
         """The first pages of all projects: most projects have no second."""
         jobs = (
             partial(
@@ -168,7 +175,7 @@ class LabelsStream(ProjectStream):
             )
             for context in self.partitions
         )
-        return ahead(jobs, self.width)
+        return prefetch(jobs, self.max_in_flight)
 
     @cached_property
     def _page_size(self) -> int:
@@ -195,7 +202,7 @@ class LabelsStream(ProjectStream):
         try:
             found = self.execute(
                 "labels",
-                self.usual,
+                self.decode_fast,
                 project_id=project_id,
                 where=where,
                 skip=skip,
@@ -215,47 +222,47 @@ class LabelsStream(ProjectStream):
             for number, label in enumerate(labels, skip + 1)
         ]
 
-    def usual(self, reply: bytes) -> list[Record] | None:
-        """Give the records of a page if there is nothing unusual in it."""
+    def decode_fast(self, reply: bytes) -> list[Record] | None:
+        """Return the records of a page if there is nothing unusual in it."""
         found = decode_as(self._decoder, reply)
         if found is None:
             return None
         try:
-            return [self._laid_out(label) for label in found.data.project.labels]
-        except MisfitError:
+            return [self._to_record(label) for label in found.data.project.labels]
+        except ConversionError:
             return None
 
-    def _laid_out(self, label: Any) -> Record:
-        record = self._layout.record(self._shape.values(label))
+    def _to_record(self, label: Any) -> Record:
+        record = self._builder.record(self._struct.values(label))
         made_at = record["created_at"]
-        if not record["id"] or not made_at or not timestamps.is_moment(made_at):
-            raise MisfitError
+        if not record["id"] or not made_at or not timestamps.is_timestamp(made_at):
+            raise ConversionError
         record["is_skipped"] = is_skipped(record["label"], record["type_name"])
         record["additional_columns"] = {}
         return record
 
     @cached_property
-    def _shape(self) -> Shape:
+    def _struct(self) -> StructColumns:
         """A label without anything unusual. Its annotations are passed on."""
         columns = columns_of(self.schema, RELATIONS, SHORT)
         for own in OWN:
             del columns[own]
-        return Shape(columns, undecoded=frozenset({"label"}))
+        return StructColumns(columns, raw=frozenset({"label"}))
 
     @cached_property
-    def _layout(self) -> Layout:
-        return Layout(self._shape)
+    def _builder(self) -> RecordBuilder:
+        return RecordBuilder(self._struct)
 
     @cached_property
     def _decoder(self) -> Decoder[Any]:
         """Decodes a page that has nothing but such labels."""
-        kind: Any = list[self._shape.type]  # type: ignore[name-defined]
+        kind: Any = list[self._struct.type]  # type: ignore[name-defined]
         for name in ("labels", "project", "data"):
-            kind = only(name, kind)
+            kind = wrapper(name, kind)
         return Decoder(kind)
 
     def _in_order(self) -> bool:
-        """Tell whether Labelbox was asked for the labels oldest first."""
+        """Return whether Labelbox was asked for the labels oldest first."""
         return "orderBy" not in self.client.document("labels").arguments
 
     @property
@@ -263,7 +270,7 @@ class LabelsStream(ProjectStream):
         """The end of the window, itself excluded: labels made later move no page."""
         limit = self.config["label_filters"].get("created_before")
         started_at = self.workspace.started_at
-        return min(started_at, timestamps.normal(limit)) if limit else started_at
+        return min(started_at, timestamps.normalize(limit)) if limit else started_at
 
     @property
     def _filters(self) -> dict[str, Any]:
@@ -283,17 +290,17 @@ class LabelsStream(ProjectStream):
         return where
 
 
-def _dated(label: Row, after: str | None, number: int) -> Unlaid | Malformed:
+def _dated(label: Row, after: str | None, number: int) -> SlowRow | Malformed:
     """Return a label if it says when it was made; the bookmark is kept by that."""
     made_at = label.get("created_at")
-    if not isinstance(made_at, str) or not timestamps.is_moment(made_at):
+    if not isinstance(made_at, str) or not timestamps.is_timestamp(made_at):
         why = f"its created_at is no timestamp ({described(label)})"
         return malformed(label, after, number, why)
-    return Unlaid(label, created_at=timestamps.normal(made_at))
+    return SlowRow(label, created_at=timestamps.normalize(made_at))
 
 
 def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:
-    """Tell whether a label stands for a data row that was skipped.
+    """Return whether a label stands for a data row that was skipped.
 
     By its type, or by its text: the word Skip, in labels of 2018.
     """

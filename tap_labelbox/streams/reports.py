@@ -8,7 +8,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import UnavailableError
-from tap_labelbox.api.prefetch import ahead
+from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import as_integer, snake_case
 from tap_labelbox.singer.state import PROJECT_ID
@@ -55,7 +55,9 @@ class ReportStream(LabelboxStream):
         wanted = self.config.get("project_ids")
         try:
             days = list(self._days())
-            tables = ahead((partial(self._table, one) for one in days), self.width)
+            tables = prefetch(
+                (partial(self._table, one) for one in days), self.max_in_flight
+            )
             for one, rows in zip(days, tables, strict=True):
                 for record in chain.from_iterable(map(self.records, rows.result())):
                     if wanted is None or record.get(PROJECT_ID) in {None, *wanted}:

@@ -22,7 +22,7 @@ from tap_labelbox.api.reading import rows
 from tap_labelbox.exports.saved import SavedFiles
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
-from tap_labelbox.records.columns import as_id, as_moment
+from tap_labelbox.records.columns import as_id, as_timestamp
 from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
@@ -105,14 +105,17 @@ class Workspace:
         self.offline = "export_files" in config
         """Whether files are read, and Labelbox is asked nothing."""
         self.saved_files = SavedFiles(
-            config.get("export_files", ()), config["max_row_bytes"], self.miss, logger
+            config.get("export_files", ()),
+            config["max_row_bytes"],
+            self.record_failure,
+            logger,
         )
-        self._wanted: list[str] | None = config.get("project_ids")
+        self._requested: list[str] | None = config.get("project_ids")
         self._start_date: str | None = config.get("start_date")
         self._export_filters: dict[str, Any] = config["export_filters"]
         self._names: dict[str, str] = {}  # of projects, by their ID
         self._page_size: int = config["page_size"]
-        self._width: int = config["concurrency"]
+        self._max_in_flight: int = config["concurrency"]
         self._logger = logger
         self.failures_in_a_row = FailuresInARow()
         self._warns_of_missing = config["on_missing"] == "warn"
@@ -150,15 +153,15 @@ class Workspace:
         """
         date = self.client.first_date
         if date is None or self.began_at - date <= MAX_CLOCK_LEAD:
-            return timestamps.write(self.began_at)
+            return timestamps.isoformat(self.began_at)
         self._logger.warning(
             "This machine's clock is %d s ahead of Labelbox's (%s), which counts here",
             (self.began_at - date).total_seconds(),
             date.isoformat(),
         )
-        return timestamps.write(date)
+        return timestamps.isoformat(date)
 
-    def listed(self, document: str, field: str) -> Iterator[Row]:
+    def list_rows(self, document: str, field: str) -> Iterator[Row]:
         """Yield each row of a list of the workspace once, in the order it comes.
 
         That need not be any: projects come newest first, as far as is known. Where
@@ -180,7 +183,7 @@ class Workspace:
             listing = Listing(
                 page,
                 self._page_size,
-                width=self._width,
+                max_in_flight=self._max_in_flight,
                 made_at=_made_at,
                 leave_out=partial(self.leave_out, f"the list {document}"),
             )
@@ -195,18 +198,18 @@ class Workspace:
     def projects(self, document: str) -> Iterator[Row]:
         """Go through the projects that the settings ask for."""
         found = set()
-        for project in self.listed(document, "projects"):
+        for project in self.list_rows(document, "projects"):
             found.add(project["id"])
-            if self._wanted is None or project["id"] in self._wanted:
+            if self._requested is None or project["id"] in self._requested:
                 yield project
-        self._miss_all_but(found)
+        self._record_missing(found)
         self._warn_of_none(found)
 
     @cached_property
     def all_project_ids(self) -> list[str]:
         """All projects that the key may see, oldest first."""
         gaps = self.gaps
-        listed = self.listed("project_ids", "projects")
+        listed = self.list_rows("project_ids", "projects")
         project_ids = []
         for project in sorted(listed, key=_made_at):
             project_ids.append(project["id"])
@@ -223,11 +226,11 @@ class Workspace:
     def project_ids(self) -> list[str]:
         """The projects to read, oldest first; those that are not there are told."""
         found = self.all_project_ids
-        if self._wanted is not None:
+        if self._requested is not None:
             gaps = self.gaps
-            self._miss_all_but(set(found))
+            self._record_missing(set(found))
             self._unlisted += self.gaps - gaps
-            found = [p for p in found if p in self._wanted]
+            found = [p for p in found if p in self._requested]
         if found:
             self._logger.info(
                 "Projects to read: %d of the %d that the API key sees",
@@ -270,7 +273,7 @@ class Workspace:
         """Return a few data rows of a project that have labels."""
         where = {}
         if self._start_date:  # so the data rows were active since as well
-            where["createdAt_gt"] = timestamps.normal(self._start_date)
+            where["createdAt_gt"] = timestamps.normalize(self._start_date)
         data = self.client.execute(
             "labels",
             project_id=project_id,
@@ -294,11 +297,11 @@ class Workspace:
                 "of the right workspace, of a user who has a role in its projects"
             )
 
-    def _miss_all_but(self, found: set[str]) -> None:
+    def _record_missing(self, found: set[str]) -> None:
         """Tell which projects are wanted and not there."""
-        for project_id in dict.fromkeys(self._wanted or ()):
+        for project_id in dict.fromkeys(self._requested or ()):
             if project_id not in found and not self.offline:
-                self.miss(
+                self.record_failure(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
                     "project_ids or give the key access",
@@ -339,7 +342,7 @@ class Workspace:
         """Whether nothing has been left out so far."""
         return not self._missing and not self._left_out and not self._gone
 
-    def miss(self, what: str, why: object, *, is_gone: bool = False) -> None:
+    def record_failure(self, what: str, why: object, *, is_gone: bool = False) -> None:
         """Tell, once, what this run leaves out, and go on.
 
         Args:
@@ -408,4 +411,4 @@ def _malformed_rows(count: int) -> str:
 
 def _made_at(row: Row) -> str:
     """Return when a row was made, as a list is ordered by; "" if it does not say."""
-    return as_moment(row.get("created_at")) or ""
+    return as_timestamp(row.get("created_at")) or ""
