@@ -121,7 +121,12 @@ def _object(given: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
             continue
         if isinstance(whole, dict):
             result[name] = _merged(whole, values)
-    return result if result or not given else None
+    if given and not result:
+        return None
+    for name in schema.get("required", ()):
+        if isinstance(given.get(name), dict):  # so that what it lacks is named
+            result.setdefault(name, {})
+    return result
 
 
 def _merged(whole: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
