@@ -643,7 +643,7 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
         ({"encoding": {"format": "jsonl", "compression": "zip"}}, "one of gzip, none"),
         ({"encoding": {}}, "batch_config.encoding.format is not set: set it"),
         ({"storage": {}}, "batch_config.storage.root is not set: set it"),
-        ({"storage": {"root": ""}}, "batch_config.storage.root is empty"),
+        ({"storage": {"root": ""}}, "batch_config.storage.root is not set"),
         ({"batch_size": 0}, "batch_config.batch_size has to be at least 1"),
         (
             {"storage": {"root": "x", "readable_by": "0644"}},

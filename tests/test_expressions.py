@@ -37,21 +37,21 @@ def test_fake_with_faker(run: Runner) -> None:
 BROKEN = [
     (
         "created_by_email",
-        "md5(data_row_external_id)",
+        "md5(external_id)",
         (
-            "where data_row_external_id is null, so write: "
-            "md5(data_row_external_id) if data_row_external_id else None"
+            "where external_id is null, so write: "
+            "md5(external_id) if external_id else None"
         ),
     ),
     (
-        "data_row_external_id",
+        "external_id",
         "md5(self)",
         "where self is null, so write: md5(self) if self else None",
     ),
     (
         "hash",
-        "md5(record['data_row_external_id'])",
-        "write: md5(record['data_row_external_id']) if record['data_row_external_id']",
+        "md5(record['external_id'])",
+        "write: md5(record['external_id']) if record['external_id']",
     ),
     (
         "hash",
@@ -111,7 +111,7 @@ def test_a_broken_expression_is_one_line_of_the_command(run: Runner) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "md5(data_row_external_id) if data_row_external_id else None",
+        "md5(external_id) if external_id else None",
         "md5(self) if self else None",
         "agreement is not None and (agreement > 0.5)",
     ],
@@ -123,7 +123,7 @@ def test_what_is_advised_works(run: Runner, expression: str) -> None:
         if number % 2:
             label.agreement, label.data_row.external_id = 0.0, "known"
 
-    output = run("labels", stream_maps={"labels": {"data_row_external_id": expression}})
+    output = run("labels", stream_maps={"labels": {"external_id": expression}})
 
     assert output.error is None
     assert output.records("labels")

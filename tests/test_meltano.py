@@ -134,6 +134,6 @@ def test_what_is_of_no_use_is_told_by_the_tap(
     """In one line, instead of a traceback of Meltano."""
     done = meltano("invoke", "tap-labelbox", API_KEY="k" * 20, **{name: text})
 
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -109,19 +109,36 @@ def _object(given: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
         first, _, rest = name.partition(".")
         if rest and name not in parts and "object" in types_of(parts.get(first, {})):
             dotted.setdefault(first, {})[rest] = value
-            continue
         # Where nothing else may stand, as in stream_maps, a null means something.
-        if not types_of(parts.get(name, {})) - {"null"}:
+        elif not types_of(parts.get(name, {})) - {"null"}:
             result[name] = value
-        elif (kept := typed(value, parts[name])) is not None:
-            result[name] = kept
+        else:
+            result[name] = typed(value, parts[name])
     for name, values in dotted.items():
-        whole = result.get(name, {})
-        if (values := typed(values, parts[name])) is None:
-            continue
-        if isinstance(whole, dict):
-            result[name] = _merged(whole, values)
-    return result if result or not given else None
+        whole = result.get(name)
+        if whole is None or isinstance(whole, dict):
+            merged = _merged(whole or {}, typed(values, parts[name]) or {})
+            result[name] = merged or whole
+    return _without_unset(result, given, schema)
+
+
+def _without_unset(
+    result: dict[str, Any], given: dict[str, Any], schema: Schema
+) -> dict[str, Any] | None:
+    parts, required = schema.get("properties", {}), schema.get("required", ())
+    kept = {
+        name: value
+        for name, value in result.items()
+        if value is not None or not types_of(parts.get(name, {})) - {"null"}
+    }
+    if given and not kept:
+        return None
+    # What a part lacks is to be named.
+    return kept | {
+        name: {}
+        for name in required
+        if name not in kept and isinstance(given.get(name), dict)
+    }
 
 
 def _merged(whole: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
