@@ -29,6 +29,7 @@ from tap_labelbox.records.columns import (
     objects,
     populate,
     string,
+    within,
 )
 from tap_labelbox.records.values import as_id, as_integer, as_objects, as_string
 
@@ -54,24 +55,22 @@ FEATURE = (
 # becomes the column of that name.
 ANNOTATIONS = Table.of(
     *LABEL_IDS,
-    derived(
+    *derived(
         identifier(
             "annotation_id",
             "Group, frame and the feature IDs on the way down, joined with a slash; "
             "where there is no feature ID, kind and name. What would have the ID of "
             "another ends with #2 and so on.",
             required=True,
-        )
-    ),
-    derived(
+        ),
         string(
             "parent_annotation_id",
             "What it is nested in; null at the top. Of a segment without a record in "
             "its first frame, as in the first frame that has one.",
-        )
+        ),
+        string("path", "Names on the way down to its own, joined with a slash."),
+        integer("depth", "How deep it is nested; 0 at the top."),
     ),
-    derived(string("path", "Names on the way down to its own, joined with a slash.")),
-    derived(integer("depth", "How deep it is nested; 0 at the top.")),
     *FEATURE,
     string(
         "annotation_kind",
@@ -79,29 +78,34 @@ ANNOTATIONS = Table.of(
         "Checklist or Text for answers; Segment for a segment of which no record "
         "tells; for what is not known yet, its key.",
     ),
-    identifier(
-        "answer_feature_id",
-        "ID of the chosen option as a feature.",
-        "answer.feature_id",
+    *within(
+        "answer",
+        identifier(
+            "answer_feature_id", "ID of the chosen option as a feature.", "feature_id"
+        ),
+        identifier(
+            "answer_feature_schema_id",
+            "ID of the chosen option in the ontology.",
+            "feature_schema_id",
+        ),
+        string("answer_name", "Name of the chosen option.", "name"),
+        string(
+            "answer_value", "The chosen option, as a program would write it.", "value"
+        ),
+        string("answer_text", "What was written in answer.", "content"),
     ),
-    identifier(
-        "answer_feature_schema_id",
-        "ID of the chosen option in the ontology.",
-        "answer.feature_schema_id",
+    *within(
+        "geometry.bounding_box",
+        number("box_top", "Upper edge of the bounding box.", "top"),
+        number("box_left", "Left edge of the bounding box.", "left"),
+        number("box_height", "Height of the bounding box.", "height"),
+        number("box_width", "Width of the bounding box.", "width"),
     ),
-    string("answer_name", "Name of the chosen option.", "answer.name"),
-    string(
-        "answer_value",
-        "The chosen option, as a program would write it.",
-        "answer.value",
+    *within(
+        "geometry.point",
+        number("point_x", "Distance of the point from the left.", "x"),
+        number("point_y", "Distance of the point from the top.", "y"),
     ),
-    string("answer_text", "What was written in answer.", "answer.content"),
-    number("box_top", "Upper edge of the bounding box.", "geometry.bounding_box.top"),
-    number("box_left", "Left edge of the bounding box.", "geometry.bounding_box.left"),
-    number("box_height", "Height of the bounding box.", "geometry.bounding_box.height"),
-    number("box_width", "Width of the bounding box.", "geometry.bounding_box.width"),
-    number("point_x", "Distance of the point from the left.", "geometry.point.x"),
-    number("point_y", "Distance of the point from the top.", "geometry.point.y"),
     integer(
         "text_start",
         "First character of the marked text, counted from 0.",
@@ -128,34 +132,31 @@ ANNOTATIONS = Table.of(
         "geometry.conversational_location.message_id",
         "geometry.selected_message.message_id",
     ),
-    derived(string("group_name", "View of a DICOM study, such as Axial.")),
-    derived(
+    *derived(
+        string("group_name", "View of a DICOM study, such as Axial."),
         integer(
             "z_order",
-            "Rank among the objects of the label that lie above each other: its place "
-            "in the export's list of them, from 1.",
-        )
-    ),
-    derived(integer("frame", "Frame it was seen in, or in which its segment begins.")),
-    derived(
+            "Rank among the objects of the label that lie above each other: its "
+            "place in the export's list of them, from 1.",
+        ),
+        integer("frame", "Frame it was seen in, or in which its segment begins."),
         integer(
             "frame_end",
             "Last frame of the segment that begins with this record's frame. Where a "
             "segment begins in a frame that is not exported, it has a record of its "
             "own, without geometry.",
-        )
-    ),
-    derived(
+        ),
         boolean(
             "is_key_frame",
             "Whether somebody drew it in this frame; null where the export does not "
             "tell.",
-        )
+        ),
     ),
-    string(
-        "mask_url", "Address of the mask; it wants the API key.", "geometry.mask.url"
+    *within(
+        "geometry.mask",
+        string("mask_url", "Address of the mask; it wants the API key.", "url"),
     ),
-    derived(json("geometry", "All its geometry, as exported.")),
+    *derived(json("geometry", "All its geometry, as exported.")),
     ADDITIONAL_COLUMNS,
 )
 ANSWER: Any = ANNOTATIONS.sources.pop("answer")
@@ -519,7 +520,7 @@ def _measure(record: Record, geometry: Row) -> None:
 # Paths that begin with "relationship" are those of the block that says what relates.
 ANNOTATION_RELATIONSHIPS = Table.of(
     *LABEL_IDS,
-    derived(
+    *derived(
         identifier(
             "relationship_id",
             "Its feature ID; where there is none, of its ends.",
@@ -528,20 +529,15 @@ ANNOTATION_RELATIONSHIPS = Table.of(
     ),
     *FEATURE,
     string("annotation_kind", "Kind of annotation: as exported."),
-    identifier(
-        "source_feature_id",
-        "Feature ID of the annotation it goes from.",
-        "relationship.source",
-    ),
-    identifier(
-        "target_feature_id",
-        "Feature ID of the annotation it goes to.",
-        "relationship.target",
-    ),
-    string(
-        "relationship_type",
-        "Its type, such as unidirectional.",
-        "relationship.type",
+    *within(
+        "relationship",
+        identifier(
+            "source_feature_id", "Feature ID of the annotation it goes from.", "source"
+        ),
+        identifier(
+            "target_feature_id", "Feature ID of the annotation it goes to.", "target"
+        ),
+        string("relationship_type", "Its type, such as unidirectional.", "type"),
     ),
     objects("classifications", "Questions answered about it, as exported."),
     ADDITIONAL_COLUMNS,

@@ -29,6 +29,7 @@ from tap_labelbox.records.columns import (
     string_or_number,
     tags,
     timestamp,
+    within,
 )
 from tap_labelbox.records.malformed import MalformedError, described
 from tap_labelbox.records.values import as_id, as_number, as_timestamp
@@ -193,7 +194,7 @@ def numbered(records: list[Record]) -> Iterator[Record]:
 
 # --- columns that several tables have ---------------------------------------------
 
-PROJECT_ID = derived(key("project_id", "ID of the project."))
+(PROJECT_ID,) = derived(key("project_id", "ID of the project."))
 DATA_ROW_ID = identifier(
     "data_row_id", "ID of the data row.", "data_row.id", required=True
 )
@@ -205,8 +206,8 @@ LAST_ACTIVITY_AT = timestamp(
     "data_row.details.last_activity_at",
 )
 LABEL_ID = identifier("label_id", "ID of the label.", "id", required=True)
-ROW_IDS = (PROJECT_ID, derived(DATA_ROW_ID), derived(LAST_ACTIVITY_AT))
-LABEL_IDS = (*ROW_IDS, derived(LABEL_ID))
+ROW_IDS = (PROJECT_ID, *derived(DATA_ROW_ID, LAST_ACTIVITY_AT))
+LABEL_IDS = (*ROW_IDS, *derived(LABEL_ID))
 ADDITIONAL_COLUMNS = additional_columns(
     "What has no column yet or does not fit its own, by its dotted path."
 )
@@ -214,7 +215,8 @@ ADDITIONAL_COLUMNS = additional_columns(
 
 def sequence(description: str) -> Column:
     """Return the column of a number that is the last part of a key."""
-    return derived(integer("sequence", description, required=True))
+    (column,) = derived(integer("sequence", description, required=True))
+    return column
 
 
 # --- data_row_exports ----------------------------------------------------------
@@ -225,117 +227,76 @@ DATA_ROW_EXPORTS = Table.of(
     PROJECT_ID,
     DATA_ROW_ID,
     LAST_ACTIVITY_AT,
-    string_or_number(
-        "external_id",
-        "The data row's own ID where it comes from.",
-        "data_row.external_id",
+    *within(
+        "data_row",
+        string_or_number("external_id", "The data row's own ID where it comes from."),
+        string_or_number(
+            "global_key", "The data row's own ID, unique in the organization."
+        ),
+        string(
+            "row_data",
+            "What is labeled: an address (which may expire), or the text or JSON "
+            "itself; an address differs in each export.",
+        ),
     ),
-    string_or_number(
-        "global_key",
-        "The data row's own ID, unique in the organization.",
-        "data_row.global_key",
+    *within(
+        "data_row.details",
+        identifier("dataset_id", "ID of the data row's dataset."),
+        string("dataset_name", "Name of the data row's dataset."),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+        string("created_by_email", "E-mail of who uploaded it.", "created_by"),
     ),
-    string(
-        "row_data",
-        "What is labeled: an address (which may expire), or the text or JSON "
-        "itself; an address differs in each export.",
-        "data_row.row_data",
-    ),
-    identifier(
-        "dataset_id", "ID of the data row's dataset.", "data_row.details.dataset_id"
-    ),
-    string(
-        "dataset_name",
-        "Name of the data row's dataset.",
-        "data_row.details.dataset_name",
-    ),
-    timestamp("created_at", "When it was made.", "data_row.details.created_at"),
-    timestamp("updated_at", "Latest change to it.", "data_row.details.updated_at"),
-    string(
-        "created_by_email",
-        "E-mail of who uploaded it.",
-        "data_row.details.created_by",
-    ),
-    string(
-        "media_asset_type",
-        "Kind of media, such as image or conversational.",
-        "media.asset_type",
-    ),
-    string("media_mime_type", "MIME type of the file.", "media.mime_type"),
-    integer("media_height", "Height in pixels.", "media.height"),
-    integer("media_width", "Width in pixels.", "media.width"),
-    string_or_number(
-        "media_exif_rotation",
-        "Orientation as the file's EXIF data has it.",
-        "media.exif_rotation",
-    ),
-    number("media_frame_rate", "Frames a second of a video.", "media.frame_rate"),
-    integer("media_frame_count", "Frames of a video.", "media.frame_count"),
-    integer("media_page_count", "Pages of a document.", "media.page_count"),
-    integer(
-        "media_message_count", "Messages of a conversation.", "media.message_count"
-    ),
-    integer(
-        "media_content_length", "Size of the file in bytes.", "media.content_length"
+    *within(
+        "media",
+        string(
+            "media_asset_type",
+            "Kind of media, such as image or conversational.",
+            "asset_type",
+        ),
+        string("media_mime_type", "MIME type of the file.", "mime_type"),
+        integer("media_height", "Height in pixels.", "height"),
+        integer("media_width", "Width in pixels.", "width"),
+        string_or_number(
+            "media_exif_rotation",
+            "Orientation as the file's EXIF data has it.",
+            "exif_rotation",
+        ),
+        number("media_frame_rate", "Frames a second of a video.", "frame_rate"),
+        integer("media_frame_count", "Frames of a video.", "frame_count"),
+        integer("media_page_count", "Pages of a document.", "page_count"),
+        integer("media_message_count", "Messages of a conversation.", "message_count"),
+        integer("media_content_length", "Size of the file in bytes.", "content_length"),
     ),
     json("media_attributes", "All that is known of the file, as exported."),
-    string("project_name", "Name of the project.", "project.name"),
-    tags(
-        "project_tags",
-        "Tags of the project, as exported; one that is only a text is an object "
-        "that has it.",
-        "project.project_tags",
+    *within(
+        "project",
+        string("project_name", "Name of the project.", "name"),
+        tags(
+            "project_tags",
+            "Tags of the project, as exported; one that is only a text is an object "
+            "that has it.",
+        ),
     ),
-    identifier(
-        "ontology_id",
-        "ID of the project's ontology.",
-        "project.project_details.ontology_id",
+    *within(
+        "project.project_details",
+        identifier("ontology_id", "ID of the project's ontology."),
+        identifier("task_queue_id", "ID of the workflow step it is in.", "task_id"),
+        string("task_queue_name", "Name of the workflow step it is in.", "task_name"),
+        identifier("batch_id", "ID of the batch it was sent to the project in."),
+        string("batch_name", "Name of the batch."),
+        string("workflow_status", "TO_LABEL, IN_REVIEW, IN_REWORK or DONE."),
+        integer("priority", "Place in the labeling queue; 1 comes first."),
+        integer("consensus_expected_label_count", "Labels it is to get."),
+        identifier("selected_label_id", "ID of the label that won the consensus."),
+        objects(
+            "workflow_history",
+            "Its way through the workflow, newest first, with e-mails.",
+        ),
     ),
-    identifier(
-        "task_queue_id",
-        "ID of the workflow step it is in.",
-        "project.project_details.task_id",
-    ),
-    string(
-        "task_queue_name",
-        "Name of the workflow step it is in.",
-        "project.project_details.task_name",
-    ),
-    identifier(
-        "batch_id",
-        "ID of the batch it was sent to the project in.",
-        "project.project_details.batch_id",
-    ),
-    string("batch_name", "Name of the batch.", "project.project_details.batch_name"),
-    string(
-        "workflow_status",
-        "TO_LABEL, IN_REVIEW, IN_REWORK or DONE.",
-        "project.project_details.workflow_status",
-    ),
-    integer(
-        "priority",
-        "Place in the labeling queue; 1 comes first.",
-        "project.project_details.priority",
-    ),
-    integer(
-        "consensus_expected_label_count",
-        "Labels it is to get.",
-        "project.project_details.consensus_expected_label_count",
-    ),
-    identifier(
-        "selected_label_id",
-        "ID of the label that won the consensus.",
-        "project.project_details.selected_label_id",
-    ),
-    objects(
-        "workflow_history",
-        "Its way through the workflow, newest first, with e-mails.",
-        "project.project_details.workflow_history",
-    ),
-    objects(
-        "labels",
-        "Its labels in this project, as exported, with e-mails.",
-        "project.labels",
+    *within(
+        "project",
+        objects("labels", "Its labels in this project, as exported, with e-mails."),
     ),
     objects("attachments", "What labelers were shown with it, as exported."),
     objects("metadata_fields", "Its custom metadata, as exported."),
@@ -358,86 +319,65 @@ EXPORT_LABELS = Table.of(
     LABEL_ID,
     string("label_kind", "Default, Video and the like."),
     string("version", "Version of the notation."),
-    timestamp("created_at", "When it was made.", "label_details.created_at"),
-    timestamp("updated_at", "Latest change to it.", "label_details.updated_at"),
-    timestamp(
-        "content_last_updated_at",
-        "Latest change to its annotations.",
-        "label_details.content_last_updated_at",
+    *within(
+        "label_details",
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+        timestamp("content_last_updated_at", "Latest change to its annotations."),
+        string("created_by_email", "E-mail of the labeler.", "created_by"),
     ),
-    string("created_by_email", "E-mail of the labeler.", "label_details.created_by"),
-    number(
-        "seconds_to_create",
-        "Seconds to create it: spent labeling; where there is a seconds_total, "
-        "Labelbox gives that here as well, reviews and rework included.",
-        "performance_details.seconds_to_create",
+    *within(
+        "performance_details",
+        number(
+            "seconds_to_create",
+            "Seconds to create it: spent labeling; where there is a seconds_total, "
+            "Labelbox gives that here as well, reviews and rework included.",
+        ),
+        number(
+            "seconds_to_label",
+            "Seconds spent labeling; nothing else, in exports from 2025 on.",
+        ),
+        number("seconds_to_review", "Seconds spent reviewing."),
+        number(
+            "seconds_to_rework", "Seconds spent on rework; in exports from 2025 on."
+        ),
+        number("seconds_total", "All these seconds; in exports from 2025 on."),
+        boolean("is_skipped", "Whether the labeler skipped the data row.", "skipped"),
     ),
-    number(
-        "seconds_to_label",
-        "Seconds spent labeling; nothing else, in exports from 2025 on.",
-        "performance_details.seconds_to_label",
-    ),
-    number(
-        "seconds_to_review",
-        "Seconds spent reviewing.",
-        "performance_details.seconds_to_review",
-    ),
-    number(
-        "seconds_to_rework",
-        "Seconds spent on rework; in exports from 2025 on.",
-        "performance_details.seconds_to_rework",
-    ),
-    number(
-        "seconds_total",
-        "All these seconds; in exports from 2025 on.",
-        "performance_details.seconds_total",
-    ),
-    boolean(
-        "is_skipped",
-        "Whether the labeler skipped the data row.",
-        "performance_details.skipped",
-    ),
-    derived(
+    *derived(
         boolean(
             "is_latest",
             "Whether it is the newest of its data row; null where no label says when "
             "it was made.",
-        )
-    ),
-    derived(
+        ),
         boolean(
             "is_selected",
             "Whether it won the consensus; null where the export names no winner.",
-        )
+        ),
     ),
-    number(
-        "benchmark_agreement",
-        "Agreement with the benchmark label, 0 to 1; null where there is none.",
-        "performance_details.benchmark_score",
+    *within(
+        "performance_details",
+        number(
+            "benchmark_agreement",
+            "Agreement with the benchmark label, 0 to 1; null where there is none.",
+            "benchmark_score",
+        ),
+        identifier(
+            "reference_label_id",
+            "ID of the benchmark label that it is measured against.",
+            "benchmark_reference_label",
+        ),
+        number(
+            "agreement",
+            "Consensus with other labels of the data row, 0 to 1; null where there "
+            "is none.",
+            "consensus_score",
+        ),
+        integer("consensus_label_count", "Labels the consensus was formed of."),
+        identifiers("consensus_label_ids", "IDs of these labels.", "consensus_labels"),
     ),
-    identifier(
-        "reference_label_id",
-        "ID of the benchmark label that it is measured against.",
-        "performance_details.benchmark_reference_label",
-    ),
-    number(
-        "agreement",
-        "Consensus with other labels of the data row, 0 to 1; null where there is "
-        "none.",
-        "performance_details.consensus_score",
-    ),
-    integer(
-        "consensus_label_count",
-        "Labels the consensus was formed of.",
-        "performance_details.consensus_label_count",
-    ),
-    identifiers(
-        "consensus_label_ids",
-        "IDs of these labels.",
-        "performance_details.consensus_labels",
-    ),
-    objects(
-        "reviews", "Its reviews, as exported, with e-mails.", "label_details.reviews"
+    *within(
+        "label_details", objects("reviews", "Its reviews, as exported, with e-mails.")
     ),
     json("annotations", "Its annotations, as exported."),
     ADDITIONAL_COLUMNS,
@@ -529,16 +469,15 @@ DATA_ROW_METADATA = Table.of(
     sequence("Number among the values of the field, from 1."),
     string("schema_name", "Name of the metadata field."),
     string("schema_kind", "Type of the metadata field, where the export has it."),
-    derived(
-        string("value_string", "The value if it is a text; timestamps are text too.")
+    *derived(
+        string("value_string", "The value if it is a text; timestamps are text too."),
+        number("value_number", "The value if it is a number."),
+        timestamp("value_datetime", "The value if it is a timestamp."),
     ),
-    derived(number("value_number", "The value if it is a number.")),
-    derived(timestamp("value_datetime", "The value if it is a timestamp.")),
-    identifier(
-        "option_id", "ID of the chosen option of the field.", "option.schema_id"
-    ),
-    string(
-        "option_name", "Name of the chosen option of the field.", "option.schema_name"
+    *within(
+        "option",
+        identifier("option_id", "ID of the chosen option of the field.", "schema_id"),
+        string("option_name", "Name of the chosen option of the field.", "schema_name"),
     ),
     ADDITIONAL_COLUMNS,
 )

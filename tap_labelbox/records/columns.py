@@ -130,9 +130,17 @@ objects = objects_with()
 tags = Kind(objects.schema, values.as_tags, list[Raw] | None)
 
 
-def derived(column: Column) -> Column:
-    """Return a column that is not filled with what a row has by its name."""
-    return replace(column, paths=())
+def within(block: str, *columns: Column) -> tuple[Column, ...]:
+    """Return columns whose paths begin in a block of the row."""
+    return tuple(
+        replace(column, paths=tuple(f"{block}.{path}" for path in column.paths))
+        for column in columns
+    )
+
+
+def derived(*columns: Column) -> tuple[Column, ...]:
+    """Return columns that are not filled with what a row has by their names."""
+    return tuple(replace(column, paths=()) for column in columns)
 
 
 # --- tables --------------------------------------------------------------------
@@ -197,7 +205,8 @@ def table(*columns: Column) -> Table:
 
 def additional_columns(description: str) -> Column:
     """Return the column for what fits no other."""
-    return derived(json("additional_columns", description))
+    (column,) = derived(json("additional_columns", description))
+    return column
 
 
 def sources(columns: Iterable[Column]) -> Sources:

@@ -68,15 +68,15 @@ class BulkExportStream(ProjectStream):
     name = "bulk_export"
     replication_key = "exported_at"
     schema = Table.of(
-        derived(key("id", "Label ID.")),
-        derived(key("project_id", "ID of the project.")),
-        derived(
+        *derived(
+            key("id", "Label ID."),
+            key("project_id", "ID of the project."),
             timestamp(
                 "exported_at",
-                "When the file was made; at most every 30 minutes. The "
-                "bookmark is kept by this column.",
+                "When the file was made; at most every 30 minutes. The bookmark is "
+                "kept by this column.",
                 required=True,
-            )
+            ),
         ),
         text(
             "label",

@@ -21,6 +21,7 @@ from tap_labelbox.records.columns import (
     table,
     text,
     timestamp,
+    within,
 )
 from tap_labelbox.records.json_text import decode_as
 from tap_labelbox.records.malformed import Malformed, described
@@ -58,36 +59,36 @@ class LabelsStream(ProjectStream):
     replication_key = "created_at"
     schema = table(
         key("id", "Label ID."),
-        derived(key("project_id", "ID of the project.")),
+        *derived(key("project_id", "ID of the project.")),
         text(
             "label",
-            "The annotations, as JSON text in the shape of their era; or "
-            "the bare word Skip.",
+            "The annotations, as JSON text in the shape of their era; or the bare word "
+            "Skip.",
         ),
         number(
             "seconds_to_label",
-            "Seconds spent labeling; the one figure for all, so that "
-            "reviewing may be part of it.",
+            "Seconds spent labeling; the one figure for all, so that reviewing may be "
+            "part of it.",
         ),
         number(
             "agreement",
-            "Consensus with other labels of the data row, 0 to 1; -1 or "
-            "null where there is none.",
+            "Consensus with other labels of the data row, 0 to 1; -1 or null where "
+            "there is none.",
         ),
         number(
             "benchmark_agreement",
-            "Agreement with the benchmark label, 0 to 1; -1 or null "
-            "where there is none.",
+            "Agreement with the benchmark label, 0 to 1; -1 or null where there is "
+            "none.",
         ),
         boolean(
             "is_benchmark_reference",
             "Whether other labels are measured against this one.",
         ),
-        derived(
+        *derived(
             boolean(
                 "is_skipped",
-                "Whether the labeler skipped the data row; null where "
-                "Labelbox does not tell.",
+                "Whether the labeler skipped the data row; null where Labelbox does "
+                "not tell.",
             )
         ),
         timestamp(
@@ -96,28 +97,28 @@ class LabelsStream(ProjectStream):
             required=True,
         ),
         timestamp("updated_at", "Latest change to it; as of the run that read it."),
-        text("type_id", "ID of its type, for label_filters.", "type.id"),
-        text(
-            "type_name", "Name of its type, such as Submitted or Skipped.", "type.name"
+        *within(
+            "type",
+            text("type_id", "ID of its type, for label_filters.", "id"),
+            text(
+                "type_name", "Name of its type, such as Submitted or Skipped.", "name"
+            ),
         ),
-        text("created_by_id", "ID of the labeler.", "created_by.id"),
-        text("created_by_email", "E-mail of the labeler.", "created_by.email"),
-        text("data_row_id", "ID of the data row.", "data_row.id"),
-        text(
-            "external_id",
-            "The data row's own ID where it comes from.",
-            "data_row.external_id",
+        *within(
+            "created_by",
+            text("created_by_id", "ID of the labeler.", "id"),
+            text("created_by_email", "E-mail of the labeler.", "email"),
         ),
-        text(
-            "global_key",
-            "The data row's own ID, unique in the organization.",
-            "data_row.global_key",
-        ),
-        text(
-            "row_data",
-            "What is labeled: an address (which may expire), or the "
-            "text or JSON itself.",
-            "data_row.row_data",
+        *within(
+            "data_row",
+            text("data_row_id", "ID of the data row.", "id"),
+            text("external_id", "The data row's own ID where it comes from."),
+            text("global_key", "The data row's own ID, unique in the organization."),
+            text(
+                "row_data",
+                "What is labeled: an address (which may expire), or the text or JSON "
+                "itself.",
+            ),
         ),
     )
 
