@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from tap_labelbox.exports.unfold import MAX_ANSWER_DEPTH, data_row_records, decoder
+from tap_labelbox.exports.annotations import MAX_ANSWER_DEPTH
+from tap_labelbox.exports.fast_rows import decode_fast_rows
+from tap_labelbox.exports.rows import DataRow, data_row_records, decode_rows
 from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported
@@ -52,7 +54,7 @@ NOT_OBJECTS = {"Radio", "Checklist", "Text"}
 
 def unfold(stream: str, row: Row, project_id: str = "P") -> list[Row]:
     """Return the records of a stream."""
-    return list(STREAMS[stream].unfold(row, project_id))
+    return list(STREAMS[stream].unfold(DataRow(row).in_project(project_id)))
 
 
 def labeled(annotations: Any, **label: Any) -> Row:
@@ -659,14 +661,14 @@ def test_what_is_unknown_of_a_data_row_is_kept_by_its_path() -> None:
     assert (record["media_height"], record["media_exif_rotation"]) == (3, "1")
 
 
-@pytest.mark.parametrize("inside", [None, frozenset[str](), frozenset({"labels"})])
+@pytest.mark.parametrize("decode", [decode_rows, decode_fast_rows])
 @pytest.mark.parametrize("project", [{}, {"labels": None}, {"labels": []}])
-def test_no_labels_are_no_labels_whoever_looks(inside: Any, project: Row) -> None:
+def test_no_labels_are_no_labels_whoever_looks(decode: Any, project: Row) -> None:
     """Null stays null, and an empty list empty."""
     row = {"data_row": {"id": "R"}, "projects": {"P": project}}
-    (decoded,) = decoder(inside)(json.dumps(row).encode())
+    (decoded,) = decode(json.dumps(row).encode())
 
-    (record,) = data_row_records(decoded, "P")
+    (record,) = data_row_records(decoded.in_project("P"))
 
     assert record["labels"] == project.get("labels")
 
@@ -768,7 +770,7 @@ def test_where_both_blocks_differ_both_are_kept(first: int) -> None:
     }
 
 
-@pytest.mark.parametrize("inside", [None, frozenset[str]()])
+@pytest.mark.parametrize("decode", [decode_rows, decode_fast_rows])
 @pytest.mark.parametrize(
     ("tags", "expected"),
     [
@@ -778,13 +780,13 @@ def test_where_both_blocks_differ_both_are_kept(first: int) -> None:
         (None, None),
     ],
 )
-def test_tags_are_objects(inside: Any, tags: Any, expected: Any) -> None:
+def test_tags_are_objects(decode: Any, tags: Any, expected: Any) -> None:
     """One that is a text has no more than that."""
     row = labeled({})
     row["projects"]["P"]["project_tags"] = tags
-    (decoded,) = decoder(inside)(json.dumps(row).encode())
+    (decoded,) = decode(json.dumps(row).encode())
 
-    (record,) = data_row_records(decoded, "P")
+    (record,) = data_row_records(decoded.in_project("P"))
 
     assert json_text.whole(record["project_tags"]) == expected
     assert record["additional_columns"] == {}

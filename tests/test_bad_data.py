@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox.exports.unfold import decoder
+from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
@@ -196,7 +196,6 @@ def test_every_text_that_python_reads_is_decoded(
 
 
 ROWS = exported_rows()
-WHOLE = frozenset({"annotations"})  # what nothing of a row is left undecoded for
 PATHS = st.sampled_from(
     [
         (),
@@ -295,7 +294,7 @@ def test_straight_records_are_the_ordinary_ones(
     with pytest.MonkeyPatch.context() as patch:
         # The SDK's own way, and nothing left undecoded.
         patch.setattr(DirectStream, "is_direct", False)
-        patch.setattr(exported, "decoder", lambda _: decoder(WHOLE))
+        patch.setattr(exported, "decode_fast_rows", decode_rows)
         ordinary = run_offline(tmp_path, catalog)
     assert messages(straight) == messages(ordinary)
 
@@ -384,8 +383,8 @@ def test_a_usual_label_is_laid_out_at_once() -> None:
 @pytest.mark.parametrize(
     "needs_the_sdk",
     [
-        {"stream_maps": {"export_labels": {"annotations": "'none'"}}},
-        {"stream_maps": {"export_labels": {"label_id": "md5(label_id)"}}},
+        {"stream_maps": {"data_row_exports": {"labels": "'none'"}}},
+        {"stream_maps": {"data_row_exports": {"data_row_id": "md5(data_row_id)"}}},
         {"flattening_enabled": True, "flattening_max_depth": 1},
     ],
 )
@@ -395,12 +394,12 @@ def test_what_needs_the_record_gets_it_decoded(
     """Stream maps and flattening look into what is otherwise passed on."""
     lines = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
     (tmp_path / "rows.ndjson").write_bytes(lines)
-    catalog = chosen({"export_labels"}, set())
+    catalog = chosen({"data_row_exports"}, set())
 
     mapped = run_offline(tmp_path, catalog, **needs_the_sdk)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported, "decoder", lambda _: json_text.decode_lines)
+        patch.setattr(exported, "decode_fast_rows", decode_rows)
         ordinary = run_offline(tmp_path, catalog, **needs_the_sdk)
     assert "Raw" not in mapped
     assert messages(mapped) == messages(ordinary)

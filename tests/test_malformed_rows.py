@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from tap_labelbox.api.errors import IncompleteError, LabelboxError
 from tap_labelbox.api.pagination import Listing
-from tap_labelbox.exports.unfold import annotation_records, metadata_records
+from tap_labelbox.exports.annotations import annotation_records
+from tap_labelbox.exports.rows import DataRow, metadata_records
 from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import MAX_NAMED_ROWS, Malformed
 from tap_labelbox.sandbox import Reply, World, serve
@@ -895,7 +896,9 @@ def test_an_empty_id_is_none(served: Served) -> None:
 @pytest.mark.parametrize("odd", [1, "x", [[2]], {"a": 3}, [None, 4], [[], {"b": 5}]])
 def test_metadata_of_an_odd_shape_has_a_key(odd: Any) -> None:
     """And is kept, whatever it is."""
-    found = [*metadata_records(data_row(1) | {"metadata_fields": odd}, "p0")]
+    row = DataRow(data_row(1) | {"metadata_fields": odd})
+
+    found = [*metadata_records(row.in_project("p0"))]
 
     assert found
     assert all(record["schema_id"] == "unnamed" for record in found)
@@ -964,7 +967,8 @@ def annotation_ids(features: list[str]) -> list[str]:
     row = data_row(1)
     objects = [{"feature_id": feature} for feature in features]
     row["projects"]["p0"]["labels"][0]["annotations"]["objects"] = objects
-    return [record["annotation_id"] for record in annotation_records(row, "p0")]
+    records = annotation_records(DataRow(row).in_project("p0"))
+    return [record["annotation_id"] for record in records]
 
 
 @pytest.mark.parametrize(

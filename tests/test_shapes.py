@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec import Raw
 
-from tap_labelbox.exports.unfold import FastRow, decoder
-from tap_labelbox.records import json_text
+from tap_labelbox.exports.fast_rows import FastRow, decode_fast_rows
+from tap_labelbox.exports.rows import DataRow
 from tap_labelbox.sandbox import World
 from tests.runner import PRIMARY_KEYS, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tap_labelbox.exports.fast_rows import FastProjectRow
     from tests.runner import Output, Runner
 
 Row = dict[str, Any]
@@ -82,42 +82,26 @@ def test_all_that_is_known_has_a_column(file: Path) -> None:
         assert not left or left.keys() == {"z_order"}
 
 
-INSIDE = [None, frozenset[str](), frozenset({"labels"}), frozenset({"attachments"})]
-
-
-def is_fast(row: Any, inside: frozenset[str] | None) -> bool:
-    """Return whether what nobody looks into is not decoded."""
-    if inside is None:
-        return isinstance(row, FastRow)
-    labels = [x for p in row["projects"].values() for x in p.get("labels", ())]
-    blocks = [x["annotations"] for x in labels] if "labels" in inside else labels
-    return all(type(value) is Raw for block in blocks for value in block.values())
-
-
-@pytest.mark.parametrize("inside", INSIDE)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_shape_takes_the_fast_path(
-    file: Path, inside: frozenset[str] | None
-) -> None:
+def test_every_shape_takes_the_fast_path(file: Path) -> None:
     """The slow one takes two to six times the CPU."""
     text = file.read_bytes()
 
-    rows = decoder(inside)(text)
+    rows = decode_fast_rows(text)
 
     assert len(rows) == text.count(b"\n")
-    assert all(is_fast(row, inside) for row in rows)
+    assert all(isinstance(row, FastRow) for row in rows)
 
 
 def test_what_is_unknown_takes_the_slow_path() -> None:
     """Else nothing would hold the test above to its word."""
     (row,) = [json.loads(line) for line in FILES[0].read_text("utf-8").splitlines()]
     (project,) = row["projects"].values()
-    project["labels"][0]["new"] = 1
     project["new"] = 1
 
-    for inside in INSIDE:
-        (decoded,) = decoder(inside)(json.dumps(row).encode())
-        assert not is_fast(decoded, inside)
+    (decoded,) = decode_fast_rows(json.dumps(row).encode())
+
+    assert isinstance(decoded, DataRow)
 
 
 @pytest.fixture(scope="module")
@@ -132,26 +116,24 @@ def everything(serving: Callable[..., Runner], workspace: World) -> Runner:
     return serving(workspace)
 
 
-@pytest.mark.parametrize("streams", [("data_row_exports",), ("export_labels",)])
 def test_what_labelbox_serves_takes_the_fast_path(
-    everything: Runner, workspace: World, monkeypatch: Any, streams: tuple[str, ...]
+    everything: Runner, workspace: World, monkeypatch: Any
 ) -> None:
     """Through the API, every row of every media type."""
-    slow: list[bytes] = []
-    decode = json_text.decode_object
+    fast: list[Any] = []
+    in_project = FastRow.in_project
 
-    def noted(text: bytes) -> Row:
-        slow.append(text)
-        return decode(text)
+    def noted(row: FastRow, project_id: str) -> FastProjectRow:
+        fast.append(project_id)
+        return in_project(row, project_id)
 
-    monkeypatch.setattr(json_text, "decode_object", noted)
+    monkeypatch.setattr(FastRow, "in_project", noted)
 
-    output = everything(*streams)
+    output = everything("data_row_exports")
 
     assert output.error is None
-    if streams == ("data_row_exports",):
-        assert len(output.records(*streams)) == len(workspace.data_rows)
-    assert slow == []
+    assert len(output.records("data_row_exports")) == len(workspace.data_rows)
+    assert len(fast) == len(workspace.data_rows)
 
 
 def test_what_labelbox_serves_has_columns(everything: Runner, workspace: World) -> None:

@@ -16,10 +16,10 @@ from jsonschema import (  # type: ignore[import-untyped]  # it has no types
 
 from tap_labelbox.api.documents import Document
 from tap_labelbox.api.errors import IncompleteError, OutageError
+from tap_labelbox.records.columns import integer, json, key, table, text, timestamp
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.schema import integer, json, key, table, text, timestamp
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 
 from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.exports.rows import DataRow, data_row_id
 from tap_labelbox.exports.sources import Finder
-from tap_labelbox.exports.unfold import data_row_id
-from tap_labelbox.records.columns import as_id, as_timestamp
 from tap_labelbox.records.json_text import (
     count_lines,
     decode,
@@ -31,6 +30,7 @@ from tap_labelbox.records.json_text import (
     decode_lines_as,
 )
 from tap_labelbox.records.malformed import Malformed, MalformedError, described, kind
+from tap_labelbox.records.values import as_id, as_timestamp
 
 if TYPE_CHECKING:
     import logging
@@ -605,7 +605,7 @@ def _decoded(text: bytes, decoded: Decoder) -> list[Any]:
     if _is_item(value):
         return [Item(value)]
     if isinstance(value, dict) and data_row_id(value):
-        return [value]
+        return [DataRow(value)]
     missing = "ID" if isinstance(value, dict) and "ID" in value else "data_row.id"
     raise MalformedError(f"it has no {missing} ({described(value)})")
 

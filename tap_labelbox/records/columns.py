@@ -1,238 +1,252 @@
-"""Columns, and which values fit into them.
+"""Columns, each declared once: its name, type, description and where it comes from.
 
-What fits no column is never dropped: it is put aside, for ``additional_columns``.
+All else follows from that: the JSON schema of a table, the check of a value, the
+struct that msgspec decodes (:mod:`tap_labelbox.records.structs`), and the record of a
+row. What fits no column is never dropped: it is put aside, for
+``additional_columns``.
 """
 
 from __future__ import annotations
 
-import re
-import sys
+import copy
 from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from tap_labelbox.records import timestamps
+from msgspec import Meta, Raw
+
+from tap_labelbox.records import values
+from tap_labelbox.records.values import LARGEST_INTEGER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-Row = dict[str, Any]
+    from tap_labelbox.records.values import Row
+
 Record = dict[str, Any]
 
 Check = Callable[[Any], Any]
-"""Gives a value as its column wants it; None if it does not fit."""
+"""Returns a value as its column wants it; None if it does not fit."""
 
-Columns: TypeAlias = "dict[str, tuple[str, Check] | Columns]"
-"""By the names of a source: the column and its check, or the columns of a block."""
+Sources: TypeAlias = "dict[str, Column | Sources]"
+"""The columns of a block by the names of their values, and the blocks within it."""
 
-LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
-NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
-
-# --- values --------------------------------------------------------------------
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
+ID = Annotated[str, Meta(min_length=1)]
 
 
-def as_text(value: Any) -> str | None:
-    """Take a text."""
-    return value if isinstance(value, str) else None
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of columns; called, it declares a column of its type."""
+
+    schema: dict[str, Any]
+    """The JSON schema of a value."""
+    check: Check
+    struct: Any
+    """What msgspec decodes a value to that passes the check; it stays as it is, but for
+    timestamps, numbers for text, and what is Raw."""
+
+    def __call__(
+        self, name: str, description: str, *at: str, required: bool = False
+    ) -> Column:
+        """Declare a column.
+
+        Args:
+            name: The name of the column.
+            description: Of the column, for the catalog.
+            at: Where in a row its value may be, by dotted path; by its name, if
+                nothing is said.
+            required: Whether every record has a value.
+        """
+        return Column(name, self, description, at or (name,), required)
 
 
-def as_string_or_number(value: Any) -> str | None:
-    """Take numbers for text as well, where exports give now one, now the other."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if number else as_text(value)
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    kind: Kind
+    description: str
+    paths: tuple[str, ...]
+    required: bool = False
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the column."""
+        kind = self.kind.schema["type"]
+        types = [kind] if self.required else [kind, "null"]
+        return {**self.kind.schema, "type": types, "description": self.description}
 
 
-def as_id(value: Any) -> str | None:
-    """Return an ID as text, also if it is a number; an empty one is none."""
-    if type(value) is str:
-        return value or None
-    return as_string_or_number(value)
+# --- types of columns ----------------------------------------------------------
+
+text = Kind({"type": "string"}, values.as_string_or_number, str | None)
+"""Text; where a number comes, that as text, but not in a struct: it is rare."""
+string_or_number = Kind(text.schema, text.check, str | INTEGER | None)
+"""Text where numbers are as frequent."""
+string = Kind(text.schema, values.as_string, str | None)
+"""Text, and nothing else."""
+identifier = Kind(text.schema, values.as_id, ID | None)
+number = Kind({"type": "number"}, values.as_number, INTEGER | float | None)
+integer = Kind({"type": "integer"}, values.as_integer, INTEGER | None)
+boolean = Kind({"type": "boolean"}, values.as_boolean, bool | None)
+timestamp = Kind(
+    {"type": "string", "format": "date-time"}, values.as_timestamp, str | None
+)
+"""Timestamps, in UTC."""
+json = Kind({"type": "object", "additionalProperties": True}, values.as_object, Raw)
+"""Objects that may have any members. An object that lists its members, of which there
+would be none, becomes as many columns in the hands of whoever flattens it."""
+texts = Kind(
+    {"type": "array", "items": {"type": ["string"]}},
+    values.as_strings,
+    list[str] | None,
+)
+identifiers = Kind(texts.schema, values.as_ids, list[ID] | None)
+
+key = partial(text, required=True)
+day = partial(
+    Kind({"type": "string", "format": "date"}, values.as_day, str | None), required=True
+)
+"""UTC days."""
 
 
-def as_number(value: Any) -> float | None:
-    """Take a number, or a text that is one; none beyond all floats."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) <= sys.float_info.max else None
+def _objects(*members: Column) -> dict[str, Any]:
+    # Here the members are listed, for target-snowflake looks for that within arrays.
+    properties = {member.name: member.schema for member in members}
+    items = {"type": "object", "properties": properties, "additionalProperties": True}
+    return {"type": "array", "items": items}
 
 
-def as_integer(value: Any) -> int | None:
-    """Take a whole number that a warehouse can store, or a text that is one."""
-    if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if abs(value) <= LARGEST_INTEGER else None
+def objects_with(*members: Column) -> Kind:
+    """Return the type of lists of objects that are known to have some members."""
+    return Kind(_objects(*members), values.as_objects, list[Raw] | None)
 
 
-def as_boolean(value: Any) -> bool | None:
-    """Take true and false."""
-    return value if isinstance(value, bool) else None
+objects = objects_with()
+tags = Kind(objects.schema, values.as_tags, list[Raw] | None)
 
 
-def as_timestamp(value: Any) -> str | None:
-    """Take a moment, and give it in UTC."""
-    return _timestamp(value) if isinstance(value, str) else None
-
-
-@lru_cache(maxsize=1024)  # each table of a row has the row's moment
-def _timestamp(text: str) -> str | None:
-    # Python reads more as moments than people write: 20260131, 2026-W05.
-    if text[10:11] not in {"T", " "}:
-        return None
-    try:
-        return timestamps.normalize(text)
-    except (ValueError, OverflowError):  # the latter near the year 1
-        return None
-
-
-def as_day(value: Any) -> str | None:
-    """Take a day, without a time."""
-    fits = (
-        isinstance(value, str)
-        and DAY.fullmatch(value)
-        and timestamps.is_timestamp(value)
+def within(block: str, *columns: Column) -> tuple[Column, ...]:
+    """Return columns whose paths begin in a block of the row."""
+    return tuple(
+        replace(column, paths=tuple(f"{block}.{path}" for path in column.paths))
+        for column in columns
     )
-    return value if fits else None
 
 
-def as_object(value: Any) -> Row | None:
-    """Take an object."""
-    return value if isinstance(value, dict) else None
+def derived(*columns: Column) -> tuple[Column, ...]:
+    """Return columns that are not filled with what a row has by their names."""
+    return tuple(replace(column, paths=()) for column in columns)
 
 
-def as_objects(value: Any) -> list[Row] | None:
-    """Take a list of objects."""
-    fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
-    return value if fits else None
+# --- tables --------------------------------------------------------------------
 
 
-def as_texts(value: Any) -> list[str] | None:
-    """Take a list of texts."""
-    fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return value if fits else None
+class Table(dict[str, Any]):
+    """The JSON schema of a table, with the columns that it is made of.
 
-
-def as_tags(value: Any) -> list[Row] | None:
-    """Return a list of tags as objects; one that is a text has no more than that."""
-    tags = value if isinstance(value, list) else [None]
-    tags = [{"text": tag} if isinstance(tag, str) else tag for tag in tags]
-    return as_objects(tags)
-
-
-def as_ids(value: Any) -> list[str] | None:
-    """Return a list of IDs, each as text."""
-    ids = [as_id(item) for item in value] if isinstance(value, list) else [None]
-    return None if None in ids else cast("list[str]", ids)
-
-
-# --- columns -------------------------------------------------------------------
-
-
-def snake_case(name: str) -> str:
-    """Return the column of a name that is in camel case."""
-    return WORD_BREAK.sub("_", name).lower()
-
-
-def fields(check: Check, *names: str, prefix: str = "") -> Columns:
-    """Name columns as the export names their values."""
-    return {name: (prefix + name, check) for name in names}
-
-
-def empty_record(*columns: Columns, more: Iterable[str] = ()) -> Record:
-    """Return a record in which no column has a value yet."""
-    record: Record = {}
-    for column in (c for table in columns for c in table.values()):
-        record |= (
-            empty_record(column) if isinstance(column, dict) else {column[0]: None}
-        )
-    return record | dict.fromkeys(more)
-
-
-def check_of(schema: dict[str, Any]) -> Check:
-    """Return the check of a column by its JSON schema."""
-    kind = schema["type"][0]
-    if kind == "array":
-        return as_texts if schema["items"]["type"][0] == "string" else as_objects
-    if form := schema.get("format"):
-        return as_day if form == "date" else as_timestamp
-    return {
-        "string": as_string_or_number,
-        "number": as_number,
-        "integer": as_integer,
-        "boolean": as_boolean,
-        "object": as_object,
-    }[kind]
-
-
-def columns_of(
-    schema: dict[str, Any], relations: Iterable[str], short: Mapping[str, str]
-) -> Columns:
-    """Return the columns of a schema by the names of a source that has types.
-
-    Args:
-        schema: Of a stream.
-        relations: Blocks of the source: ``created_by_id`` is ``id`` of ``created_by``.
-        short: Columns that lack the name of their block, and that block.
+    Copies that the SDK makes are schemas and no more.
     """
-    columns: Columns = {}
-    for name, column_schema in schema["properties"].items():
-        check = check_of(column_schema)
-        column = name, as_text if check is as_string_or_number else check
-        prefixes = (r for r in relations if name.startswith(f"{r}_"))
-        block = short.get(name) or next(prefixes, None)
-        if block is None:
-            columns[name] = column
+
+    columns: tuple[Column, ...]
+    sources: Sources
+    nulls: Record
+
+    @classmethod
+    def of(cls, *columns: Column) -> Table:
+        """Return the table of these columns."""
+        properties = {column.name: column.schema for column in columns}
+        required = [column.name for column in columns if column.required]
+        table = cls(
+            {
+                "type": "object",
+                "properties": properties,
+                "required": required,
+                "$schema": DIALECT,
+            }
+        )
+        table.columns = columns
+        table.sources = sources(columns)
+        table.nulls = dict.fromkeys(properties)
+        return table
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        """Return a copy of the schema."""
+        return copy.deepcopy(dict(self), memo)
+
+    def record(self, item: Any, ids: Record) -> Record:
+        """Return the record of one item of a list.
+
+        Args:
+            item: The item; what is no object is put aside.
+            ids: Columns that the item does not tell.
+        """
+        unmapped: Row = {}
+        record = {**self.nulls, "additional_columns": unmapped}
+        if isinstance(item, dict):
+            populate(record, unmapped, self.sources, item, "")
         else:
-            inner = {name.removeprefix(f"{block}_"): column}
-            columns[block] = {**cast("Columns", columns.get(block, {})), **inner}
-    return columns
+            unmapped["item"] = item
+        record |= ids
+        return record
+
+
+def table(*columns: Column) -> Table:
+    """Return a table of these columns, and one for what fits none of them."""
+    return Table.of(
+        *columns,
+        additional_columns("What does not fit its column, by the column's name."),
+    )
+
+
+def additional_columns(description: str) -> Column:
+    """Return the column for what fits no other."""
+    (column,) = derived(json("additional_columns", description))
+    return column
+
+
+def sources(columns: Iterable[Column]) -> Sources:
+    """Return the columns by where they come from."""
+    tree: Sources = {}
+    for column in columns:
+        for path in column.paths:
+            *blocks, name = path.split(".")
+            inner: Any = tree
+            for block in blocks:
+                inner = inner.setdefault(block, {})
+            inner[name] = column
+    return tree
 
 
 def populate(
-    record: Record, unmapped: Row, columns: Columns, block: Row, path: str
+    record: Record, unmapped: Row, sources: Sources, block: Row, path: str
 ) -> None:
-    """Lay the values of a block out in their columns, and put others aside.
+    """Fill a record with the values of a block, and put aside what does not fit.
 
     Args:
         record: What to fill; a column that has a value keeps it. The same value
             once more is no other.
         unmapped: Where to put what fits no column, by its dotted path.
-        columns: The block's columns.
+        sources: The block's columns.
         block: The values.
         path: The path of the block, with a dot at its end.
     """
     for key, value in block.items():
         if value is None:
             continue
-        if isinstance(column := columns.get(key), tuple):
-            name, check = column
-            if (converted := check(value)) is not None:
-                if record[name] is None:
-                    record[name] = converted
+        column = sources.get(key)
+        if type(column) is Column:
+            if (converted := column.kind.check(value)) is not None:
+                if record[column.name] is None:
+                    record[column.name] = converted
                     continue
-                if record[name] == value:
+                if record[column.name] == value:
                     continue
         elif column is not None and isinstance(value, dict):
-            populate(record, unmapped, column, value, f"{path}{key}.")
+            populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
             continue
         unmapped[path + key] = value
-
-
-def to_record(empty_record: Record, columns: Columns, item: Any, ids: Record) -> Record:
-    """Make the record of one item of a list."""
-    unmapped: Row = {}
-    record = {**empty_record, "additional_columns": unmapped}
-    if isinstance(item, dict):
-        populate(record, unmapped, columns, item, "")
-    else:
-        unmapped["item"] = item
-    record |= ids
-    return record

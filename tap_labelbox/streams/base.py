@@ -21,14 +21,14 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.records import timestamps
-from tap_labelbox.records.columns import as_id, check_of
 from tap_labelbox.records.malformed import Malformed, described, shortened
+from tap_labelbox.records.values import as_id
 from tap_labelbox.singer.messages import DirectStream
 from tap_labelbox.singer.state import PROJECT_ID, READ_AT, ProjectState
 from tap_labelbox.streams.workspace import MAX_NAMED_SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tap_labelbox.api.errors import LabelboxError
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.api.reading import Page
-    from tap_labelbox.records.columns import Check
+    from tap_labelbox.records.columns import Column, Table
     from tap_labelbox.streams.workspace import Workspace
     from tap_labelbox.tap import TapLabelbox
 
@@ -53,8 +53,6 @@ class LabelboxStream(DirectStream):
     """A table of the workspace."""
 
     primary_keys: tuple[str, ...] = ("id",)
-    own: frozenset[str] = frozenset({"additional_columns"})
-    """Columns that are not filled with what Labelbox calls like them."""
     document = ""
     """What the rows are read with; of the stream's own name if nothing is said."""
     path = GRAPHQL
@@ -70,8 +68,6 @@ class LabelboxStream(DirectStream):
     """The column that has the ID of the row of the document."""
     place = ""
     """The column that has the place in the list, from 0."""
-    short: Mapping[str, str] = {}
-    """Columns that lack the name of their relation, and that relation."""
     _unmapped_records = 0  # records with something that fits no column
     _offered = True  # as far as is known, by this Labelbox to this account
     _has_begun = False
@@ -356,10 +352,16 @@ class LabelboxStream(DirectStream):
         return data
 
     @cached_property
-    def columns(self) -> dict[str, Check]:
-        """What each column takes, in the schema's order."""
-        columns = self.schema["properties"].items()
-        return {name: check_of(schema) for name, schema in columns}
+    def columns(self) -> dict[str, Column]:
+        """The columns by their names, in the schema's order."""
+        columns = cast("Table", type(self).schema).columns
+        return {column.name: column for column in columns}
+
+    @cached_property
+    def _by_path(self) -> dict[str, str]:
+        """The names of the columns by where in a row their values are."""
+        columns = self.columns.values()
+        return {path: column.name for column in columns for path in column.paths}
 
     def log(self, message: str, *args: Any, **options: Any) -> None:
         """Log at DEBUG what the SDK has to say of this stream.
@@ -439,7 +441,7 @@ class LabelboxStream(DirectStream):
             if isinstance(value, dict) and name not in self.columns:
                 flat += (
                     (
-                        n if self.short.get(n) == name else f"{name}_{n}",
+                        self._by_path.get(f"{name}.{n}", f"{name}_{n}"),
                         f"{name}.{n}",
                         v,
                     )
@@ -450,8 +452,10 @@ class LabelboxStream(DirectStream):
         for column, path, value in flat:
             if value is None:
                 continue
-            check = None if column in self.own else self.columns.get(column)
-            converted = check(value) if check and record[column] is None else None
+            converted = None
+            known = self.columns.get(column)
+            if known and known.paths and record[column] is None:
+                converted = known.kind.check(value)
             if converted is not None:
                 record[column] = converted
             else:

@@ -7,19 +7,29 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import typing as th
-
 from tap_labelbox.api.errors import ExpiredLinkError, NotOfferedError, UnavailableError
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports import bulk
 from tap_labelbox.exports.saved import Item, item_decoder
 from tap_labelbox.records import timestamps
-from tap_labelbox.records.columns import as_id, as_integer
+from tap_labelbox.records.columns import (
+    Table,
+    additional_columns,
+    boolean,
+    derived,
+    json,
+    key,
+    number,
+    objects,
+    objects_with,
+    text,
+    timestamp,
+)
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described
+from tap_labelbox.records.values import as_id, as_integer
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.exported import ExportedStream
-from tap_labelbox.streams.schema import ANY_OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,24 +42,17 @@ if TYPE_CHECKING:
 MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out
 
 SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
-RENAMED = {
-    "created_by": "created_by_email",
-    "data_row_metadata": "metadata_fields",
-    "labeled_data": "row_data",
-    "skipped": "is_skipped",
-}
-"""Columns that other streams have under another name than a file."""
 FLAGS: dict[int | None, bool] = {0: False, 1: True}
 WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
 
-# A review of a label, in the file's own spelling.
-REVIEW = th.ObjectType(
-    th.Property("id", th.StringType, description="Review ID."),
-    th.Property("score", th.NumberType, description="1 approves, -1 rejects."),
-    th.Property("createdAt", th.StringType, description="When it was given."),
-    th.Property("createdBy", th.StringType, description="E-mail of the reviewer."),
-    th.Property("labelId", th.StringType, description="ID of the label."),
+REVIEWS = objects_with(
+    text("id", "Review ID."),
+    number("score", "1 approves, -1 rejects."),
+    text("createdAt", "When it was given."),
+    text("createdBy", "E-mail of the reviewer."),
+    text("labelId", "ID of the label."),
 )
+"""Lists of reviews, in the file's own spelling."""
 
 
 class BulkExportStream(ProjectStream):
@@ -64,134 +67,84 @@ class BulkExportStream(ProjectStream):
 
     name = "bulk_export"
     replication_key = "exported_at"
-    schema = th.PropertiesList(
-        th.Property("id", th.StringType, required=True, description="Label ID."),
-        th.Property(
-            "project_id",
-            th.StringType,
-            required=True,
-            description="ID of the project.",
+    schema = Table.of(
+        *derived(
+            key("id", "Label ID."),
+            key("project_id", "ID of the project."),
+            timestamp(
+                "exported_at",
+                "When the file was made; at most every 30 minutes. The bookmark is "
+                "kept by this column.",
+                required=True,
+            ),
         ),
-        th.Property(
-            "exported_at",
-            th.DateTimeType,
-            required=True,
-            description="When the file was made; at most every 30 minutes. The "
-            "bookmark is kept by this column.",
-        ),
-        th.Property(
+        text(
             "label",
-            th.StringType,
-            description="The annotations, as JSON text in the shape of their era: an "
+            "The annotations, as JSON text in the shape of their era: an "
             'object, an array of frames, or the string "Skip".',
         ),
-        th.Property(
+        text(
             "row_data",
-            th.StringType,
-            description="What is labeled: an address (which may expire), or the "
+            "What is labeled: an address (which may expire), or the "
             "text or JSON itself.",
+            "labeled_data",
         ),
-        th.Property("data_row_id", th.StringType, description="ID of the data row."),
-        th.Property(
-            "external_id",
-            th.StringType,
-            description="The data row's own ID where it comes from.",
-        ),
-        th.Property(
-            "global_key",
-            th.StringType,
-            description="The data row's own ID, unique in the organization.",
-        ),
-        th.Property(
-            "dataset_name", th.StringType, description="Name of the data row's dataset."
-        ),
-        th.Property("project_name", th.StringType, description="Name of the project."),
-        th.Property(
-            "created_by_email", th.StringType, description="E-mail of the labeler."
-        ),
-        th.Property("created_at", th.DateTimeType, description="When it was made."),
-        th.Property("updated_at", th.DateTimeType, description="Latest change to it."),
-        th.Property(
+        text("data_row_id", "ID of the data row."),
+        text("external_id", "The data row's own ID where it comes from."),
+        text("global_key", "The data row's own ID, unique in the organization."),
+        text("dataset_name", "Name of the data row's dataset."),
+        text("project_name", "Name of the project."),
+        text("created_by_email", "E-mail of the labeler.", "created_by"),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+        number(
             "seconds_to_label",
-            th.NumberType,
-            description="Seconds spent labeling; the one figure for all, so that "
+            "Seconds spent labeling; the one figure for all, so that "
             "reviewing may be part of it.",
         ),
-        th.Property(
-            "seconds_to_create",
-            th.NumberType,
-            description="Seconds to create it: spent labeling.",
-        ),
-        th.Property(
-            "seconds_to_review", th.NumberType, description="Seconds spent reviewing."
-        ),
-        th.Property(
+        number("seconds_to_create", "Seconds to create it: spent labeling."),
+        number("seconds_to_review", "Seconds spent reviewing."),
+        number(
             "agreement",
-            th.NumberType,
-            description="Consensus with other labels of the data row, 0 to 1; -1 or "
+            "Consensus with other labels of the data row, 0 to 1; -1 or "
             "null where there is none.",
         ),
-        th.Property(
+        number(
             "benchmark_agreement",
-            th.NumberType,
-            description="Agreement with the benchmark label, 0 to 1; -1 or null "
+            "Agreement with the benchmark label, 0 to 1; -1 or null "
             "where there is none.",
         ),
-        th.Property(
+        text(
             "benchmark_id",
-            th.StringType,
-            description="ID of the benchmark, or of its label: no document says which.",
+            "ID of the benchmark, or of its label: no document says which.",
         ),
-        th.Property(
+        text(
             "benchmark_reference_id",
-            th.StringType,
-            description="Another ID of a benchmark, in files of early 2020.",
+            "Another ID of a benchmark, in files of early 2020.",
         ),
-        th.Property(
-            "has_open_issues",
-            th.BooleanType,
-            description="Whether an issue on it is open.",
-        ),
-        th.Property(
+        boolean("has_open_issues", "Whether an issue on it is open."),
+        boolean(
             "is_skipped",
-            th.BooleanType,
-            description="Whether the labeler skipped the data row; null where the "
+            "Whether the labeler skipped the data row; null where the "
             "file does not tell.",
+            "skipped",
         ),
-        th.Property(
-            "reviews", th.ArrayType(REVIEW), description="Its reviews, as exported."
+        REVIEWS("reviews", "Its reviews, as exported."),
+        objects(
+            "metadata_fields", "Its custom metadata, as exported.", "data_row_metadata"
         ),
-        th.Property(
-            "metadata_fields",
-            th.ArrayType(th.ObjectType()),
-            description="Its custom metadata, as exported.",
-        ),
-        th.Property(
-            "media_attributes",
-            ANY_OBJECT,
-            description="All that is known of the file, as exported.",
-        ),
-        th.Property(
+        json("media_attributes", "All that is known of the file, as exported."),
+        text(
             "media_type",
-            th.StringType,
-            description="Kind of data row, such as image; not always in the words of "
+            "Kind of data row, such as image; not always in the words of "
             "media_asset_type.",
         ),
-        th.Property(
-            "data_split",
-            th.StringType,
-            description="Part of a data split it belongs to, such as training.",
+        text("data_split", "Part of a data split it belongs to, such as training."),
+        text("view_label", "Address of the label in the app."),
+        additional_columns(
+            "What has no column here, or does not fit into it, by its name in the file."
         ),
-        th.Property(
-            "view_label", th.StringType, description="Address of the label in the app."
-        ),
-        th.Property(
-            "additional_columns",
-            ANY_OBJECT,
-            description="What has no column here, or does not fit into it, by its "
-            "name in the file.",
-        ),
-    ).to_dict()
+    )
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read a project's file, or the files saved from Labelbox's app."""
@@ -345,7 +298,7 @@ class BulkExportStream(ProjectStream):
             if name == "ID":
                 continue
             column = WORD_BREAK.sub("_", name).lower()
-            column = RENAMED.get(column, column)
+            column = self._by_path.get(column, column)
             free = column not in own and record.get(column, "") is None
             fitting = self._converted(column, value) if free else None
             if fitting is None and value is not None:
@@ -362,7 +315,7 @@ class BulkExportStream(ProjectStream):
             return encode(value).decode()
         if column == "has_open_issues":  # a number in files
             value = FLAGS.get(as_integer(value), value)
-        return self.columns[column](value)
+        return self.columns[column].kind.check(value)
 
 
 def _made_at(export: dict[str, Any]) -> str:

@@ -24,13 +24,10 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.polling import poll
 from tap_labelbox.api.prefetch import prefetch
+from tap_labelbox.exports.fast_rows import decode_fast_rows
+from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.saved import Item
 from tap_labelbox.exports.tasks import Export, export_name, inputs, started_tasks
-from tap_labelbox.exports.unfold import (
-    decoder,
-    last_activity,
-    project_ids,
-)
 from tap_labelbox.records.json_text import decode_any_lines
 from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.singer.metrics import SyncTimer
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.exports.saved import SavedFile
     from tap_labelbox.exports.tasks import Row
     from tap_labelbox.singer.state import ProjectState
@@ -78,9 +76,8 @@ class ExportedStream(ProjectStream):
     """Records made of the data rows of an export."""
 
     replication_key = "last_activity_at"
-    decoded_columns: frozenset[str] | None = None
-    """The heavy columns of a row that are looked into, not just passed on; None if
-    the stream looks at no row, or at nothing but what is laid out."""
+    takes_fast_rows = False
+    """Whether it needs nothing of a row but the record of data_row_exports."""
     _headers_written = False
     _has_warned_of_model_runs = False
     _done = False  # another stream of the family has done the work of this one
@@ -196,7 +193,7 @@ class ExportedStream(ProjectStream):
                 if isinstance(row, Malformed):
                     self.workspace.leave_out(file.name, row)
                 elif type(row) is not Item:  # which the stream bulk_export reads
-                    for project_id in project_ids(row) or ("",):
+                    for project_id in row.project_ids or ("",):
                         yield from self._unfolded(row, project_id)
             file.is_read = True
         except UnavailableError as error:
@@ -244,7 +241,7 @@ class ExportedStream(ProjectStream):
                 # What was active later than the export reaches comes again. If it
                 # moved the bookmark to there, that would be to the clock, and past
                 # what Labelbox had not yet brought into its index.
-                active_at = last_activity(row) or ""
+                active_at = row.last_activity_at or ""
                 if latest < active_at <= prepared.until:
                     latest = active_at
             # Only now: whoever takes what was yielded has written it.
@@ -279,15 +276,13 @@ class ExportedStream(ProjectStream):
 
     @cached_property
     def _decoded(self) -> Callable[[bytes], list[Any]]:
-        decoded_columns = [
-            s.decoded_columns for s in self.siblings if s.decoded_columns is not None
-        ]
-        return decoder(frozenset().union(*decoded_columns) if decoded_columns else None)
+        is_fast = all(stream.takes_fast_rows for stream in self.siblings)
+        return decode_fast_rows if is_fast else decode_rows
 
     @staticmethod
-    def unfold(row: Row, project_id: str) -> Iterator[Record]:
+    def unfold(row: ProjectRow) -> Iterator[Record]:
         """Make this stream's records of one data row in one project."""
-        del row, project_id
+        del row
         return iter(())
 
     @staticmethod
@@ -303,16 +298,14 @@ class ExportedStream(ProjectStream):
         if type(row) is Malformed:
             self._leave_out(row, project_id, "the export of project")
             return iter(())
-        if type(row) is dict and not self._has_warned_of_model_runs:
+        if isinstance(row, dict) and not self._has_warned_of_model_runs:
             self._warn_of_model_runs(row)
+        in_project = row.in_project(project_id)
         if self.is_test:
-            return self._written(
-                s.some(s.unfold(row, project_id)) for s in self.siblings
-            )
+            return self._written(s.some(s.unfold(in_project)) for s in self.siblings)
         if self.siblings == [self]:
-            return self.unfold(row, project_id)
-        made = (stream.unfold(row, project_id) for stream in self.siblings)
-        return self._written(made)
+            return self.unfold(in_project)
+        return self._written(stream.unfold(in_project) for stream in self.siblings)
 
     def some(self, records: Iterator[Record]) -> Iterator[Record]:
         """Return as many of some records as are wanted: in a test, few."""

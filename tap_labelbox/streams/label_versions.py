@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tap_labelbox.records.columns import integer, key, table, text, timestamp
 from tap_labelbox.streams.base import ProjectStream
-from tap_labelbox.streams.schema import integer, key, table, text, timestamp
 
 
 class LabelVersionsStream(ProjectStream):

@@ -13,7 +13,16 @@ from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import malformed, rows
 from tap_labelbox.records import timestamps
-from tap_labelbox.records.columns import columns_of
+from tap_labelbox.records.columns import (
+    boolean,
+    derived,
+    key,
+    number,
+    table,
+    text,
+    timestamp,
+    within,
+)
 from tap_labelbox.records.json_text import decode_as
 from tap_labelbox.records.malformed import Malformed, described
 from tap_labelbox.records.structs import (
@@ -24,14 +33,6 @@ from tap_labelbox.records.structs import (
 )
 from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
-from tap_labelbox.streams.schema import (
-    boolean,
-    key,
-    number,
-    table,
-    text,
-    timestamp,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,10 +42,6 @@ if TYPE_CHECKING:
 
     from tap_labelbox.api.pagination import Row
 
-RELATIONS = ("created_by", "data_row", "type")
-SHORT = dict.fromkeys(("external_id", "global_key", "row_data"), "data_row")
-# What a label's columns do not have from Labelbox.
-OWN = ("additional_columns", "is_skipped", "project_id")
 SKIP = ("Skip", Raw(b'"Skip"'))
 
 
@@ -60,39 +57,39 @@ class LabelsStream(ProjectStream):
 
     name = "labels"
     replication_key = "created_at"
-    own = frozenset(OWN)
-    short = SHORT
     schema = table(
         key("id", "Label ID."),
-        key("project_id", "ID of the project."),
+        *derived(key("project_id", "ID of the project.")),
         text(
             "label",
-            "The annotations, as JSON text in the shape of their era; or "
-            "the bare word Skip.",
+            "The annotations, as JSON text in the shape of their era; or the bare word "
+            "Skip.",
         ),
         number(
             "seconds_to_label",
-            "Seconds spent labeling; the one figure for all, so that "
-            "reviewing may be part of it.",
+            "Seconds spent labeling; the one figure for all, so that reviewing may be "
+            "part of it.",
         ),
         number(
             "agreement",
-            "Consensus with other labels of the data row, 0 to 1; -1 or "
-            "null where there is none.",
+            "Consensus with other labels of the data row, 0 to 1; -1 or null where "
+            "there is none.",
         ),
         number(
             "benchmark_agreement",
-            "Agreement with the benchmark label, 0 to 1; -1 or null "
-            "where there is none.",
+            "Agreement with the benchmark label, 0 to 1; -1 or null where there is "
+            "none.",
         ),
         boolean(
             "is_benchmark_reference",
             "Whether other labels are measured against this one.",
         ),
-        boolean(
-            "is_skipped",
-            "Whether the labeler skipped the data row; null where "
-            "Labelbox does not tell.",
+        *derived(
+            boolean(
+                "is_skipped",
+                "Whether the labeler skipped the data row; null where Labelbox does "
+                "not tell.",
+            )
         ),
         timestamp(
             "created_at",
@@ -100,17 +97,28 @@ class LabelsStream(ProjectStream):
             required=True,
         ),
         timestamp("updated_at", "Latest change to it; as of the run that read it."),
-        text("type_id", "ID of its type, for label_filters."),
-        text("type_name", "Name of its type, such as Submitted or Skipped."),
-        text("created_by_id", "ID of the labeler."),
-        text("created_by_email", "E-mail of the labeler."),
-        text("data_row_id", "ID of the data row."),
-        text("external_id", "The data row's own ID where it comes from."),
-        text("global_key", "The data row's own ID, unique in the organization."),
-        text(
-            "row_data",
-            "What is labeled: an address (which may expire), or the "
-            "text or JSON itself.",
+        *within(
+            "type",
+            text("type_id", "ID of its type, for label_filters.", "id"),
+            text(
+                "type_name", "Name of its type, such as Submitted or Skipped.", "name"
+            ),
+        ),
+        *within(
+            "created_by",
+            text("created_by_id", "ID of the labeler.", "id"),
+            text("created_by_email", "E-mail of the labeler.", "email"),
+        ),
+        *within(
+            "data_row",
+            text("data_row_id", "ID of the data row.", "id"),
+            text("external_id", "The data row's own ID where it comes from."),
+            text("global_key", "The data row's own ID, unique in the organization."),
+            text(
+                "row_data",
+                "What is labeled: an address (which may expire), or the text or JSON "
+                "itself.",
+            ),
         ),
     )
 
@@ -244,10 +252,7 @@ class LabelsStream(ProjectStream):
     @cached_property
     def _struct(self) -> StructColumns:
         """A label without anything unusual. Its annotations are passed on."""
-        columns = columns_of(self.schema, RELATIONS, SHORT)
-        for own in OWN:
-            del columns[own]
-        return StructColumns(columns, raw=frozenset({"label"}))
+        return StructColumns(type(self).schema.sources, raw=frozenset({"label"}))
 
     @cached_property
     def _builder(self) -> RecordBuilder:

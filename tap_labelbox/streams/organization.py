@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.schema import (
+from tap_labelbox.records.columns import (
     boolean,
     integer,
     key,
@@ -14,6 +13,7 @@ from tap_labelbox.streams.schema import (
     texts,
     timestamp,
 )
+from tap_labelbox.streams.base import LabelboxStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

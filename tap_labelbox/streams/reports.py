@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records import timestamps
-from tap_labelbox.records.columns import as_integer, snake_case
-from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.base import LEFT_OUT, LabelboxStream
-from tap_labelbox.streams.schema import (
+from tap_labelbox.records.columns import (
     boolean,
     day,
     integer,
@@ -23,6 +20,9 @@ from tap_labelbox.streams.schema import (
     text,
     timestamp,
 )
+from tap_labelbox.records.values import as_integer, snake_case
+from tap_labelbox.singer.state import PROJECT_ID
+from tap_labelbox.streams.base import LEFT_OUT, LabelboxStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tap_labelbox.records.columns import integer, key, table, text
 from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.schema import integer, key, table, text
 
 
 class TaskQueuesStream(LabelboxStream):

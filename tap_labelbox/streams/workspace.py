@@ -22,12 +22,12 @@ from tap_labelbox.api.reading import rows
 from tap_labelbox.exports.saved import SavedFiles
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
-from tap_labelbox.records.columns import as_id, as_timestamp
 from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
     shortened,
 )
+from tap_labelbox.records.values import as_id, as_timestamp
 
 if TYPE_CHECKING:
     import logging

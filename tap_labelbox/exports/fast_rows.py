@@ -1,0 +1,107 @@
+"""The fast path of data_row_exports: rows are decoded straight into its records.
+
+It is for runs in which no other stream looks into rows. A row that is not as expected
+is decoded whole, by :mod:`tap_labelbox.exports.rows`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from tap_labelbox.exports.rows import (
+    DATA_ROW,
+    MEDIA,
+    PROJECT,
+    identified,
+)
+from tap_labelbox.records import json_text
+from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns
+
+if TYPE_CHECKING:
+    from tap_labelbox.exports.rows import (
+        DataRow,
+    )
+    from tap_labelbox.records.columns import Record
+
+MEDIA_STRUCT = StructColumns(MEDIA, others=True)
+PROJECT_STRUCT = StructColumns(PROJECT)
+ROW_STRUCT = StructColumns(
+    DATA_ROW,
+    more={"projects": dict[str, PROJECT_STRUCT.type]},  # type: ignore[name-defined]
+)
+BUILDER = RecordBuilder(ROW_STRUCT, MEDIA_STRUCT, PROJECT_STRUCT)
+MEDIA_DECODER = msgspec.json.Decoder(MEDIA_STRUCT.type)
+DECODER = msgspec.json.Decoder(ROW_STRUCT.type)
+PROJECT_NULLS = dict.fromkeys(c.name for c in PROJECT_STRUCT.columns.values())
+NOTHING = Raw(b"{}")
+
+
+class FastProjectRow(NamedTuple):
+    """What is known of a row in one of its projects."""
+
+    record: Record
+    """The record of data_row_exports."""
+
+
+class FastRow:
+    """A data row as expected, of which nothing but its records is decoded."""
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        """Keep a record for each project, one at least."""
+        self.project_ids = records.keys()
+        self._records = records
+        self._any = next(iter(records.values()))
+        self.last_activity_at: str | None = self._any["last_activity_at"]
+
+    def in_project(self, project_id: str) -> FastProjectRow:
+        """Return the row in a project, also in one that it does not name."""
+        record = self._records.get(project_id)
+        if record is None:
+            record = self._any | PROJECT_NULLS | {"project_id": project_id}
+        return FastProjectRow(record)
+
+
+def decode_fast_rows(lines: bytes) -> list[FastRow | DataRow]:
+    """Return the data rows of some lines.
+
+    Raises:
+        MalformedError: If one of the lines is no data row with an ID.
+        ValueError: If one is no JSON.
+    """
+    structs = json_text.decode_lines_as(DECODER, lines)
+    if structs is not None:
+        rows = [_row(struct) for struct in structs]
+        if None not in rows:
+            return rows  # type: ignore[return-value]
+    return [_decoded(line) for line in lines.split(b"\n") if line.strip()]
+
+
+def _decoded(line: bytes) -> FastRow | DataRow:
+    struct = json_text.decode_as(DECODER, line)
+    row = None if struct is None else _row(struct)
+    return identified(json_text.decode_object(line)) if row is None else row
+
+
+def _row(struct: Any) -> FastRow | None:
+    """Return a decoded row with its records; None if something does not fit."""
+    # An ID that is none is a text without characters, which no struct takes.
+    if struct.data_row is None or struct.data_row.id is None or not struct.projects:
+        return None
+    values = ROW_STRUCT.values(struct)
+    records = {}
+    try:
+        media = MEDIA_STRUCT.values(
+            MEDIA_DECODER.decode(struct.media_attributes or NOTHING)
+        )
+        for project_id, project in struct.projects.items():
+            in_project = PROJECT_STRUCT.values(project)
+            record = BUILDER.record((*values, *media, *in_project))
+            record["project_id"] = project_id
+            record["additional_columns"] = {}
+            records[project_id] = record
+    except (ConversionError, msgspec.ValidationError):
+        return None
+    return FastRow(records)
