@@ -35,7 +35,7 @@ WALKS = {"label": "created_at", "data row": "last_activity_at"}
 
 @dataclass
 class Walk:
-    """What the code did between the bytes of a row and its last record."""
+    """The files between the bytes of a row and its last record."""
 
     path: list[str] = field(default_factory=list)
     """The files, in order, each time another one is entered or returned to."""
@@ -97,7 +97,7 @@ class Recorder:
             self._end_with(frame.f_locals.values())
 
     def _end_with(self, values: Iterable[Any]) -> None:
-        """Let the walk end here, if it is one of the rows that has been written."""
+        """End the walk here, if it is one of the rows that has been written."""
         names = ("id", "data_row_id")
         records = [value for value in values if isinstance(value, dict)]
         if any(record.get(name) in self._ids for record in records for name in names):
