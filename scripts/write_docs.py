@@ -1,4 +1,4 @@
-"""Write what the documents say of settings and streams, out of the code.
+"""Write the parts of the documents that follow from the code.
 
 ``python scripts/write_docs.py`` writes; ``--check`` only names what is stale.
 """
@@ -38,13 +38,13 @@ An API key of your Labelbox workspace: **Workspace settings > API keys**. The ta
 the projects that this key may see.
 
 No account yet? `pip install 'tap-labelbox[sandbox] @ git+{REPOSITORY}@{RELEASE}'`, then
-`python -m tap_labelbox.sandbox`: it runs a Labelbox of your own on this machine, and
-prints the settings for it.
+`python -m tap_labelbox.sandbox`: it runs a stand-in for Labelbox on this machine, and
+prints its settings.
 """
 USAGE = """\
-A list may be JSON or `a, b`. The streams with the bookmark `last_activity_at` have all
-changes; `labels` has those of a minute ago. `bulk_export`, the old export (v1), is not
-selected: Labelbox has retired it for most accounts.
+A list may be JSON or `a, b`. Streams with the bookmark `last_activity_at` have all
+changes; `labels` includes those of the last minute. `bulk_export`, the old export (v1),
+is not selected: Labelbox has retired it for most accounts.
 """
 NEXT_STEPS = f"""\
 - Try one record of each stream: `meltano invoke tap-labelbox --test`.
@@ -127,7 +127,7 @@ def plugin_settings(
 
 
 def settings_table() -> str:
-    """Return the README's table of settings."""
+    """Return the table of settings."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for name, schema in SETTINGS["properties"].items():
         default = json.dumps(schema["default"]) if "default" in schema else ""
@@ -161,7 +161,7 @@ def links(*streams: str) -> str:
 
 
 def exit_codes_table() -> str:
-    """Return the README's table of exit codes."""
+    """Return the table of exit codes."""
     lines = ["| exit code | what ended the run | what to do |", "|---|---|---|"]
     lines += (
         f"| {ending.code} | {ending.meaning} | {ending.action} |" for ending in Ending
@@ -196,7 +196,7 @@ def personal_columns() -> dict[str, dict[str, str]]:
 
 
 def personal_data() -> str:
-    """Return the README's list of these columns, and settings that hide the e-mails."""
+    """Return a table of these columns, and settings that hide the e-mails."""
     lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
     lines.append("|---|---|---|---|")
     maps = {}
@@ -392,13 +392,15 @@ def documents() -> dict[str, str]:
     """Return every document as it has to be."""
     return {
         "README.md": filled(
-            "README.md",
-            plugin=plugin_block(),
-            settings=settings_table(),
-            streams=streams_table(),
-            personal=personal_data(),
-            **{"exit codes": exit_codes_table()},
+            "README.md", plugin=plugin_block(), streams=streams_table()
         ),
+        "docs/personal-data.md": filled(
+            "docs/personal-data.md", personal=personal_data()
+        ),
+        "docs/running.md": filled(
+            "docs/running.md", **{"exit codes": exit_codes_table()}
+        ),
+        "docs/settings.md": filled("docs/settings.md", settings=settings_table()),
         "docs/streams.md": streams_page(),
         "docs/hub.yml": hub_listing(),
         "meltano.yml": filled(
