@@ -1,1 +1,3 @@
-"""How fast the tap is, beside others that read the same: ``make bench``."""
+"""Measurements of how fast the tap is."""
+
+"""Measurements of how fast the tap is."""

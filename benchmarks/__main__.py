@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
-SHARE = 0.1  # of a case's records that --quick reads
+QUICK_SHARE = 0.1  # of a case's records that --quick reads
 PROJECTS = 500
-MOST_SECONDS = 10.0  # for a run that finds nothing new
-MOST_CPU = 0.2  # seconds to the first request, beyond what importing the SDK takes
+MAX_NOTHING_NEW_SECONDS = 10.0  # for a run that finds nothing new
+MAX_START_UP_SECONDS = (
+    0.2  # of CPU, to the first request, beyond what importing the SDK takes
+)
 
 
 class Bench:
-    """Who is measured, and where files go.
+    """Runs contenders, with files in one folder.
 
     Args:
         folder: For files that nobody needs afterwards.
@@ -116,7 +118,7 @@ class Bench:
             results.profiles[case] = self.profile(case)
 
     def measure(self, case: Case, rounds: int) -> dict[str, list[Run]]:
-        """Let the contenders of a case take turns."""
+        """Run the contenders of a case in turns."""
         runs: dict[str, list[Run]] = {}
         with measure.served(self.folder, case.sizes, packed=self.packed) as server:
             contenders = self.contenders(case, server)
@@ -130,7 +132,7 @@ class Bench:
                     done = run()
                     runs.setdefault(name, []).append(done)
                     turn = f"{case.name} {number + 1}/{rounds}"
-                    say(f"{turn} {name}: {done.seconds:.2f} s")
+                    log(f"{turn} {name}: {done.seconds:.2f} s")
         check(case, runs)
         return runs
 
@@ -146,10 +148,10 @@ class Bench:
             second = [
                 self.run(TAP, [*command, "--state", state], server) for _ in range(2)
             ]
-        say(f"nothing-new: {second[0].records} records, {second[0].requests} requests")
+        log(f"nothing-new: {second[0].records} records, {second[0].requests} requests")
         seconds = median(run.seconds for run in second)
         what = f"nothing new in {projects} projects, 100 ms a request"
-        return Limit(what, seconds, MOST_SECONDS, "s")
+        return Limit(what, seconds, MAX_NOTHING_NEW_SECONDS, "s")
 
     def start_up(self) -> Limit:
         """Measure the CPU time to the first request, beyond the SDK's own."""
@@ -161,7 +163,7 @@ class Bench:
                 for _ in range(5)
             ]
         what = "CPU to the first request, beyond `import singer_sdk`"
-        return Limit(what, median(beyond), MOST_CPU, "s")
+        return Limit(what, median(beyond), MAX_START_UP_SECONDS, "s")
 
     def profile(self, case: Case) -> Profile:
         """Look in which functions the tap spends its time.
@@ -192,7 +194,7 @@ class Bench:
         ]
 
     def _peer(self, project_id: str) -> list[str]:
-        """Let labelpull read the export from a file."""
+        """Return a command of labelpull that reads the export from a file."""
         export, csv_file = self.folder / "peer.ndjson", self.folder / "peer.csv"
         with (
             (self.folder / "export.ndjson").open("rb") as rows,
@@ -215,15 +217,15 @@ class Bench:
 
 
 def check(case: Case, runs: dict[str, list[Run]]) -> None:
-    """Stop if somebody did not read what there was; the peer may, see the report."""
+    """Exit if a contender did not read all that it reads in this case."""
     counts = {
         name: {run.records for run in all_runs}
         for name, all_runs in runs.items()
-        if name != "peer"
+        if case.reads_all(name)
     }
-    if len(found := set().union(*counts.values())) != 1:
+    if len(counted := set().union(*counts.values())) != 1:
         sys.exit(f"{case.name}: they did not read the same: {counts}")
-    if case.expected not in {None, *found}:
+    if case.expected not in {None, *counted}:
         sys.exit(f"{case.name}: {case.expected} records were served: {counts}")
 
 
@@ -244,44 +246,44 @@ def main() -> None:
     add("--postgres", action="store_true", help="with Postgres; adds a user, if root")
     add("--packed", action="store_true", help="let the server compress its replies")
     add("--check", action="store_true", help="write nothing; fail if a ratio got worse")
-    add("--profile", metavar="CASE", help="tell where the tap's time goes instead")
-    given = parser.parse_args()
-    wanted = tuple(given.only)
-    cases = [case for case in CASES if case.name.startswith(wanted)]
-    if not given.postgres:
+    add("--profile", metavar="CASE", help="show where the tap's time goes instead")
+    arguments = parser.parse_args()
+    prefixes = tuple(arguments.only)
+    cases = [case for case in CASES if case.name.startswith(prefixes)]
+    if not arguments.postgres:
         cases = [case for case in cases if case.name != "postgres"]
-    if given.quick:
-        cases = [replace(c, sizes=c.small(SHARE), rounds=1) for c in cases]
+    if arguments.quick:
+        cases = [replace(c, sizes=c.small(QUICK_SHARE), rounds=1) for c in cases]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        bench = Bench(Path(folder), given.tap, packed=given.packed)
-        if given.profile:
-            (case,) = (case for case in cases if case.name == given.profile)
-            say("\n".join(profiled(bench.profile(case))))
+        bench = Bench(Path(folder), arguments.tap, packed=arguments.packed)
+        if arguments.profile:
+            (case,) = (case for case in cases if case.name == arguments.profile)
+            log("\n".join(profiled(bench.profile(case))))
             return
         results = Results()
         for case in cases:
-            bench.fill(results, case, given.rounds or case.rounds)
-        if "nothing-new".startswith(wanted):
+            bench.fill(results, case, arguments.rounds or case.rounds)
+        if "nothing-new".startswith(prefixes):
             results.limits.append(
-                bench.nothing_new(PROJECTS // (10 if given.quick else 1))
+                bench.nothing_new(PROJECTS // (10 if arguments.quick else 1))
             )
-        if "start-up".startswith(wanted):
+        if "start-up".startswith(prefixes):
             results.limits.append(bench.start_up())
     text = results.text()
-    say(f"\n{text}")
+    log(f"\n{text}")
     before = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
-    everything = vars(parser.parse_args([])) | {"postgres": given.postgres}
-    if vars(given) == everything:
+    everything = vars(parser.parse_args([])) | {"postgres": arguments.postgres}
+    if vars(arguments) == everything:
         RESULTS.write_text(text, "utf-8")
-    if given.quick:  # too little to compare
+    if arguments.quick:  # too little to compare
         return
     worse = regressions(before, text)
     for line in worse:
-        say(f"Worse than before: {line}")
-    sys.exit(bool(worse) and given.check)
+        log(f"Worse than before: {line}")
+    sys.exit(bool(worse) and arguments.check)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line now, not when a buffer is full."""
     print(text, flush=True)
 

@@ -1,4 +1,4 @@
-"""Runs a program as a target would, and tells what it took."""
+"""Run programs as a target would, and measure what they take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
-CHUNK = 1024 * 1024  # bytes
+CHUNK_BYTES = 1024 * 1024
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 # A record, as those who write without blanks do it, and as others do.
 SINGER = (b'"type":"RECORD"', b'"type": "RECORD"')
@@ -63,11 +63,11 @@ class Served:
 
     @property
     def address(self) -> dict[str, Any]:
-        """Return what a tap is told of it."""
+        """Return the settings of a tap that reads from it."""
         return {name: self.settings[name] for name in ("api_url", "api_key")}
 
     def turn(self, **knobs: float) -> dict[str, Any]:
-        """Turn its knobs, and give what it counted since the last time."""
+        """Turn its knobs, and return what it counted since the last time."""
         root = self.settings["api_url"].removesuffix("/graphql")
         query = "&".join(f"{name}={value}" for name, value in knobs.items())
         with urlopen(f"{root}/bench?{query}", timeout=60) as reply:  # noqa: S310  # ours
@@ -128,8 +128,10 @@ def run(
     seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        told = log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
-        msg = f"{' '.join(map(str, command))}: exit code {process.returncode}: {told}"
+        problem = log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
+        msg = (
+            f"{' '.join(map(str, command))}: exit code {process.returncode}: {problem}"
+        )
         raise RuntimeError(msg)
     counted = server.turn()
     first = counted["first"]
@@ -172,9 +174,9 @@ def cpu(command: Sequence[str | Path]) -> float:
 
 
 def _drain(source: int, marks: Sequence[bytes]) -> tuple[int, bytes]:
-    """Read to the end; count the marks, and give the last line."""
+    """Read to the end; count the marks, and return the last line."""
     count, before = 0, b""
-    while chunk := os.read(source, CHUNK):
+    while chunk := os.read(source, CHUNK_BYTES):
         for mark in marks:
             reach = len(mark) - 1
             seam = before[-reach:] + chunk[:reach] if reach else b""

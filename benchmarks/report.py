@@ -1,4 +1,4 @@
-"""What was measured, as tables that both people and the next run can read."""
+"""Measurements as tables that both people and the next run can read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.cases import MOST_MEMORY, TAP
+from benchmarks.cases import MAX_MEGABYTES, TAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.cases import Case
     from benchmarks.measure import Run
 
-MOST_FRAMES = 25  # of a profile
-TOLERANCE = 0.2  # share of a ratio that may be lost
+MAX_FRAMES = 25  # of a profile
+TOLERATED_SHARE = 0.2  # of a ratio, that may be lost
 PACKAGES = ("singer-sdk", "labelbox", "graphqlclient", "labelpull", "requests")
 RATIO = re.compile(r"^\| ([\w-]+) \| (.+?) \| (.+?) \| ([\d.]+) \(", re.MULTILINE)
 
@@ -33,12 +33,13 @@ are medians, with the least and the greatest of all rounds; the contenders took
 turns, round by round, and a ratio is that of one round. A MB is 10^6 bytes. A label
 has about 3 KB; a data row of an export 6 KB, with one label or two.
 
-- *plain* is a tap as the SDK's template leads one to write it, with the same tables.
+- *plain* is a tap as the SDK's template leads one to write it, with labels and data
+  rows only.
 - *client* is the official client's own loop, a line of JSON for each record.
 - *script* is the one on Labelbox's data export page.
 - *copy* wraps the bytes as they come, without decoding them.
-- *peer* is labelpull. It reads a file on disk, for it cannot be told another address;
-  of each data row with a global key it gives the latest label, unnested.
+- *peer* is labelpull. It reads a file on disk, because it has no setting for another
+  address; it has the latest label of each data row with a global key, unnested.
 """
 
 
@@ -70,9 +71,9 @@ class Results:
         """Return whether the tap itself falls short of a bar."""
         runs = self.runs[case]
         return any(
-            bar is not None and median(_ratios(runs[one], runs[other])) < bar
-            for (one, other), bar in case.bars.items()
-            if one == TAP and other in runs
+            bar is not None and median(_ratios(runs[who], runs[other])) < bar
+            for (who, other), bar in case.bars.items()
+            if who == TAP and other in runs
         )
 
     def text(self) -> str:
@@ -93,15 +94,15 @@ class Results:
     def _ratios(self) -> Iterator[str]:
         yield from _head("case", "tap", "against", "ratio", "working", "at least", "")
         for case, runs in self.runs.items():
-            for (one, other), bar in case.bars.items():
-                if not (one in runs and other in runs):
+            for (who, other), bar in case.bars.items():
+                if not (who in runs and other in runs):
                     continue
-                pairs = list(zip(runs[one], runs[other], strict=True))
-                whole = _ratios(runs[one], runs[other])
+                pairs = list(zip(runs[who], runs[other], strict=True))
+                whole = _ratios(runs[who], runs[other])
                 working = _spread([b.working / a.working for a, b in pairs], 1)
                 yield _row(
                     case.name,
-                    one,
+                    who,
                     other,
                     _spread(whole, 2),
                     working if runs[other][0].start_up else "",
@@ -116,7 +117,9 @@ class Results:
             for name, runs in all_runs.items()
             if name.startswith(TAP) and not case.target
         }
-        memory = [Limit(what, peak, MOST_MEMORY, "MB") for what, peak in peaks.items()]
+        memory = [
+            Limit(what, peak, MAX_MEGABYTES, "MB") for what, peak in peaks.items()
+        ]
         for limit in (*memory, *self.limits):
             yield _row(
                 limit.what,
@@ -161,22 +164,22 @@ def regressions(before: str, now: str) -> list[str]:
 
     Args:
         before: An earlier text.
-        now: Today's; what is in one of them only is not compared.
+        now: Today's; what is in just one of them is not compared.
     """
     then, today = (
-        {found[:3]: float(found[3]) for found in RATIO.findall(text)}
+        {row[:3]: float(row[3]) for row in RATIO.findall(text)}
         for text in (before, now)
     )
     return [
-        f"{case}: {one} against {other} was {then[case, one, other]}, is {ratio}"
-        for (case, one, other), ratio in today.items()
-        if ratio < then.get((case, one, other), 0.0) * (1 - TOLERANCE)
+        f"{case}: {who} against {other} was {then[case, who, other]}, is {ratio}"
+        for (case, who, other), ratio in today.items()
+        if ratio < then.get((case, who, other), 0.0) * (1 - TOLERATED_SHARE)
     ]
 
 
 def machine() -> str:
-    """Tell what it was measured on."""
-    there = {found.name: found.version for found in distributions()}
+    """Return a paragraph on the machine and the versions."""
+    there = {package.name: package.version for package in distributions()}
     versions = ", ".join(f"{name} {there[name]}" for name in PACKAGES if name in there)
     return (
         "\n## Machine\n\n"
@@ -191,13 +194,13 @@ def profiled(profile: Profile) -> list[str]:
         *_head("function of the tap", "% itself", "% with what it calls"),
         *(
             _row(frame, f"{itself:.1f}", f"{whole:.1f}")
-            for frame, itself, whole in profile[:MOST_FRAMES]
+            for frame, itself, whole in profile[:MAX_FRAMES]
         ),
     ]
 
 
-def _ratios(one: list[Run], other: list[Run]) -> list[float]:
-    return [b.seconds / a.seconds for a, b in zip(one, other, strict=True)]
+def _ratios(runs: list[Run], other: list[Run]) -> list[float]:
+    return [b.seconds / a.seconds for a, b in zip(runs, other, strict=True)]
 
 
 def _head(*names: str) -> Iterable[str]:

@@ -3,10 +3,10 @@
 The sandbox takes 18 ms for a page of labels, so that beside it every client looks
 quick. Here it is asked once for each document, about a pool of some hundred labels.
 What is served are these, as often as a case wants, each time with ids of their own
-and later moments. Exports are files, written beforehand. What is small and rare
+and later timestamps. Exports are files, written beforehand. What is small and rare
 (projects, tasks, links) the sandbox answers itself.
 
-``GET /bench?latency=0.1&labels=20`` turns these two knobs, gives what was counted
+``GET /bench?latency=0.1&labels=20`` turns these two knobs, returns what was counted
 since the last time, and begins to count anew.
 """
 
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-POOL = 400  # data rows of about 6 KB, with one or two labels of about 3 KB each
+POOL_ROWS = 400  # data rows of about 6 KB, with one or two labels of about 3 KB each
 FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=10)  # longer than a lookback, which so finds few labels
-SAME_SECOND = 3  # labels that were made in one second
-PART = 8_000_000  # bytes of an export behind one link
-WORTH_PACKING = 1000  # bytes of a reply
+LABELS_PER_SECOND = 3  # that were made in the same one
+PART_BYTES = 8_000_000  # of an export behind one link
+MIN_PACKED_BYTES = 1000  # of a reply
 LABELS = re.compile(r"\blabels\s*\(([^)]*)\)")
 ARGUMENT = re.compile(r"(\w+):\s*([$\w]+)")
 HEAD, TAIL = b'{"data":{"project":{"labels":[', b"]}}}"
@@ -72,7 +72,7 @@ def workspace(projects: int = 1) -> World:
         project = world.add_project(media="IMAGE", era="2023")
         project.created_at = FIRST + number * STEP
     pool = world.projects[0]
-    for number in range(POOL):
+    for number in range(POOL_ROWS):
         data_row = world.add_label(pool.id, FIRST).data_row
         if number % 2:
             world.add_label(pool.id, FIRST, data_row=data_row)
@@ -83,7 +83,7 @@ def workspace(projects: int = 1) -> World:
 
 def made(number: int) -> datetime:
     """Return when a label was made: in a whole second, as some others were."""
-    return FIRST + number // SAME_SECOND * STEP
+    return FIRST + number // LABELS_PER_SECOND * STEP
 
 
 class Repeated(NamedTuple):
@@ -93,12 +93,14 @@ class Repeated(NamedTuple):
     id: str
     made: str | None = None
 
-    def again(self, number: int, moment: str = "") -> bytes:
+    def again(self, number: int, timestamp: str = "") -> bytes:
         """Return the row once more, with an id of its own."""
         text = self.text.replace(
             self.id.encode(), f"{self.id[:-9]}{number:09}".encode()
         )
-        return text.replace(self.made.encode(), moment.encode()) if self.made else text
+        return (
+            text.replace(self.made.encode(), timestamp.encode()) if self.made else text
+        )
 
 
 class Lists:
@@ -107,7 +109,7 @@ class Lists:
     Args:
         world: See `workspace`.
         labels: How many each project has.
-        ask: Gives the sandbox's data for a document and its variables.
+        ask: Returns the sandbox's data for a document and its variables.
     """
 
     def __init__(
@@ -126,11 +128,11 @@ class Lists:
             ValueError: If it asks for something that is not done here.
         """
         (arguments,) = LABELS.findall(query)
-        given = {
+        arguments_of_list = {
             name: variables.get(value[1:]) if value.startswith("$") else value
             for name, value in ARGUMENT.findall(arguments)
         }
-        where = given.get("where") or {}
+        where = arguments_of_list.get("where") or {}
         if "{" in arguments or not where.keys() <= {"createdAt_gt", "createdAt_lt"}:
             msg = f"this server has no such filter: {arguments} {where}"
             raise ValueError(msg)
@@ -141,18 +143,18 @@ class Lists:
         (place,) = (n for p, n in self._places.items() if p in variables.values())
         every = range(self.labels)
         after, before = where.get("createdAt_gt"), where.get("createdAt_lt")
-        low = bisect_right(every, _moment(after), key=made) if after else 0
-        high = bisect_left(every, _moment(before), key=made) if before else len(every)
+        low = bisect_right(every, _parsed(after), key=made) if after else 0
+        high = bisect_left(every, _parsed(before), key=made) if before else len(every)
         chosen = every[low:high]
-        if given.get("orderBy") != "createdAt_ASC":
+        if arguments_of_list.get("orderBy") != "createdAt_ASC":
             chosen = chosen[::-1]
-        skip, first = (int(given[name] or 0) for name in ("skip", "first"))
+        skip, first = (int(arguments_of_list[name] or 0) for name in ("skip", "first"))
         for number in chosen[skip : skip + first]:
             row = pool[number % len(pool)]
             if place == 0 and number < len(pool):
                 yield row.text
             else:
-                yield row.again(place * 1_000_000 + number, _written(made(number)))
+                yield row.again(place * 1_000_000 + number, _formatted(made(number)))
 
     def _pooled(self, query: str, variables: Row) -> Iterator[Repeated]:
         """Ask the sandbox for every label of the pool, with the same document."""
@@ -161,19 +163,19 @@ class Lists:
             for name, value in variables.items()
             if isinstance(value, str)
         }
-        found: dict[str, Row] = {}
+        rows_by_id: dict[str, Row] = {}
         for skip in range(0, len(self._pool.labels), 100):
             page = {"skip": skip, "first": 100, "where": {}}
             for name, value in page.items():
                 query = re.sub(rf"\b{name}: *\d+", f"{name}: {value}", query)
             data = self._ask(query, variables | page)
             if data.keys() != {"project"} or data["project"].keys() != {"labels"}:
-                msg = f"this server gives labels and nothing else: {query}"
+                msg = f"this server has labels and nothing else: {query}"
                 raise ValueError(msg)
-            found |= {row["id"]: row for row in data["project"]["labels"]}
+            rows_by_id |= {row["id"]: row for row in data["project"]["labels"]}
         for label in self._pool.labels:
-            text = content.compact(found[label.id]).encode()
-            yield Repeated(text, label.id, _written(label.created_at))
+            text = content.compact(rows_by_id[label.id]).encode()
+            yield Repeated(text, label.id, _formatted(label.created_at))
 
 
 class Exports(DataRowExports):
@@ -199,7 +201,7 @@ class OneBulkExport(BulkExports):
 
 @dataclass
 class Counts:
-    """What happened since somebody asked."""
+    """Counts since they were last read."""
 
     requests: int = 0
     bytes: int = 0
@@ -217,7 +219,7 @@ class Slice(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """How much there is to read."""
+    """Sizes of the lists and exports that are served."""
 
     projects: int = 1
     labels: int = 0
@@ -229,7 +231,7 @@ class Sizes(NamedTuple):
 
 
 class Server:
-    """What answers requests.
+    """Answers requests.
 
     Args:
         folder: Where to write exports.
@@ -256,16 +258,16 @@ class Server:
         self._bulk_export(folder / "bulk.json", sizes.bulk_exported)
         self._workspace = Workspace(self.world, bulk_export, exports)
 
-    async def serve(self, told: Callable[[str], None]) -> None:
+    async def serve(self, on_start: Callable[[str], None]) -> None:
         """Answer for ever.
 
         Args:
-            told: Is called with the address, as soon as there is one.
+            on_start: Is called with the address, as soon as there is one.
         """
         server = await asyncio.start_server(self._connection, "127.0.0.1")
         host, port = server.sockets[0].getsockname()
         self.files.root = f"http://{host}:{port}"
-        told(self.files.root)
+        on_start(self.files.root)
         await server.serve_forever()
 
     async def _connection(
@@ -296,13 +298,13 @@ class Server:
         writer.close()
 
     def _turn(self, path: str) -> bytes:
-        """Turn the knobs that are named, and tell what was counted."""
+        """Turn the knobs that are named, and return what was counted."""
         knobs = parse_qs(urlsplit(path).query)
         if "latency" in knobs:
             self.latency = float(knobs["latency"][0])
         if "labels" in knobs:
             self.lists.labels = int(knobs["labels"][0])
-            self._replies.clear()  # which tell the number
+            self._replies.clear()  # which hold the number
         counts, self.counts = self.counts, Counts()
         return json.dumps(asdict(counts)).encode()
 
@@ -315,7 +317,7 @@ class Server:
         except ValueError as error:
             reply = json.dumps({"errors": [{"message": str(error)}]}).encode()
         packed = self._packed and "gzip" in headers.get("accept-encoding", "")
-        if packed and len(reply) > WORTH_PACKING:
+        if packed and len(reply) > MIN_PACKED_BYTES:
             reply = gzip.compress(reply, compresslevel=1)
             await _send(writer, reply, "Content-Encoding: gzip")
         else:
@@ -334,7 +336,7 @@ class Server:
         return self._replies[key]
 
     def _ask(self, query: str, variables: Row) -> Row:
-        """Let the sandbox answer."""
+        """Return the answer of the sandbox."""
         reply = self._schema.answer(query, variables, None, self._workspace)
         answer: Row = json.loads(reply.content())
         if "errors" in answer:
@@ -342,12 +344,14 @@ class Server:
         data: Row = answer["data"]
         return data
 
-    async def _file(self, writer: asyncio.StreamWriter, path: str, wanted: str) -> None:
+    async def _file(
+        self, writer: asyncio.StreamWriter, path: str, requested: str
+    ) -> None:
         name = urlsplit(path).path.removeprefix("/files/")
         whole = self._slices[name]
         start, end = 0, whole.size - 1
         status, more = "200 OK", []
-        if match := RANGE.fullmatch(wanted):
+        if match := RANGE.fullmatch(requested):
             start, end = int(match[1]), min(int(match[2] or end), end)
             status = "206 Partial Content"
             more = [f"Content-Range: bytes {start}-{end}/{whole.size}"]
@@ -371,10 +375,10 @@ class Server:
         with path.open("wb") as file:
             start = first = 0
             for number in range(count):
-                row = pool[number % POOL]
-                file.write(row.text if number < POOL else row.again(number))
+                row = pool[number % POOL_ROWS]
+                file.write(row.text if number < POOL_ROWS else row.again(number))
                 end = file.tell()
-                if end - start >= PART or number == count - 1:
+                if end - start >= PART_BYTES or number == count - 1:
                     name = f"export-{start}.ndjson"
                     self._slices[name] = Slice(path, start, end - start)
                     yield _Part(name, start, end - 1, first, number)
@@ -407,13 +411,13 @@ def _head(size: int, *headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def _moment(text: str) -> datetime:
+def _parsed(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _written(moment: datetime) -> str:
-    """Write a moment as the API does."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _formatted(timestamp: datetime) -> str:
+    """Return a timestamp as the API writes it."""
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def main() -> None:
@@ -423,16 +427,16 @@ def main() -> None:
     for name, default in Sizes()._asdict().items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--packed", action="store_true")
-    given = vars(parser.parse_args())
-    folder, packed = given.pop("folder"), given.pop("packed")
-    server = Server(folder, Sizes(**given), packed=packed)
+    arguments = vars(parser.parse_args())
+    folder, packed = arguments.pop("folder"), arguments.pop("packed")
+    server = Server(folder, Sizes(**arguments), packed=packed)
     project_ids = [project.id for project in server.world.projects]
 
-    def tell(root: str) -> None:
+    def print_address(root: str) -> None:
         settings = {"api_url": f"{root}/graphql", "api_key": API_KEY}
         print(json.dumps(settings | {"project_ids": project_ids}), flush=True)
 
-    asyncio.run(server.serve(tell))
+    asyncio.run(server.serve(print_address))
 
 
 if __name__ == "__main__":

@@ -86,21 +86,21 @@ def main() -> None:
     for old in (WAREHOUSE, WAREHOUSE.with_name(WAREHOUSE.name + ".wal"), STATE):
         old.unlink(missing_ok=True)
     with serve(world, polls=0) as sandbox:
-        say(f"A Labelbox of your own answers at {sandbox.url}")
+        log(f"A Labelbox of your own answers at {sandbox.url}")
         with waiting("Installing target-duckdb (once)"):
             meltano(sandbox, "install", "loader", "target-duckdb")
         sent = sync(sandbox, "First run: everything")
         compare(sent, arrived())
         project = world.projects[0]
-        moment = datetime.now(UTC) - timedelta(minutes=5)
+        made_at = datetime.now(UTC) - timedelta(minutes=5)
         for _ in range(5):
-            world.add_label(project.id, moment)
-        say(f"\nMeanwhile somebody labels 5 more data rows of {project.name!r}.\n")
+            world.add_label(project.id, made_at)
+        log(f"\nMeanwhile somebody labels 5 more data rows of {project.name!r}.\n")
         sync(sandbox, "Second run: what is new, and the lookback once more")
         compare(held(world), arrived())
     for title, text in REPORTS.items():
         show(title, text)
-    say(f"""
+    log(f"""
 The warehouse is the file {WAREHOUSE.relative_to(ROOT)}. With an account of your own:
 
   export TAP_LABELBOX_API_KEY=...      # Workspace settings > API keys
@@ -109,16 +109,16 @@ The warehouse is the file {WAREHOUSE.relative_to(ROOT)}. With an account of your
 
 
 def sync(sandbox: Sandbox, what: str) -> Counter[str]:
-    """Run the pipeline; say and give how many records of each stream it sent."""
+    """Run the pipeline; log and return how many records of each stream it sent."""
     with waiting(what):
-        log = meltano(sandbox, "run", "tap-labelbox", "target-duckdb")
-    metrics = [line["metric_info"] for line in log if "metric_info" in line]
+        lines = meltano(sandbox, "run", "tap-labelbox", "target-duckdb")
+    metrics = [line["metric_info"] for line in lines if "metric_info" in line]
     sent: Counter[str] = Counter()
     for metric in metrics:
         if metric["metric"] == "record_count":
             sent[metric["tags"]["stream"]] += metric["value"]
     for stream, count in sorted(sent.items()):
-        say(f"  {count:6} {stream}")
+        log(f"  {count:6} {stream}")
     return sent
 
 
@@ -175,18 +175,18 @@ def held(world: World) -> dict[str, int]:
     }
 
 
-def compare(expected: dict[str, int], found: dict[str, int]) -> None:
+def compare(expected: dict[str, int], arrived: dict[str, int]) -> None:
     """Stop if a row is missing, or one too many."""
-    if any(found[table] != count for table, count in expected.items()):
-        sys.exit(f"Sent: {expected}\nArrived: {found}\nThese should be the same.")
-    say("  all of it arrived")
+    if any(arrived[table] != count for table, count in expected.items()):
+        sys.exit(f"Sent: {expected}\nArrived: {arrived}\nThese should be the same.")
+    log("  all of it arrived")
 
 
 def query(text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the columns and rows of a query of the warehouse."""
     with duckdb.connect(str(WAREHOUSE), read_only=True) as warehouse:
-        found = warehouse.execute(text)
-        return [column[0] for column in found.description or []], found.fetchall()
+        result = warehouse.execute(text)
+        return [column[0] for column in result.description or []], result.fetchall()
 
 
 def show(title: str, text: str) -> None:
@@ -194,11 +194,11 @@ def show(title: str, text: str) -> None:
     columns, rows = query(text)
     cells = [columns, *([("" if v is None else str(v)) for v in row] for row in rows)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(columns))]
-    say(f"\n{title}")
+    log(f"\n{title}")
     for row in cells:
         first, *rest = [*zip(row, widths, strict=True)]
         numbers = [cell.rjust(width) for cell, width in rest]
-        say("  ".join(["", first[0].ljust(first[1]), *numbers]))
+        log("  ".join(["", first[0].ljust(first[1]), *numbers]))
 
 
 @contextmanager
@@ -214,7 +214,7 @@ def waiting(what: str) -> Iterator[None]:
     if sys.stdout.isatty():
         ticker.start()
     else:
-        say(f"{what} …")
+        log(f"{what} …")
     try:
         yield
     finally:
@@ -222,10 +222,10 @@ def waiting(what: str) -> Iterator[None]:
         if ticker.is_alive():
             ticker.join()
             print("\r", end="")
-    say(f"{what}: done in {time.monotonic() - began:.0f} s")
+    log(f"{what}: done in {time.monotonic() - began:.0f} s")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line now, not when a buffer is full."""
     print(text, flush=True)
 

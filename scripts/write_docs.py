@@ -1,6 +1,6 @@
-"""Write what the documents say of settings and streams, out of the code.
+"""Write the parts of the documents that follow from the code.
 
-``python scripts/write_docs.py`` writes; ``--check`` only tells what is stale.
+``python scripts/write_docs.py`` writes; ``--check`` only names what is stale.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ An API key of your Labelbox workspace: **Workspace settings > API keys**. The ta
 the projects that this key may see.
 
 No account yet? `pip install 'tap-labelbox[sandbox] @ git+{REPOSITORY}@{RELEASE}'`, then
-`python -m tap_labelbox.sandbox`: it runs a Labelbox of your own on this machine, and
-prints the settings for it.
+`python -m tap_labelbox.sandbox`: it runs a stand-in for Labelbox on this machine, and
+prints its settings.
 """
 USAGE = """\
-A list may be JSON or `a, b`. The streams with the bookmark `last_activity_at` have all
-changes; `labels` has those of a minute ago. `bulk_export`, the old export (v1), is not
-selected: Labelbox has retired it for most accounts.
+A list may be JSON or `a, b`. Streams with the bookmark `last_activity_at` have all
+changes; `labels` includes those of the last minute. `bulk_export`, the old export (v1),
+is not selected: Labelbox has retired it for most accounts.
 """
 NEXT_STEPS = f"""\
 - Try one record of each stream: `meltano invoke tap-labelbox --test`.
@@ -68,8 +68,8 @@ def about() -> dict[str, Any]:
     """Return what ``tap-labelbox --about`` says, the SDK's own settings included."""
     command = [sys.executable, "-m", "tap_labelbox", "--about", "--format=json"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found: dict[str, Any] = json.loads(output)
-    return found
+    description: dict[str, Any] = json.loads(output)
+    return description
 
 
 def kind(schema: dict[str, Any]) -> str:
@@ -94,7 +94,7 @@ def plugin_settings(
         is_set: Whether they have their defaults; those of an object that has none
             would make one.
     """
-    listed = []
+    entries = []
     for name, schema in settings.items():
         title = schema.get("title", name.replace("_", " "))
         if label:
@@ -102,7 +102,7 @@ def plugin_settings(
         parts = schema.get("properties")
         if parts and not isinstance(schema.get("additionalProperties"), dict):
             has_default = is_set and "default" in schema
-            listed += plugin_settings(
+            entries += plugin_settings(
                 parts, f"{prefix}{name}.", title, is_set=has_default
             )
             continue
@@ -122,12 +122,12 @@ def plugin_settings(
             entry["sensitive"] = True
         if is_set and "default" in schema:
             entry["value"] = schema["default"]
-        listed.append(entry)
-    return sorted(listed, key=lambda entry: str(entry["name"]))
+        entries.append(entry)
+    return sorted(entries, key=lambda entry: str(entry["name"]))
 
 
 def settings_table() -> str:
-    """Return the README's table of settings."""
+    """Return the table of settings."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for name, schema in SETTINGS["properties"].items():
         default = json.dumps(schema["default"]) if "default" in schema else ""
@@ -146,8 +146,8 @@ def bookmark(stream: Any) -> str:
     """Return the column that a stream's bookmarks are kept by."""
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
-    each = ", by project" * issubclass(stream, ProjectStream)
-    return f"`{replication_key}`{each}" if incremental else "none"
+    by_project = ", by project" * issubclass(stream, ProjectStream)
+    return f"`{replication_key}`{by_project}" if incremental else "none"
 
 
 def code(*names: str) -> str:
@@ -161,9 +161,11 @@ def links(*streams: str) -> str:
 
 
 def exit_codes_table() -> str:
-    """Return the README's table of exit codes."""
+    """Return the table of exit codes."""
     lines = ["| exit code | what ended the run | what to do |", "|---|---|---|"]
-    lines += (f"| {each.code} | {each.meaning} | {each.action} |" for each in Ending)
+    lines += (
+        f"| {ending.code} | {ending.meaning} | {ending.action} |" for ending in Ending
+    )
     return "\n".join(lines)
 
 
@@ -182,19 +184,19 @@ def streams_table() -> str:
 
 def personal_columns() -> dict[str, dict[str, str]]:
     """Return the columns with e-mails, names or portraits, and what they hold."""
-    found = {
+    personal = {
         stream.name: {
-            name: column_type(schema) if "e-mail" in told else "name"
+            name: column_type(schema) if "e-mail" in text else "name"
             for name, schema in stream.schema["properties"].items()
-            if re.search("e-mail|personal data", told := json.dumps(schema).lower())
+            if re.search("e-mail|personal data", text := json.dumps(schema).lower())
         }
         for stream in STREAMS
     }
-    return {stream: columns for stream, columns in found.items() if columns}
+    return {stream: columns for stream, columns in personal.items() if columns}
 
 
 def personal_data() -> str:
-    """Return the README's list of these columns, and settings that hide the e-mails."""
+    """Return a table of these columns, and settings that hide the e-mails."""
     lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
     lines.append("|---|---|---|---|")
     maps = {}
@@ -244,7 +246,7 @@ def streams_page() -> str:
 
 
 def join_texts(stream: Any) -> Iterator[str]:
-    """Yield which columns of a stream lead where."""
+    """Yield which columns of a stream lead to which other stream."""
     for join in joins_of(stream):
         there = (
             "" if join.columns == join.to_columns else f" ({code(*join.to_columns)})"
@@ -258,19 +260,19 @@ def diagram() -> Iterator[str]:
     Not the joins that another stream on the way has as well.
     """
     yield "erDiagram"
-    named = {stream.name: stream for stream in STREAMS}
+    streams = {stream.name: stream for stream in STREAMS}
     for stream in STREAMS:
         joins = [*joins_of(stream)]
         through = {
             far
             for near in joins
             if near.columns == near.to_columns
-            for far in joins_of(named[near.to])
+            for far in joins_of(streams[near.to])
         }
         for join in joins:
             if join not in through:
-                one = {*join.to_columns} == {*named[join.to].primary_keys}
-                many = "}o--||" if one else "}o--o{"
+                is_key = {*join.to_columns} == {*streams[join.to].primary_keys}
+                many = "}o--||" if is_key else "}o--o{"
                 yield f'    {stream.name} {many} {join.to} : "{join.columns[-1]}"'
         yield f"    {stream.name} {{"
         leading = dict.fromkeys(column for join in joins for column in join.columns)
@@ -301,19 +303,19 @@ def plugin_block() -> str:
         "    settings:",
     ]
     for entry in plugin_settings(SETTINGS["properties"]):
-        found = {key: entry[key] for key in ("name", "kind")}
-        if found["kind"] in ("string", "options"):
-            del found["kind"]
+        setting = {key: entry[key] for key in ("name", "kind")}
+        if setting["kind"] in ("string", "options"):
+            del setting["kind"]
         if "sensitive" in entry:
-            found["sensitive"] = "true"
-        parts = ", ".join(f"{key}: {value}" for key, value in found.items())
+            setting["sensitive"] = "true"
+        parts = ", ".join(f"{key}: {value}" for key, value in setting.items())
         lines.append(f"    - {{{parts}}}")
     return "\n".join(["```yaml", *lines, "```"])
 
 
 def hub_listing() -> str:
     """Return the listing for Meltano Hub."""
-    told = about()
+    description = about()
     pythons = [
         line.rpartition(" ")[2]
         for line in metadata("tap-labelbox").get_all("Classifier") or []
@@ -335,9 +337,9 @@ def hub_listing() -> str:
         "maintenance_status": "active",
         "quality": "silver",
         "supported_python_versions": pythons,
-        "capabilities": sorted(told["capabilities"]),
+        "capabilities": sorted(description["capabilities"]),
         "settings_group_validation": [["api_key"]],
-        "settings": plugin_settings(told["settings"]["properties"]),
+        "settings": plugin_settings(description["settings"]["properties"]),
         "select": ["*.*", "!bulk_export.*"],
         "prereq": PREREQ,
         "usage": USAGE,
@@ -378,11 +380,11 @@ def filled(path: str, **blocks: str) -> str:
         place = re.compile(
             rf"(?<=begin {name}).*?(?=^[^\n]*end {name})", re.DOTALL | re.MULTILINE
         )
-        if not (found := place.search(text)):
+        if not (block_match := place.search(text)):
             sys.exit(f"{path} has no place for {name}")
-        rest_of_line = found[0].partition("\n")[0]
+        rest_of_line = block_match[0].partition("\n")[0]
         filling = f"{rest_of_line}\n{block.rstrip()}\n"
-        text = text[: found.start()] + filling + text[found.end() :]
+        text = text[: block_match.start()] + filling + text[block_match.end() :]
     return text
 
 
@@ -390,13 +392,15 @@ def documents() -> dict[str, str]:
     """Return every document as it has to be."""
     return {
         "README.md": filled(
-            "README.md",
-            plugin=plugin_block(),
-            settings=settings_table(),
-            streams=streams_table(),
-            personal=personal_data(),
-            **{"exit codes": exit_codes_table()},
+            "README.md", plugin=plugin_block(), streams=streams_table()
         ),
+        "docs/personal-data.md": filled(
+            "docs/personal-data.md", personal=personal_data()
+        ),
+        "docs/running.md": filled(
+            "docs/running.md", **{"exit codes": exit_codes_table()}
+        ),
+        "docs/settings.md": filled("docs/settings.md", settings=settings_table()),
         "docs/streams.md": streams_page(),
         "docs/hub.yml": hub_listing(),
         "meltano.yml": filled(
@@ -407,7 +411,7 @@ def documents() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the documents, or tell which are stale."""
+    """Write the documents, or name those that are stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check

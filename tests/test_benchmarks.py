@@ -15,7 +15,7 @@ from benchmarks.__main__ import Bench
 from benchmarks.cases import CASES, TAP
 from benchmarks.measure import Run
 from benchmarks.report import Results, regressions
-from benchmarks.server import POOL, SAME_SECOND, workspace
+from benchmarks.server import LABELS_PER_SECOND, POOL_ROWS, workspace
 from tap_labelbox.sandbox import serve
 from tests.runner import Runner
 
@@ -52,7 +52,7 @@ def quick(
 ) -> Iterator[Sandbox]:
     """Serve the same by the quick server."""
     count = len(sandbox.world.projects[0].labels)
-    sizes = {"labels": count, "exported": POOL, "bulk_exported": count}
+    sizes = {"labels": count, "exported": POOL_ROWS, "bulk_exported": count}
     with measure.served(tmp_path_factory.mktemp("served"), sizes) as server:
         given = server.settings
         as_sandbox = SimpleNamespace(url=given["api_url"], api_key=given["api_key"])
@@ -120,14 +120,14 @@ def test_pages_are_those_of_the_sandbox(
     assert "errors" not in one
 
 
-def test_rows_that_are_served_again_have_ids_and_moments_of_their_own(
+def test_rows_that_are_served_again_have_ids_and_timestamps_of_their_own(
     tmp_path: Path,
 ) -> None:
     """Over the pool's end, and from project to project; the rest stays.
 
     Some are made in one second, as labels are.
     """
-    with measure.served(tmp_path, {"projects": 2, "labels": POOL * 4}) as server:
+    with measure.served(tmp_path, {"projects": 2, "labels": POOL_ROWS * 4}) as server:
         given = server.settings
         run = Runner(
             cast("Sandbox", SimpleNamespace(url=given["api_url"], api_key="any")),
@@ -135,19 +135,21 @@ def test_rows_that_are_served_again_have_ids_and_moments_of_their_own(
         )
         labels = run("labels").records("labels")
 
-    assert len({label["id"] for label in labels}) == len(labels) == POOL * 8
+    assert len({label["id"] for label in labels}) == len(labels) == POOL_ROWS * 8
     for project_id in given["project_ids"]:
         own = [x["created_at"] for x in labels if x["project_id"] == project_id]
         assert own == sorted(own)
-        assert len(own) == POOL * 4
-        assert len(set(own)) == ceil(POOL * 4 / SAME_SECOND)
+        assert len(own) == POOL_ROWS * 4
+        assert len(set(own)) == ceil(POOL_ROWS * 4 / LABELS_PER_SECOND)
 
 
-@pytest.mark.parametrize("name", ["labels", "exports", "annotations", "bulk"])
+@pytest.mark.parametrize(
+    "name", ["labels", "exports", "annotations", "default", "bulk"]
+)
 def test_all_contenders_read_the_same(name: str, tmp_path: Path) -> None:
-    """Each as many records as there are; the peer is a program of its own."""
+    """Each as many records as there are, of those that read all streams of a case."""
     case = CASE[name]
-    contenders = tuple(c for c in case.contenders if c != "peer")
+    contenders = tuple(c for c in case.contenders if case.reads_all(c))
     case = replace(case, sizes=case.small(0.005), contenders=contenders)
 
     runs = Bench(tmp_path).measure(case, rounds=1)

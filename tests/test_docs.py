@@ -1,4 +1,4 @@
-"""What README, meltano.yml and the Hub listing say is what the code does."""
+"""What the README, the pages in docs, meltano.yml and the Hub listing state is so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ from tests.runner import command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-SETTINGS_TABLE = README.split("begin settings")[1].split("end settings")[0]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+RUNNING = PAGES["docs/running.md"]
+SETTINGS_TABLE = (
+    PAGES["docs/settings.md"].split("begin settings")[1].split("end settings")[0]
+)
 MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
 (EXTRACTOR,) = MELTANO["plugins"]["extractors"]
 
@@ -74,7 +81,7 @@ def parts(
 
 
 def test_settings_are_listed_everywhere() -> None:
-    """In meltano.yml, at the Hub and in the README, as in --about; with defaults."""
+    """In meltano.yml, at the Hub, in the README and its page, as in --about."""
     schemas = about()["settings"]["properties"]
     table = re.findall(r"^\| `(\w+)` \|", SETTINGS_TABLE, re.MULTILINE)
     coded, own = parts(schemas), parts({name: schemas[name] for name in table})
@@ -184,9 +191,13 @@ def test_the_diagram_is_one() -> None:
     assert [line for line in rest if not re.fullmatch(attribute, line)] == []
 
 
-def test_what_the_readme_shows_of_the_demo_is_what_it_prints() -> None:
+def test_what_is_shown_of_the_demo_is_what_it_prints() -> None:
     """Every line of the demo's text, but for numbers that differ each time."""
-    shown = README.split("<!-- begin demo -->")[1].split("<!-- end demo -->")[0]
+    shown = (
+        PAGES["docs/demo.md"]
+        .split("<!-- begin demo -->")[1]
+        .split("<!-- end demo -->")[0]
+    )
     script = (ROOT / "scripts" / "demo.py").read_text("utf-8")
 
     for heading in ("First run: everything", "Labels by project", "Labels by labeler"):
@@ -197,9 +208,9 @@ def test_what_the_readme_shows_of_the_demo_is_what_it_prints() -> None:
 @pytest.mark.parametrize(
     ("text", "case", "other"),
     [
-        (README, "labels-100ms", "client"),
-        (README, "exports", "client"),
-        ((ROOT / "docs" / "sdk-proposal.md").read_text("utf-8"), "exports", "plain"),
+        (RUNNING, "labels-100ms", "client"),
+        (RUNNING, "exports", "client"),
+        (PAGES["docs/sdk-proposal.md"], "exports", "plain"),
     ],
 )
 def test_figures_are_those_that_were_measured(text: str, case: str, other: str) -> None:
@@ -213,36 +224,52 @@ def test_figures_are_those_that_were_measured(text: str, case: str, other: str) 
     assert f"{float(ratio[1]):.1f}" in text
 
 
-def test_memory_is_what_the_readme_says() -> None:
+def test_memory_is_what_is_promised() -> None:
     """In every case that was measured."""
     results = (ROOT / "benchmarks" / "results.md").read_text("utf-8")
     peaks = re.findall(r"^\| memory, .*? \| ([\d.]+) MB \|", results, re.MULTILINE)
 
-    assert "memory stays below 100 MB" in README
+    assert "memory stays below 100 MB" in RUNNING
     assert len(peaks) >= 7
     assert all(float(peak) < 100 for peak in peaks)
 
 
-MAX_LINK_ATTEMPTS = sorted(set(re.findall(r"\]\(([^)]+)\)", README)))
+LINKS = sorted(
+    {
+        (page, x)
+        for page, text in PAGES.items()
+        for x in re.findall(r"]\(([^)]+)\)", text)
+    }
+)
 BLOB = "https://github.com/tap-labelbox/tap-labelbox/blob/main/"
 
 
 def test_links_are_whole() -> None:
     """PyPI shows the README as well, where a path leads nowhere."""
-    assert [x for x in MAX_LINK_ATTEMPTS if not x.startswith(("https://", "#"))] == []
+    links = [link for page, link in LINKS if page == "README.md"]
+
+    assert [x for x in links if not x.startswith(("https://", "#"))] == []
 
 
 @pytest.mark.parametrize(
-    "link", [x for x in MAX_LINK_ATTEMPTS if x.startswith(("#", BLOB))]
+    ("page", "link"), [x for x in LINKS if not x[1].startswith("http") or BLOB in x[1]]
 )
-def test_links_lead_somewhere(link: str) -> None:
+def test_links_lead_somewhere(page: str, link: str) -> None:
     """To a file of the repository, and a heading in it."""
     path, _, heading = link.removeprefix(BLOB).partition("#")
-    text = (ROOT / (path or "README.md")).read_text("utf-8")
+    folder = ROOT if link.startswith(BLOB) else (ROOT / page).parent
+    text = (folder / path if path else ROOT / page).read_text("utf-8")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
 
     assert not heading or heading in anchors
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    """But for the proposal, which is for the authors of the SDK."""
+    linked = {link.removeprefix(BLOB) for page, link in LINKS if page == "README.md"}
+
+    assert {*PAGES} - linked == {"README.md", "docs/sdk-proposal.md"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "meltano.yml", "docs/hub.yml"])

@@ -82,10 +82,10 @@ def test_the_nearest_class_decides(error: Exception, expected: Ending) -> None:
     assert ending(error) is expected
 
 
-def test_the_readme_has_the_table() -> None:
+def test_the_page_has_the_table() -> None:
     """Each code once, with the words of the code."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    section = readme.split("## Exit codes\n")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "running.md").read_text("utf-8")
+    section = page.split("## Exit codes\n")[1].split("\n## ")[0]
     table = section.split("begin exit codes")[1].split("end exit codes")[0]
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
 

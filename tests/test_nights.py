@@ -1,4 +1,4 @@
-"""The lines of the README for every night, run as they stand there."""
+"""The lines of the documents for every night, run as they stand there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request
     from tests.runner import Runner, State
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+RUNNING = (DOCS / "running.md").read_text("utf-8")
+SETTINGS = (DOCS / "settings.md").read_text("utf-8")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no bash")
 
@@ -36,7 +38,7 @@ class Night:
         sleep.parent.mkdir()
         sleep.write_text(f"#!/bin/sh\necho $1 >> {folder}/pauses\n")
         sleep.chmod(0o755)
-        (script,) = re.findall(r"```bash\n(#!.*?)```", README, re.DOTALL)
+        (script,) = re.findall(r"```bash\n(#!.*?)```", RUNNING, re.DOTALL)
         (folder / "nightly.sh").write_text(script)
         path = f"{sleep.parent}:{Path(sys.executable).parent}:{target.parent}"
         self._environment = os.environ | {"PATH": f"{path}:{os.environ['PATH']}"}
@@ -46,7 +48,7 @@ class Night:
         config = self.run.config(retry_seconds=0, **settings)
         (self.folder / "config.json").write_text(json.dumps(config))
         return subprocess.run(
-            ["bash", "nightly.sh"],  # noqa: S607  # as the README has it
+            ["bash", "nightly.sh"],  # noqa: S607  # as the page has it
             cwd=self.folder,
             env=self._environment,
             check=False,
@@ -113,7 +115,7 @@ def test_the_state_that_is_shown_is_one(run: Runner) -> None:
     """It has the parts of one that a run writes."""
     (shown,) = (
         json.loads(text)
-        for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+        for text in re.findall(r"```json\n(.*?)```", RUNNING, re.DOTALL)
         if "bookmarks" in text
     )
     written = run("labels").state["bookmarks"]["labels"]["partitions"][0]
@@ -127,7 +129,7 @@ def test_the_maps_that_are_shown_work(run: Runner) -> None:
     """Also for labels without a labeler."""
     _, shown = (  # the first one is of test_personal
         json.loads(text)
-        for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+        for text in re.findall(r"```json\n(.*?)```", SETTINGS, re.DOTALL)
         if "stream_maps" in text
     )
 
@@ -201,7 +203,7 @@ def test_the_lines_for_airflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raised: str
 ) -> None:
     """Airflow's own exceptions stand for what it does."""
-    (lines,) = re.findall(r"```python\n(def labelbox.*?)```", README, re.DOTALL)
+    (lines,) = re.findall(r"```python\n(def labelbox.*?)```", RUNNING, re.DOTALL)
 
     class AirflowException(Exception):  # noqa: N818  # as Airflow calls it
         """Tried again."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request, Sandbox
     from tests.runner import Runner
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text("utf-8")
 MAX_LINES = 40
 SECOND = timedelta(seconds=1)
 TABLE_HEAD = "stream records requests retries seconds"
@@ -232,11 +232,11 @@ def shape(line: str) -> str:
     return " ".join(re.sub(r"[\d,.]*\d", "0", line).replace("retry", "retries").split())
 
 
-def test_the_log_in_the_readme_is_a_log(
+def test_the_log_that_is_shown_is_a_log(
     serving: Callable[..., Runner], told: Any, progress: Progress
 ) -> None:
     """But for its numbers."""
-    text = README.split("<!-- begin log -->\n```text\n")[1].split("```")[0]
+    text = PAGE.split("<!-- begin log -->\n```text\n")[1].split("```")[0]
     run = serving(World(projects=13, labels=1300))
     progress.retry(10, everybody=True)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text("utf-8")
 
 
 def load(command: Path, output: str, **settings: Any) -> list[Any]:
@@ -178,9 +178,9 @@ def saved(data_row_id: str, last_activity_at: str | None, *objects: str) -> str:
     return json.dumps(row) + "\n"
 
 
-def test_the_query_of_the_readme_gives_what_is_current(tmp_path: Path) -> None:
+def test_the_query_that_is_shown_gives_what_is_current(tmp_path: Path) -> None:
     """Of rows with and without details, after two exports into one warehouse."""
-    (query,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    (query,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     first, second = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
     exports = (
         saved("dated", first, "kept", "deleted") + saved("undated", None, "a", "b"),

@@ -41,10 +41,10 @@ def exported(project: Any) -> Iterator[dict[str, Any]]:
 
 def main(case: str, config: str) -> None:
     """Write every record of every project."""
-    given = json.loads(Path(config).read_text("utf-8"))
-    client = labelbox.Client(api_key=given["api_key"], endpoint=given["api_url"])
+    settings = json.loads(Path(config).read_text("utf-8"))
+    client = labelbox.Client(api_key=settings["api_key"], endpoint=settings["api_url"])
     read = {"labels": labels, "data_row_exports": exported}[case]
-    for project_id in given["project_ids"]:
+    for project_id in settings["project_ids"]:
         for record in read(client.get_project(project_id)):
             sys.stdout.write(json.dumps(record, default=str) + "\n")
 

@@ -1,4 +1,4 @@
-"""What no reader can beat: the bytes as they come, wrapped in Singer's envelope.
+"""A lower bound for every reader: the bytes as they come, wrapped in Singer's envelope.
 
 Records are neither decoded nor checked. Only replies that hold none are decoded.
 """
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = 100
-CHUNK = 1024 * 1024  # bytes
+PAGE_ROWS = 100
+CHUNK_BYTES = 1024 * 1024
 LABELS = """query Labels($project_id: ID!, $skip: Int!, $first: PageSize!) {
   project(where: {id: $project_id}) {
     labels(orderBy: createdAt_ASC, skip: $skip, first: $first) {
@@ -46,11 +46,11 @@ BULK = """mutation Bulk($project_id: ID!) {
 class Api:
     """One connection, kept open."""
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        """Know the address and the key."""
-        address = urlsplit(given["api_url"])
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Note the address and the key."""
+        address = urlsplit(settings["api_url"])
         self._connection = HTTPConnection(address.hostname or "", address.port)
-        self._headers = {"Authorization": f"Bearer {given['api_key']}"}
+        self._headers = {"Authorization": f"Bearer {settings['api_key']}"}
 
     def post(self, query: str, **variables: Any) -> bytes:
         """Run a document and give the reply as it is."""
@@ -59,15 +59,15 @@ class Api:
         return self._connection.getresponse().read()
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """Run a document that gives one thing, and give that."""
-        (found,) = json.loads(self.post(query, **variables))["data"].values()
-        return found
+        """Run a document with one field, and return that."""
+        (value,) = json.loads(self.post(query, **variables))["data"].values()
+        return value
 
     def get(self, link: str) -> Iterator[bytes]:
         """Read a file."""
         self._connection.request("GET", link[link.index("/", len("https://")) :])
         response = self._connection.getresponse()
-        while chunk := response.read(CHUNK):
+        while chunk := response.read(CHUNK_BYTES):
             yield chunk
 
 
@@ -75,32 +75,32 @@ def labels(api: Api, project_id: str) -> Iterator[list[bytes]]:
     """Return the labels of a project, a page at a time."""
     page: list[bytes] = []
     skip = 0
-    while not skip or len(page) == PAGE:
-        reply = api.post(LABELS, project_id=project_id, skip=skip, first=PAGE)
+    while not skip or len(page) == PAGE_ROWS:
+        reply = api.post(LABELS, project_id=project_id, skip=skip, first=PAGE_ROWS)
         page = _items(reply[reply.index(b"[") + 1 : reply.rindex(b"]")], b'{"id":')
         yield page
-        skip += PAGE
+        skip += PAGE_ROWS
 
 
 def data_row_exports(api: Api, project_id: str) -> Iterator[list[bytes]]:
     """Return the lines of a data row export."""
-    wanted = {
+    request = {
         "filters": {"projectId": project_id, "searchQuery": {"query": []}},
         "params": {},
         "streamable": True,
     }
-    task_id = api.ask(START, input=wanted)["taskId"]
+    task_id = api.ask(START, input=request)["taskId"]
     while api.ask(STATUS, id=task_id)["status"] != "COMPLETE":
         pass
     size = int(api.ask(SIZE, id=task_id)["exportMetadataHeader"]["totalSize"])
     offset, rest = 0, b""
     while offset < size:
         asked = api.ask(SLICE, id=task_id, offset=str(offset))
-        found = asked["exportFileFromOffset"]
-        for chunk in api.get(found["file"]):
+        part = asked["exportFileFromOffset"]
+        for chunk in api.get(part["file"]):
             *lines, rest = (rest + chunk).split(b"\n")
             yield lines
-        offset = int(found["offsets"]["end"]) + 1
+        offset = int(part["offsets"]["end"]) + 1
 
 
 def bulk_export(api: Api, project_id: str) -> Iterator[list[bytes]]:
@@ -122,11 +122,11 @@ def _items(text: bytes, begin: bytes) -> list[bytes]:
 
 def main(stream: str, config: str) -> None:
     """Write every record of every project."""
-    given = json.loads(Path(config).read_text("utf-8"))
-    api = Api(given)
+    settings = json.loads(Path(config).read_text("utf-8"))
+    api = Api(settings)
     read = {f.__name__: f for f in (labels, data_row_exports, bulk_export)}[stream]
     begin = f'{{"type":"RECORD","stream":"{stream}","record":'.encode()
-    for project_id in given["project_ids"]:
+    for project_id in settings["project_ids"]:
         for records in read(api, project_id):
             lines = [begin + record + b"}\n" for record in records]
             sys.stdout.buffer.write(b"".join(lines))

@@ -1,6 +1,6 @@
 """A tap as the SDK's template leads one to write it: nothing clever, nothing wrong.
 
-It has the tables of the tap that are measured, with the same columns and records.
+It has the tables that are compared, with the same columns and records as the tap.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from singer_sdk.pagination import OffsetPaginator
 from singer_sdk.streams import GraphQLStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from singer_sdk.helpers.types import Context
 
 Record = dict[str, Any]
 
-PAGE = 100
-TIMEOUT = 60  # seconds
+PAGE_ROWS = 100
+TIMEOUT_SECONDS = 60
 
 TEXT, NUMBER, INTEGER = th.StringType, th.NumberType, th.IntegerType
-FLAG, MOMENT, OBJECT = th.BooleanType, th.DateTimeType, th.ObjectType()
+BOOLEAN, TIMESTAMP, OBJECT = th.BooleanType, th.DateTimeType, th.ObjectType()
 OBJECTS, TEXTS = th.ArrayType(OBJECT), th.ArrayType(TEXT)
 
 
@@ -40,13 +40,13 @@ class Paginator(OffsetPaginator):
     """Reads on until a page is not full."""
 
     def __init__(self, rows: Callable[[], int]) -> None:
-        super().__init__(0, PAGE)
+        super().__init__(0, PAGE_ROWS)
         self._rows = rows
 
     def has_more(self, response: requests.Response) -> bool:
         """Return whether the page was full."""
         del response
-        return self._rows() == PAGE
+        return self._rows() == PAGE_ROWS
 
 
 class LabelboxStream(GraphQLStream[int]):
@@ -72,7 +72,7 @@ class LabelboxStream(GraphQLStream[int]):
         self, context: Context | None, next_page_token: int | None
     ) -> dict[str, Any]:
         """Return the variables."""
-        return {**(context or {}), "skip": next_page_token or 0, "first": PAGE}
+        return {**(context or {}), "skip": next_page_token or 0, "first": PAGE_ROWS}
 
     def parse_response(self, response: requests.Response) -> Iterable[Record]:
         """Return the rows of a page."""
@@ -86,61 +86,10 @@ class ProjectsStream(LabelboxStream):
 
     name = "projects"
     primary_keys = ("id",)
-    schema = columns(
-        id=TEXT,
-        name=TEXT,
-        description=TEXT,
-        created_at=MOMENT,
-        updated_at=MOMENT,
-        setup_complete=MOMENT,
-        last_activity_time=MOMENT,
-        auto_audit_number_of_labels=INTEGER,
-        auto_audit_percentage=NUMBER,
-        allowed_media_type=TEXT,
-        editor_task_type=TEXT,
-        upload_type=TEXT,
-        data_row_count=INTEGER,
-        model_setup_complete=FLAG,
-        is_benchmark_enabled=FLAG,
-        is_consensus_enabled=FLAG,
-        label_count=INTEGER,
-        completed_data_row_count=INTEGER,
-        created_by_id=TEXT,
-        organization_id=TEXT,
-        ontology_id=TEXT,
-    )
+    schema = columns(id=TEXT)
     query = """query Projects($skip: Int!, $first: PageSize!) {
-      projects(orderBy: createdAt_ASC, skip: $skip, first: $first) {
-        id
-        name
-        description
-        created_at: createdAt
-        updated_at: updatedAt
-        setup_complete: setupComplete
-        last_activity_time: lastActivityTime
-        auto_audit_number_of_labels: autoAuditNumberOfLabels
-        auto_audit_percentage: autoAuditPercentage
-        allowed_media_type: allowedMediaType
-        editor_task_type: editorTaskType
-        upload_type: uploadType
-        data_row_count: dataRowCount
-        model_setup_complete: modelSetupComplete
-        is_benchmark_enabled: isBenchmarkEnabled
-        is_consensus_enabled: isConsensusEnabled
-        label_count: labelCount
-        completed_data_row_count: completedDataRowCount
-        created_by: createdBy { id }
-        organization { id }
-        ontology { id }
-      }
+      projects(orderBy: createdAt_ASC, skip: $skip, first: $first) { id }
     }"""
-
-    def post_process(self, row: Record, context: Context | None = None) -> Record:
-        """Flatten relations."""
-        del context
-        for relation in ("created_by", "organization", "ontology"):
-            row[f"{relation}_id"] = (row.pop(relation, None) or {}).get("id")
-        return row
 
     def get_child_context(self, record: Record, context: Context | None) -> Record:
         """Name the project."""
@@ -163,10 +112,10 @@ class LabelsStream(LabelboxStream):
         seconds_to_label=NUMBER,
         agreement=NUMBER,
         benchmark_agreement=NUMBER,
-        is_benchmark_reference=FLAG,
-        is_skipped=FLAG,
-        created_at=MOMENT,
-        updated_at=MOMENT,
+        is_benchmark_reference=BOOLEAN,
+        is_skipped=BOOLEAN,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
         type_id=TEXT,
         type_name=TEXT,
         created_by_id=TEXT,
@@ -209,41 +158,24 @@ class LabelsStream(LabelboxStream):
         return row
 
 
-class ExportStream(Stream):
-    """What is read from a file that Labelbox makes of a project."""
-
-    parent_stream_type = ProjectsStream
-    state_partitioning_keys = ()
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """Run a document that gives one thing, and give that."""
-        reply = requests.post(
-            self.config["api_url"],
-            json={"query": query, "variables": variables},
-            headers={"Authorization": f"Bearer {self.config['api_key']}"},
-            timeout=TIMEOUT,
-        )
-        reply.raise_for_status()
-        (found,) = reply.json()["data"].values()
-        return found
-
-
-class DataRowExportsStream(ExportStream):
+class DataRowExportsStream(Stream):
     """Every data row of every project."""
 
     name = "data_row_exports"
-    primary_keys: tuple[str, ...] = ("project_id", "data_row_id")
+    primary_keys = ("project_id", "data_row_id")
+    parent_stream_type = ProjectsStream
+    state_partitioning_keys = ()
     schema = columns(
         project_id=TEXT,
         data_row_id=TEXT,
-        last_activity_at=MOMENT,
+        last_activity_at=TIMESTAMP,
         external_id=TEXT,
         global_key=TEXT,
         row_data=TEXT,
         dataset_id=TEXT,
         dataset_name=TEXT,
-        created_at=MOMENT,
-        updated_at=MOMENT,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
         created_by_email=TEXT,
         media_asset_type=TEXT,
         media_mime_type=TEXT,
@@ -274,10 +206,22 @@ class DataRowExportsStream(ExportStream):
         embeddings=OBJECTS,
     )
 
+    def ask(self, query: str, **variables: Any) -> Any:
+        """Run a document with one field, and return that."""
+        reply = requests.post(
+            self.config["api_url"],
+            json={"query": query, "variables": variables},
+            headers={"Authorization": f"Bearer {self.config['api_key']}"},
+            timeout=TIMEOUT_SECONDS,
+        )
+        reply.raise_for_status()
+        (value,) = reply.json()["data"].values()
+        return value
+
     def get_records(self, context: Context | None) -> Iterable[Record]:
         """Export a project and read its lines."""
         project_id = (context or {})["project_id"]
-        wanted = {
+        request = {
             "filters": {"projectId": project_id, "searchQuery": {"query": []}},
             "params": {
                 "includeAttachments": True,
@@ -301,26 +245,26 @@ class DataRowExportsStream(ExportStream):
             offsets { end } file
           }
         } }"""
-        task_id = self.ask(start, input=wanted)["taskId"]
+        task_id = self.ask(start, input=request)["taskId"]
         while self.ask(status, id=task_id)["status"] != "COMPLETE":
             time.sleep(2)
         header = self.ask(size, id=task_id)["exportMetadataHeader"]
         offset = 0
         while offset < int(header["totalSize"]):
-            found = self.ask(part, id=task_id, offset=str(offset))
-            link = found["exportFileFromOffset"]["file"]
-            with requests.get(link, stream=True, timeout=TIMEOUT) as response:
+            reply = self.ask(part, id=task_id, offset=str(offset))
+            link = reply["exportFileFromOffset"]["file"]
+            with requests.get(link, stream=True, timeout=TIMEOUT_SECONDS) as response:
                 for line in response.iter_lines(chunk_size=1024 * 1024):
-                    yield from self.unfold(json.loads(line), project_id)
-            offset = int(found["exportFileFromOffset"]["offsets"]["end"]) + 1
+                    yield self.unfold(json.loads(line), project_id)
+            offset = int(reply["exportFileFromOffset"]["offsets"]["end"]) + 1
 
-    def unfold(self, row: Record, project_id: str) -> Iterator[Record]:
+    def unfold(self, row: Record, project_id: str) -> Record:
         """Return the record of a data row."""
         data_row, project = row["data_row"], row["projects"][project_id]
         details = data_row.get("details", {})
         media = row.get("media_attributes", {})
         step = project.get("project_details", {})
-        yield {
+        return {
             "project_id": project_id,
             "data_row_id": data_row["id"],
             "external_id": data_row.get("external_id"),
@@ -343,189 +287,6 @@ class DataRowExportsStream(ExportStream):
         }
 
 
-class AnnotationsStream(DataRowExportsStream):
-    """Every object and every answer, at any depth."""
-
-    name = "annotations"
-    primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
-    schema = columns(
-        project_id=TEXT,
-        data_row_id=TEXT,
-        last_activity_at=MOMENT,
-        label_id=TEXT,
-        annotation_id=TEXT,
-        parent_annotation_id=TEXT,
-        path=TEXT,
-        depth=INTEGER,
-        feature_id=TEXT,
-        feature_schema_id=TEXT,
-        name=TEXT,
-        value=TEXT,
-        annotation_kind=TEXT,
-        answer_feature_id=TEXT,
-        answer_feature_schema_id=TEXT,
-        answer_name=TEXT,
-        answer_value=TEXT,
-        answer_text=TEXT,
-        box_top=NUMBER,
-        box_left=NUMBER,
-        box_height=NUMBER,
-        box_width=NUMBER,
-        point_x=NUMBER,
-        point_y=NUMBER,
-        mask_url=TEXT,
-        z_order=INTEGER,
-        geometry=OBJECT,
-    )
-
-    def unfold(self, row: Record, project_id: str) -> Iterator[Record]:
-        """Return the records of all labels of a data row."""
-        for label in row["projects"][project_id]["labels"]:
-            top = {
-                "project_id": project_id,
-                "data_row_id": row["data_row"]["id"],
-                "last_activity_at": row["data_row"]["details"]["last_activity_at"],
-                "label_id": label["id"],
-                "annotation_id": None,
-                "path": None,
-                "depth": -1,
-            }
-            ranks = {f: rank for rank, f in enumerate(label.get("z_order", ()), 1)}
-            for item in label["annotations"].get("objects", ()):
-                if "unidirectional_relationship" not in item:
-                    for record in annotation(item, top):
-                        yield record | {"z_order": ranks.get(record["feature_id"])}
-            for item in label["annotations"].get("classifications", ()):
-                yield from annotation(item, top)
-
-
-FEATURE = ("feature_id", "feature_schema_id", "name", "value")
-GEOMETRIES = ("bounding_box", "point", "polygon", "line", "mask", "composite_mask")
-KINDS = {
-    "radio_answer": "Radio",
-    "checklist_answers": "Checklist",
-    "text_answer": "Text",
-}
-
-
-def annotation(item: Record, parent: Record) -> Iterator[Record]:
-    """Return the records of an annotation and of all that is nested in it."""
-    record = {
-        "project_id": parent["project_id"],
-        "data_row_id": parent["data_row_id"],
-        "last_activity_at": parent["last_activity_at"],
-        "label_id": parent["label_id"],
-        "annotation_id": joined("/", parent["annotation_id"], item["feature_id"]),
-        "parent_annotation_id": parent["annotation_id"],
-        "path": joined(" / ", parent["path"], item["name"]),
-        "depth": parent["depth"] + 1,
-        **{name: item.get(name) for name in FEATURE},
-        "annotation_kind": item.get("annotation_kind"),
-    }
-    if geometry := {name: item[name] for name in GEOMETRIES if name in item}:
-        record["geometry"] = geometry
-        for side, length in item.get("bounding_box", {}).items():
-            record[f"box_{side}"] = length
-        for axis, place in item.get("point", {}).items():
-            record[f"point_{axis}"] = place
-        record["mask_url"] = item.get("mask", {}).get("url")
-    nested = [(record, item.get("classifications", ()))]
-    kind = next((kind for kind in KINDS if kind in item), None)
-    if kind is None:
-        yield record
-    else:
-        answers = item[kind] if kind == "checklist_answers" else [item[kind]]
-        for answer in answers:
-            answered = record | {
-                "annotation_kind": KINDS[kind],
-                **{f"answer_{name}": answer.get(name) for name in FEATURE},
-                "answer_text": answer.get("content"),
-            }
-            if kind == "checklist_answers":
-                answered["annotation_id"] += f"/{answer['feature_id']}"
-            yield answered
-            below = answered | {
-                "path": joined(" / ", answered["path"], answer.get("name"))
-            }
-            nested.append((below, answer.get("classifications", ())))
-    for above, items in nested:
-        for inner in items:
-            yield from annotation(inner, above)
-
-
-def joined(separator: str, *parts: str | None) -> str:
-    """Join what there is."""
-    return separator.join(filter(None, parts))
-
-
-RENAMED = {
-    "created_by_email": "created_by",
-    "is_skipped": "skipped",
-    "metadata_fields": "data_row_metadata",
-    "row_data": "labeled_data",
-}
-
-
-class BulkExportStream(ExportStream):
-    """The labels of a project's bulk export."""
-
-    name = "bulk_export"
-    primary_keys = ("id",)
-    schema = columns(
-        id=TEXT,
-        project_id=TEXT,
-        exported_at=MOMENT,
-        label=TEXT,
-        row_data=TEXT,
-        data_row_id=TEXT,
-        external_id=TEXT,
-        global_key=TEXT,
-        dataset_name=TEXT,
-        project_name=TEXT,
-        created_by_email=TEXT,
-        created_at=MOMENT,
-        updated_at=MOMENT,
-        seconds_to_label=NUMBER,
-        seconds_to_create=NUMBER,
-        seconds_to_review=NUMBER,
-        agreement=NUMBER,
-        benchmark_agreement=NUMBER,
-        benchmark_id=TEXT,
-        has_open_issues=FLAG,
-        is_skipped=FLAG,
-        reviews=OBJECTS,
-        metadata_fields=OBJECTS,
-        media_attributes=OBJECT,
-        media_type=TEXT,
-        data_split=TEXT,
-        view_label=TEXT,
-    )
-
-    def get_records(self, context: Context | None) -> Iterable[Record]:
-        """Wait for the file and read it."""
-        project_id = (context or {})["project_id"]
-        query = """mutation Bulk($project_id: ID!) {
-          exportLabels(data: {projectId: $project_id}) {
-            downloadUrl createdAt shouldPoll
-          }
-        }"""
-        while (made := self.ask(query, project_id=project_id))["shouldPoll"]:
-            time.sleep(2)
-        for row in requests.get(made["downloadUrl"], timeout=TIMEOUT).json():
-            record = {
-                name.replace("DataRow", "data_row").replace(" ", "_").lower(): value
-                for name, value in row.items()
-            }
-            for column, name in RENAMED.items():
-                record[column] = record.pop(name, None)
-            record["has_open_issues"] = bool(record.get("has_open_issues"))
-            yield record | {
-                "project_id": project_id,
-                "exported_at": made["createdAt"],
-                "label": json.dumps(row["Label"], ensure_ascii=False),
-            }
-
-
 class TapPlain(Tap):
     """The tap."""
 
@@ -538,8 +299,6 @@ class TapPlain(Tap):
             ProjectsStream(self),
             LabelsStream(self),
             DataRowExportsStream(self),
-            AnnotationsStream(self),
-            BulkExportStream(self),
         ]
 
 

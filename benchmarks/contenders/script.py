@@ -12,7 +12,7 @@ from typing import Any
 
 from graphqlclient import GraphQLClient  # type: ignore[import-untyped]  # no types
 
-PAGE = 100
+PAGE_ROWS = 100
 QUERY = """
     query APIGetPageOfLabels($projectId: ID!, $skip: Int!, $first: PageSize!) {
       project(where:{id: $projectId}) {
@@ -41,24 +41,24 @@ QUERY = """
 
 def page_of_labels(client: Any, project_id: str, skip: int) -> list[dict[str, Any]]:
     """Ask for a page."""
-    asked = {"projectId": project_id, "skip": skip, "first": PAGE}
+    asked = {"projectId": project_id, "skip": skip, "first": PAGE_ROWS}
     data = json.loads(client.execute(QUERY, asked))["data"]
     return data["project"]["labels"] or []
 
 
 def main(config: str) -> None:
     """Read all labels of the projects, then write them."""
-    given = json.loads(Path(config).read_text("utf-8"))
-    client = GraphQLClient(given["api_url"])
-    client.inject_token(f"Bearer {given['api_key']}")
+    settings = json.loads(Path(config).read_text("utf-8"))
+    client = GraphQLClient(settings["api_url"])
+    client.inject_token(f"Bearer {settings['api_key']}")
     all_labels: list[dict[str, Any]] = []
-    for project_id in given["project_ids"]:
+    for project_id in settings["project_ids"]:
         new_labels = page_of_labels(client, project_id, 0)
-        skip = PAGE
+        skip = PAGE_ROWS
         all_labels = all_labels + new_labels
-        while len(new_labels) == PAGE:
+        while len(new_labels) == PAGE_ROWS:
             new_labels = page_of_labels(client, project_id, skip)
-            skip += PAGE
+            skip += PAGE_ROWS
             all_labels = all_labels + new_labels
     for label in all_labels:
         sys.stdout.write(json.dumps(label) + "\n")

@@ -6,7 +6,7 @@
         print(sandbox.url, sandbox.api_key)
 
 What it imitates is what clients are known to see; what it cannot know, such as
-how an unlisted limit is answered, is told in the docstrings.
+how an unlisted limit is answered, is in the docstrings.
 """
 
 from typing import TYPE_CHECKING, Any

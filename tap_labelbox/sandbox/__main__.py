@@ -72,10 +72,10 @@ def main() -> None:
         metavar="FILE",
         help="write the settings to this file as well, for --config FILE of the tap",
     )
-    given = vars(parser.parse_args())
-    config: Path | None = given.pop("write_config")
-    world = World(given["seed"], given.pop("projects"), given.pop("labels"))
-    with serve(world, **given) as sandbox:
+    options = vars(parser.parse_args())
+    config: Path | None = options.pop("write_config")
+    world = World(options["seed"], options.pop("projects"), options.pop("labels"))
+    with serve(world, **options) as sandbox:
         settings = {"api_url": sandbox.url, "api_key": sandbox.api_key}
         if config:
             try:

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 LIFE = timedelta(minutes=30)  # a new file is made at most this often
 ERAS = ("2018-02", "2018-06", "2018-08", "2020", "2021", "2023")
-RARE = 7  # every so many data rows something is there that mostly is not
+RARE_EVERY_ROWS = 7  # one has what the others do not have
 
 
 @dataclass
@@ -42,7 +42,7 @@ class BulkExports:
         self._exports: dict[str, _Export] = {}
 
     def ask(self, project: Project) -> Row:
-        """Answer `exportLabels`: begin an export, or tell how it stands."""
+        """Answer `exportLabels`: begin an export, or return its status."""
         if self._knobs.exports_v1 == "forbidden":
             code = "OPERATION_NOT_ALLOWED"
             raise refusal(code, "Your plan does not include label exports")
@@ -93,18 +93,18 @@ def record(label: Label, now: datetime) -> Row:
         written["Seconds to Label"] = str(label.seconds_to_label)
         return written | {"External ID": row.external_id or ""}
     written |= {
-        "Created At": _moment(label.created_at),
+        "Created At": _formatted(label.created_at),
         "Agreement": label.agreement,
         "Dataset Name": row.dataset.name,
         "Reviews": [_review(label, review) for review in label.reviews],
         "View Label": f"https://editor.labelbox.com?project={project.id}"
         f"&label={label.id}",
     }
-    if era == 1 and row.number % RARE == 0 and not label.is_skipped:
+    if era == 1 and row.number % RARE_EVERY_ROWS == 0 and not label.is_skipped:
         mask = f"https://api.labelbox.com/masks/{label.id}.png"
         written["Masks"] = dict.fromkeys(notation.old(label), mask)
     if era >= ERAS.index("2020"):
-        written["Updated At"] = _moment(label.updated_at)
+        written["Updated At"] = _formatted(label.updated_at)
         written["Benchmark Agreement"] = label.benchmark_agreement
         written["Benchmark ID"] = label.id if label.is_benchmark_reference else None
     if project.era == "2020":
@@ -115,7 +115,9 @@ def record(label: Label, now: datetime) -> Row:
         written["Skipped"] = label.is_skipped
         written["DataRow Metadata"] = row.metadata_fields
         written["Media Attributes"] = row.media_attributes
-        written["Data Split"] = "training" if row.number % RARE == 0 else None
+        written["Data Split"] = (
+            "training" if row.number % RARE_EVERY_ROWS == 0 else None
+        )
         written["media_type"] = project.media.lower()
     if era >= ERAS.index("2023"):
         written["Global Key"] = row.global_key
@@ -128,11 +130,11 @@ def _review(label: Label, review: Row) -> Row:
     return {
         "score": int(review["score"]),
         "id": review["id"],
-        "createdAt": _moment(review["createdAt"]),
+        "createdAt": _formatted(review["createdAt"]),
         "createdBy": review["createdBy"].email,
         "labelId": label.id,
     }
 
 
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _formatted(timestamp: datetime) -> str:
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What data rows show, and what labels say of them: made up from their ids.
+"""The content of data rows and labels, made up from their ids.
 
 Nothing here depends on how an export writes it down; that is in `notation`.
 """
@@ -91,7 +91,7 @@ class Choice:
 
 @dataclass
 class Answer:
-    """What was said to a question: choices, or a text."""
+    """An answer to a question: choices, or a text."""
 
     feature_id: str
     schema_id: str
@@ -103,7 +103,7 @@ class Answer:
 
 @dataclass
 class Thing:
-    """Something marked in a data row, with the answers given about it."""
+    """Something marked in a data row, with the answers about it."""
 
     feature_id: str
     schema_id: str
@@ -118,7 +118,7 @@ class Thing:
 
     @property
     def corners(self) -> list[Row]:
-        """Give a closed ring around it."""
+        """Return a closed ring around it."""
         left, top = self.left + 0.5, self.top + 0.25
         right, bottom = left + self.width, top + self.height
         ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
@@ -126,7 +126,7 @@ class Thing:
 
 
 def ontology(media: str, new_id: Callable[[], str]) -> Row:
-    """Give tools and questions that suit a media type."""
+    """Return tools and questions that suit a media type."""
 
     def question(spec: tuple[str, str, tuple[str, ...]], *nested: Row) -> Row:
         kind, name, options = spec
@@ -172,8 +172,8 @@ def ontology(media: str, new_id: Callable[[], str]) -> Row:
     }
 
 
-def said(label: Label) -> tuple[list[Thing], list[Answer]]:
-    """Give what a label marks and what it answers; nothing if it was skipped."""
+def label_content(label: Label) -> tuple[list[Thing], list[Answer]]:
+    """Return what a label marks and what it answers; nothing if it was skipped."""
     if label.is_skipped:
         return [], []
     random = _random(label.id)
@@ -199,7 +199,7 @@ def said(label: Label) -> tuple[list[Thing], list[Answer]]:
 
 
 def row_data(row: DataRow) -> str:
-    """Give the text or conversation itself; of a file, its address."""
+    """Return the text or conversation itself; of a file, its address."""
     media = row.project.media
     words = SENTENCES[row.number % len(SENTENCES)]
     if media == "TEXT":
@@ -238,25 +238,30 @@ _MIME = {
 
 
 def media_attributes(row: DataRow) -> Row:
-    """Give size and type of a data row as the GraphQL API does."""
+    """Return size and type of a data row as the GraphQL API does."""
     media = row.project.media
-    given: Row = {"assetType": media.lower(), "mimeType": _MIME[media]}
+    attributes: Row = {"assetType": media.lower(), "mimeType": _MIME[media]}
     match media:
         case "IMAGE":
-            given |= {"height": 760, "width": 780 + row.number % 3}
-            given |= {"exifRotation": "1" if row.number % 2 else 1}
+            attributes |= {"height": 760, "width": 780 + row.number % 3}
+            attributes |= {"exifRotation": "1" if row.number % 2 else 1}
         case "VIDEO":
-            given |= {"height": 720, "width": 1280, "frameRate": 10, "frameCount": 100}
+            attributes |= {
+                "height": 720,
+                "width": 1280,
+                "frameRate": 10,
+                "frameCount": 100,
+            }
         case "PDF":
-            given |= {"pageCount": 1 + row.number % 4}
+            attributes |= {"pageCount": 1 + row.number % 4}
         case "CONVERSATIONAL" | "LLM":
-            given["labelableIds"] = ["message-0", "message-1", "message-2"]
-            given["messageCount"] = 3
-    return given
+            attributes["labelableIds"] = ["message-0", "message-1", "message-2"]
+            attributes["messageCount"] = 3
+    return attributes
 
 
 def metadata(row: DataRow) -> list[Row]:
-    """Give the custom metadata of every third data row."""
+    """Return the custom metadata of every third data row."""
     if row.number % 3:
         return []
     split, captured, camera = METADATA_ONTOLOGY
@@ -273,7 +278,7 @@ def metadata(row: DataRow) -> list[Row]:
 
 
 def attachments(row: DataRow) -> list[Row]:
-    """Give what helps a labeler with every fifth data row."""
+    """Return what helps a labeler with every fifth data row."""
     if row.number % 5:
         return []
     return [
@@ -283,15 +288,15 @@ def attachments(row: DataRow) -> list[Row]:
 
 
 def reviews(label: Label) -> list[Row]:
-    """Give the votes on a label; every fourth has one or two."""
+    """Return the votes on a label; every fourth has one or two."""
     random = _random(f"reviews of {label.id}")
     new_id = _ids(random)
     count = random.choice((0, 0, 0, 0, 0, 0, 1, 2))
-    moments = [label.created_at + timedelta(hours=n + 1) for n in range(count)]
+    timestamps = [label.created_at + timedelta(hours=n + 1) for n in range(count)]
     return [
-        {"id": new_id(), "score": random.choice((1.0, -1.0)), "createdAt": moment}
-        | {"updatedAt": moment, "createdBy": label.project.members[2]["user"]}
-        for moment in moments
+        {"id": new_id(), "score": random.choice((1.0, -1.0)), "createdAt": timestamp}
+        | {"updatedAt": timestamp, "createdBy": label.project.members[2]["user"]}
+        for timestamp in timestamps
     ]
 
 
@@ -339,15 +344,15 @@ def _answers(
 
 
 def _random(text: str) -> Random:
-    """Give the same chances to the same text; Random(text) would take longer."""
+    """Return the same chances to the same text; Random(text) would take longer."""
     return Random(zlib.crc32(text.encode()))
 
 
 def _ids(random: Random) -> Callable[[], str]:
-    """Give a maker of ids of 25 characters."""
+    """Return a maker of ids of 25 characters."""
     return lambda: f"cm{random.getrandbits(91):023x}"
 
 
 def _value(name: str) -> str:
-    """Give the name a machine uses."""
+    """Return the name a machine uses."""
     return name.lower().replace(" ", "_")

@@ -45,7 +45,7 @@ class Files:
         return self.link(name)
 
     def link(self, name: str) -> str:
-        """Give a link to a file that is kept, good from now on for a while."""
+        """Return a link to a file that is kept, good from now on for a while."""
         expires = int((self._world.now().timestamp() + self._knobs.link_seconds) * 1000)
         signature = _signature(name, str(expires))
         return f"{self.root}/files/{name}?Expires={expires}&Signature={signature}"
@@ -66,10 +66,10 @@ class Files:
         return _part(self._contents[name], headers.get("Range") or "")
 
 
-def _part(content: bytes, wanted: str) -> Reply:
-    """Give the bytes that were wanted; all, if it is not said which."""
+def _part(content: bytes, requested: str) -> Reply:
+    """Return the bytes that were requested; all, unless a range was."""
     kind = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
-    if not (match := RANGE.fullmatch(wanted)):
+    if not (match := RANGE.fullmatch(requested)):
         return Reply(HTTPStatus.OK, kind, content)
     start = int(match[1])
     end = min(int(match[2] or len(content)), len(content) - 1)

@@ -1,4 +1,4 @@
-"""What a sandbox can be told to do differently."""
+"""Knobs that change how a sandbox behaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXPORTS_PER_ORGANIZATION = 20
 
 @dataclass(kw_only=True)
 class Knobs:
-    """How a sandbox behaves.
+    """The behaviour of a sandbox.
 
     All may be turned any time but `seed`, `forget`, `ignore` and a retired
     `exports_v1`, which are looked at when the sandbox starts.

@@ -1,4 +1,4 @@
-"""How the annotations of a label are written: of old, and today.
+"""The notations of a label's annotations: the old one and today's.
 
 `old` is what a bulk export and the GraphQL API give, in the notation of the
 project's era; `new` is what a data row export gives.
@@ -24,11 +24,11 @@ FRAMES = range(3, 8)  # the frames of a video in which a thing is seen
 KEY_FRAMES = (3, 7)  # those somebody drew; the others are interpolated
 MASKED_FRAMES = (5, 3, 7)  # those with a mask, which nothing interpolates
 MASK = "raster-segmentation"
-REPEATED = 3  # relationships stand among the objects of one label in so many
+REPEATED_EVERY_ROWS = 3  # relationships stand among the objects of one label in so many
 
 
 def text(label: Label) -> str:
-    """Give the old notation as text, which `Label.label` holds."""
+    """Return the old notation as text, which `Label.label` holds."""
     written = old(label)
     return written if isinstance(written, str) else content.compact(written)
 
@@ -41,7 +41,7 @@ def old(label: Label) -> Any:
     era, media = label.project.era, label.project.media
     if label.is_skipped:
         return _skipped(label)
-    things, answers = content.said(label)
+    things, answers = content.label_content(label)
     if era == "2018-02":
         return _rings(things, as_points=label.data_row.number % 4 == 0)
     if era == "2018-06":
@@ -159,12 +159,12 @@ def _old_choice(choice: Choice, label: Label) -> Row:
     return written
 
 
-def _old_names(said: Thing | Answer | Choice) -> Row:
+def _old_names(item: Thing | Answer | Choice) -> Row:
     return {
-        "featureId": said.feature_id,
-        "schemaId": said.schema_id,
-        "title": said.name,
-        "value": said.name.lower().replace(" ", "_"),
+        "featureId": item.feature_id,
+        "schemaId": item.schema_id,
+        "title": item.name,
+        "value": item.name.lower().replace(" ", "_"),
     }
 
 
@@ -178,7 +178,7 @@ def new(label: Label, *, interpolated: bool) -> Row:
         label: Whose.
         interpolated: Whether to write the frames of a video nobody drew, too.
     """
-    things, answers = content.said(label)
+    things, answers = content.label_content(label)
     media = label.project.media
     about_message = media in {"CONVERSATIONAL", "LLM"}
     classifications = [
@@ -193,7 +193,7 @@ def new(label: Label, *, interpolated: bool) -> Row:
         return _slices(label, things) | {"classifications": classifications}
     objects = [_new_thing(label, thing, 0) for thing in things]
     relationships = _relationships(label, things)
-    repeated = relationships if label.data_row.number % REPEATED == 0 else []
+    repeated = relationships if label.data_row.number % REPEATED_EVERY_ROWS == 0 else []
     return {
         "objects": objects + repeated,
         "classifications": classifications,
@@ -225,7 +225,7 @@ def z_order(label: Label) -> list[str]:
     """Return the ids of the things in an image, by what lies above what."""
     if label.project.media != "IMAGE":
         return []
-    things, _ = content.said(label)
+    things, _ = content.label_content(label)
     return [thing.feature_id for thing in reversed(things)]
 
 
@@ -247,9 +247,9 @@ def _frames(
             if frame in drawn[thing.feature_id]
         }
         # Of answers, nothing is interpolated.
-        said = in_frames if frame in KEY_FRAMES else []
-        if seen or said:
-            written = [_new_answer(answer) for answer in said]
+        answers_here = in_frames if frame in KEY_FRAMES else []
+        if seen or answers_here:
+            written = [_new_answer(answer) for answer in answers_here]
             frames[str(frame)] = {"objects": seen, "classifications": written}
     questions, options = _ids(in_frames)
     whole = [[FRAMES[0], FRAMES[-1]]]
@@ -268,7 +268,7 @@ def _frames(
             else [*KEY_FRAMES]
             for thing in things
         }
-        | {given: [*KEY_FRAMES] for given in questions + options},
+        | {item: [*KEY_FRAMES] for item in questions + options},
         "classifications": []
         if in_frames
         else [_new_answer(answer) for answer in answers],
@@ -413,12 +413,12 @@ def _new_answer(answer: Answer, message: str | None = None) -> Row:
     return written
 
 
-def _new_names(said: Thing | Answer | Choice) -> Row:
+def _new_names(item: Thing | Answer | Choice) -> Row:
     return {
-        "feature_id": said.feature_id,
-        "feature_schema_id": said.schema_id,
-        "name": said.name,
-        "value": said.name.lower().replace(" ", "_"),
+        "feature_id": item.feature_id,
+        "feature_schema_id": item.schema_id,
+        "name": item.name,
+        "value": item.name.lower().replace(" ", "_"),
     }
 
 

@@ -40,12 +40,15 @@ class Performance:
             return _refusal(404, "Not found")
         if self._knobs.performance == "forbidden":
             return _refusal(403, "You may not view performance across the workspace")
-        given = dict(parse_qsl(parts.query))
+        parameters = dict(parse_qsl(parts.query))
         try:
             first, last = (
-                date.fromisoformat(given[f"{n}Date"]) for n in ("start", "end")
+                date.fromisoformat(parameters[f"{n}Date"]) for n in ("start", "end")
             )
-            page, size = int(given.get("page", 1)), int(given.get("perPage", 50))
+            page, size = (
+                int(parameters.get("page", 1)),
+                int(parameters.get("perPage", 50)),
+            )
         except (KeyError, ValueError) as error:
             return _refusal(400, "Validation failed", parameter=str(error))
         if not (0 <= (last - first).days < MOST_DAYS and page > 0 < size <= MOST_ROWS):

@@ -1,4 +1,4 @@
-"""What is asked of the sandbox, what it answers, and what goes wrong on the way."""
+"""Requests to the sandbox, its replies, and faults on the way."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Reply:
     """Whether the connection is reset instead, with nothing sent."""
 
     def content(self) -> bytes:
-        """Give the body as bytes."""
+        """Return the body as bytes."""
         if isinstance(self.body, bytes):
             return self.body
         if isinstance(self.body, str):
@@ -70,20 +70,20 @@ class Reply:
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
 
     def all_headers(self) -> dict[str, str]:
-        """Give the headers, and for JSON the one that says so."""
+        """Return the headers, and for JSON the one that says so."""
         if isinstance(self.body, bytes | str):
             return dict(self.headers)
         return {"Content-Type": "application/json; charset=utf-8"} | self.headers
 
 
 def error(message: str, code: str, **extensions: Any) -> dict[str, Any]:
-    """Give the body of a GraphQL reply that is one error."""
+    """Return the body of a GraphQL reply that is one error."""
     extensions = {"code": code, **extensions}
     return {"errors": [{"message": message, "extensions": extensions}], "data": None}
 
 
 def faults(*, graphql: bool) -> dict[str, Reply | None]:
-    """Give what may go wrong with a request and pass by itself, by name.
+    """Return temporary failures of a request, by name.
 
     None is a reply that breaks off in the middle.
 
@@ -91,20 +91,20 @@ def faults(*, graphql: bool) -> dict[str, Reply | None]:
         graphql: Whether the API is asked, not a file: only the API says that a
             limit is exceeded, and answers an error with HTTP 200.
     """
-    found: dict[str, Reply | None] = {
+    replies: dict[str, Reply | None] = {
         f"HTTP {status}": Reply(status, dict(HTML), f"<h1>{status} {reason}</h1>")
         for status, reason in PROXIES.items()
     }
-    found |= {"broken connection": None, "reset": Reply(reset=True)}
+    replies |= {"broken connection": None, "reset": Reply(reset=True)}
     if not graphql:
-        return found
+        return replies
     exceeded = {"message": "You have exceeded the limit of requests per minute"}
     wait = {"Retry-After": "1"}
     failed, code = "Something went wrong", "INTERNAL_SERVER_ERROR"
     # As if there were nothing.
     part: dict[str, Any] = {"projects": [], "project": {"labels": []}, "task": {}}
     as_json = {"Content-Type": "application/json"}
-    return found | {
+    return replies | {
         "too many": Reply(429, wait, {"message": "Too many requests"}),
         "too many, no wish": Reply(429, {}, {"message": "Too many requests"}),
         "too many, as text": Reply(429, wait, "Too Many Requests"),

@@ -1,4 +1,4 @@
-"""What the fields of the schema give, where it is not an attribute of the object."""
+"""Resolvers of the schema's fields that are not just attributes of the object."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STATES = {
 
 @dataclass
 class Workspace:
-    """What resolvers work on; they find it as `info.context`."""
+    """The data that resolvers work on, as `info.context`."""
 
     world: World
     bulk_exports: BulkExports
@@ -47,7 +47,7 @@ class Workspace:
     knobs: Knobs = field(default_factory=Knobs)
 
     def project(self, project_id: str | None) -> Project:
-        """Give a project, unless it is not to be had."""
+        """Return a project, unless it is not to be had."""
         project = self.world.project(project_id or "")
         if project is None or project.deleted:
             raise missing("Project", project_id)
@@ -70,12 +70,12 @@ def guarded(resolve: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def missing(kind: str, given_id: Any) -> Exception:
-    """Give the error for an id that nothing has."""
+    """Return the error for an id that nothing has."""
     return refusal("RESOURCE_NOT_FOUND", f"{kind} {given_id} not found")
 
 
 def by_id(kind: str, rows: Iterable[Any], given_id: Any) -> Any:
-    """Give the row with this id."""
+    """Return the row with this id."""
     for row in rows:
         if (row["id"] if isinstance(row, dict) else row.id) == given_id:
             return row
@@ -83,14 +83,14 @@ def by_id(kind: str, rows: Iterable[Any], given_id: Any) -> Any:
 
 
 def matches(row: Any, where: Row | None) -> bool:
-    """Tell whether a row meets every condition, such as `created_at_gt`."""
+    """Return whether a row meets every condition, such as `created_at_gt`."""
     for name, bound in (where or {}).items():
         if name == "and":
-            met = all(matches(row, one) for one in bound)
+            met = all(matches(row, condition) for condition in bound)
         elif name == "or":
-            met = any(matches(row, one) for one in bound)
+            met = any(matches(row, condition) for condition in bound)
         elif name == "not":
-            met = not any(matches(row, one) for one in bound)
+            met = not any(matches(row, condition) for condition in bound)
         elif name == "deleted":
             met = getattr(row, "deleted", False) == bool(bound)
         else:
@@ -112,8 +112,8 @@ def ordered(rows: list[Any], order_by: str) -> list[Any]:
 # --- roots -------------------------------------------------------------------
 
 
-def one(kind: str, rows: Callable[[World], Iterable[Any]]) -> Callable[..., Any]:
-    """Give what finds one of these rows by its id."""
+def find_by_id(kind: str, rows: Callable[[World], Iterable[Any]]) -> Callable[..., Any]:
+    """Return a resolver that finds one of these rows by its id."""
 
     def find(_: Any, info: Info, where: Row) -> Any:
         return by_id(kind, rows(info.context.world), where.get("id"))
@@ -122,7 +122,7 @@ def one(kind: str, rows: Callable[[World], Iterable[Any]]) -> Callable[..., Any]
 
 
 def every(rows: Callable[[World], list[Any]]) -> Callable[..., list[Any]]:
-    """Give what lists all of these rows."""
+    """Return a resolver that lists all of these rows."""
     return lambda _, info, **_arguments: rows(info.context.world)
 
 
@@ -134,8 +134,8 @@ def _user(_: Any, info: Info, where: Row | None = None) -> Any:
 
 
 def _project(_: Any, info: Info, where: Row) -> Project:
-    found: Project = info.context.project(where.get("id"))
-    return found
+    project: Project = info.context.project(where.get("id"))
+    return project
 
 
 def _projects(
@@ -150,24 +150,24 @@ def _projects(
         rows = [p for p in (world.deleted_project,) if p.deleted]
     else:
         rows = world.projects
-    # The newest first, unless told: so they were in all that anybody recorded.
+    # The newest first by default, as in all recorded replies.
     order_by = order_by or info.context.knobs.projects_order
     return ordered([p for p in rows if matches(p, where)], order_by)
 
 
 def _label(_: Any, info: Info, where: Row) -> Label:
-    found: Label | None = info.context.world.label(where.get("id") or "")
-    if found is None or found.project.deleted:
+    label: Label | None = info.context.world.label(where.get("id") or "")
+    if label is None or label.project.deleted:
         raise missing("Label", where.get("id"))
-    info.context.project(found.project.id)
-    return found
+    info.context.project(label.project.id)
+    return label
 
 
 def _data_row(_: Any, info: Info, where: Row) -> DataRow:
-    found: DataRow | None = info.context.world.data_row(where.get("id") or "")
-    if found is None:
+    data_row: DataRow | None = info.context.world.data_row(where.get("id") or "")
+    if data_row is None:
         raise missing("DataRow", where.get("id"))
-    return found
+    return data_row
 
 
 def _datasets(_: Any, info: Info, where: Row | None = None) -> list[Dataset]:
@@ -181,8 +181,8 @@ def _dataset_data_rows(
     return [row for row in reversed(dataset.data_rows) if matches(row, where)]
 
 
-def named(rows: Callable[[World], list[Row]]) -> Callable[..., list[Row]]:
-    """Give what searches these rows by name."""
+def search_by_name(rows: Callable[[World], list[Row]]) -> Callable[..., list[Row]]:
+    """Return a resolver that searches these rows by name."""
 
     def search(_: Any, info: Info, where: Row | None = None) -> list[Row]:
         text = ((where or {}).get("search") or "").lower()
@@ -192,7 +192,7 @@ def named(rows: Callable[[World], list[Row]]) -> Callable[..., list[Row]]:
 
 
 def feature_schemas(world: World) -> list[Row]:
-    """Give the tools and questions of all ontologies."""
+    """Return the tools and questions of all ontologies."""
     return [
         {"id": node["featureSchemaId"], "name": node["name"], "normalized": node}
         for ontology in world.ontologies
@@ -202,18 +202,18 @@ def feature_schemas(world: World) -> list[Row]:
 
 
 def _project_workflow(_: Any, info: Info, project_id: str) -> Row:
-    found = info.context.project(project_id)
-    nodes = [{"id": q["id"], "label": q["name"]} for q in found.task_queues]
+    project = info.context.project(project_id)
+    nodes = [{"id": q["id"], "label": q["name"]} for q in project.task_queues]
     return {
         "projectId": project_id,
         "config": {"nodes": nodes, "edges": []},
-        "createdAt": found.created_at,
-        "updatedAt": found.created_at,
+        "createdAt": project.created_at,
+        "updatedAt": project.created_at,
     }
 
 
 def _issue(_: Any, info: Info, where: Row) -> Row:
-    rows = (row for found in info.context.world.projects for row in found.issues)
+    rows = (row for project in info.context.world.projects for row in project.issues)
     found_issue: Row = by_id("Issue", rows, where.get("id"))
     return found_issue
 
@@ -223,23 +223,23 @@ def _task(_: Any, info: Info, where: Row | None = None) -> Any:
 
 
 def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
-    """Give one version of each label, as it was submitted; oldest first."""
-    found = info.context.project(where["project_id"])
-    if found.restricted:
+    """Return one version of each label, as it was submitted; oldest first."""
+    project = info.context.project(where["project_id"])
+    if project.restricted:
         raise refusal("AUTHORIZATION_ERROR", "You may see no label of this project")
     after, before = where.get("created_after"), where.get("created_before")
-    rows: list[Label] = found.labels
+    rows: list[Label] = project.labels
     low = bisect_left(rows, after, key=_made) if after else 0
     high = bisect_left(rows, before, key=_made) if before else len(rows)
-    wanted = {
+    conditions = {
         "id": where.get("label_id"),
         "data_row.id": where.get("data_row_id"),
         "created_by.id": where.get("created_by_id"),
     }
     return [
-        {"id": f"v1-{row.id}", "labelId": row.id, "label": row, "project": found}
+        {"id": f"v1-{row.id}", "labelId": row.id, "label": row, "project": project}
         for row in rows[low:high]
-        if all(v in (None, attrgetter(name)(row)) for name, v in wanted.items())
+        if all(v in (None, attrgetter(name)(row)) for name, v in conditions.items())
     ]
 
 
@@ -289,7 +289,7 @@ def _labels(
     where: Row | None = None,
     order_by: str | None = None,
 ) -> list[Label]:
-    """Give the labels that are listed by now; the newest first, unless told."""
+    """Return the labels that are listed by now, by default the newest first."""
     now, where = info.context.world.now(), where or {}
     after, before = where.get("created_at_gt"), where.get("created_at_lt")
     low = bisect_right(source.labels, after, key=_made) if after else 0
@@ -308,14 +308,14 @@ def _labels(
 
 
 def _conditions(where: Row) -> list[Callable[[Label], bool]]:
-    """Give the conditions on labels, other than on their age."""
+    """Return the conditions on labels, other than on their age."""
     conditions: list[Callable[[Label], bool]] = []
 
-    def has_id(given: Row | None, read: Callable[[Label], str]) -> None:
-        if given and given.get("id") is not None:
-            conditions.append(lambda row: read(row) == given["id"])
-        if given and given.get("id_in") is not None:
-            conditions.append(lambda row: read(row) in given["id_in"])
+    def has_id(where: Row | None, read: Callable[[Label], str]) -> None:
+        if where and where.get("id") is not None:
+            conditions.append(lambda row: read(row) == where["id"])
+        if where and where.get("id_in") is not None:
+            conditions.append(lambda row: read(row) in where["id_in"])
 
     has_id(where.get("created_by"), lambda row: row.created_by.id)
     has_id(where.get("type"), lambda row: str(row.type["id"]))
@@ -353,10 +353,10 @@ def _queue_count(
 ) -> int:
     """Count the data rows of a task queue, of some batches or all."""
     where = arguments.get("input") or where or {}
-    wanted = set(where.get("batch_ids") or ())
+    ids = set(where.get("batch_ids") or ())
     for element in (where.get("search_query") or {}).get("query", ()):
-        wanted |= set(element.get("ids", ()))
-    return sum(not wanted or row.batch["id"] in wanted for row in source["rows"])
+        ids |= set(element.get("ids", ()))
+    return sum(not ids or row.batch["id"] in ids for row in source["rows"])
 
 
 def _state_counts(
@@ -443,13 +443,13 @@ def _issue_export_url(source: Project, info: Info, where: Row | None = None) -> 
 
 
 def _export_labels(_: Any, info: Info, data: Row) -> Row:
-    found = info.context.project(data["project_id"])
-    exported: Row = info.context.bulk_exports.ask(found)
+    project = info.context.project(data["project_id"])
+    exported: Row = info.context.bulk_exports.ask(project)
     return exported
 
 
 def start_export(kind: str) -> Callable[..., Row]:
-    """Give what starts a data row export of this kind."""
+    """Return a resolver that starts a data row export of this kind."""
 
     def start(_: Any, info: Info, **arguments: Any) -> Row:
         workspace, asked = info.context, arguments["input"]
@@ -468,13 +468,13 @@ def start_export(kind: str) -> Callable[..., Row]:
 
 def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[Any]:
     tasks = info.context.data_row_exports.tasks
-    wanted = (where or {}).get("id")
+    task_id = (where or {}).get("id")
     owner = info.context.world.key_owner
-    return [t for t in tasks if source is owner and wanted in (None, t.id)]
+    return [t for t in tasks if source is owner and task_id in (None, t.id)]
 
 
 def model_runs(world: World) -> list[Row]:
-    """Give the runs of all models."""
+    """Return the runs of all models."""
     return [run for model in world.models for run in model["modelRuns"]]
 
 
@@ -484,16 +484,16 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.organization": lambda _, info: info.context.world.organization,
     "Query.project": _project,
     "Query.projects": _projects,
-    "Query.dataset": one("Dataset", lambda world: world.datasets),
+    "Query.dataset": find_by_id("Dataset", lambda world: world.datasets),
     "Query.datasets": _datasets,
     "Query.datasetDataRows": _dataset_data_rows,
     "Query.dataRow": _data_row,
     "Query.label": _label,
     "Query.labelVersion": _label_version,
     "Query.labelVersions": _label_versions,
-    "Query.ontology": one("Ontology", lambda world: world.ontologies),
-    "Query.ontologies": named(lambda world: world.ontologies),
-    "Query.rootSchemaNodes": named(feature_schemas),
+    "Query.ontology": find_by_id("Ontology", lambda world: world.ontologies),
+    "Query.ontologies": search_by_name(lambda world: world.ontologies),
+    "Query.rootSchemaNodes": search_by_name(feature_schemas),
     "Query.rootSchemaNode": lambda _, info, where: by_id(
         "FeatureSchema",
         feature_schemas(info.context.world),
@@ -501,8 +501,8 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     ),
     "Query.customMetadataOntology": every(lambda world: world.metadata_ontology),
     "Query.models": every(lambda world: world.models),
-    "Query.model": one("Model", lambda world: world.models),
-    "Query.modelRun": one("ModelRun", model_runs),
+    "Query.model": find_by_id("Model", lambda world: world.models),
+    "Query.modelRun": find_by_id("ModelRun", model_runs),
     "Query.catalogSavedQueries": every(lambda world: world.slices),
     "Query.getSavedQuery": lambda _, info, given_id: by_id(
         "Slice", info.context.world.slices, given_id
@@ -523,7 +523,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Organization.users": every(lambda world: world.users),
     "Organization.projects": _projects,
     "Organization.webhooks": every(
-        lambda world: [hook for found in world.projects for hook in found.webhooks]
+        lambda world: [hook for project in world.projects for hook in project.webhooks]
     ),
     "Organization.resourceTag": every(lambda world: world.resource_tags),
     "Organization.invites": every(lambda world: world.invites),
@@ -573,7 +573,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
         "type": source["project"].task_queues[0]["queueType"],
     },
     "LabelVersion.annotationCount": lambda source, _: len(
-        content.said(source["label"])[0]
+        content.label_content(source["label"])[0]
     ),
     "LabelVersion.label": lambda source, _: source["label"].label,
     "LabelVersion.labelJson": lambda source, _: notation.old(source["label"]),
@@ -582,7 +582,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
         source["normalized"]["classifications"]
     ),
     "Ontology.projects": lambda source, info, **_: [
-        found for found in info.context.world.projects if found.ontology is source
+        project for project in info.context.world.projects if project.ontology is source
     ],
     "DataRow.labels": lambda source, _info, **_: source.labels,
 }

@@ -48,8 +48,12 @@ def row(data_row: DataRow, params: Row, now: datetime, experiments: Row | None) 
         ]
     if experiments is not None:
         return written | {"experiments": experiments}
-    project, wanted = data_row.project, params.get("project_ids")
-    if wanted is None or params.get("all_projects") or project.id in wanted:
+    project, requested_ids = data_row.project, params.get("project_ids")
+    if (
+        requested_ids is None
+        or params.get("all_projects")
+        or project.id in requested_ids
+    ):
         return written | {"projects": {project.id: _project(data_row, params, now)}}
     return written | {"projects": {}}
 
@@ -66,27 +70,27 @@ def _data_row(data_row: DataRow, params: Row, now: datetime) -> Row:
         written["details"] = {
             "dataset_id": data_row.dataset.id,
             "dataset_name": data_row.dataset.name,
-            "created_at": moment(data_row.created_at),
-            "updated_at": moment(data_row.updated_at),
-            "last_activity_at": moment(data_row.last_activity_at),
+            "created_at": format_timestamp(data_row.created_at),
+            "updated_at": format_timestamp(data_row.updated_at),
+            "last_activity_at": format_timestamp(data_row.last_activity_at),
             "created_by": data_row.created_by.email,
         }
     return {name: value for name, value in written.items() if value is not None}
 
 
 def _media_attributes(data_row: DataRow, now: datetime) -> Row:
-    given = data_row.media_attributes
+    attributes = data_row.media_attributes
     if data_row.project.media == "PDF":  # whose pages only the GraphQL API counts
         layer = f"{content.UPLOADS}{data_row.organization['id']}%2F{data_row.id}.json"
         layer = content.signed(layer, now + timedelta(days=1))
-        given = {k: v for k, v in given.items() if k != "pageCount"}
-        given["textLayerUrl"] = layer
-    return {snake(name): value for name, value in given.items()}
+        attributes = {k: v for k, v in attributes.items() if k != "pageCount"}
+        attributes["textLayerUrl"] = layer
+    return {snake(name): value for name, value in attributes.items()}
 
 
-def _metadata(given: Row) -> Row:
-    value: Any = given["value"]
-    if given["kind"] == "CustomMetadataEnum":
+def _metadata(field: Row) -> Row:
+    value: Any = field["value"]
+    if field["kind"] == "CustomMetadataEnum":
         options = content.METADATA_ONTOLOGY[0]["options"]
         value = [
             {"schema_id": option["id"], "schema_name": option["name"]}
@@ -94,9 +98,9 @@ def _metadata(given: Row) -> Row:
             if option["id"] == value
         ]
     return {
-        "schema_id": given["schemaId"],
-        "schema_name": given["name"],
-        "schema_kind": given["kind"],
+        "schema_id": field["schemaId"],
+        "schema_name": field["name"],
+        "schema_kind": field["kind"],
         "value": value,
     }
 
@@ -120,8 +124,8 @@ def _tag(tag: Row, project: Project) -> Row:
         "organization_id": project.organization["id"],
         "text": tag["text"],
         "color": tag["color"].removeprefix("#").upper(),
-        "created_at": moment(project.organization["createdAt"]),
-        "updated_at": moment(project.organization["updatedAt"]),
+        "created_at": format_timestamp(project.organization["createdAt"]),
+        "updated_at": format_timestamp(project.organization["updatedAt"]),
         "created_by_id": project.created_by.id,
         "type": "Default",
     }
@@ -146,7 +150,7 @@ def _project_details(data_row: DataRow, project: Project, labels: list[Label]) -
 
 
 def _history(data_row: DataRow, project: Project, labels: list[Label]) -> list[Row]:
-    """Give the steps a data row took, the latest first."""
+    """Return the steps a data row took, the latest first."""
     labeling, review, rework, _ = project.task_queues
     steps: list[tuple[str, datetime, str, Row | None, Row | None]] = [
         ("Move", data_row.created_at, data_row.created_by.email, None, labeling)
@@ -161,7 +165,7 @@ def _history(data_row: DataRow, project: Project, labels: list[Label]) -> list[R
             steps.append(("Approve", done + SECOND, reviewer, review, None))
     history = []
     for action, created_at, created_by, before, after in reversed(steps):
-        step = {"action": action, "created_at": moment(created_at)}
+        step = {"action": action, "created_at": format_timestamp(created_at)}
         step["created_by"] = created_by
         for name, queue in (("previous", before), ("next", after)):
             if queue:
@@ -180,13 +184,13 @@ def _label(label: Label, params: Row) -> Row:
     }
     if params.get("include_label_details"):
         written["label_details"] = {
-            "created_at": moment(label.created_at),
-            "updated_at": moment(label.updated_at),
+            "created_at": format_timestamp(label.created_at),
+            "updated_at": format_timestamp(label.updated_at),
             "created_by": label.created_by.email,
-            "content_last_updated_at": moment(label.updated_at),
+            "content_last_updated_at": format_timestamp(label.updated_at),
             "reviews": [
                 {
-                    "reviewed_at": moment(review["createdAt"]),
+                    "reviewed_at": format_timestamp(review["createdAt"]),
                     "reviewed_by": review["createdBy"].email,
                     "score": int(review["score"]),
                 }
@@ -222,6 +226,6 @@ def _seconds(label: Label) -> Row:
     return seconds | {"seconds_total": sum(seconds.values())}
 
 
-def moment(value: datetime) -> str:
-    """Write a moment as the rows do, which is not how the API does."""
+def format_timestamp(value: datetime) -> str:
+    """Return a timestamp as the rows have it, which is not how the API writes it."""
     return value.isoformat(timespec="milliseconds")

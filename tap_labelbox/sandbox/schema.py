@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Resolver = Callable[..., Any]
     Info = GraphQLResolveInfo[Any]
 
-PAGE = 100  # rows at most, and rows if nobody says how many
-DATA_ROW_PAGE = 500  # the same for `datasetDataRows`
+PAGE_ROWS = 100  # rows at most, and rows if nobody says how many
+DATA_ROW_PAGE_ROWS = 500  # the same for `datasetDataRows`
 NESTED_LISTS = 3  # lists within lists that may be asked for at once
 NESTED_FIELDS = 15
 DOCUMENTS = 1000  # documents whose parsed form is kept
@@ -46,7 +46,7 @@ class _Document(NamedTuple):
 
 
 class Schema:
-    """What can be asked, and how it is answered.
+    """Answers documents by a schema and its resolvers.
 
     Args:
         resolvers: What answers `Type.field`, for each field that is not just read
@@ -81,7 +81,7 @@ class Schema:
     def answer(
         self, text: str, variables: dict[str, Any], operation: str | None, context: Any
     ) -> Reply:
-        """Execute a document, or say why it cannot be."""
+        """Execute a document, or return the reason why it cannot be."""
         document = self._documents.get(text)
         if document is None:
             if len(self._documents) >= DOCUMENTS:
@@ -115,14 +115,14 @@ class Schema:
 
 
 def refusal(code: str, message: str) -> GraphQLError:
-    """Give an error with a code of Labelbox's, to raise in a resolver."""
+    """Return an error with a code of Labelbox's, to raise in a resolver."""
     return GraphQLError(message, extensions={"code": code})
 
 
 def connection(
-    rows: list[Any], first: int | None, after: str | None, limit: int = PAGE
+    rows: list[Any], first: int | None, after: str | None, limit: int = PAGE_ROWS
 ) -> dict[str, Any]:
-    """Give a page of a list that is read by cursor, with every form of cursor.
+    """Return a page of a list that is read by cursor, with every form of cursor.
 
     The cursor is the id of the last row of the page before; none follows the last
     page.
@@ -149,7 +149,7 @@ def connection(
 
 
 def snake(name: str) -> str:
-    """Give a GraphQL name in Python's spelling."""
+    """Return a GraphQL name in Python's spelling."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -173,7 +173,7 @@ def _formatted(error: GraphQLError, extensions: dict[str, Any]) -> dict[str, Any
 
 
 def _crash(error: GraphQLError) -> dict[str, Any]:
-    """Give the code that a resolver chose, or that of a crash."""
+    """Return the code that a resolver chose, or that of a crash."""
     return error.extensions or {"code": "INTERNAL_SERVER_ERROR"}
 
 
@@ -181,35 +181,41 @@ def _crash(error: GraphQLError) -> dict[str, Any]:
 
 
 def _set_scalars(schema: GraphQLSchema) -> None:
-    moment, size, number = map(schema.type_map.get, ("DateTime", "PageSize", "UInt64"))
+    timestamp, size, number = map(
+        schema.type_map.get, ("DateTime", "PageSize", "UInt64")
+    )
     # graphql-core 3.3 has new names for these functions, and 3.2 only the old ones.
-    for kind, write in ((moment, _write_moment), (number, str)):
+    for kind, write in ((timestamp, _write_timestamp), (number, str)):
         vars(kind).update(serialize=write, coerce_output_value=write)
     for kind, read in (
-        (moment, _read_moment),
+        (timestamp, _read_timestamp),
         (size, _read_page_size),
         (number, _read_whole_number),
     ):
         vars(kind).update(parse_value=read, coerce_input_value=read)
 
 
-def _write_moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+def _write_timestamp(timestamp: datetime) -> str:
+    return timestamp.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _read_moment(value: Any) -> datetime:
+def _read_timestamp(value: Any) -> datetime:
     try:
-        moment = datetime.fromisoformat(value)
+        timestamp = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         msg = f"DateTime cannot represent {value!r}"
         raise ValueError(msg) from None
-    moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    timestamp = timestamp.replace(microsecond=timestamp.microsecond // 1000 * 1000)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
 def _read_page_size(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= PAGE:
-        msg = f"PageSize must be a whole number from 1 to {PAGE}"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not 1 <= value <= PAGE_ROWS
+    ):
+        msg = f"PageSize must be a whole number from 1 to {PAGE_ROWS}"
         raise ValueError(msg)
     return value
 
@@ -225,7 +231,7 @@ def _read_whole_number(value: Any) -> int:
 
 
 def _forget(schema: GraphQLSchema, name: str) -> None:
-    """Take a field, an argument, an input or an enum value out."""
+    """Remove a field, an argument, an input or an enum value."""
     path = name.split(".")
     holder: Any = schema.type_map.get(path[0])
     for number, part in enumerate(path[1:], start=1):
@@ -246,7 +252,7 @@ def _forget(schema: GraphQLSchema, name: str) -> None:
 
 
 def _ignore(schema: GraphQLSchema, name: str) -> None:
-    """Take an argument away from the resolver of its field."""
+    """Remove an argument from the call of its resolver."""
     kind, _, rest = name.partition(".")
     field_name, _, argument = rest.partition(".")
     fields: dict[str, GraphQLField] = getattr(schema.type_map.get(kind), "fields", {})
@@ -254,10 +260,10 @@ def _ignore(schema: GraphQLSchema, name: str) -> None:
     if field is None or argument not in field.args or field.resolve is None:
         msg = f"the schema has no {name}"
         raise ValueError(msg)
-    resolve, given = field.resolve, field.args[argument].out_name or argument
+    resolve, name = field.resolve, field.args[argument].out_name or argument
 
     def resolve_without(source: Any, info: Info, **arguments: Any) -> Any:
-        arguments.pop(given, None)
+        arguments.pop(name, None)
         return resolve(source, info, **arguments)
 
     field.resolve = resolve_without
@@ -271,10 +277,10 @@ def _wire(schema: GraphQLSchema, resolvers: dict[str, Resolver]) -> None:
         elif isinstance(kind, graphql.GraphQLUnionType):
             kind.resolve_type = _type_name
         elif isinstance(kind, graphql.GraphQLObjectType) and kind.name[0] != "_":
-            for name, given in kind.fields.items():
+            for name, field in kind.fields.items():
                 resolver = resolvers.pop(f"{kind.name}.{name}", None) or _reader(name)
-                given.resolve = _paged(resolver, given)
-                for argument, declared in given.args.items():
+                field.resolve = _paged(resolver, field)
+                for argument, declared in field.args.items():
                     # `from` and `id` are no names for Python's arguments.
                     own = {"from": "after", "id": "given_id"}
                     declared.out_name = own.get(argument) or snake(argument)
@@ -285,7 +291,7 @@ def _type_name(value: Any, _info: Info, _kind: Any) -> str:
 
 
 def _reader(name: str) -> Resolver:
-    """Give what reads a field off its object."""
+    """Return a resolver that reads a field off its object."""
     attribute = snake(name)
 
     def read(source: Any, _info: Info, **_arguments: Any) -> Any:
@@ -296,11 +302,11 @@ def _reader(name: str) -> Resolver:
     return read
 
 
-def _paged(resolve: Resolver, given: GraphQLField) -> Resolver:
-    """Let a resolver that gives a whole list give a page of it."""
-    kind: Any = graphql.get_named_type(given.type)
-    by_cursor = "nodes" in getattr(kind, "fields", {}) and "first" in given.args
-    if not by_cursor and "skip" not in given.args:
+def _paged(resolve: Resolver, field: GraphQLField) -> Resolver:
+    """Return a resolver of one page, made of that of a whole list."""
+    kind: Any = graphql.get_named_type(field.type)
+    by_cursor = "nodes" in getattr(kind, "fields", {}) and "first" in field.args
+    if not by_cursor and "skip" not in field.args:
         return resolve
 
     def page(source: Any, info: Info, **arguments: Any) -> Any:
@@ -308,11 +314,11 @@ def _paged(resolve: Resolver, given: GraphQLField) -> Resolver:
         first, after = arguments.pop("first", None), arguments.pop("after", None)
         rows = resolve(source, info, **arguments)
         if by_cursor:
-            limit = DATA_ROW_PAGE if kind.name == "DataRowPage" else PAGE
+            limit = DATA_ROW_PAGE_ROWS if kind.name == "DataRowPage" else PAGE_ROWS
             return connection(rows, first, after, limit)
         if skip < 0:
             raise refusal("BAD_USER_INPUT", "skip must not be negative")
-        return rows[skip : skip + (first or PAGE)]
+        return rows[skip : skip + (first or PAGE_ROWS)]
 
     return page
 
@@ -341,7 +347,7 @@ class _Complexity(graphql.ValidationRule):
         parent = self.context.get_parent_type()
         if parent is None or parent.name.startswith("__"):
             return False  # what the schema holds is no data
-        given = self.context.get_type()
-        return given is not None and graphql.is_list_type(
-            graphql.get_nullable_type(given)
+        input_type = self.context.get_type()
+        return input_type is not None and graphql.is_list_type(
+            graphql.get_nullable_type(input_type)
         )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 API_KEY = "sandbox-key-that-opens-nothing"
 OPERATION = re.compile(r"^\s*(?:query|mutation)\s+(\w+)", re.MULTILINE)
-WORTH_PACKING = 1000  # bytes of a reply
+MIN_PACKED_BYTES = 1000  # of a reply
 # What only one of the two endpoints knows; the rest of a project is known to both.
 ONLY_EXPERIMENTAL = (
     "Query.issue",
@@ -102,16 +102,16 @@ class Sandbox(Knobs):
 
     @property
     def url(self) -> str:
-        """Give the GraphQL address."""
+        """Return the GraphQL address."""
         return f"{self.root}/graphql"
 
     @property
     def rest_url(self) -> str:
-        """Give the REST address."""
+        """Return the REST address."""
         return f"{self.root}/api/v1"
 
     def at(self, root: str) -> None:
-        """Tell where the sandbox can be reached."""
+        """Return where the sandbox can be reached."""
         self.root = self._files.root = root
 
     def answer(self, request: Request, body: bytes) -> Reply:
@@ -222,7 +222,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away, but tell of a fault in here."""
+        """Ignore clients that go away, but print other errors."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -256,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             and not request.path.startswith("/files/")
             and reply.cut is None  # so many bytes of it might be all of it
         )
-        if packed and len(content) > WORTH_PACKING:
+        if packed and len(content) > MIN_PACKED_BYTES:
             content = gzip.compress(content, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
         self.send_response(reply.status)
@@ -278,27 +278,27 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Give the time as the workspace has it."""
+        """Return the time as the workspace has it."""
         if timestamp is None:
             timestamp = self.server.sandbox.world.now().timestamp()
         return super().date_time_string(timestamp)
 
     def log_message(self, *_: Any) -> None:
-        """Keep still: `Sandbox.requests` tells."""
+        """Log nothing: `Sandbox.requests` has it."""
 
 
 def _request(handler: _Handler, body: bytes) -> Request:
-    given: Any = None
+    request: Any = None
     with suppress(ValueError):
-        given = json.loads(body)
-    given = given if isinstance(given, dict) else {}
-    text = given.get("query")
+        request = json.loads(body)
+    request = request if isinstance(request, dict) else {}
+    text = request.get("query")
     name = OPERATION.search(text) if isinstance(text, str) else None
     return Request(
         method=handler.command,
         path=handler.path,
         headers=handler.headers,  # type: ignore[arg-type]  # as good as a mapping
         query=text if isinstance(text, str) else None,
-        variables=given.get("variables") or {},
-        operation=given.get("operationName") or (name[1] if name else None),
+        variables=request.get("variables") or {},
+        operation=request.get("operationName") or (name[1] if name else None),
     )

@@ -29,7 +29,8 @@ Row = dict[str, Any]
 MOST_IDS = 2000  # in one filter
 MOST_PROJECTS = 30  # whose labels a catalog export gives
 STATUSES = {"InReview": "IN_REVIEW", "InRework": "IN_REWORK", "Done": "DONE"}
-MULTIBYTE = 0xC0  # from here on a byte of UTF-8 is followed by more of its character
+# From here on a byte of UTF-8 is followed by more of its character.
+FIRST_MULTIBYTE = b"\xc0"
 
 
 @dataclass(eq=False, repr=False)
@@ -57,27 +58,27 @@ class Task:
 
     @property
     def completion_percentage(self) -> float:
-        """Give a guess, as Labelbox does."""
+        """Return a guess, as Labelbox does."""
         return 100.0 if self.status == "COMPLETE" else 0.0
 
     @property
     def organization(self) -> Row:
-        """Give the only one there is."""
+        """Return the only one there is."""
         return self.created_by.organization
 
     @property
     def metadata(self) -> Row:
-        """Give nothing."""
+        """Return nothing."""
         return {}
 
     @property
     def result(self) -> str | None:
-        """Give the link to the whole file, if it was not to be streamed."""
+        """Return the link to the whole file, if it was not to be streamed."""
         return self.links.get("RESULT")
 
     @property
     def errors(self) -> str | None:
-        """Give the link to the whole file of errors, if it was not to be streamed."""
+        """Return the link to the whole file of errors, if it was not to be streamed."""
         return self.links.get("ERRORS")
 
 
@@ -137,7 +138,7 @@ class DataRowExports:
         return task
 
     def status(self, task: Task) -> str:
-        """Tell how an export stands; it gets on by being asked."""
+        """Return the status of an export; it gets on by being asked."""
         if task.status == "IN_PROGRESS":
             task.asked += 1
             if task.asked > self._knobs.polls:
@@ -148,14 +149,14 @@ class DataRowExports:
         return task.status
 
     def header(self, task: Task, stream: str) -> Row | None:
-        """Tell how large a stream is; None if there is nothing in it."""
+        """Return how large a stream is; None if there is nothing in it."""
         parts = task.streams.get(stream)
         if not parts:
             return None
         return {"totalSize": parts[-1].end + 1, "totalLines": parts[-1].last_line + 1}
 
     def part(self, task: Task, stream: str, offset: int) -> Row | None:
-        """Give the part that holds a byte, with a new link to it."""
+        """Return the part that holds a byte, with a new link to it."""
         for part in task.streams.get(stream, ()):
             if part.start <= offset <= part.end:
                 return {
@@ -167,12 +168,12 @@ class DataRowExports:
 
     def issue_file(self, project: Project, issues: list[Row]) -> str:
         """Write the issues of a project to a file and give the link to it."""
-        told = [
+        issues = [
             {"id": issue["id"], "content": issue["content"], "status": issue["status"]}
             for issue in issues
         ]
         return self._files.put(
-            f"issues-{project.id}.json", content.compact(told).encode()
+            f"issues-{project.id}.json", content.compact(issues).encode()
         )
 
     def _check_limits(self, project_id: str | None) -> None:
@@ -187,7 +188,7 @@ class DataRowExports:
                 raise refusal("API_LIMIT", message)
 
     def _scope(self, kind: str, project_id: str | None) -> list[DataRow]:
-        """Give the data rows that are not filtered yet."""
+        """Return the data rows that are not filtered yet."""
         project = self._world.project(project_id or "")
         if project:
             return list(project.data_rows)
@@ -200,11 +201,11 @@ class DataRowExports:
         if not self._knobs.export_lag:
             return data_rows
         end = self._world.now() - timedelta(seconds=self._knobs.export_lag)
-        found = (
+        rows = (
             _as_of(row, end) if row.number % 10 < 10 * self._knobs.lagging else row
             for row in data_rows
         )
-        return [row for row in found if row]
+        return [row for row in rows if row]
 
     def _write(self, task: Task) -> None:
         """Write the files of an export, its rows in no order one could rely on."""
@@ -237,15 +238,17 @@ class DataRowExports:
                 task.links[stream] = self._files.put(name, whole)
 
     def _cuts(self, whole: bytes) -> Iterator[int]:
-        """Give the offsets at which a stream is cut into parts, both ends included."""
+        """Return the offsets that divide a stream into parts, with both ends."""
         position = 0
         while position < len(whole):
             yield position
             position += self._knobs.part_size
             if self._knobs.cut_parts:
-                ahead = range(position, min(position + 4096, len(whole)))
-                inside = (at + 1 for at in ahead if whole[at] >= MULTIBYTE)
-                position = next(inside, position)
+                following = range(position, min(position + 4096, len(whole)))
+                character_ends = (
+                    at + 1 for at in following if whole[at : at + 1] >= FIRST_MULTIBYTE
+                )
+                position = next(character_ends, position)
             else:
                 end = whole.find(b"\n", position - 1)
                 position = end + 1 if end >= 0 else len(whole)
@@ -255,8 +258,8 @@ class DataRowExports:
     def _experiments(self) -> Row:
         model = self._world.models[0]
         run = model["modelRuns"][0]
-        told: Row = {"name": run["name"], "labels": [], "predictions": []}
-        return {model["id"]: {"name": model["name"], "runs": {run["id"]: told}}}
+        model_run: Row = {"name": run["name"], "labels": [], "predictions": []}
+        return {model["id"]: {"name": model["name"], "runs": {run["id"]: model_run}}}
 
 
 def _as_of(row: DataRow, end: datetime) -> DataRow | None:
@@ -271,15 +274,15 @@ def _as_of(row: DataRow, end: datetime) -> DataRow | None:
 
 
 def _filter(element: Row) -> Callable[[DataRow], bool]:
-    """Give what tells whether one element of a search query takes a data row."""
+    """Return the test for data rows that an element of a search query stands for."""
     ids = set(element.get("ids") or ())
     if len(ids) > MOST_IDS:
         raise refusal("BAD_USER_INPUT", f"a filter takes at most {MOST_IDS} ids")
     status = STATUSES.get(element.get("status", ""))
     low, high = _window(element["value"]) if "value" in element else (None, None)
 
-    def holds(moment: datetime) -> bool:
-        return (low is None or moment >= low) and (high is None or moment <= high)
+    def holds(timestamp: datetime) -> bool:
+        return (low is None or timestamp >= low) and (high is None or timestamp <= high)
 
     filters: dict[str | None, Callable[[DataRow], bool]] = {
         "data_row_id": lambda row: row.id in ids,
@@ -297,26 +300,26 @@ def _filter(element: Row) -> Callable[[DataRow], bool]:
     return filters[element.get("type")]
 
 
-def _window(given: Row) -> tuple[datetime | None, datetime | None]:
+def _window(condition: Row) -> tuple[datetime | None, datetime | None]:
     """Read a span of time, both ends included."""
 
     def read(text: str | None) -> datetime | None:
         if text is None:
             return None
-        moment = datetime.fromisoformat(text)
-        zone = ZoneInfo(given.get("timezone") or "UTC")
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(
-            UTC
-        )
+        timestamp = datetime.fromisoformat(text)
+        zone = ZoneInfo(condition.get("timezone") or "UTC")
+        return (
+            timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=zone)
+        ).astimezone(UTC)
 
     try:
-        match given["operator"]:
+        match condition["operator"]:
             case "BETWEEN":
-                return read(given["value"]["min"]), read(given["value"]["max"])
+                return read(condition["value"]["min"]), read(condition["value"]["max"])
             case "GREATER_THAN_OR_EQUAL":
-                return read(given["value"]), None
+                return read(condition["value"]), None
             case "LESS_THAN_OR_EQUAL":
-                return None, read(given["value"])
+                return None, read(condition["value"])
     except (KeyError, TypeError, ValueError):
         pass
-    raise refusal("MALFORMED_REQUEST", f"no span of time: {given}")
+    raise refusal("MALFORMED_REQUEST", f"no span of time: {condition}")

@@ -22,7 +22,7 @@ Row = dict[str, Any]  # an object that only has fields, named as GraphQL names t
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)  # everything was made before
 DAY = timedelta(days=1)
-SAME_SECOND = 0.35  # share of labels made in the second of the one before
+SAME_SECOND_SHARE = 0.35  # of labels, made in the second of the one before
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 PAIRS = [first + second for first in LETTERS for second in LETTERS]
 ROLES = ("Admin", "Labeler", "Reviewer", "Team Manager", "None")
@@ -45,7 +45,7 @@ PEOPLE = (
 
 
 class Setting(NamedTuple):
-    """What is labeled in a project, and how its labels are written down."""
+    """The kind of data rows of a project, and the notation of its labels."""
 
     name: str
     media: str
@@ -87,12 +87,12 @@ class User:
 
     @property
     def nickname(self) -> str:
-        """Give what comes before the @."""
+        """Return what comes before the @."""
         return self.email.partition("@")[0]
 
     @property
     def updated_at(self) -> datetime:
-        """Give the moment of creation: people do not change."""
+        """Return the timestamp of creation: people do not change."""
         return self.created_at
 
     @property
@@ -114,12 +114,12 @@ class Dataset:
 
     @property
     def organization(self) -> Row:
-        """Give the only one there is."""
+        """Return the only one there is."""
         return self.created_by.organization
 
     @property
     def signer(self) -> None:
-        """Give nothing: the files are anybody's to read."""
+        """Return nothing: the files are anybody's to read."""
 
     @property
     def row_count(self) -> int:
@@ -128,7 +128,7 @@ class Dataset:
 
     @property
     def updated_at(self) -> datetime:
-        """Give the moment of the newest data row."""
+        """Return the timestamp of the newest data row."""
         return max([self.created_at, *(row.created_at for row in self.data_rows[-1:])])
 
 
@@ -151,45 +151,45 @@ class DataRow:
 
     @property
     def updated_at(self) -> datetime:
-        """Give the moment of creation: only labels change."""
+        """Return the timestamp of creation: only labels change."""
         return self.created_at
 
     @property
     def organization(self) -> Row:
-        """Give the only one there is."""
+        """Return the only one there is."""
         return self.created_by.organization
 
     @property
     def row_data(self) -> str:
-        """Give the text itself, or the address of a file."""
+        """Return the text itself, or the address of a file."""
         return content.row_data(self)
 
     @property
     def media_attributes(self) -> Row:
-        """Give what the GraphQL API calls so; the exports have other names."""
+        """Return what the GraphQL API calls so; the exports have other names."""
         return content.media_attributes(self)
 
     @property
     def metadata_fields(self) -> list[Row]:
-        """Give the custom metadata of every third data row."""
+        """Return the custom metadata of every third data row."""
         return content.metadata(self)
 
     @property
     def custom_metadata(self) -> list[Row]:
-        """Give the custom metadata once more, without names."""
+        """Return the custom metadata once more, without names."""
         return [
             {k: row[k] for k in ("schemaId", "value")} for row in content.metadata(self)
         ]
 
     @property
     def attachments(self) -> list[Row]:
-        """Give what helps a labeler with every fifth data row."""
+        """Return what helps a labeler with every fifth data row."""
         return content.attachments(self)
 
 
 @dataclass(eq=False, repr=False, slots=True)
 class Label:
-    """What one person said about one data row."""
+    """The work of one person on one data row."""
 
     id: str
     project: Project
@@ -210,17 +210,17 @@ class Label:
 
     @property
     def label(self) -> str:
-        """Give the annotations as text."""
+        """Return the annotations as text."""
         return notation.text(self) if self.text is None else self.text
 
     @property
     def is_skipped(self) -> bool:
-        """Tell whether the labeler passed the data row over."""
+        """Return whether the labeler passed the data row over."""
         return bool(self.type["name"] == "Skipped")
 
     @property
     def reviews(self) -> list[Row]:
-        """Give the votes of reviewers; every fourth label has one or two."""
+        """Return the votes of reviewers; every fourth label has one or two."""
         return content.reviews(self)
 
 
@@ -246,7 +246,7 @@ class Project:
     issues: list[Row] = field(default_factory=list)
     data_rows: list[DataRow] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
-    """Oldest first, and by id within one moment; also those not listed yet."""
+    """Oldest first, and by id if timestamps are equal; also those not listed yet."""
     forbidden: bool = False
     deleted: bool = False
     restricted: bool = False
@@ -263,22 +263,22 @@ class Project:
 
     @property
     def organization(self) -> Row:
-        """Give the only one there is."""
+        """Return the only one there is."""
         return self.created_by.organization
 
     @property
     def allowed_media_type(self) -> str:
-        """Give the media type under its GraphQL name."""
+        """Return the media type under its GraphQL name."""
         return self.media
 
     @property
     def setup_complete(self) -> datetime:
-        """Give a moment soon after creation."""
+        """Return a time soon after creation."""
         return self.created_at + timedelta(minutes=12)
 
     @property
     def updated_at(self) -> datetime:
-        """Give the latest moment at which something happened."""
+        """Return the latest timestamp at which something happened."""
         return self.last_activity_time or self.created_at
 
     @property
@@ -346,34 +346,34 @@ class World:
 
     @property
     def projects(self) -> list[Project]:
-        """Give the projects that are listed, oldest first."""
+        """Return the projects that are listed, oldest first."""
         return [p for p in self._projects.values() if not (p.forbidden or p.deleted)]
 
     def project(self, project_id: str) -> Project | None:
-        """Give any project, also one that is forbidden or deleted."""
+        """Return any project, also one that is forbidden or deleted."""
         return self._projects.get(project_id)
 
     def labels(self, project_id: str) -> list[Label]:
-        """Give all labels of a project, oldest first, also those not listed yet."""
+        """Return all labels of a project, oldest first, also those not listed yet."""
         with self.lock:
             return list(self._projects[project_id].labels)
 
     def label(self, label_id: str) -> Label | None:
-        """Give a label."""
+        """Return a label."""
         return self._labels.get(label_id)
 
     def data_row(self, data_row_id: str) -> DataRow | None:
-        """Give a data row."""
+        """Return a data row."""
         return self._data_rows.get(data_row_id)
 
     @property
     def data_rows(self) -> list[DataRow]:
-        """Give the data rows of every listed project."""
+        """Return the data rows of every listed project."""
         return [row for project in self.projects for row in project.data_rows]
 
     @property
     def key_owner(self) -> User:
-        """Give the user whose API key it is."""
+        """Return the user whose API key it is."""
         return self.users[0]
 
     # --- what can happen ---
@@ -392,22 +392,22 @@ class World:
         Args:
             project_id: Where.
             created_at: When; now by default. What the API does not keep is cut off.
-            listed_after: Seconds after that moment before lists hold the label.
+            listed_after: Seconds after that timestamp before lists hold the label.
             data_row: A new one by default.
             **fields: Other attributes of `Label`, such as `text` or `agreement`.
         """
         with self.lock:
-            moment = self._kept(created_at or self.now())
+            timestamp = self._kept(created_at or self.now())
             project = self._projects[project_id]
-            row = data_row or self._add_data_row(project, moment)
-            label = self._make_label(project, row, moment, fields)
-            label.listed_at = moment + timedelta(seconds=listed_after)
+            row = data_row or self._add_data_row(project, timestamp)
+            label = self._make_label(project, row, timestamp, fields)
+            label.listed_at = timestamp + timedelta(seconds=listed_after)
             insort(project.labels, label, key=age)
             project.last_listed_at = max(project.last_listed_at, label.listed_at)
             return label
 
     def delete_label(self, label_id: str) -> None:
-        """Take a label away: no trace of it stays, but its data row is active."""
+        """Delete a label: no trace of it stays, but its data row is active."""
         with self.lock:
             label = self._labels.pop(label_id)
             labels = label.project.labels
@@ -452,9 +452,9 @@ class World:
 
     # --- how it is made ---
 
-    def cuid(self, moment: datetime) -> str:
-        """Make up an id of 25 characters that begins with the moment."""
-        stamp, head = int(moment.timestamp() * 1000), ""
+    def cuid(self, timestamp: datetime) -> str:
+        """Make up an id of 25 characters that begins with the timestamp."""
+        stamp, head = int(timestamp.timestamp() * 1000), ""
         while stamp:
             stamp, digit = divmod(stamp, 36)
             head = LETTERS[digit] + head
@@ -634,33 +634,33 @@ class World:
             editor_task_type="MODEL_CHAT_EVALUATION" if media == "LLM" else None,
         )
 
-    def _kept(self, moment: datetime) -> datetime:
+    def _kept(self, timestamp: datetime) -> datetime:
         """Return a timestamp as the API keeps that of a label."""
         if self._whole_seconds:
-            return moment.replace(microsecond=0)
-        return _milliseconds(moment)
+            return timestamp.replace(microsecond=0)
+        return _milliseconds(timestamp)
 
     def _fill(self, project: Project, count: int) -> None:
         """Label data rows between the making of the project and the anchor."""
         pick = self._random.random
         gap = (ANCHOR - project.created_at) / (count + 1)
-        moment = project.created_at
+        timestamp = project.created_at
         row: DataRow | None = None
         for number in range(count):
-            # Around every hundredth label several were made in one moment, so that
+            # Around every hundredth label several share a timestamp, so that
             # pages of any usual size end among equal ones.
             tied = number >= 8 and (number + 4) % 100 < 8
             if self._whole_seconds and number > 1:
-                tied = pick() < SAME_SECOND or tied
+                tied = pick() < SAME_SECOND_SHARE or tied
             if not tied:
-                moment += (
-                    gap * (0.1 + 1.6 * pick()) if moment < ANCHOR - gap else gap / 9
+                timestamp += (
+                    gap * (0.1 + 1.6 * pick()) if timestamp < ANCHOR - gap else gap / 9
                 )
-                moment = self._kept(moment)
+                timestamp = self._kept(timestamp)
             if row is None or not project.is_consensus_enabled or number % 10:
-                row = self._add_data_row(project, moment)
-            label = self._make_label(project, row, moment, {})
-            label.listed_at = moment + timedelta(seconds=1 + int(9 * pick()))
+                row = self._add_data_row(project, timestamp)
+            label = self._make_label(project, row, timestamp, {})
+            label.listed_at = timestamp + timedelta(seconds=1 + int(9 * pick()))
             project.labels.append(label)
         project.labels.sort(key=age)
         for _ in range(count // 20 + 2 if count else 0):
@@ -671,12 +671,12 @@ class World:
         self._counter += 1
         number = self._counter
         # Some names hold what breaks careless readers of lines and of CSV.
-        odd = {0: "📷", 1: "\u2028", 2: '"ö,', 3: "\t漢字"}.get(number % 40, "")
+        suffix = {0: "📷", 1: "\u2028", 2: '"ö,', 3: "\t漢字"}.get(number % 40, "")
         made = max(project.dataset.created_at, before - DAY)
         row = DataRow(
             id=self.cuid(made),
             number=number,
-            external_id=f"{project.media.lower()}{odd}_{number:05}"
+            external_id=f"{project.media.lower()}{suffix}_{number:05}"
             if number % 7
             else None,
             global_key=f"row-{number}" if number % 3 else None,
@@ -693,7 +693,7 @@ class World:
         return row
 
     def _make_label(
-        self, project: Project, row: DataRow, moment: datetime, fields: Row
+        self, project: Project, row: DataRow, timestamp: datetime, fields: Row
     ) -> Label:
         pick = self._random.random
         people = self.labelers if pick() < 0.9 else self.reviewers
@@ -701,14 +701,14 @@ class World:
         compared = project.is_consensus_enabled and pick() < 0.5
         nothing = None if project.era.startswith("2018") else -1.0
         label = Label(
-            id=self.cuid(moment),
+            id=self.cuid(timestamp),
             project=project,
             data_row=row,
             created_by=people[int(len(people) * pick())],
             type=self.label_types["Skipped" if skipped else "Submitted"],
-            created_at=moment,
-            updated_at=moment + timedelta(seconds=int(pick() * 90)),
-            listed_at=moment,
+            created_at=timestamp,
+            updated_at=timestamp + timedelta(seconds=int(pick() * 90)),
+            listed_at=timestamp,
             seconds_to_label=round(2 + 90 * pick(), 3),
             agreement=round(pick(), 4) if compared else nothing,
             benchmark_agreement=nothing,
@@ -722,7 +722,7 @@ class World:
         row.status = QUEUES[1 + row.number % 3][2]
         row.last_activity_at = max(row.last_activity_at, label.updated_at)
         project.last_activity_time = max(
-            project.last_activity_time or moment, label.updated_at
+            project.last_activity_time or timestamp, label.updated_at
         )
         self._labels[label.id] = label
         return label
@@ -755,10 +755,10 @@ class World:
             )
 
 
-def _shares(projects: int, labels: int, each: int | None) -> list[int]:
+def _shares(projects: int, labels: int, per_project: int | None) -> list[int]:
     """Share the labels out: much to the first project, none to the second."""
-    if each is not None or not projects:
-        return [each or 0] * projects
+    if per_project is not None or not projects:
+        return [per_project or 0] * projects
     weights = [1 / (number + 1) for number in range(projects)]
     if projects > 2:
         weights[1] = 0
@@ -769,6 +769,6 @@ def _shares(projects: int, labels: int, each: int | None) -> list[int]:
     return [labels - sum(shares), *shares]
 
 
-def _milliseconds(moment: datetime) -> datetime:
+def _milliseconds(timestamp: datetime) -> datetime:
     """Cut off what Labelbox does not keep."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return timestamp.replace(microsecond=timestamp.microsecond // 1000 * 1000)

@@ -1,6 +1,6 @@
-"""Which streams join with which, and which columns hold what streams have in rows.
+"""Joins between streams, and JSON columns whose content other streams have in rows.
 
-Columns are called the same in every stream, so a join is declared once, for all that
+A column has the same name in every stream, so a join is declared once, for all that
 have its columns. The documents are written from it, and tests try it on records.
 """
 
@@ -18,7 +18,7 @@ LABEL: Columns = (*ROW, "label_id")
 
 
 OFF: Columns = ("workspace_labelers",)
-"""Streams that also tell of projects and users that are gone."""
+"""Streams that also have rows of projects and users that are gone."""
 
 
 class Join(NamedTuple):
@@ -27,7 +27,7 @@ class Join(NamedTuple):
     columns: Columns
     to: str
     to_columns: Columns
-    only: Columns = ()
+    streams: Columns = ()
     """The streams it holds for; by default all that have the columns."""
     besides: Columns = ()
     """Streams it does not hold for."""
@@ -38,7 +38,7 @@ JOINS = (
     # What could not be exported is not there.
     Join(ROW, "data_row_exports", ROW, besides=("export_errors",)),
     Join(LABEL, "export_labels", LABEL),
-    Join((*ROW, "id"), "export_labels", LABEL, only=("bulk_export", "labels")),
+    Join((*ROW, "id"), "export_labels", LABEL, streams=("bulk_export", "labels")),
     Join((*ROW, "selected_label_id"), "export_labels", LABEL),
     Join((*ROW, "reference_label_id"), "export_labels", LABEL),
     Join(("label_id",), "labels", ("id",)),
@@ -73,6 +73,6 @@ def joins_of(stream: Any) -> Iterator[Join]:
             columns >= {*join.columns}
             and not itself
             and stream.name not in join.besides
-            and (not join.only or stream.name in join.only)
+            and (not join.streams or stream.name in join.streams)
         ):
             yield join

@@ -1,4 +1,4 @@
-"""What labels have been."""
+"""Earlier and current versions of labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tap_labelbox.streams.base import ProjectStream
 
 
 class LabelVersionsStream(ProjectStream):
-    """Every version of every label, as it was handed on, oldest first.
+    """Every version of every label, as it was submitted, oldest first.
 
     Good for what reviews and rework have changed.
     """
@@ -29,14 +29,14 @@ class LabelVersionsStream(ProjectStream):
             "When it was recorded. The bookmark is kept by this column.",
             required=True,
         ),
-        text("created_by_id", "ID of the labeler or reviewer who handed it on."),
-        text("stage_task_queue_id", "ID of the workflow step; null where it was none."),
-        text("stage_name", "Name that the step had."),
-        text("stage_type", "Kind that the step was of."),
+        text("created_by_id", "ID of the labeler or reviewer who submitted it."),
+        text("stage_task_queue_id", "ID of the workflow step; null if it had none."),
+        text("stage_name", "Name of the step at that time."),
+        text("stage_type", "Kind of step at that time."),
         integer("annotation_count", "Objects and top-level questions in it."),
         text(
             "label",
-            "The annotations, as a JSON text with the names of that time. The column "
+            "The annotations, as JSON text with the names of that time. The column "
             "that makes this stream large.",
         ),
     )

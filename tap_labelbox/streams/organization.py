@@ -1,4 +1,4 @@
-"""Who is in the organization, and what they may do."""
+"""Members of the organization, their roles and groups."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ class UserGroupMembersStream(LabelboxStream):
     )
 
     def explode(self, row: Row) -> Iterable[Any]:
-        """Return the members of a group, each with the role that is told apart."""
+        """Return the members of a group, each with the role listed beside them."""
         members = row.get(self.nested_in)
-        told = members.get("roles") if isinstance(members, dict) else None
+        listed_roles = members.get("roles") if isinstance(members, dict) else None
         roles = {
             role.get("user_id"): role.get("role_id")
-            for role in (told if isinstance(told, list) else [])
+            for role in (listed_roles if isinstance(listed_roles, list) else [])
             if isinstance(role, dict)
         }
         return [

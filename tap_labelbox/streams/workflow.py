@@ -1,4 +1,4 @@
-"""How far the data rows of a project are."""
+"""Steps of the workflow of a project."""
 
 from __future__ import annotations
 
