@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ from moto.server import ThreadedMotoServer
 
 from tap_labelbox.sandbox import World, serve
 from tests import figures
-from tests.runner import STANDARD, Runner
+from tests.clock import Clock
+from tests.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tap_labelbox.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
-STACK = ExitStack()
 BAD_INPUTS = {"test_hostile", "test_malformed_rows"}
 """The test files in which each case is one."""
 
@@ -45,20 +44,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seed", type=int, default=0, help="the first seed of what is left to chance"
     )
-
-
-def pytest_configure() -> None:
-    """Start the sandbox of the SDK's suite, before that is collected."""
-    world = World()
-    # For reports, which go back a month.
-    world.add_label(world.projects[0].id, datetime.now(UTC) - timedelta(days=2))
-    sandbox = STACK.enter_context(serve(world, unexportable=1))
-    STANDARD.update(Runner(sandbox, world).config())
-
-
-def pytest_unconfigure() -> None:
-    """Stop it: an interpreter does not end while a server runs."""
-    STACK.close()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -119,6 +104,14 @@ def run(serving: Callable[..., Runner], world: World) -> Runner:
 def sandbox(run: Runner) -> Sandbox:
     """Return that sandbox."""
     return run.sandbox
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return a clock by which every wait of the tap is over at once."""
+    clock = Clock()
+    clock.install(monkeypatch)
+    return clock
 
 
 @pytest.fixture(scope="session")

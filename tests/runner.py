@@ -30,9 +30,6 @@ PRIMARY_KEYS = {
 }
 """The columns of each stream's key."""
 
-STANDARD: dict[str, Any] = {}
-"""Settings for the SDK's own suite, which wants them when it is collected."""
-
 
 @dataclass
 class Output:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 from ipaddress import ip_address
-from itertools import chain, pairwise
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +29,7 @@ from urllib3.exceptions import NewConnectionError
 from tap_labelbox.api import errors
 from tap_labelbox.api.client import Client
 from tap_labelbox.sandbox import Reply
+from tests.clock import Clock
 
 if sys.platform != "win32":
     import resource
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tap_labelbox.api.rate_limiter import RateLimiter
     from tap_labelbox.sandbox import Request, Sandbox
 
 HTML = {"Content-Type": "text/html"}
@@ -676,17 +678,23 @@ def test_a_page_from_an_address_that_was_right_is_a_passing_fault(
 
 
 def test_it_is_given_up_when_its_time_is_over(
-    sandbox: Sandbox, connect: Callable[..., Client], caplog: Any
+    sandbox: Sandbox, connect: Callable[..., Client], caplog: Any, clock: Clock
 ) -> None:
     """The time is counted, not the tries; each wait is a line with the operation."""
     caplog.set_level(logging.DEBUG)
-    sandbox.before = lambda _: Reply(503)
-    began = time.monotonic()
+    began = clock.now
+
+    def refuse(_: Request) -> Reply:
+        clock.pass_by(0.05)
+        return Reply(503)
+
+    sandbox.before = refuse
 
     with pytest.raises(errors.TransientError, match=r"given up after \d+ tries") as up:
         ask(connect(retry_seconds=0.4))
 
-    assert time.monotonic() >= began + 0.4
+    # The first failure is when the time begins.
+    assert began + 0.45 <= clock.now < began + 0.55
     tries = len(sandbox.requests)
     assert tries > 1
     assert f"given up after {tries} tries" in str(up.value)
@@ -714,21 +722,19 @@ def in_seconds(seconds: float) -> str:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_waited_for(
-    sandbox: Sandbox, connect: Callable[..., Client], caplog: Any, status: int
+    sandbox: Sandbox,
+    connect: Callable[..., Client],
+    caplog: Any,
+    clock: Clock,
+    status: int,
 ) -> None:
     """As long as it says, and the log says the same."""
-    moments: list[float] = []
-
-    def refuse_once(_: Request) -> Reply | None:
-        moments.append(time.monotonic())
-        return Reply(status, {"Retry-After": "0.4"}) if len(moments) == 1 else None
-
-    sandbox.before = refuse_once
+    replies = iter([Reply(status, {"Retry-After": "0.4"})])
+    sandbox.before = lambda _: next(replies, None)
 
     ask(connect())
 
-    first, second = moments
-    assert second >= first + 0.4
+    assert sum(clock.waits) == pytest.approx(0.4)
     assert [m for m in caplog.messages if "trying again in 0.4 s" in m]
 
 
@@ -774,52 +780,43 @@ def test_a_limit_slows_all_threads(
     """Whichever of them was told, none asks before."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.4)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+    clock = Clock()
+    clock.install(monkeypatch)
+    wait = clock.sleep
+    both = threading.Barrier(2)
+
+    def wait_together(limiter: RateLimiter, seconds: float) -> None:
+        both.wait(timeout=60)  # broken if the other does not wait
+        wait(limiter, seconds)
+
+    monkeypatch.setattr(clock, "sleep", wait_together)
+    replies = chain([None] * 9, [Reply(429, headers, EXCEEDED)], repeat(None))
+    sandbox.before = lambda _: next(replies)
     client = connect()
     ask(client)
-    moments: list[float] = []
-    limit = threading.Lock()
 
-    def refuse_one(_: Request) -> Reply | None:
-        with limit:
-            moments.append(time.monotonic())
-            return Reply(429, headers, EXCEEDED) if len(moments) == 10 else None
-
-    sandbox.before = refuse_one
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: ask(client), range(40)))
 
-    # Those that were on their way already are no fault.
-    gaps = [after - before for before, after in pairwise(moments[9:])]
-    assert max(gaps[:5]) > 0.3
-    assert len(moments) == 41
+    assert clock.waits == [pytest.approx(0.4)] * 2
+    assert len(sandbox.requests) == 42
     assert [m for m in caplog.messages if m.endswith("(all requests wait)")]
 
 
 def test_requests_can_be_rationed(
-    sandbox: Sandbox, connect: Callable[..., Client]
+    sandbox: Sandbox, connect: Callable[..., Client], clock: Clock
 ) -> None:
     """For all threads together, also where replies are slow."""
-    moments: list[float] = []
-    ends: list[float] = []
-
-    def answer_late(_: Request) -> None:
-        moments.append(time.monotonic())
-        if len(moments) <= 2:
-            time.sleep(0.6)
-        ends.append(time.monotonic())
-
-    sandbox.before = answer_late
+    began = clock.now
+    sandbox.before = lambda _: clock.pass_by(0.06)
     client = connect(requests_per_minute=600, concurrency=2)
-    began = time.monotonic()
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: ask(client), range(8)))
 
-    # The way may take long, so only the earliest is known: a tenth of a second for
-    # each, from the first request on, and from the first of the late replies on.
-    moments.sort()
-    assert all(m >= began + 0.1 * n for n, m in enumerate(moments))
-    assert all(m >= min(ends) + 0.1 * n for n, m in enumerate(moments[2:]))
+    assert len(sandbox.requests) == 8
+    assert clock.now >= began + 0.7
+    assert clock.waits
 
 
 @pytest.mark.parametrize("code", [[], {"a": 1}, "500", 429, "9" * 5000])

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
+from tap_labelbox.sandbox import World, serve
 from tap_labelbox.tap import TapLabelbox
-from tests.runner import STANDARD
+from tests.runner import Runner
 
 if TYPE_CHECKING:
-    from tests.runner import Runner
+    from collections.abc import Iterator
 
-TestTapLabelbox = get_tap_test_class(
+CONFIG = {"api_key": "x"}
+"""What the SDK's suite is collected with; its tests run with the sandbox's."""
+
+SDK_SUITE = get_tap_test_class(
     tap_class=TapLabelbox,
-    config=STANDARD,
+    config=CONFIG,
     # All records: some columns only have a value in some media types.
     suite_config=SuiteConfig(max_records_limit=None),
 )
+TestTapLabelbox = pytest.mark.usefixtures("standard")(SDK_SUITE)
+
+
+@pytest.fixture(scope="module")
+def standard() -> Iterator[None]:
+    """Serve a sandbox to the SDK's suite, once one of its tests is about to run."""
+    world = World()
+    # For reports, which go back a month.
+    world.add_label(world.projects[0].id, datetime.now(UTC) - timedelta(days=2))
+    with serve(world, unexportable=1) as sandbox:
+        CONFIG.update(Runner(sandbox, world).config())
+        yield
 
 
 def test_stream_maps(run: Runner) -> None:
