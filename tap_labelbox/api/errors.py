@@ -47,12 +47,11 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from tap_labelbox.exit_codes import SHORTAGES
-from tap_labelbox.records.json_text import decode
 from tap_labelbox.records.malformed import shortened
 from tap_labelbox.redact import mask, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
 MAX_RETRY_AFTER_SECONDS = 600.0
@@ -397,44 +396,31 @@ def network_error(
 
 def link_error(response: requests.Response) -> LabelboxError:
     """Return the error for a download that was not answered with bytes."""
-    told = f"a download link was answered with HTTP {response.status_code}"
-    error = _by_status("link", response.status_code)(told)
-    if isinstance(error, TransientError):
-        error.retry_after = retry_after(response)
-    return error
+    status = response.status_code
+    message = f"a download link was answered with HTTP {status}"
+    return _reply_error(_by_status("link", status), message, response)
 
 
-def reply_data(
-    response: requests.Response,
-    content: bytes,
-    decode_fast: Callable[[bytes], Any] | None = None,
-) -> Any:
-    """Return the ``data`` of a GraphQL reply, or raise the error that it is.
+def redirect_error(response: requests.Response) -> LabelboxError:
+    """Return the error for a reply of the API that redirects."""
+    return TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
+
+
+def graphql_error(response: requests.Response, body: Any) -> LabelboxError | None:
+    """Return the error that a GraphQL reply is, if it is one.
 
     Labelbox answers many errors with HTTP 200, and some with data beside them;
     neither may pass for a reply.
 
     Args:
-        response: Without its body.
-        content: That body.
-        decode_fast: Decodes a reply that has ``data`` and nothing else; returns
-            None if it has more.
+        response: The reply.
+        body: Its JSON.
     """
-    if response.is_redirect:
-        raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
-    if decode_fast and response.status_code == HTTPStatus.OK:
-        found = decode_fast(content)
-        if found is not None:
-            return found
-    try:
-        body = decode(content)
-    except ValueError:
-        raise _not_json(response, content) from None
     if not isinstance(body, dict):
         msg = f"Labelbox answered with a {type(body).__name__} instead of an object"
-        raise TABLE["no data"](msg)
+        return TABLE["no data"](msg)
     if errors := body.get("errors"):
-        raise _graphql_error(response, errors)
+        return _worst_error(response, errors)
     data = body.get("data")
     # "success", for one. Beside nothing but nulls it says why there is nothing.
     message = str(body.get("message") or "")
@@ -444,42 +430,40 @@ def reply_data(
         or ("message" in body and not is_usable)
         or _is_exceeded(message)
     ):
-        raise _http_error(response, body)
+        return _http_error(response, body)
     if not isinstance(data, dict):
-        raise TABLE["no data"]("Labelbox answered without data and without an error")
-    return data
+        return TABLE["no data"]("Labelbox answered without data and without an error")
+    return None
 
 
-def report_data(response: requests.Response, content: bytes) -> dict[str, Any]:
-    """Return the object that the REST API has answered with.
+def rest_error(response: requests.Response, body: Any) -> LabelboxError:
+    """Return the error that a reply of the REST API is.
 
     Args:
-        response: Without its body.
-        content: That body.
-
-    Raises:
-        LabelboxError: If it is no such reply.
+        response: The reply.
+        body: Its JSON; None if it is none.
     """
-    if response.is_redirect:
-        raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
     status = response.status_code
-    try:
-        body = decode(content)
-    except ValueError:
-        body = None
     if status == HTTPStatus.OK:
-        if isinstance(body, dict):
-            return body
-        raise TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
+        return TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
     said = body if isinstance(body, dict) else {}
-    kind = _by_status("REST", status)
     message = _message(said, response.reason, thorough=False)
-    if kind is AccessError:
-        raise kind(message)
-    error = kind(f"Labelbox answered HTTP {status}: {message}")
-    if isinstance(error, TransientError):
-        error.retry_after = retry_after(response)
-    raise error
+    return _status_error(_by_status("REST", status), status, message, response)
+
+
+def not_json_error(response: requests.Response, content: bytes) -> LabelboxError:
+    """Return the error that a reply without JSON is: a proxy's page, or a cut reply."""
+    status = response.status_code
+    content_type = response.headers.get("Content-Type", "nothing")
+    msg = f"Labelbox answered HTTP {status} with {content_type} instead of JSON"
+    by_status = _by_status("HTTP", status)
+    if issubclass(by_status, TransientError):
+        return _reply_error(by_status, msg, response)
+    if status == HTTPStatus.OK and not content:
+        return TABLE["empty"](msg)
+    if "json" in content_type:
+        return TABLE["cut"](f"Labelbox answered HTTP {status} with broken JSON")
+    return TABLE["page"](f"{msg}: check api_url ({response.url})")
 
 
 # How a limit of exports may be worded; none of these replies has been seen.
@@ -517,14 +501,37 @@ def retry_after(response: requests.Response) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return 0.0
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
+        date = http_date(text)
+        seconds = (date - datetime.now(UTC)).total_seconds() if date else 0.0
     return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else 0.0
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the timestamp in a header, in UTC; None if it has none."""
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter of odd zones and years
+        return None
+
+
+def _reply_error(
+    kind: type[LabelboxError], message: str, response: requests.Response
+) -> LabelboxError:
+    """Return an error of a kind, with the wait that a reply asks for."""
+    error = kind(message)
+    if isinstance(error, TransientError):
+        error.retry_after = retry_after(response)
+    return error
+
+
+def _status_error(
+    kind: type[LabelboxError], status: int, message: str, response: requests.Response
+) -> LabelboxError:
+    """Return an error that names its HTTP status, unless it has words of its own."""
+    if kind is not AccessError:
+        message = f"Labelbox answered HTTP {status}: {message}"
+    return _reply_error(kind, message, response)
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:
@@ -551,21 +558,6 @@ def _by_status(prefix: str, status: int) -> type[LabelboxError]:
     return TABLE[prefix]
 
 
-def _not_json(response: requests.Response, content: bytes) -> LabelboxError:
-    """Judge a reply that is no JSON: a proxy's page, or a reply cut short."""
-    status = response.status_code
-    content_type = response.headers.get("Content-Type", "nothing")
-    msg = f"Labelbox answered HTTP {status} with {content_type} instead of JSON"
-    by_status = _by_status("HTTP", status)
-    if issubclass(by_status, TransientError):
-        return by_status(msg, retry_after(response))
-    if status == HTTPStatus.OK and not content:
-        return TABLE["empty"](msg)
-    if "json" in content_type:
-        return TABLE["cut"](f"Labelbox answered HTTP {status} with broken JSON")
-    return TABLE["page"](f"{msg}: check api_url ({response.url})")
-
-
 def _is_exceeded(message: str) -> bool:
     return message.lstrip().lower().startswith(EXCEEDED.lower())
 
@@ -582,15 +574,10 @@ def _http_error(response: requests.Response, body: dict[str, Any]) -> LabelboxEr
         kind = TABLE[code]
     else:
         kind = _by_status("HTTP", status)
-    if kind is AccessError:
-        return kind(message)
-    error = kind(f"Labelbox answered HTTP {status}: {message}")
-    if isinstance(error, TransientError):
-        error.retry_after = retry_after(response)
-    return error
+    return _status_error(kind, status, message, response)
 
 
-def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
+def _worst_error(response: requests.Response, found: Any) -> LabelboxError:
     """Judge ``errors``: the worst of them counts.
 
     What is certain not to pass comes before what may, so that nothing is tried again
@@ -648,10 +635,7 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> _Verdict:
     ):
         told = known or code or response.status_code
         message = f"Labelbox answered {told}: {message}"
-    verdict = kind(message)
-    if isinstance(verdict, TransientError):
-        verdict.retry_after = retry_after(response)
-    return _Verdict(verdict, is_certain)
+    return _Verdict(_reply_error(kind, message, response), is_certain)
 
 
 def _kind(
