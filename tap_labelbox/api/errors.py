@@ -341,6 +341,11 @@ MAX_REASONS = 5
 MAX_REASON_CHARACTERS = 300
 
 
+def absent(what: str) -> UnavailableError:
+    """Return the error for a reply that has neither something nor an error."""
+    return UnavailableError(f"Labelbox answered without {what} and without an error")
+
+
 def shortage(fault: BaseException) -> str | None:
     """Return what to do about it if something failed for lack of a resource."""
     for cause in _causes(fault):

@@ -25,7 +25,7 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as
 
 from tap_labelbox.api.errors import SettingsError, UnavailableError
 from tap_labelbox.files import native_path, shown_path
-from tap_labelbox.records.malformed import MAX_SOURCE_CHARACTERS, shortened
+from tap_labelbox.records.malformed import MAX_SOURCE_CHARACTERS, first_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -287,10 +287,8 @@ class Finder:
                 level = level if is_hidden else logging.WARNING
         told = ""
         if others:
-            more = len(others) - MAX_NAMED_FILES
-            told = f", but not {', '.join(others[:MAX_NAMED_FILES])}"
-            told += f" and {more} more" if more > 0 else ""
-            told += f": what is read is not hidden, and its name ends in {ENDINGS}"
+            told = f", but not {first_of(others, MAX_NAMED_FILES)}: what is read is "
+            told += f"not hidden, and its name ends in {ENDINGS}"
         if not chosen:
             raise UnavailableError(f"there is no file to read in it{told}")
         count = f"{len(chosen)} file{'s' if len(chosen) > 1 else ''} to read"

@@ -20,7 +20,9 @@ from tap_labelbox.api.errors import (
     UnavailableError,
     export_limit_error,
 )
+from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.polling import poll
+from tap_labelbox.api.reading import rows
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_lines
 from tap_labelbox.records.malformed import Malformed, MalformedError, shortened
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MAX_IDS_PER_FILTER = 2000  # in one filter
-PAGE = 100  # tasks asked for at a time
+PAGE_ROWS = 100  # tasks asked for at a time
 MAX_TASKS = 5000  # that are looked through
-PIECE = 64 * 1024  # bytes of lines that are decoded together
+PIECE_BYTES = 64 * 1024  # of lines that are decoded together
 NAME_PREFIX = "tap-labelbox "  # of our tasks
 START_TIMEOUT_FACTOR = 5
 """How many times `request_timeout` Labelbox may take to start an export: it looks up
@@ -403,26 +405,35 @@ def _find(client: Client, name: str) -> str | None:
     try:
         return next((t[name] for t in _task_pages(client) if name in t), None)
     except (UnavailableError, NotOfferedError):
-        msg = f"whether Labelbox has started the export '{name}' it does not tell"
+        msg = f"cannot tell whether Labelbox has started the export '{name}'"
         raise UnavailableError(msg) from None
 
 
 def _task_pages(client: Client) -> Iterator[dict[str, str]]:
-    """Yield the tasks of this tap, newest first, a page at a time."""
+    """Yield the tasks of this tap, by name, a page at a time.
+
+    Raises:
+        UnavailableError: If Labelbox does not tell which there are, or lists too many.
+    """
     with _parsing_reply():
         user_id = client.execute("user")["user"]["id"]
-        for skip in range(0, MAX_TASKS, PAGE):
-            user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
-            tasks = user["user"]["tasks"]
+
+        def page(skip: int, first: int) -> list[Row | Malformed]:
+            data = client.execute("tasks", user_id=user_id, skip=skip, first=first)
+            return rows(data["user"], "tasks", None, skip)
+
+        listing = Listing(
+            lambda _, skip, first: page(skip, first), PAGE_ROWS, made_at=lambda _: ""
+        )
+        for number, tasks in enumerate(listing.pages(), 1):
             yield {
                 task["name"]: str(task["id"])
-                for task in reversed(tasks)
+                for task in reversed(tasks.rows)
                 if str(task["name"]).startswith(NAME_PREFIX)
             }
-            if len(tasks) < PAGE:
-                return
-    msg = f"Labelbox lists more than {MAX_TASKS} tasks"
-    raise UnavailableError(msg)
+            if number * PAGE_ROWS >= MAX_TASKS:
+                msg = f"Labelbox lists more than {MAX_TASKS} tasks"
+                raise UnavailableError(msg)
 
 
 def _whole_lines(
@@ -441,7 +452,8 @@ def _whole_lines(
         at = 0
         # In pieces that stay in the processor's cache until they have been written.
         while (
-            cut := chunk.rfind(b"\n", at, at + PIECE) + 1 or chunk.find(b"\n", at) + 1
+            cut := chunk.rfind(b"\n", at, at + PIECE_BYTES) + 1
+            or chunk.find(b"\n", at) + 1
         ):
             if held > max_line_bytes:
                 cut = chunk.find(b"\n", at) + 1
