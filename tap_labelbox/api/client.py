@@ -1,4 +1,4 @@
-"""The one door to Labelbox: GraphQL by POST, files by GET.
+"""The client of Labelbox: GraphQL by POST, reports and files by GET.
 
 The SDK's ``GraphQLStream`` is not used. It copies variables into the address,
 takes a GraphQL error inside HTTP 200 for an empty page, sends no mutation,
@@ -9,6 +9,7 @@ Retrying (backoff), signing and metrics are still the SDK's.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -48,7 +49,7 @@ Answer = TypeVar("Answer")
 
 API_URL = "https://api.labelbox.com/graphql"
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
-MAX_PAUSE_SECONDS = 60.0  # seconds between two tries, unless Labelbox asks for more
+MAX_PAUSE_SECONDS = 60.0  # between two tries, unless Labelbox asks for more
 FIRST_CONTACT_SECONDS = 30.0
 """In which somebody has to answer at api_url: where nobody ever has, nobody will."""
 MAX_REDIRECTS = 5  # of one download
@@ -56,7 +57,7 @@ MAX_REDIRECTS = 5  # of one download
 REST = "/api/v1"
 
 USER_AGENT = f"tap-labelbox/{get_package_version('tap-labelbox')}"
-RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)")
 
 
 class Client:
@@ -78,7 +79,7 @@ class Client:
         allow_private_links: Whether files may be downloaded from addresses of a
             private network although the API has a public one.
         user_agent: The header of all requests; by default this tap and its version.
-        logger: Where waits and dropped fields are told.
+        logger: Logs waits and dropped fields.
         progress: Where requests and retries are counted.
 
     """
@@ -117,7 +118,7 @@ class Client:
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
         self._is_reached = False  # whoever it is that answers there, and whatever
-        self._first_sent_at: float | None = None  # by the monotonic clock
+        self._first_sent_at = math.inf  # by the monotonic clock
         self.first_date: datetime | None = None
         """What Labelbox's clock said at the first answer, in whole seconds of UTC;
         None if it has not said."""
@@ -140,7 +141,7 @@ class Client:
         self._files = _session(_unsigned, concurrency, files)
         for session in (self._api, self._files):
             session.headers["User-Agent"] = user_agent or USER_AGENT
-        # What fails is told here. urllib3 would log each address, and each retry.
+        # Failures are logged here. urllib3 would log each address, and each retry.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def address(self, path: str) -> str:
@@ -216,7 +217,7 @@ class Client:
         Args:
             name: As in :meth:`execute`.
             done: Asked before another try, if an earlier one may have been heard.
-                What it gives, unless that is None, is taken for the ``data``.
+                What it returns, unless that is None, is taken for the ``data``.
             judge: Returns the error that an error is for this document.
             timeout_factor: How many times as long as others Labelbox may take before
                 it answers.
@@ -266,7 +267,7 @@ class Client:
             try:
                 if chunk := next(chunks, b""):
                     return chunk
-                size = _size(response)
+                _, size = _range(response)
             except (OSError, ValueError) as fault:
                 response.close()
                 response = None
@@ -395,8 +396,7 @@ class Client:
         connect = self._timeout
         if not self._is_reached:
             now = time.monotonic()
-            if self._first_sent_at is None:
-                self._first_sent_at = now
+            self._first_sent_at = min(self._first_sent_at, now)
             left = self._first_sent_at + FIRST_CONTACT_SECONDS - now
             connect = min(connect, max(left, 1.0))
         return connect, factor * self._timeout
@@ -425,7 +425,7 @@ class Client:
         return request
 
     def _open(self, address: str, start: int) -> requests.Response:
-        """Ask for a file from a byte on, with no key: the link itself is the right."""
+        """Ask for a file from a byte on, without the key: the link is a credential."""
         # Bytes are counted, so they must come as they are stored.
         headers = {"Accept-Encoding": "identity"}
         if start:
@@ -454,14 +454,14 @@ class Client:
         else:
             msg = f"a download link redirects more than {MAX_REDIRECTS} times"
             raise errors.UnavailableError(msg)
-        if response.status_code == HTTPStatus.OK or (
-            response.status_code == HTTPStatus.PARTIAL_CONTENT
-            and _first(response) == start
+        status = response.status_code
+        first, size = _range(response)
+        if status == HTTPStatus.OK or (
+            status == HTTPStatus.PARTIAL_CONTENT and first == start
         ):
             return response
         response.close()
-        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            size = _size(response)
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             if size == start:  # the transfer broke behind the last byte
                 return response
             if size is not None and size > start:
@@ -548,7 +548,7 @@ class Client:
         return link.scheme == "http" and link.is_loopback
 
     def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
-        """Say what broke, and at whom; a proxy on the way is not Labelbox."""
+        """Return the error for what broke, and where: a proxy is not Labelbox."""
         if errors.is_out_of_files(fault):
             if not self._has_answered:  # what is open is none of ours
                 return errors.ResourceError(errors.OUT_OF_FILES)
@@ -588,19 +588,16 @@ class Client:
                 return attempt()
             except errors.TransientError as error:
                 deadline = deadline or time.monotonic() + self._retry_seconds
-                left = self._ends_at(error, deadline) - time.monotonic()
+                ends_at = deadline
+                if self._is_nobody(error):
+                    ends_at = min(ends_at, self._first_sent_at + FIRST_CONTACT_SECONDS)
+                left = ends_at - time.monotonic()
                 if isinstance(error, but) or left <= 0 or error.retry_after > left:
                     error.tries += tries
                     self._raise_if_nobody(error)
                     raise
                 pause = backoff.full_jitter(min(next(longest), left))
                 self._wait(operation, error, max(pause, error.retry_after))
-
-    def _ends_at(self, error: errors.TransientError, deadline: float) -> float:
-        """Return until when to try again, by the monotonic clock."""
-        if self._is_nobody(error) and self._first_sent_at is not None:
-            return min(deadline, self._first_sent_at + FIRST_CONTACT_SECONDS)
-        return deadline
 
     def _wait(self, operation: str, error: errors.TransientError, pause: float) -> None:
         """Log that something is tried again, and wait until then."""
@@ -716,16 +713,11 @@ def _rest_object(response: requests.Response, content: bytes) -> dict[str, Any]:
     raise errors.rest_error(response, body)
 
 
-def _first(response: requests.Response) -> int | None:
-    """Return the place in the file of the first byte of a reply, as it says."""
+def _range(response: requests.Response) -> tuple[int | None, int | None]:
+    """Return the place of a reply's first byte in the file, and the file's size."""
     match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return int(match[1]) if match and match[1] else None
-
-
-def _size(response: requests.Response) -> int | None:
-    """Return the size of the whole file, if a reply with a range says it."""
-    match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return int(match[3]) if match and match[3] != "*" else None
+    start, size = match.groups() if match else (None, None)
+    return int(start) if start else None, int(size) if size else None
 
 
 def _from(start: int, response: requests.Response) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Which failure is which, and what a user is told of it.
+"""Which failure is which, and what its message says.
 
 ::
 
@@ -41,7 +41,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import requests
 from urllib3.exceptions import NewConnectionError
@@ -87,7 +88,7 @@ class LabelboxError(Exception):
     """The run cannot go on."""
 
     def __init__(self, message: object) -> None:
-        """Take out of the text what is secret, too long, or no part of a line."""
+        """Remove from the text what is secret, too long, or no part of a line."""
         super().__init__(one_line(mask(message)))
 
 
@@ -148,9 +149,9 @@ class TransientError(LabelboxError):
         """After how many it was given up."""
 
     def __str__(self) -> str:
-        told = super().__str__()
+        text = super().__str__()
         tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
-        return f"{told}; given up after {tries}" if self.tries else told
+        return f"{text}; given up after {tries}" if self.tries else text
 
 
 class ServerError(TransientError):
@@ -336,7 +337,7 @@ NO_REASONS = frozenset(
 NO_REASONS_AT_END = frozenset(("code", "email", "id", "key", "name", "status", "url"))
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 NO_LETTER = re.compile(r"[^a-z]+")
-MAX_KEY = 100  # characters of a key that are looked at
+MAX_KEY_CHARACTERS = 100  # of a key that are looked at
 MAX_REASONS = 5
 MAX_REASON_CHARACTERS = 300
 
@@ -380,23 +381,23 @@ def network_error(
     known = (key for key in TABLE if isinstance(key, type))
     found = next(key for key in known if any(isinstance(c, key) for c in causes))
     cause = causes[-1]
-    told = str(cause) or type(cause).__name__
+    reason = str(cause) or type(cause).__name__
     if any(isinstance(c, requests.exceptions.ProxyError) for c in causes):
         host = f"the proxy {proxy} on the way to {host}"
-        told += "; check HTTPS_PROXY"
+        reason += "; check HTTPS_PROXY"
     elif proxy:
         host += f" through the proxy {proxy}"
     if isinstance(cause, TimeoutError) and not issubclass(TABLE[found], UnsentError):
-        told += "; raise request_timeout if that goes on"
+        reason += "; raise request_timeout if that goes on"
     if found is ssl.SSLCertVerificationError:
-        why = getattr(cause, "verify_message", "") or told
-        told = (
+        why = getattr(cause, "verify_message", "") or reason
+        reason = (
             f"its certificate is not trusted ({why}): set REQUESTS_CA_BUNDLE to a "
             "file with the certificate that signed it"
         )
     elif found is socket.gaierror:
-        told = f"there is no address for this name ({told})"
-    return TABLE[found](f"{host}: {told}")
+        reason = f"there is no address for this name ({reason})"
+    return TABLE[found](f"{host}: {reason}")
 
 
 def link_error(response: requests.Response) -> LabelboxError:
@@ -451,8 +452,8 @@ def rest_error(response: requests.Response, body: Any) -> LabelboxError:
     status = response.status_code
     if status == HTTPStatus.OK:
         return TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
-    said = body if isinstance(body, dict) else {}
-    message = _message(said, response.reason, thorough=False)
+    fields = body if isinstance(body, dict) else {}
+    message = _message(fields, response.reason, thorough=False)
     return _status_error(_by_status("REST", status), status, message, response)
 
 
@@ -591,41 +592,28 @@ def _worst_error(response: requests.Response, found: Any) -> LabelboxError:
     listed = found[:MAX_ERRORS] if isinstance(found, list) else [found]
     errors = [e if isinstance(e, dict) else {"message": str(e)} for e in listed]
     verdicts = [_verdict(response, error) for error in errors]
-    worse = [v for v in verdicts if not isinstance(v.error, QueryError)]
+    worse = [v for v in verdicts if not isinstance(v[1], QueryError)]
     if worse:
-        return min(worse, key=_rank).error
-    error = QueryError("; ".join(dict.fromkeys(str(v.error) for v in verdicts)))
+        return min(worse, key=itemgetter(0))[1]
+    error = QueryError("; ".join(dict.fromkeys(str(v) for _, v in verdicts)))
     error.errors = tuple(errors)
     return error
 
 
-class _Verdict(NamedTuple):
-    """What one GraphQL error means."""
-
-    error: LabelboxError
-    is_certain: bool
-    """Whether it follows from a code or status, not from the lack of one."""
-
-
-def _rank(verdict: _Verdict) -> int:
-    if isinstance(verdict.error, AccessError):
-        return 0
-    if isinstance(verdict.error, TransientError):
-        return 2
-    return 1 if verdict.is_certain else 3
-
-
-def _verdict(response: requests.Response, error: dict[str, Any]) -> _Verdict:
+def _verdict(
+    response: requests.Response, error: dict[str, Any]
+) -> tuple[int, LabelboxError]:
+    """Return what one GraphQL error means, after its rank: the worst has the least."""
     extensions = error.get("extensions")
     code = extensions.get("code") if isinstance(extensions, dict) else None
     code = None if code is None else _plain_code(code)
-    said = one_line(mask(error.get("message")))
+    text = one_line(mask(error.get("message")))
     # Servers differ in the codes of these, and some give none.
-    if any(pattern.search(said) for pattern in ABOUT_THE_QUERY):
+    if any(pattern.search(text) for pattern in ABOUT_THE_QUERY):
         known: str | None = "GRAPHQL_VALIDATION_FAILED"
-    elif said.startswith(TOO_COMPLEX):
+    elif text.startswith(TOO_COMPLEX):
         known = TOO_COMPLEX
-    elif _is_exceeded(said):
+    elif _is_exceeded(text):
         known = "RATE_LIMIT"
     else:
         known = code if code in CODES else _known_code(error)
@@ -638,9 +626,14 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> _Verdict:
     if issubclass(kind, TransientError | UnavailableError) and (
         known is None or says_little
     ):
-        told = known or code or response.status_code
-        message = f"Labelbox answered {told}: {message}"
-    return _Verdict(_reply_error(kind, message, response), is_certain)
+        answer = known or code or response.status_code
+        message = f"Labelbox answered {answer}: {message}"
+    judged = _reply_error(kind, message, response)
+    if isinstance(judged, AccessError):
+        return 0, judged
+    if isinstance(judged, TransientError):
+        return 2, judged
+    return 1 if is_certain else 3, judged
 
 
 def _kind(
@@ -702,7 +695,10 @@ def _parts(error: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _named(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((NO_LETTER.sub("", name[:MAX_KEY].lower()), v) for name, v in block.items())
+    return (
+        (NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()), v)
+        for name, v in block.items()
+    )
 
 
 def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
@@ -713,8 +709,8 @@ def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
         otherwise: What to return if it says nothing.
         thorough: Whether the reason may stand under a key of any name.
     """
-    said = error.get("message")
-    texts = [] if said in (None, "") else [one_line(mask(said))]
+    message = error.get("message")
+    texts = [] if message in (None, "") else [one_line(mask(message))]
     rest = {name: value for name, value in error.items() if name != "message"}
     reasons = _texts(rest, named=True)
     if not reasons and (thorough or not texts):
@@ -746,12 +742,14 @@ def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
         if not queue or len(found) >= MAX_REASONS:
             break
         for name, value in islice(queue.popleft().items(), MAX_PARTS):
-            words = [_singular(word) for word in WORD.findall(name[:MAX_KEY])]
+            words = [
+                _singular(word) for word in WORD.findall(name[:MAX_KEY_CHARACTERS])
+            ]
             if not NO_REASONS.isdisjoint(words) or (
                 words and words[-1] in NO_REASONS_AT_END
             ):
                 continue
-            is_named = NO_LETTER.sub("", name[:MAX_KEY].lower()) in REASONS
+            is_named = NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()) in REASONS
             for item in islice(value, MAX_PARTS) if type(value) is list else [value]:
                 if isinstance(item, dict):
                     queue.append(item)

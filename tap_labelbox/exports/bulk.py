@@ -23,7 +23,7 @@ WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
 DECODER = json.JSONDecoder(**NUMBERS)
 # Escapes of what no database stores begin like this.
-UNUSUAL = ("\\u0000", "\\ud", "\\uD")
+UNSTORABLE = ("\\u0000", "\\ud", "\\uD")
 
 
 def is_ready(export: dict[str, Any]) -> bool:
@@ -92,7 +92,9 @@ class _Text:
             problem = ""
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
-                if any(self._text.find(u, self._position, end) >= 0 for u in UNUSUAL):
+                if any(
+                    self._text.find(u, self._position, end) >= 0 for u in UNSTORABLE
+                ):
                     value = sanitize(value)
             except ValueError as error:  # of a number too long, it has no position
                 problem = getattr(error, "msg", str(error))

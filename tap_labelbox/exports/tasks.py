@@ -80,14 +80,14 @@ def inputs(
     since: str | None,
     until: str,
 ) -> list[dict[str, Any]]:
-    """Say which exports a project needs: several where a filter has many ids.
+    """Return the exports that a project needs: several where a filter has many ids.
 
     Args:
         project_id: The project.
         filters: The setting ``export_filters``.
         include: The setting ``export_include``.
-        since: Data rows active at or after this moment; all if None.
-        until: Data rows active at or before this moment.
+        since: Data rows active at or after this timestamp; all if None.
+        until: Data rows active at or before this timestamp.
 
     Returns:
         The ``filters`` and ``params`` of each export.
@@ -129,7 +129,7 @@ def _between(kind: str, low: str | None, high: str | None) -> Row:
 
     The zone is named, for Labelbox would take that of the key's owner.
     """
-    start, end = (moment and _seconds(moment) for moment in (low, high))
+    start, end = (at and _seconds(at) for at in (low, high))
     operator: str
     value: Any
     if start and end:
@@ -165,7 +165,7 @@ class Export:
     """
 
     def __init__(self, client: Client, task_id: str) -> None:
-        """Know an export by its task; ask nothing yet."""
+        """Remember the task; ask nothing yet."""
         self.task_id = task_id
         self._client = client
         self._open_streams: dict[tuple[str, int], OpenStream] = {}
@@ -329,7 +329,7 @@ class Export:
 
     def _bytes(self, stream: str, position: int, size: int) -> Iterator[bytes]:
         """Return the bytes of all parts from a position on, each as announced."""
-        fruitless = 0
+        stalled = 0
         while position < size:
             task = self._task("export_part", stream=stream, offset=str(position))
             with _parsing_reply():
@@ -349,8 +349,8 @@ class Export:
             except ExpiredLinkError:
                 pass  # asked for anew, at the byte that was reached
             # So is a part that ended too early, or not where it should.
-            fruitless = 0 if position > began else fruitless + 1
-            if fruitless == MAX_PART_ATTEMPTS:
+            stalled = 0 if position > began else stalled + 1
+            if stalled == MAX_PART_ATTEMPTS:
                 msg = f"its export cannot be downloaded from byte {position} on"
                 raise UnavailableError(msg)
 
@@ -364,13 +364,13 @@ class Export:
 
 @contextmanager
 def _parsing_reply() -> Iterator[None]:
-    """Tell what is not to be understood of a reply."""
+    """Raise an UnavailableError for what a reply lacks or has of another type."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
         # Not what it says: that quotes the reply, but for the name of a key.
-        told = repr(error) if isinstance(error, KeyError) else type(error).__name__
-        msg = f"Labelbox's reply about its export is not understood ({told})"
+        reason = repr(error) if isinstance(error, KeyError) else type(error).__name__
+        msg = f"Labelbox's reply about its export is not understood ({reason})"
         raise UnavailableError(msg) from None
 
 
@@ -480,7 +480,7 @@ def _one_by_one(
     start: int,
     decoded: Callable[[bytes], list[Row]],
 ) -> list[tuple[int, Any]]:
-    """Decode lines of which some are no rows; give each with its first byte.
+    """Decode lines of which some are no rows; return each with its first byte.
 
     Args:
         text: The lines.
