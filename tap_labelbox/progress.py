@@ -51,7 +51,7 @@ class Pass:
 
     @property
     def records(self) -> int:
-        """How many records were written so far."""
+        """Return how many records were written so far."""
         return sum(stream.record_count for stream in self.streams)
 
 
@@ -75,7 +75,7 @@ class Progress:
         self._logger = logger
         self._clock = clock
         self._now = now
-        self._began = self._told = clock()
+        self._began = self._last_logged_at = clock()
         self._warnings: dict[str, int] = {}
         self._waiting: tuple[str, datetime] | None = None
         self._held_until = self._retry_at = now()
@@ -156,9 +156,9 @@ class Progress:
     def look(self) -> None:
         """Log a line if it is time for one."""
         now = self._clock()
-        silence = SHARE_BETWEEN_LINES * (self._told - self._began)
-        if now >= self._told + max(MIN_SECONDS_BETWEEN_LINES, silence):
-            self._told = now
+        silence = SHARE_BETWEEN_LINES * (self._last_logged_at - self._began)
+        if now >= self._last_logged_at + max(MIN_SECONDS_BETWEEN_LINES, silence):
+            self._last_logged_at = now
             self._logger.info("%s", self.line())
 
     def line(self) -> str:
@@ -211,7 +211,7 @@ class Progress:
 
 
 def summary_lines(summary: Any) -> Iterator[str]:
-    """Yield the lines that tell a person what a run did."""
+    """Yield the lines of a table of what a run did."""
     passes = summary["passes"]
     records = sum(sum(one["records"].values()) for one in passes)
     requests, retries = (

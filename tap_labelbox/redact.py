@@ -2,7 +2,7 @@
 
 :func:`mask` is the one place in which it is decided what a secret looks like:
 
-* what :func:`hide` was told of: the API key, passwords of proxies;
+* what :func:`hide` was given: the API key, passwords of proxies;
 * values by the name of their parameter, wherever one looks like a signature, a token,
   a password: in a query, in a header, in JSON, percent-encoded;
 * all that follows the question mark of an address, and all that stands before an @.
@@ -18,7 +18,6 @@ import base64
 import json
 import logging
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 from urllib.parse import quote, unquote
@@ -79,35 +78,28 @@ _hidden: dict[str, re.Pattern[str]] = {}
 
 
 def hide(secret: str) -> None:
-    """Take a secret out of all that is logged from now on, in each of its spellings."""
+    """Mask a secret in all that is logged from now on, in each of its spellings."""
     if len(secret) < MIN_SECRET_CHARACTERS:
         return
-    for spelling in {
-        secret,
-        quote(secret, safe=""),
-        quote(secret),
-        json.dumps(secret)[1:-1],
-    }:
+    encoded = quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1]
+    for spelling in {secret, *encoded}:
+        whole = re.escape(spelling)
         if len(spelling) >= MIN_DISTINCT_CHARACTERS:
             # Who cuts a text may leave the beginning of a secret in it.
             known = re.escape(spelling[:PREFIX_CHARACTERS])
-            rest = r"[^\s\"'<>&,;(){}\[\]]*"
-            whole = re.escape(spelling)
-            _hidden[spelling] = re.compile(f"{whole}|{known}{rest}")
+            whole = rf"{whole}|{known}[^\s\"'<>&,;(){{}}\[\]]*"
         else:
-            _hidden[spelling] = re.compile(
-                rf"(?<![A-Za-z0-9_]){re.escape(spelling)}(?![A-Za-z0-9_])"
-            )
+            whole = rf"(?<![A-Za-z0-9_]){whole}(?![A-Za-z0-9_])"
+        _hidden[spelling] = re.compile(whole)
 
 
 def hide_proxies() -> None:
     """Hide the passwords of the proxies that the environment names."""
     for address in getproxies().values():
-        userinfo, at, _ = address.partition("://")[2].rpartition("@")
-        if not at:
-            userinfo, at, _ = address.rpartition("@")
+        userinfo, at, _ = address.rpartition("@")
         if not at:
             continue
+        userinfo = userinfo.split("://", 1)[-1]
         user, _, password = userinfo.partition(":")
         hide(base64.b64encode(f"{user}:{password}".encode()).decode())
         # A password that is not encoded is torn apart by whoever parses the address.
@@ -229,7 +221,7 @@ class _Factory:
         record: logging.LogRecord = self._make(*args, **kwargs)
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001  # logging tells of it when it formats
+        except Exception:  # noqa: BLE001  # logging reports it when it formats
             record.msg, record.args = mask(f"{record.msg} {record.args}"), ()
         else:
             # What holds no secret stays as it is: a formatter may look into it.
@@ -263,24 +255,16 @@ def masked_error(error: BaseException, depth: int = 10) -> BaseException:
     safe_links = [
         link and (masked_error(link, depth - 1) if depth else None) for link in linked
     ]
-    safe_notes = [mask(note) for note in notes]
-    safe_text = mask(text)
-    if (
-        safe_text == text
-        and safe_notes == notes
-        and all(a is b for a, b in zip(linked, safe_links, strict=True))
-    ):
+    safe_text, *safe_notes = map(mask, (text, *notes))
+    is_same = all(a is b for a, b in zip(linked, safe_links, strict=True))
+    if is_same and [safe_text, *safe_notes] == [text, *notes]:
         return error
     kind = type(error)
-    safe_kind = type(
-        kind.__name__,
-        (Exception,),
-        {"__module__": kind.__module__, "__qualname__": kind.__qualname__},
-    )
-    safe: BaseException = safe_kind(safe_text)
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    safe: BaseException = type(kind.__name__, (Exception,), names)(safe_text)
     safe.__traceback__ = error.__traceback__
     safe.__cause__, safe.__context__ = safe_links
     safe.__suppress_context__ = error.__suppress_context__
-    with suppress(AttributeError):
-        safe.__notes__ = safe_notes
+    for note in safe_notes:
+        safe.add_note(note)
     return safe

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_labelbox.api.errors import UnavailableError
-from tap_labelbox.exports.bulk import array_items, wait
+from tap_labelbox.api.errors import IncompleteError, UnavailableError
+from tap_labelbox.exports.bulk import array_items, is_ready
 from tap_labelbox.records.json_text import sanitize
+from tap_labelbox.sandbox import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tap_labelbox.sandbox import Sandbox
+    from tests.runner import Runner
 
 JSON = st.recursive(
     st.none()
@@ -127,28 +130,36 @@ def test_items_come_out_before_the_file_is_whole() -> None:
     assert read < 5
 
 
-def test_an_export_is_ready_only_with_a_link() -> None:
+@pytest.mark.parametrize(
+    ("should_poll", "link", "is_there"),
+    [
+        (True, None, False),
+        (False, None, False),
+        (True, "https://example.com/old", False),
+        (False, "https://example.com/new", True),
+    ],
+)
+def test_an_export_is_ready_only_with_a_link(
+    should_poll: bool,  # noqa: FBT001  # a parameter of the test
+    link: str | None,
+    is_there: bool,  # noqa: FBT001  # the same
+) -> None:
     """``shouldPoll`` was seen false beside an empty link."""
-    replies: Iterator[dict[str, Any]] = iter(
-        [
-            {"should_poll": True, "download_url": None},
-            {"should_poll": False, "download_url": None},
-            {"should_poll": True, "download_url": "https://example.com/old"},
-            {"should_poll": False, "download_url": "https://example.com/new"},
-        ]
+    export = {"should_poll": should_poll, "download_url": link}
+
+    assert is_ready(export) is is_there
+
+
+def test_an_export_that_never_comes_is_given_up(
+    run: Runner, sandbox: Sandbox, caplog: Any
+) -> None:
+    """The message says what to change."""
+    reply = {"exportLabels": {"should_poll": True, "download_url": None}}
+    sandbox.before = lambda request: (
+        Reply(200, {}, {"data": reply}) if request.operation == "ExportLabels" else None
     )
 
-    export = wait(lambda: next(replies), pause=time.sleep, interval=0.001, timeout=5)
+    output = run("bulk_export", export_timeout=0.01, export_poll_interval=0.002)
 
-    assert export["download_url"] == "https://example.com/new"
-
-
-def test_an_export_that_never_comes_is_given_up() -> None:
-    """The message says what to change."""
-    with pytest.raises(UnavailableError, match=r"0.01 s: raise export_timeout"):
-        wait(
-            lambda: {"should_poll": True, "download_url": None},
-            pause=time.sleep,
-            interval=0.002,
-            timeout=0.01,
-        )
+    assert isinstance(output.error, IncompleteError)
+    assert "0.01 s: raise export_timeout" in caplog.text

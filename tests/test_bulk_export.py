@@ -287,7 +287,7 @@ def test_a_download_that_breaks_goes_on_where_it_broke(
 ) -> None:
     """Even if it breaks again and again."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 1000)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 1000)
     bodies: dict[str, bytes] = {}
     ranges = []
 
@@ -321,7 +321,7 @@ def test_a_server_without_ranges_is_read_from_the_start(
 ) -> None:
     """What was read already is passed over."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 500)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 500)
     rows = [{"ID": f"c{n}", "Label": {}} for n in range(100)]
     cuts = iter([900, 1700])
 
@@ -366,7 +366,7 @@ def test_a_link_that_expires_in_the_middle(
 ) -> None:
     """The same file is read on, with no row twice; a newer one is begun anew."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 500)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 500)
     ends = iter(["half", "expired"])
 
     def end(request: Request, reply: Reply) -> Reply | None:

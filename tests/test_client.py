@@ -1104,7 +1104,7 @@ def test_the_rest_of_a_file_arrives(
     replies: list[Reply],
 ) -> None:
     """Byte by byte, whatever way the server takes."""
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK", 100)
+    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 100)
     left = iter(replies)
     sandbox.before = lambda _: next(left)
 

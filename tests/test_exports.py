@@ -642,7 +642,7 @@ def test_an_export_is_found_on_any_page(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """A key may have started many."""
-    monkeypatch.setattr("tap_labelbox.exports.tasks.PAGE", 3)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PAGE_ROWS", 3)
     project = world.projects[0]
     for _ in range(7):
         run("data_row_exports", project_ids=[project.id])
@@ -657,7 +657,7 @@ def test_an_export_is_found_on_any_page(
     assert output.error is None
     assert len(started(sandbox)) == before + 1
     looked = [r.variables for r in sandbox.requests if r.operation == "Tasks"]
-    assert [variables["skip"] for variables in looked] == [0, 3, 6]
+    assert [variables["skip"] for variables in looked] == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize("name", ["User.createdTasks", "Task.name"])

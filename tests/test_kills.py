@@ -163,7 +163,9 @@ def _small_steps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = chance.choice(((0.08, 8.0), (1e9, 1e9)))  # as it is, or whenever it may
     monkeypatch.setattr(f"{state}.FIRST_RUN_SHARE", shares[0])
     monkeypatch.setattr(f"{state}.LATER_RUN_SHARE", shares[1])
-    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", chance.choice((500, 8_000)))
+    monkeypatch.setattr(
+        "tap_labelbox.exports.tasks.PIECE_BYTES", chance.choice((500, 8_000))
+    )
     monkeypatch.setattr(
         "tap_labelbox.singer.messages.MAX_BUFFER_BYTES", chance.choice((500, 64_000))
     )

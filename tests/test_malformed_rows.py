@@ -587,7 +587,7 @@ def test_a_run_that_was_killed_reads_on_before_a_broken_line(
 ) -> None:
     """Else nobody would know of it any more."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
-    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", 400)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE_BYTES", 400)
     lines = [json.dumps(data_row(n)).encode() for n in range(1, 9)]
     lines[3] = lines[3][:-1]
     at = sum(len(line) + 1 for line in lines[:3])

@@ -79,7 +79,7 @@ def ids(server: Server, size: int, *, max_in_flight: int = 1) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("max_in_flight", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
 def test_a_list_at_rest_is_read_once_and_in_order(
     count: int, max_in_flight: int

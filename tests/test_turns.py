@@ -246,7 +246,7 @@ def test_a_project_that_gets_on_is_gone_on_with(
 ) -> None:
     """Before its export is gone, and whatever comes after it."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
-    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE", 500)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE_BYTES", 500)
     run = serving(World(projects=3, labels_per_project=9), part_size=3_000)
     whole = run(stream, page_size=3)
     first = whole.records(stream)[0]["project_id"]

@@ -1,1 +1,1 @@
-"""What talks to Labelbox: requests, retries, failures, documents, pages."""
+"""Talking to Labelbox: requests, retries, failures, documents, pages."""

@@ -1,4 +1,4 @@
-"""The one door to Labelbox: GraphQL by POST, files by GET.
+"""The client of Labelbox: GraphQL by POST, reports and files by GET.
 
 The SDK's ``GraphQLStream`` is not used. It copies variables into the address,
 takes a GraphQL error inside HTTP 200 for an empty page, sends no mutation,
@@ -9,16 +9,13 @@ Retrying (backoff), signing and metrics are still the SDK's.
 from __future__ import annotations
 
 import logging
-import random
+import math
 import re
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import backoff
@@ -34,6 +31,7 @@ from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.links import Link, Reach, literal_reach, resolved_reaches, shown
 from tap_labelbox.api.rate_limiter import RateLimiter
 from tap_labelbox.api.transport import (
+    CHUNK_BYTES,
     REPLY_TIMEOUTS,
     Adapter,
     Rules,
@@ -41,18 +39,17 @@ from tap_labelbox.api.transport import (
     read_body,
 )
 from tap_labelbox.progress import Progress
-from tap_labelbox.records.json_text import encoder
+from tap_labelbox.records.json_text import decode, encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
-Function = TypeVar("Function", bound="Callable[..., Any]")
+Answer = TypeVar("Answer")
 
 API_URL = "https://api.labelbox.com/graphql"
-CHUNK = 1024 * 1024  # bytes a read, at most
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
-MAX_PAUSE_SECONDS = 60.0  # seconds between two tries, unless Labelbox asks for more
+MAX_PAUSE_SECONDS = 60.0  # between two tries, unless Labelbox asks for more
 FIRST_CONTACT_SECONDS = 30.0
 """In which somebody has to answer at api_url: where nobody ever has, nobody will."""
 MAX_REDIRECTS = 5  # of one download
@@ -60,7 +57,7 @@ MAX_REDIRECTS = 5  # of one download
 REST = "/api/v1"
 
 USER_AGENT = f"tap-labelbox/{get_package_version('tap-labelbox')}"
-RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)")
 
 
 class Client:
@@ -82,7 +79,7 @@ class Client:
         allow_private_links: Whether files may be downloaded from addresses of a
             private network although the API has a public one.
         user_agent: The header of all requests; by default this tap and its version.
-        logger: Where waits and dropped fields are told.
+        logger: Logs waits and dropped fields.
         progress: Where requests and retries are counted.
 
     """
@@ -121,7 +118,7 @@ class Client:
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
         self._is_reached = False  # whoever it is that answers there, and whatever
-        self._first_sent_at: float | None = None  # by the monotonic clock
+        self._first_sent_at = math.inf  # by the monotonic clock
         self.first_date: datetime | None = None
         """What Labelbox's clock said at the first answer, in whole seconds of UTC;
         None if it has not said."""
@@ -144,7 +141,7 @@ class Client:
         self._files = _session(_unsigned, concurrency, files)
         for session in (self._api, self._files):
             session.headers["User-Agent"] = user_agent or USER_AGENT
-        # What fails is told here. urllib3 would log each address, and each retry.
+        # Failures are logged here. urllib3 would log each address, and each retry.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def address(self, path: str) -> str:
@@ -172,21 +169,21 @@ class Client:
         /,
         **variables: object,
     ) -> Any:
-        """Run ``queries/<name>.graphql`` and give its ``data``.
+        """Run ``queries/<name>.graphql`` and return its ``data``.
 
-        What Labelbox no longer knows is dropped from the document, and said.
+        What Labelbox no longer knows is dropped from the document, with a warning.
 
         Args:
             name: Of the document.
-            decode_fast: Makes something better than a dict of a reply, if that has
-                nothing unusual in it; else gives None.
+            decode_fast: Decodes a reply that has nothing unusual in it to something
+                better than a dict; returns None for any other.
             **variables: Of the document.
 
         Raises:
             LabelboxError: Of the kind that :mod:`tap_labelbox.api.errors` decides.
 
         """
-        return self._again(name)(self._run)(name, variables, decode_fast)
+        return self._retry(name, partial(self._run, name, variables, decode_fast))
 
     def get(self, path: str, **parameters: object) -> dict[str, Any]:
         """Return what the REST API answers at a path.
@@ -202,10 +199,9 @@ class Client:
         request = self._api.prepare_request(
             requests.Request("GET", self.address(REST + path), params=parameters)
         )
-        found: dict[str, Any] = self._again(path)(self._send)(
-            request.copy, path, errors.report_data
-        )
-        return found
+        send = partial(self._send, path, request.copy, _rest_object)
+        report: dict[str, Any] = self._retry(path, send)
+        return report
 
     def execute_once(
         self,
@@ -221,7 +217,7 @@ class Client:
         Args:
             name: As in :meth:`execute`.
             done: Asked before another try, if an earlier one may have been heard.
-                What it gives, unless that is None, is taken for the ``data``.
+                What it returns, unless that is None, is taken for the ``data``.
             judge: Returns the error that an error is for this document.
             timeout_factor: How many times as long as others Labelbox may take before
                 it answers.
@@ -233,7 +229,6 @@ class Client:
         """
         doubtful = False
 
-        @self._again(name, but=errors.LimitError)
         def run() -> dict[str, Any]:
             nonlocal doubtful
             if doubtful and (data := done()) is not None:
@@ -249,7 +244,7 @@ class Client:
                 raise error from None
             return found
 
-        return run()
+        return self._retry(name, run, but=errors.LimitError)
 
     def download(self, link: str, position: int = 0) -> Iterator[bytes]:
         """Read a file from a byte on; a broken transfer goes on where it broke.
@@ -263,7 +258,6 @@ class Client:
         response: requests.Response | None = None
         chunks: Iterator[bytes] = iter(())
 
-        @self._again(f"download from {host}")
         def read() -> bytes:
             nonlocal response, chunks
             self._rate_limiter.check()
@@ -273,7 +267,7 @@ class Client:
             try:
                 if chunk := next(chunks, b""):
                     return chunk
-                size = _size(response)
+                _, size = _range(response)
             except (OSError, ValueError) as fault:
                 response.close()
                 response = None
@@ -285,7 +279,7 @@ class Client:
             return b""
 
         try:
-            while chunk := read():
+            while chunk := self._retry(f"download from {host}", read):
                 position += len(chunk)
                 yield chunk
         finally:
@@ -317,15 +311,13 @@ class Client:
         """Send a document once as Labelbox knows it."""
         while True:
             document = self.document(name)
-            body = {
-                "query": document.text,
-                "variables": document.variables(variables),
-            }
+            sent = document.variables(variables)
+            body = encoder.encode({"query": document.text, "variables": sent})
             try:
                 return self._send(
-                    partial(self._request, document.path, encoder.encode(body)),
                     name,
-                    partial(errors.reply_data, decode_fast=decode_fast),
+                    partial(self._request, document.path, body),
+                    partial(_graphql_data, decode_fast=decode_fast),
                     timeout_factor,
                 )
             except errors.QueryError as error:
@@ -353,12 +345,12 @@ class Client:
 
     def _send(
         self,
-        request: Callable[[], requests.PreparedRequest],
         operation: str,
-        judged: Callable[[requests.Response, bytes], Any],
+        request: Callable[[], requests.PreparedRequest],
+        decoded: Callable[[requests.Response, bytes], Any],
         timeout_factor: float = 1,
     ) -> Any:
-        """Send a request once, and return what its reply is judged to hold."""
+        """Send a request once, and return its reply as it is decoded."""
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
             with self._slots:
@@ -381,7 +373,9 @@ class Client:
         except (OSError, ValueError) as fault:  # the latter of what is no address
             raise self._network_error(fault, self._base) from None
         try:
-            data = judged(response, content)
+            if response.is_redirect:
+                raise errors.redirect_error(response)
+            data = decoded(response, content)
         except errors.AddressError as error:
             # An address that has answered is right: the page is a passing fault.
             if self._has_answered:
@@ -393,7 +387,7 @@ class Client:
                 raise errors.UnavailableError(str(error)) from None
             raise
         if not self._has_answered:
-            self.first_date = _date(response)
+            self.first_date = errors.http_date(response.headers.get("Date", ""))
         self._has_answered = True
         return data
 
@@ -402,8 +396,7 @@ class Client:
         connect = self._timeout
         if not self._is_reached:
             now = time.monotonic()
-            if self._first_sent_at is None:
-                self._first_sent_at = now
+            self._first_sent_at = min(self._first_sent_at, now)
             left = self._first_sent_at + FIRST_CONTACT_SECONDS - now
             connect = min(connect, max(left, 1.0))
         return connect, factor * self._timeout
@@ -414,7 +407,7 @@ class Client:
         return b"".join(
             read_body(
                 response,
-                chunk_bytes=CHUNK,
+                chunk_bytes=CHUNK_BYTES,
                 max_bytes=self._max_reply_bytes,
                 limited_by="max_reply_bytes",
             )
@@ -432,7 +425,7 @@ class Client:
         return request
 
     def _open(self, address: str, start: int) -> requests.Response:
-        """Ask for a file from a byte on, with no key: the link itself is the right."""
+        """Ask for a file from a byte on, without the key: the link is a credential."""
         # Bytes are counted, so they must come as they are stored.
         headers = {"Accept-Encoding": "identity"}
         if start:
@@ -461,14 +454,14 @@ class Client:
         else:
             msg = f"a download link redirects more than {MAX_REDIRECTS} times"
             raise errors.UnavailableError(msg)
-        if response.status_code == HTTPStatus.OK or (
-            response.status_code == HTTPStatus.PARTIAL_CONTENT
-            and _first(response) == start
+        status = response.status_code
+        first, size = _range(response)
+        if status == HTTPStatus.OK or (
+            status == HTTPStatus.PARTIAL_CONTENT and first == start
         ):
             return response
         response.close()
-        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            size = _size(response)
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             if size == start:  # the transfer broke behind the last byte
                 return response
             if size is not None and size > start:
@@ -492,8 +485,7 @@ class Client:
 
     def _safe(self, link: Link) -> Link:
         """Return a link that may be opened, as far as its host alone tells."""
-        found = Reach.LOOPBACK if link.is_loopback else literal_reach(link.host)
-        is_plain = link.scheme == "http"
+        found, is_plain = literal_reach(link.host), link.scheme == "http"
         if found or is_plain:
             self._judge(link.host, found or Reach.PUBLIC, is_plain)
         return link
@@ -523,9 +515,8 @@ class Client:
                 "a download link is without https, and only this machine may have such"
             )
             raise errors.UnavailableError(msg)
-        if self._api_reach.allows(found):
-            return
-        if found is Reach.PRIVATE and self._allow_private_links:
+        is_let = found is Reach.PRIVATE and self._allow_private_links
+        if is_let or self._api_reach.allows(found):
             return
         hint = ": set allow_private_links if that is right" * (found is Reach.PRIVATE)
         msg = (
@@ -545,8 +536,8 @@ class Client:
             found = resolved_reaches(api.host, api.port or 443)
         except (OSError, ValueError):
             return Reach.PUBLIC
-        order = (Reach.PUBLIC, Reach.PRIVATE, Reach.LINK_LOCAL, Reach.LOOPBACK)
-        return next((one for one in order if one in found), Reach.PUBLIC)
+        known = found - {Reach.NOWHERE}
+        return min(known, key=[*Reach].index, default=Reach.PUBLIC)
 
     @staticmethod
     def _is_plain_loopback(address: str) -> bool:
@@ -557,7 +548,7 @@ class Client:
         return link.scheme == "http" and link.is_loopback
 
     def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
-        """Say what broke, and at whom; a proxy on the way is not Labelbox."""
+        """Return the error for what broke, and where: a proxy is not Labelbox."""
         if errors.is_out_of_files(fault):
             if not self._has_answered:  # what is open is none of ours
                 return errors.ResourceError(errors.OUT_OF_FILES)
@@ -567,70 +558,74 @@ class Client:
         proxy = None if self._is_plain_loopback(address) else _proxy(address)
         return errors.network_error(fault, shown(address), proxy=proxy)
 
-    def _again(
-        self, operation: str, but: type[Exception] | tuple[()] = ()
-    ) -> Callable[[Function], Function]:
-        """Return what tries a function again, for as long as the settings say.
+    def _retry(
+        self,
+        operation: str,
+        attempt: Callable[[], Answer],
+        but: type[Exception] | tuple[()] = (),
+    ) -> Answer:
+        """Try something until it succeeds, for as long as the settings say.
+
+        Waits up to 1, 2, 4, ... seconds at random, so that many clients that failed
+        together do not return together, but as long as the server asks. Not by
+        backoff's decorator, whose waits close() could not end.
 
         Args:
             operation: What the log calls it.
+            attempt: Tries it once.
             but: What is not to be tried again here.
+
+        Raises:
+            LabelboxError: What the last attempt raised.
         """
-        return backoff.on_exception(
-            self._pauses,
-            errors.TransientError,
-            giveup=lambda error: isinstance(error, but),
-            jitter=None,  # _pauses has its own
-            on_giveup=self._give_up,
-            logger=None,
-            operation=operation,
+        longest = backoff.expo(max_value=MAX_PAUSE_SECONDS)
+        next(longest)  # starts it
+        deadline: float | None = None
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return attempt()
+            except errors.TransientError as error:
+                deadline = deadline or time.monotonic() + self._retry_seconds
+                ends_at = deadline
+                if self._is_nobody(error):
+                    ends_at = min(ends_at, self._first_sent_at + FIRST_CONTACT_SECONDS)
+                left = ends_at - time.monotonic()
+                if isinstance(error, but) or left <= 0 or error.retry_after > left:
+                    error.tries += tries
+                    self._raise_if_nobody(error)
+                    raise
+                pause = backoff.full_jitter(min(next(longest), left))
+                self._wait(operation, error, max(pause, error.retry_after))
+
+    def _wait(self, operation: str, error: errors.TransientError, pause: float) -> None:
+        """Log that something is tried again, and wait until then."""
+        everybody = isinstance(error, errors.RateLimitError)
+        if everybody:
+            self._rate_limiter.pause(pause)
+        until = self._progress.retry(pause, everybody=everybody)
+        self._progress.warn(
+            "%s: %s; trying again in %.1f s, at %s%s",
+            operation,
+            error,
+            pause,
+            f"{until:%H:%M:%S}",
+            " (all requests wait)" if everybody else "",
         )
-
-    def _pauses(self, operation: str) -> Generator[float, errors.TransientError, None]:
-        """Wait up to 1, 2, 4, ... seconds at random, but as long as the server asks.
-
-        Random, so that many clients that failed together do not return together.
-        The waiting is done here, where close() ends it; nothing is left for backoff.
-        """
-        error = yield 0.0  # backoff starts a generator before it has an error
-        deadline = time.monotonic() + self._retry_seconds
-        for tries in count():
-            ends = deadline
-            if self._is_nobody(error) and self._first_sent_at is not None:
-                ends = min(ends, self._first_sent_at + FIRST_CONTACT_SECONDS)
-            left = ends - time.monotonic()
-            if left <= 0 or error.retry_after > left:
-                return
-            longest = min(2.0 ** min(tries, 10), MAX_PAUSE_SECONDS, left)
-            pause = max(random.uniform(0, longest), error.retry_after)
-            everybody = isinstance(error, errors.RateLimitError)
-            if everybody:
-                self._rate_limiter.pause(pause)
-            until = self._progress.retry(pause, everybody=everybody)
-            self._progress.warn(
-                "%s: %s; trying again in %.1f s, at %s%s",
-                operation,
-                error,
-                pause,
-                f"{until:%H:%M:%S}",
-                " (all requests wait)" if everybody else "",
-            )
-            self._rate_limiter.sleep(pause)
-            error = yield 0.0
+        self._rate_limiter.sleep(pause)
 
     def _is_nobody(self, error: errors.TransientError) -> bool:
         """Return whether nobody has answered at api_url so far."""
         return error.is_unconnected and not self._is_reached
 
-    def _give_up(self, details: Any) -> None:
-        """Count the tries.
+    def _raise_if_nobody(self, error: errors.TransientError) -> None:
+        """Raise what it means if nobody has answered at api_url so far.
 
         Raises:
-            AddressError: If nobody ever answered at an address that somebody has set.
+            AddressError: If that is an address that somebody has set.
             TransientError: If it is the network of this machine, or a proxy.
         """
-        error: errors.TransientError = details["exception"]
-        error.tries += details["tries"]
         if not self._is_nobody(error):
             return
         msg = f"{error}: nobody has answered there in this run, so"
@@ -680,32 +675,56 @@ def _proxy(address: str) -> str | None:
         raise errors.SettingsError(msg) from None
 
 
-def _date(response: requests.Response) -> datetime | None:
-    """Return when a reply was made, by the clock of whoever made it."""
+def _graphql_data(
+    response: requests.Response,
+    content: bytes,
+    decode_fast: Callable[[bytes], Any] | None,
+) -> Any:
+    """Decode a GraphQL reply, and return its ``data``.
+
+    Raises:
+        LabelboxError: If it has none, or errors beside it.
+    """
+    if decode_fast and response.status_code == HTTPStatus.OK:
+        found = decode_fast(content)
+        if found is not None:
+            return found
     try:
-        date = parsedate_to_datetime(response.headers["Date"])
-        return date.astimezone(UTC)
-    except (KeyError, ValueError, OverflowError):  # the latter of odd zones and years
-        return None
+        body = decode(content)
+    except ValueError:
+        raise errors.not_json_error(response, content) from None
+    if error := errors.graphql_error(response, body):
+        raise error
+    return body["data"]
 
 
-def _first(response: requests.Response) -> int | None:
-    """Return the place in the file of the first byte of a reply, as it says."""
+def _rest_object(response: requests.Response, content: bytes) -> dict[str, Any]:
+    """Decode a reply of the REST API.
+
+    Raises:
+        LabelboxError: If it is no object.
+    """
+    try:
+        body = decode(content)
+    except ValueError:
+        body = None
+    if response.status_code == HTTPStatus.OK and isinstance(body, dict):
+        return body
+    raise errors.rest_error(response, body)
+
+
+def _range(response: requests.Response) -> tuple[int | None, int | None]:
+    """Return the place of a reply's first byte in the file, and the file's size."""
     match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return int(match[1]) if match and match[1] else None
-
-
-def _size(response: requests.Response) -> int | None:
-    """Return the size of the whole file, if a reply with a range says it."""
-    match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    return int(match[3]) if match and match[3] != "*" else None
+    start, size = match.groups() if match else (None, None)
+    return int(start) if start else None, int(size) if size else None
 
 
 def _from(start: int, response: requests.Response) -> Iterator[bytes]:
     """Return a file's bytes from ``start``, also if the server sent it from 0."""
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return  # there are none
-    chunks = read_body(response, chunk_bytes=CHUNK)
+    chunks = read_body(response, chunk_bytes=CHUNK_BYTES)
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         start = 0
     for chunk in chunks:

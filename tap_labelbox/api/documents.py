@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
 OPTIONAL_INPUTS = frozenset({"deleted", "createdAt_gt", "createdAt_lt"})
 
-MAX_CHARACTERS = 10_000  # of a message that are searched
+MAX_MESSAGE_CHARACTERS = 10_000  # of a message that are searched
 
 ROOT_TYPES = frozenset({"Query", "Mutation"})
 
@@ -41,7 +41,7 @@ EMPTY_RELATION = re.compile(r"(?:\w+:\s*)?\w+\s*\{\s*\}")
 INDISPENSABLE = re.compile(r"\b(?:rows|next):")
 
 Place = tuple[int, int]
-"""Line and column, from 1; (0, 0) if a server tells none."""
+"""Line and column, from 1; (0, 0) if a server gives none."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,11 @@ class Document:
         or a filter that a user set.
         """
         document, names = self, []
-        told = {(str(e.get("message"))[:MAX_CHARACTERS], _place(e)) for e in errors}
+        unknown = {
+            (str(e.get("message"))[:MAX_MESSAGE_CHARACTERS], _place(e)) for e in errors
+        }
         # From the end of the text, so that the places still to come stay right.
-        for message, place in sorted(told, key=lambda t: t[1], reverse=True):
+        for message, place in sorted(unknown, key=lambda t: t[1], reverse=True):
             if not (step := document._step(message, place, variables)):
                 return None
             document, name = step
@@ -143,7 +145,7 @@ class Document:
         found = field.match(self.text, self._offset(place))
         if not found:
             places = [*field.finditer(self.text, self.text.index("{"))]
-            if len(places) != 1:  # which of them is meant, nobody told
+            if len(places) != 1:  # which of them is meant, the error does not say
                 return None
             found = places[0]
         start, column = found.start(), found[1] or name

@@ -1,4 +1,4 @@
-"""Which failure is which, and what a user is told of it.
+"""Which failure is which, and what its message says.
 
 ::
 
@@ -41,18 +41,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import requests
 from urllib3.exceptions import NewConnectionError
 
 from tap_labelbox.exit_codes import SHORTAGES
-from tap_labelbox.records.json_text import decode
 from tap_labelbox.records.malformed import shortened
 from tap_labelbox.redact import mask, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
 MAX_RETRY_AFTER_SECONDS = 600.0
@@ -88,7 +88,7 @@ class LabelboxError(Exception):
     """The run cannot go on."""
 
     def __init__(self, message: object) -> None:
-        """Take out of the text what is secret, too long, or no part of a line."""
+        """Remove from the text what is secret, too long, or no part of a line."""
         super().__init__(one_line(mask(message)))
 
 
@@ -149,9 +149,9 @@ class TransientError(LabelboxError):
         """After how many it was given up."""
 
     def __str__(self) -> str:
-        told = super().__str__()
+        text = super().__str__()
         tries = "1 try" if self.tries == 1 else f"{self.tries} tries"
-        return f"{told}; given up after {tries}" if self.tries else told
+        return f"{text}; given up after {tries}" if self.tries else text
 
 
 class ServerError(TransientError):
@@ -337,9 +337,14 @@ NO_REASONS = frozenset(
 NO_REASONS_AT_END = frozenset(("code", "email", "id", "key", "name", "status", "url"))
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 NO_LETTER = re.compile(r"[^a-z]+")
-MAX_KEY = 100  # characters of a key that are looked at
+MAX_KEY_CHARACTERS = 100  # of a key that are looked at
 MAX_REASONS = 5
 MAX_REASON_CHARACTERS = 300
+
+
+def absent(what: str) -> UnavailableError:
+    """Return the error for a reply that has neither something nor an error."""
+    return UnavailableError(f"Labelbox answered without {what} and without an error")
 
 
 def shortage(fault: BaseException) -> str | None:
@@ -376,65 +381,52 @@ def network_error(
     known = (key for key in TABLE if isinstance(key, type))
     found = next(key for key in known if any(isinstance(c, key) for c in causes))
     cause = causes[-1]
-    told = str(cause) or type(cause).__name__
+    reason = str(cause) or type(cause).__name__
     if any(isinstance(c, requests.exceptions.ProxyError) for c in causes):
         host = f"the proxy {proxy} on the way to {host}"
-        told += "; check HTTPS_PROXY"
+        reason += "; check HTTPS_PROXY"
     elif proxy:
         host += f" through the proxy {proxy}"
     if isinstance(cause, TimeoutError) and not issubclass(TABLE[found], UnsentError):
-        told += "; raise request_timeout if that goes on"
+        reason += "; raise request_timeout if that goes on"
     if found is ssl.SSLCertVerificationError:
-        why = getattr(cause, "verify_message", "") or told
-        told = (
+        why = getattr(cause, "verify_message", "") or reason
+        reason = (
             f"its certificate is not trusted ({why}): set REQUESTS_CA_BUNDLE to a "
             "file with the certificate that signed it"
         )
     elif found is socket.gaierror:
-        told = f"there is no address for this name ({told})"
-    return TABLE[found](f"{host}: {told}")
+        reason = f"there is no address for this name ({reason})"
+    return TABLE[found](f"{host}: {reason}")
 
 
 def link_error(response: requests.Response) -> LabelboxError:
     """Return the error for a download that was not answered with bytes."""
-    told = f"a download link was answered with HTTP {response.status_code}"
-    error = _by_status("link", response.status_code)(told)
-    if isinstance(error, TransientError):
-        error.retry_after = retry_after(response)
-    return error
+    status = response.status_code
+    message = f"a download link was answered with HTTP {status}"
+    return _reply_error(_by_status("link", status), message, response)
 
 
-def reply_data(
-    response: requests.Response,
-    content: bytes,
-    decode_fast: Callable[[bytes], Any] | None = None,
-) -> Any:
-    """Return the ``data`` of a GraphQL reply, or raise the error that it is.
+def redirect_error(response: requests.Response) -> LabelboxError:
+    """Return the error for a reply of the API that redirects."""
+    return TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
+
+
+def graphql_error(response: requests.Response, body: Any) -> LabelboxError | None:
+    """Return the error that a GraphQL reply is, if it is one.
 
     Labelbox answers many errors with HTTP 200, and some with data beside them;
     neither may pass for a reply.
 
     Args:
-        response: Without its body.
-        content: That body.
-        decode_fast: Decodes a reply that has ``data`` and nothing else; returns
-            None if it has more.
+        response: The reply.
+        body: Its JSON.
     """
-    if response.is_redirect:
-        raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
-    if decode_fast and response.status_code == HTTPStatus.OK:
-        found = decode_fast(content)
-        if found is not None:
-            return found
-    try:
-        body = decode(content)
-    except ValueError:
-        raise _not_json(response, content) from None
     if not isinstance(body, dict):
         msg = f"Labelbox answered with a {type(body).__name__} instead of an object"
-        raise TABLE["no data"](msg)
+        return TABLE["no data"](msg)
     if errors := body.get("errors"):
-        raise _graphql_error(response, errors)
+        return _worst_error(response, errors)
     data = body.get("data")
     # "success", for one. Beside nothing but nulls it says why there is nothing.
     message = str(body.get("message") or "")
@@ -444,42 +436,40 @@ def reply_data(
         or ("message" in body and not is_usable)
         or _is_exceeded(message)
     ):
-        raise _http_error(response, body)
+        return _http_error(response, body)
     if not isinstance(data, dict):
-        raise TABLE["no data"]("Labelbox answered without data and without an error")
-    return data
+        return TABLE["no data"]("Labelbox answered without data and without an error")
+    return None
 
 
-def report_data(response: requests.Response, content: bytes) -> dict[str, Any]:
-    """Return the object that the REST API has answered with.
+def rest_error(response: requests.Response, body: Any) -> LabelboxError:
+    """Return the error that a reply of the REST API is.
 
     Args:
-        response: Without its body.
-        content: That body.
-
-    Raises:
-        LabelboxError: If it is no such reply.
+        response: The reply.
+        body: Its JSON; None if it is none.
     """
-    if response.is_redirect:
-        raise TABLE["page"](f"{response.url} redirects elsewhere: check api_url")
     status = response.status_code
-    try:
-        body = decode(content)
-    except ValueError:
-        body = None
     if status == HTTPStatus.OK:
-        if isinstance(body, dict):
-            return body
-        raise TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
-    said = body if isinstance(body, dict) else {}
-    kind = _by_status("REST", status)
-    message = _message(said, response.reason, thorough=False)
-    if kind is AccessError:
-        raise kind(message)
-    error = kind(f"Labelbox answered HTTP {status}: {message}")
-    if isinstance(error, TransientError):
-        error.retry_after = retry_after(response)
-    raise error
+        return TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
+    fields = body if isinstance(body, dict) else {}
+    message = _message(fields, response.reason, thorough=False)
+    return _status_error(_by_status("REST", status), status, message, response)
+
+
+def not_json_error(response: requests.Response, content: bytes) -> LabelboxError:
+    """Return the error that a reply without JSON is: a proxy's page, or a cut reply."""
+    status = response.status_code
+    content_type = response.headers.get("Content-Type", "nothing")
+    msg = f"Labelbox answered HTTP {status} with {content_type} instead of JSON"
+    by_status = _by_status("HTTP", status)
+    if issubclass(by_status, TransientError):
+        return _reply_error(by_status, msg, response)
+    if status == HTTPStatus.OK and not content:
+        return TABLE["empty"](msg)
+    if "json" in content_type:
+        return TABLE["cut"](f"Labelbox answered HTTP {status} with broken JSON")
+    return TABLE["page"](f"{msg}: check api_url ({response.url})")
 
 
 # How a limit of exports may be worded; none of these replies has been seen.
@@ -517,14 +507,37 @@ def retry_after(response: requests.Response) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
-            return 0.0
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
+        date = http_date(text)
+        seconds = (date - datetime.now(UTC)).total_seconds() if date else 0.0
     return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else 0.0
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the timestamp in a header, in UTC; None if it has none."""
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter of odd zones and years
+        return None
+
+
+def _reply_error(
+    kind: type[LabelboxError], message: str, response: requests.Response
+) -> LabelboxError:
+    """Return an error of a kind, with the wait that a reply asks for."""
+    error = kind(message)
+    if isinstance(error, TransientError):
+        error.retry_after = retry_after(response)
+    return error
+
+
+def _status_error(
+    kind: type[LabelboxError], status: int, message: str, response: requests.Response
+) -> LabelboxError:
+    """Return an error that names its HTTP status, unless it has words of its own."""
+    if kind is not AccessError:
+        message = f"Labelbox answered HTTP {status}: {message}"
+    return _reply_error(kind, message, response)
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:
@@ -551,21 +564,6 @@ def _by_status(prefix: str, status: int) -> type[LabelboxError]:
     return TABLE[prefix]
 
 
-def _not_json(response: requests.Response, content: bytes) -> LabelboxError:
-    """Judge a reply that is no JSON: a proxy's page, or a reply cut short."""
-    status = response.status_code
-    content_type = response.headers.get("Content-Type", "nothing")
-    msg = f"Labelbox answered HTTP {status} with {content_type} instead of JSON"
-    by_status = _by_status("HTTP", status)
-    if issubclass(by_status, TransientError):
-        return by_status(msg, retry_after(response))
-    if status == HTTPStatus.OK and not content:
-        return TABLE["empty"](msg)
-    if "json" in content_type:
-        return TABLE["cut"](f"Labelbox answered HTTP {status} with broken JSON")
-    return TABLE["page"](f"{msg}: check api_url ({response.url})")
-
-
 def _is_exceeded(message: str) -> bool:
     return message.lstrip().lower().startswith(EXCEEDED.lower())
 
@@ -582,15 +580,10 @@ def _http_error(response: requests.Response, body: dict[str, Any]) -> LabelboxEr
         kind = TABLE[code]
     else:
         kind = _by_status("HTTP", status)
-    if kind is AccessError:
-        return kind(message)
-    error = kind(f"Labelbox answered HTTP {status}: {message}")
-    if isinstance(error, TransientError):
-        error.retry_after = retry_after(response)
-    return error
+    return _status_error(kind, status, message, response)
 
 
-def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
+def _worst_error(response: requests.Response, found: Any) -> LabelboxError:
     """Judge ``errors``: the worst of them counts.
 
     What is certain not to pass comes before what may, so that nothing is tried again
@@ -599,41 +592,28 @@ def _graphql_error(response: requests.Response, found: Any) -> LabelboxError:
     listed = found[:MAX_ERRORS] if isinstance(found, list) else [found]
     errors = [e if isinstance(e, dict) else {"message": str(e)} for e in listed]
     verdicts = [_verdict(response, error) for error in errors]
-    worse = [v for v in verdicts if not isinstance(v.error, QueryError)]
+    worse = [v for v in verdicts if not isinstance(v[1], QueryError)]
     if worse:
-        return min(worse, key=_rank).error
-    error = QueryError("; ".join(dict.fromkeys(str(v.error) for v in verdicts)))
+        return min(worse, key=itemgetter(0))[1]
+    error = QueryError("; ".join(dict.fromkeys(str(v) for _, v in verdicts)))
     error.errors = tuple(errors)
     return error
 
 
-class _Verdict(NamedTuple):
-    """What one GraphQL error means."""
-
-    error: LabelboxError
-    is_certain: bool
-    """Whether it follows from a code or status, not from the lack of one."""
-
-
-def _rank(verdict: _Verdict) -> int:
-    if isinstance(verdict.error, AccessError):
-        return 0
-    if isinstance(verdict.error, TransientError):
-        return 2
-    return 1 if verdict.is_certain else 3
-
-
-def _verdict(response: requests.Response, error: dict[str, Any]) -> _Verdict:
+def _verdict(
+    response: requests.Response, error: dict[str, Any]
+) -> tuple[int, LabelboxError]:
+    """Return what one GraphQL error means, after its rank: the worst has the least."""
     extensions = error.get("extensions")
     code = extensions.get("code") if isinstance(extensions, dict) else None
     code = None if code is None else _plain_code(code)
-    said = one_line(mask(error.get("message")))
+    text = one_line(mask(error.get("message")))
     # Servers differ in the codes of these, and some give none.
-    if any(pattern.search(said) for pattern in ABOUT_THE_QUERY):
+    if any(pattern.search(text) for pattern in ABOUT_THE_QUERY):
         known: str | None = "GRAPHQL_VALIDATION_FAILED"
-    elif said.startswith(TOO_COMPLEX):
+    elif text.startswith(TOO_COMPLEX):
         known = TOO_COMPLEX
-    elif _is_exceeded(said):
+    elif _is_exceeded(text):
         known = "RATE_LIMIT"
     else:
         known = code if code in CODES else _known_code(error)
@@ -646,12 +626,14 @@ def _verdict(response: requests.Response, error: dict[str, Any]) -> _Verdict:
     if issubclass(kind, TransientError | UnavailableError) and (
         known is None or says_little
     ):
-        told = known or code or response.status_code
-        message = f"Labelbox answered {told}: {message}"
-    verdict = kind(message)
-    if isinstance(verdict, TransientError):
-        verdict.retry_after = retry_after(response)
-    return _Verdict(verdict, is_certain)
+        answer = known or code or response.status_code
+        message = f"Labelbox answered {answer}: {message}"
+    judged = _reply_error(kind, message, response)
+    if isinstance(judged, AccessError):
+        return 0, judged
+    if isinstance(judged, TransientError):
+        return 2, judged
+    return 1 if is_certain else 3, judged
 
 
 def _kind(
@@ -713,7 +695,10 @@ def _parts(error: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _named(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((NO_LETTER.sub("", name[:MAX_KEY].lower()), v) for name, v in block.items())
+    return (
+        (NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()), v)
+        for name, v in block.items()
+    )
 
 
 def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
@@ -724,8 +709,8 @@ def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
         otherwise: What to return if it says nothing.
         thorough: Whether the reason may stand under a key of any name.
     """
-    said = error.get("message")
-    texts = [] if said in (None, "") else [one_line(mask(said))]
+    message = error.get("message")
+    texts = [] if message in (None, "") else [one_line(mask(message))]
     rest = {name: value for name, value in error.items() if name != "message"}
     reasons = _texts(rest, named=True)
     if not reasons and (thorough or not texts):
@@ -757,12 +742,14 @@ def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
         if not queue or len(found) >= MAX_REASONS:
             break
         for name, value in islice(queue.popleft().items(), MAX_PARTS):
-            words = [_singular(word) for word in WORD.findall(name[:MAX_KEY])]
+            words = [
+                _singular(word) for word in WORD.findall(name[:MAX_KEY_CHARACTERS])
+            ]
             if not NO_REASONS.isdisjoint(words) or (
                 words and words[-1] in NO_REASONS_AT_END
             ):
                 continue
-            is_named = NO_LETTER.sub("", name[:MAX_KEY].lower()) in REASONS
+            is_named = NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()) in REASONS
             for item in islice(value, MAX_PARTS) if type(value) is list else [value]:
                 if isinstance(item, dict):
                     queue.append(item)

@@ -117,9 +117,7 @@ class Link:
 
     @property
     def is_loopback(self) -> bool:
-        """Return whether this is this machine by its name, without asking DNS."""
-        if self.host == "localhost":
-            return True
+        """Return whether its host is this machine, without asking DNS."""
         return literal_reach(self.host) is Reach.LOOPBACK
 
     def joined(self, location: str) -> Link:
@@ -182,9 +180,9 @@ def _ipv4_inside(address: IPv6Address) -> IPv4Address | None:
 
 
 def literal_reach(host: str) -> Reach | None:
-    """Return the reach of a host that is an IP address; None if it is a name."""
+    """Return from where a host can be reached; None if only DNS tells."""
     try:
-        return reach(host)
+        return Reach.LOOPBACK if host == "localhost" else reach(host)
     except ValueError:
         return None
 

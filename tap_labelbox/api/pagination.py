@@ -79,84 +79,41 @@ class Listing:
         rows than a page, there is nothing but the server's order to go by.)
 
         Labels have whole seconds, and many are made in one. So equal timestamps are
-        the rule, and what a second start gives once more is known by its ids.
+        the rule, and what a restart brings again is known by its ids.
 
-        That holds whichever of two pages was answered first, so pages are asked for
-        ahead. An overlap that was too short once is longer from there on; otherwise
-        each such page would have to be asked for again.
+        That holds whichever of two pages was answered first, so pages are prefetched.
+        An overlap that was too short once is longer from there on; otherwise each such
+        page would have to be asked for again.
 
         A server that gives the rows in an order of its own, such as newest first, is
         read all the same; but until the pages have shown otherwise, or where
-        ``ordered`` denies it, it is not known before the end up to where, and a second
-        start is from the beginning. So is a third one, if the pages after a second one
-        show that there is no order after all.
+        ``ordered`` denies it, it is not known before the end up to where, and a
+        restart is from the beginning. So is a third start, if the pages after a second
+        one show that there is no order after all.
 
-        Rows that are malformed have no timestamp, and an id perhaps, so no page begins
-        with one of them, and they say nothing of the order. (Where a page has no
-        others to begin the next one with, there is nothing but the server's order to
-        go by.)
+        Malformed rows have no timestamp, and an id perhaps, so no page begins with one
+        of them, and they say nothing of the order. (Where a page has no others to
+        begin the next one with, there is nothing but the server's order to go by.)
 
         Raises:
             UnavailableError: If the list moves faster than it can be read, or if
                 the server gives the same page again and again.
         """
-        start, skip, stride = self.after, 0, self.size - 1
-        latest, seen = "", _Seen(self.key)
-        order, budget = _Order(), _RetryBudget()
-        size = self.opening_size  # of the page that is waited for, at most
-        answers = self._requested(start, 0, stride)
-        if self.first_page:
-            answers = chain([self.first_page], self._requested(start, stride, stride))
+        walk = _Walk(self)
         while True:
             try:
-                page = next(answers).result()
+                page = walk.next_page()
             except (ComplexityError, TooLargeError) as error:
-                self.size = smaller(self.size, size, error)
-                size, stride = 0, self.size - 1
-                answers = self._requested(start, skip, stride)
+                walk.shrink(error)
                 continue
-            sound = [row for row in page if not isinstance(row, Malformed)]
-            malformed = [row for row in page if isinstance(row, Malformed)]
-            ids = [self.key(row) for row in sound]
-            timestamps = [self.made_at(row) for row in sound]
-            order.observe(timestamps)
-            trusted = order.rising and not order.falling and self.ordered()
-            budget.observe(ids, [row.content for row in malformed], first=not skip)
-            misled = start != self.after and not trusted
-            if misled or not seen.overlap <= set(ids):
-                budget.try_again()
-                start = just_before(latest) if trusted else self.after
-                skip, seen.overlap = 0, set()
-                order.restart()
-                answers = self._requested(start, skip, stride)
+            if not walk.fits(page):
+                walk.restart()
                 continue
-            for row in seen.fresh_malformed(malformed):
-                self.leave_out(row)
-            fresh = [row for row in sound if self.key(row) not in seen.known]
-            budget.note_progress(len(fresh))
-            latest = max([latest, *timestamps])
-            ended = len(page) < self.size
-            yield Page(fresh, (latest or None) if trusted or ended else None)
-            if ended:
+            is_last = len(page) < self.size
+            yield walk.read(page, is_last=is_last)
+            if is_last:
                 return
-            seen.observe(ids, timestamps, falling=order.falling)
-            step = len(page) - seen.tail(page)
-            if not step:  # there is nothing to begin the next page with
-                seen.overlap, step = set(), stride
-            if step < stride:
-                skip, stride = skip + step, max(step, self.size * 3 // 4)
-                answers = self._requested(start, skip, stride)
-            else:
-                skip += stride
-
-    def _requested(
-        self, start: str | None, skip: int, stride: int
-    ) -> Iterator[Future[Sequence[Row | Malformed]]]:
-        """Ask for pages from one on; none ahead before the first was a full one."""
-        jobs = (partial(self.fetch, start, at, self.size) for at in count(skip, stride))
-        return prefetch(
-            jobs, self.max_in_flight, initial=INITIAL_IN_FLIGHT if skip else 1
-        )
+            walk.advance(page)
 
 
 def smaller(size: int, asked: int, error: Exception) -> int:
@@ -177,49 +134,155 @@ def smaller(size: int, asked: int, error: Exception) -> int:
     return max(size // 2, MIN_PAGE_ROWS)
 
 
+class _Walk:
+    """The way through a list: where it is, and what it has met."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._start = listing.after  # rows made after this timestamp are listed
+        self._skip = 0  # rows of these before the next page
+        self._stride = listing.size - 1  # rows from one page to the next
+        self._latest = ""  # timestamp that was read
+        self._answers: Iterator[Future[Sequence[Row | Malformed]]]
+        self._seen = _Seen(listing.key)
+        self._order = _Order()
+        self._budget = _RetryBudget()
+        # Rows that the next page was asked for with, at most.
+        self._asked_size = listing.opening_size
+        if listing.first_page:
+            self._request(self._stride)
+            self._answers = chain([listing.first_page], self._answers)
+            self._skip = 0
+        else:
+            self._request(0)
+
+    def _request(self, skip: int) -> None:
+        """Request pages from one on; none is prefetched before the first was full."""
+        self._skip = skip
+        fetch, start, size = self._listing.fetch, self._start, self._listing.size
+        jobs = (partial(fetch, start, at, size) for at in count(skip, self._stride))
+        initial = INITIAL_IN_FLIGHT if skip else 1
+        self._answers = prefetch(jobs, self._listing.max_in_flight, initial=initial)
+
+    def next_page(self) -> _Rows:
+        """Wait for the next page."""
+        return _Rows(next(self._answers).result(), self._listing)
+
+    def shrink(self, error: Exception) -> None:
+        """Ask for the next page, and all others, with fewer rows.
+
+        Raises:
+            Exception: That error, if there cannot be fewer.
+        """
+        self._listing.size = smaller(self._listing.size, self._asked_size, error)
+        self._asked_size, self._stride = 0, self._listing.size - 1
+        self._request(self._skip)
+
+    @property
+    def _is_ordered(self) -> bool:
+        order = self._order
+        return order.rises and not order.falls and self._listing.ordered()
+
+    def fits(self, page: _Rows) -> bool:
+        """Return whether no row is missing between the page before and this one."""
+        self._order.observe(page.timestamps)
+        contents = [row.content for row in page.malformed]
+        self._budget.observe(page.ids, contents, is_first=not self._skip)
+        is_misled = self._start != self._listing.after and not self._is_ordered
+        return not is_misled and self._seen.overlap <= set(page.ids)
+
+    def restart(self) -> None:
+        """Go back to where all rows have been read; to the start if that is unknown.
+
+        Raises:
+            UnavailableError: If that has been done too often.
+        """
+        self._budget.try_again()
+        is_ordered = self._is_ordered
+        self._start = just_before(self._latest) if is_ordered else self._listing.after
+        self._seen.overlap = set()
+        self._order.restart()
+        self._request(0)
+
+    def read(self, page: _Rows, *, is_last: bool) -> Page:
+        """Return the rows of a page that have not been read before."""
+        for row in self._seen.new_malformed(page.malformed):
+            self._listing.leave_out(row)
+        known = self._seen.ids
+        new = [r for i, r in zip(page.ids, page.sound, strict=True) if i not in known]
+        self._budget.note_progress(len(new))
+        self._latest = max([self._latest, *page.timestamps])
+        is_known = is_last or self._is_ordered
+        return Page(new, (self._latest or None) if is_known else None)
+
+    def advance(self, page: _Rows) -> None:
+        """Go on to the next page, which begins with the last rows of this one."""
+        self._seen.observe(page.ids, page.timestamps, falls=self._order.falls)
+        step = len(page) - self._seen.overlapping(page.rows)
+        if not step:  # there is nothing to begin the next page with
+            self._seen.overlap, step = set(), self._stride
+        if step < self._stride:
+            self._stride = max(step, self._listing.size * 3 // 4)
+            self._request(self._skip + step)
+        else:
+            self._skip += self._stride
+
+
+class _Rows:
+    """The rows of a page, the malformed ones apart."""
+
+    def __init__(self, rows: Sequence[Row | Malformed], listing: Listing) -> None:
+        self.rows = rows
+        self.sound = [row for row in rows if not isinstance(row, Malformed)]
+        self.malformed = [row for row in rows if isinstance(row, Malformed)]
+        self.ids = [listing.key(row) for row in self.sound]
+        self.timestamps = [listing.made_at(row) for row in self.sound]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 class _Seen:
-    """What the pages so far have to do with the next one."""
+    """The rows of the pages so far that the next one may have again."""
 
     def __init__(self, key: Callable[[Row], str]) -> None:
         self._key = key
         self.overlap: set[str] = set()
-        """What the next page has to hold."""
-        self.known: set[str] = set()
-        """What the next page may hold once more."""
-        self._tied: set[str] = set()  # what was read of the latest timestamp
-        self._recent: dict[str, str] = {}  # what a second start gives once more
-        self._left_out: set[str] = set()  # the malformed rows of the latest page
+        """IDs of the rows that the next page has to begin with."""
+        self.ids: set[str] = set()
+        """IDs of all rows that the next page may have again."""
+        self._latest: set[str] = set()  # IDs of the rows of the latest timestamp
+        self._recent: dict[str, str] = {}  # timestamps of what a restart brings again
+        self._left_out: set[str] = set()  # keys of the malformed rows of the last page
 
-    def observe(self, ids: list[str], timestamps: list[str], *, falling: bool) -> None:
+    def observe(self, ids: list[str], timestamps: list[str], *, falls: bool) -> None:
         """Take note of the rows of a page that are not malformed."""
         if not ids:
             self.overlap = set()
             return
         # Those at the end only: without an order, equal ones may be anywhere.
         backwards = zip(reversed(ids), reversed(timestamps), strict=True)
-        ties = {
-            i for i, _ in takewhile(lambda row: row[1] == timestamps[-1], backwards)
-        }
-        if len(ties) == len(ids):
+        last = {i for i, _ in takewhile(lambda r: r[1] == timestamps[-1], backwards)}
+        if len(last) == len(ids):
             self.overlap = {ids[-1]}
         else:
-            self.overlap, self._tied = ties, set()
-        self._tied |= ties
-        if falling:  # a second start is from the beginning
+            self.overlap, self._latest = last, set()
+        self._latest |= last
+        if falls:  # a restart is from the beginning
             self._recent = {}
         else:
             begin = just_before(timestamps[-1])
             rows = chain(self._recent.items(), zip(ids, timestamps, strict=True))
             self._recent = {i: at for i, at in rows if at > begin}
-        self.known = self._tied.union(ids, self._recent)
+        self.ids = self._latest.union(ids, self._recent)
 
-    def fresh_malformed(self, page: list[Malformed]) -> list[Malformed]:
+    def new_malformed(self, rows: list[Malformed]) -> list[Malformed]:
         """Return those malformed rows of a page that the one before had not."""
-        fresh = [row for row in page if row.key not in self._left_out]
-        self._left_out = {row.key for row in page}
-        return fresh
+        new = [row for row in rows if row.key not in self._left_out]
+        self._left_out = {row.key for row in rows}
+        return new
 
-    def tail(self, page: Sequence[Row | Malformed]) -> int:
+    def overlapping(self, page: Sequence[Row | Malformed]) -> int:
         """Return how many rows at the end of a page the next one begins with."""
         if not self._left_out:
             return len(self.overlap)
@@ -233,7 +296,7 @@ class _Seen:
 class _Order:
     """What the pages have shown of the order of the rows."""
 
-    falling = rising = False
+    falls = rises = False
 
     def __init__(self) -> None:
         self._before = ""  # when the first row of the page before was made
@@ -242,15 +305,15 @@ class _Order:
         """Take note of a page that follows the one before."""
         if not timestamps:
             return
-        self.falling = (
-            self.falling
+        self.falls = (
+            self.falls
             or not all(timestamps)
             or timestamps != sorted(timestamps)
             # Later ones alone: a row that is listed late moves the others down.
             or timestamps[-1] < self._before
         )
         first = self._before or timestamps[0]
-        self.rising = self.rising or first < timestamps[-1]
+        self.rises = self.rises or first < timestamps[-1]
         self._before = timestamps[0]
 
     def restart(self) -> None:
@@ -265,10 +328,10 @@ class _RetryBudget:
         self._restarts = self._stalled = self._repeated = 0
         self._before: tuple[list[str], list[int]] = ([], [])
 
-    def observe(self, ids: list[str], malformed: list[int], *, first: bool) -> None:
+    def observe(self, ids: list[str], malformed: list[int], *, is_first: bool) -> None:
         # A row listed late moves the others down, so once is no sign. Nor are pages
         # of nothing but nulls, of which a list may really have some.
-        again = not first and (ids, malformed) == self._before
+        again = not is_first and (ids, malformed) == self._before
         self._repeated = self._repeated + 1 if again else 0
         self._before = (ids, malformed)
         if self._repeated > (MAX_STALLED_PAGES if ids else MAX_RESTARTS):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 LOGGER = logging.getLogger("tap-labelbox")
-LOG_EVERY_SECONDS = 60.0  # seconds
+LOG_EVERY_SECONDS = 60.0
 
 
 def poll(
@@ -33,8 +33,8 @@ def poll(
         pause: Waits so many seconds: :meth:`Client.sleep`.
         interval: Seconds between two questions.
         timeout: Seconds after which to give up.
-        progress_message: What to say now and then until then, at DEBUG.
-        timeout_message: What to say then.
+        progress_message: Returns what is logged now and then, at DEBUG.
+        timeout_message: Of the error.
 
     Raises:
         UnavailableError: If there was no answer in time.

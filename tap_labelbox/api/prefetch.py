@@ -44,7 +44,7 @@ class Outcome(Future[Answer]):
 def prefetch(
     jobs: Iterable[Callable[[], Answer]], max_in_flight: int, *, initial: int = 1
 ) -> Iterator[Future[Answer]]:
-    """Do jobs on threads, and give their outcomes in order.
+    """Do jobs on threads, and yield their outcomes in order.
 
     A job is started when there is room for it, so no more than ``max_in_flight``
     outcomes are ever held. Whoever stops taking leaves the rest undone. Where the
@@ -53,8 +53,8 @@ def prefetch(
 
     Args:
         jobs: What to do; may be endless.
-        max_in_flight: How many are in hand at once; with 1 there are no threads.
-        initial: How many are in hand at the start: perhaps no more than the first
+        max_in_flight: How many are in flight at once; with 1 there are no threads.
+        initial: How many are in flight at the start: perhaps no more than the first
             are wanted. Doubled, up to ``max_in_flight``, whenever an outcome is
             waited for.
 

@@ -16,17 +16,17 @@ class RateLimiter:
     """
 
     def __init__(self, per_minute: int | None = None) -> None:
-        """Be open."""
+        """Start open."""
         self._spacing = 60.0 / per_minute if per_minute else 0.0
         self._next_at = 0.0  # by the monotonic clock
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
     def acquire(self) -> None:
-        """Wait for one's turn.
+        """Wait until a request may be sent.
 
         Raises:
-            StoppedError: If the gate is closed, also while waiting.
+            StoppedError: If it is closed, also while waiting.
         """
         while (wait := self._try_acquire()) > 0:
             self.sleep(wait)
@@ -41,13 +41,13 @@ class RateLimiter:
         """Wait so many seconds.
 
         Raises:
-            StoppedError: If the gate is closed, also while waiting.
+            StoppedError: If it is closed, also while waiting.
         """
         self._closed.wait(seconds)
         self.check()
 
     def check(self) -> None:
-        """Do nothing while the gate is open.
+        """Return while requests are let through.
 
         Raises:
             StoppedError: If it is closed.
@@ -61,7 +61,7 @@ class RateLimiter:
         self._closed.set()
 
     def _try_acquire(self) -> float:
-        """Take the turn if it has come, else say in how many seconds to look."""
+        """Take the turn if it has come, else return the seconds until it does."""
         with self._lock:
             now = time.monotonic()
             if now < self._next_at:

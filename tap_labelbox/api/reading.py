@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from tap_labelbox.api.errors import ComplexityError, TooLargeError, UnavailableError
+from tap_labelbox.api.errors import (
+    ComplexityError,
+    TooLargeError,
+    UnavailableError,
+    absent,
+)
 from tap_labelbox.api.pagination import Listing, smaller
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described, shortened
@@ -147,8 +152,7 @@ class Reader:
             rows = []
         if not isinstance(rows, list):
             lacking = next((n for n, value in data.items() if value is None), "rows")
-            msg = f"Labelbox answered without {lacking} and without an error"
-            raise UnavailableError(msg)
+            raise absent(lacking)
         number += place.get("skip", 0)
         page = Page(self._row(row, at) for at, row in enumerate(rows, number + 1))
         if "after" in document.declared:
@@ -211,8 +215,7 @@ def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Mal
     """
     listed = found.get(field) if isinstance(found, dict) else None
     if not isinstance(listed, list):
-        msg = f"Labelbox answered without {field} and without an error"
-        raise UnavailableError(msg)
+        raise absent(field)
     return [_row(row, after, number) for number, row in enumerate(listed, skip + 1)]
 
 

@@ -47,7 +47,7 @@ GZIP_MAGIC = b"\x1f"  # the first byte of each member
 
 @dataclass(frozen=True)
 class Rules:
-    """What the connections of a session keep to."""
+    """Limits that the connections of a session keep to."""
 
     timeout: float
     """Seconds without a byte after which a request is given up."""
@@ -67,7 +67,7 @@ class Session(requests.Session):
         """Return nothing.
 
         Else requests would parse where a redirect leads, and read all of its body,
-        also if it is told not to follow it.
+        also where it is not to follow it.
         """
         del resp
 
@@ -248,7 +248,7 @@ def read_body(
     held is one piece, whatever the body.
 
     Args:
-        response: OpenStream with ``stream=True``.
+        response: Opened with ``stream=True``.
         chunk_bytes: The most of a piece.
         max_bytes: The most of the body, compressed or not; None is any number.
         limited_by: The setting that says so.

@@ -1,4 +1,4 @@
-"""Bulk exports: wait until one is ready, and read it without holding it."""
+"""Bulk exports: tell when one is ready, and read it without holding it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import UnavailableError
-from tap_labelbox.api.polling import poll
 from tap_labelbox.records.json_text import NUMBERS, decode, end_of, sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 # How far before the end of what has arrived JSON's decoder may stumble for the
 # only reason that the rest is missing: a literal or an escape is no longer.
-CUT = 16
+MAX_CUT_CHARACTERS = 16
 
 MAX_ITEM_BYTES = 256 * 1024 * 1024
 
@@ -24,47 +23,15 @@ WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
 DECODER = json.JSONDecoder(**NUMBERS)
 # Escapes of what no database stores begin like this.
-UNUSUAL = ("\\u0000", "\\ud", "\\uD")
+UNSTORABLE = ("\\u0000", "\\ud", "\\uD")
 
 
-def wait(
-    ask: Callable[[], dict[str, Any]],
-    *,
-    pause: Callable[[float], None],
-    interval: float,
-    timeout: float,
-) -> dict[str, Any]:
-    """Ask until the export is ready.
+def is_ready(export: dict[str, Any]) -> bool:
+    """Return whether an export's file can be read.
 
     ``shouldPoll`` alone does not tell: it was seen false beside an empty link.
-
-    Args:
-        ask: Asks for the export, which also starts it.
-        pause: Waits so many seconds.
-        interval: Seconds between two questions.
-        timeout: Seconds after which to give up.
-
-    Returns:
-        The reply, with ``download_url`` and ``created_at``.
-
     """
-
-    def ready() -> dict[str, Any] | None:
-        export = ask()
-        if export.get("should_poll") or not export.get("download_url"):
-            return None
-        return export
-
-    return poll(
-        ready,
-        pause=pause,
-        interval=interval,
-        timeout=timeout,
-        progress_message=lambda: "Waiting for a bulk export",
-        timeout_message=(
-            f"the export was not ready after {timeout:g} s: raise export_timeout"
-        ),
-    )
+    return bool(export.get("download_url")) and not export.get("should_poll")
 
 
 def array_items(
@@ -125,12 +92,17 @@ class _Text:
             problem = ""
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
-                if any(self._text.find(u, self._position, end) >= 0 for u in UNUSUAL):
+                if any(
+                    self._text.find(u, self._position, end) >= 0 for u in UNSTORABLE
+                ):
                     value = sanitize(value)
             except ValueError as error:  # of a number too long, it has no position
                 problem = getattr(error, "msg", str(error))
                 cut = problem.startswith("Unterminated string")
-                if not cut and getattr(error, "pos", 0) < len(self._text) - CUT:
+                if (
+                    not cut
+                    and getattr(error, "pos", 0) < len(self._text) - MAX_CUT_CHARACTERS
+                ):
                     raise self._broken(problem) from None
             except RecursionError:
                 problem = "an array or object has no end"

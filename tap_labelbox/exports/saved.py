@@ -67,7 +67,7 @@ NEXT_BRACKET = re.compile(
 )
 """From outside of strings to the next bracket; or to a quote that begins a string of
 which the end is missing."""
-USUAL_OPENING = rb'\{\s*+"(?:data_row|ID)"\s*+:'
+DEFAULT_OPENING = rb'\{\s*+"(?:data_row|ID)"\s*+:'
 ROW_LINE = rb"\n(?=[{\[])"
 
 QUOTE, OPEN_BRACE, OPEN_BRACKET, CLOSE_BRACKET, COMMA = b'"{[],'
@@ -257,26 +257,26 @@ class SavedFile:
         self._tries = 0
 
     def unread(self, *, data_rows: bool, items: bool) -> list[str]:
-        """Say what of the file no stream reads.
+        """Return warnings of what no stream reads of the file.
 
         Args:
             data_rows: Whether there is a stream that reads data rows.
             items: Whether there is one that reads items of the bulk export.
         """
-        told = []
+        warnings = []
         if self.data_rows and not data_rows:
-            told.append(
+            warnings.append(
                 f"no selected stream reads its data rows ({self.data_rows}): select "
                 "data_row_exports, export_labels or annotations"
             )
         if self.items and not items:
-            told.append(
+            warnings.append(
                 f"no selected stream reads its items of a bulk export ({self.items}): "
                 "select bulk_export"
             )
         if not (self.data_rows or self.items or self.malformed):
-            told.append("it holds no rows")
-        return told
+            warnings.append("it holds no rows")
+        return warnings
 
     # --- bytes ----------------------------------------------------------------------
 
@@ -356,7 +356,7 @@ class SavedFile:
         if self._text.startswith(BOM_UTF8):
             self._at = len(BOM_UTF8)
 
-    def _counted(self, rows: Iterable[Any]) -> Iterable[Any]:
+    def _counted(self, rows: list[Any]) -> list[Any]:
         for row in rows:
             self._count += 1
             if type(row) is Malformed:
@@ -389,15 +389,10 @@ class SavedFile:
             return None
         self._at = cut
         self._line += count_lines(lines)
-        self._count += len(rows)
-        if rows and type(rows[0]) is Item:  # then all are
-            self.items += len(rows)
-        else:
-            self.data_rows += len(rows)
         self._begins_line = self._has_lines = True
-        return rows
+        return self._counted(rows)
 
-    def _some(self, decoded: Decoder) -> Iterable[Any]:
+    def _some(self, decoded: Decoder) -> list[Any]:
         """Decode what is next: a row, or something that is around rows."""
         byte = self._text[self._at]
         if byte == OPEN_BRACE:
@@ -406,7 +401,7 @@ class SavedFile:
             if byte != COMMA and (
                 byte != OPEN_BRACKET or not _has_rows(self._short_line())
             ):
-                return [self._odd_line()]
+                return [self._leave_out_line()]
         elif self._depth == 0 and byte not in (OPEN_BRACKET, COMMA):
             return [self._left_out("it is no JSON", rb"\n|(?=\{)")]
         if byte == OPEN_BRACKET:
@@ -417,7 +412,7 @@ class SavedFile:
             return [self._scalar()]
         self._at += 1
         self._begins_line = False
-        return ()
+        return []
 
     def _short_line(self) -> bytes:
         """Return what is left of a line, or the beginning of it if it is long."""
@@ -427,9 +422,9 @@ class SavedFile:
                 break
         return self._text[self._at : end]
 
-    def _odd_line(self) -> Malformed:
+    def _leave_out_line(self) -> Malformed:
         """Leave out a line that has no row in it."""
-        row = re.escape(self._opening) or USUAL_OPENING
+        row = re.escape(self._opening) or DEFAULT_OPENING
         return self._left_out(_what(self._short_line()), rb"\n|(?=" + row + rb")")
 
     def _scalar(self) -> Malformed:
@@ -498,9 +493,9 @@ class SavedFile:
         text, at = self._text, self._at
         feed = text.find(b"\n", at)
         sibling = -1
-        first_page = text[at : _end(OPENING, text, at)]
-        if b'"' in first_page:
-            sibling = text.find(first_page, at + 1)
+        opening = text[at : _end(OPENING, text, at)]
+        if b'"' in opening:
+            sibling = text.find(opening, at + 1)
         for end in sorted({feed, sibling, len(text) if self._is_at_end else -1}):
             if end > 0:
                 likely = text[at:end].rstrip(b" \t\r\n,")
@@ -524,7 +519,7 @@ class SavedFile:
         return rows
 
     def _ends_line(self, size: int) -> bool:
-        """Whether nothing else is on the line of an object of so many bytes."""
+        """Return whether nothing else is on the line of an object of so many bytes."""
         while True:
             end = _end(REST_OF_LINE, self._text, self._at + size)
             if end < len(self._text):
@@ -550,8 +545,8 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        first_page = re.escape(self._opening) or USUAL_OPENING
-        patterns = [rb"(?=" + first_page + rb")"]
+        opening = re.escape(self._opening) or DEFAULT_OPENING
+        patterns = [rb"(?=" + opening + rb")"]
         if not self._depth:
             patterns.append(ROW_LINE)
         # Without an indent, the lines of what is inside a row begin alike.
@@ -611,7 +606,7 @@ def _decoded(text: bytes, decoded: Decoder) -> list[Any]:
 
 
 def _has_rows(text: bytes) -> bool:
-    """Whether a line has rows, or so much in it that it may have."""
+    """Return whether a line has rows, or is so long that it may have."""
     if len(text) > CHUNK_BYTES:
         return True
     try:
@@ -649,8 +644,8 @@ class SavedFiles:
     Args:
         addresses: Of files, folders and archives, on this machine and elsewhere.
         max_row_bytes: The most of a row.
-        miss: Is told what cannot be read, and why.
-        logger: Where it is written how many files are read, and which are not.
+        miss: Records what cannot be read, and why.
+        logger: Logs how many files are read, and which are not.
     """
 
     def __init__(
@@ -690,13 +685,13 @@ def newest_timestamp(source: Source) -> str:
 def _newest(source: Source, timestamps: re.Pattern[bytes]) -> str:
     newest, rest = "", b""
     seen: set[bytes] = set()
-    # What is broken is told when it is read.
+    # What is broken is logged when it is read.
     with suppress(UnavailableError), source.open() as file:
         while chunk := file.read(1024 * 1024):
             text = rest + chunk
             seen.update(timestamps.findall(text))
             rest = text[-OVERLAP_BYTES:]
-            moments = (as_timestamp(found.decode("utf-8", "replace")) for found in seen)
-            newest = max(newest, *filter(None, moments), "")
+            found = (as_timestamp(one.decode("utf-8", "replace")) for one in seen)
+            newest = max(newest, *filter(None, found), "")
             seen.clear()
     return newest

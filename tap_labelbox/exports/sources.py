@@ -1,4 +1,4 @@
-"""Finding and first_page saved files: on this machine, in archives, and on storages.
+"""Finding and opening saved files: on this machine, in archives, and on storages.
 
 fsspec knows the storages, the patterns and what a folder holds. That a file is
 compressed shows by how it begins: browsers and libraries unpack some and keep the name.
@@ -25,7 +25,7 @@ from fsspec.implementations.local import (  # type: ignore[import-untyped]  # as
 
 from tap_labelbox.api.errors import SettingsError, UnavailableError
 from tap_labelbox.files import native_path, shown_path
-from tap_labelbox.records.malformed import MAX_SOURCE_CHARACTERS, shortened
+from tap_labelbox.records.malformed import MAX_SOURCE_CHARACTERS, first_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,12 +52,12 @@ class Source:
 
     @property
     def is_local(self) -> bool:
-        """Whether the file is on this machine."""
+        """Return whether the file is on this machine."""
         return isinstance(self.storage, LocalFileSystem)
 
     @property
     def name(self) -> str:
-        """What a message calls it: on one line, as others may have named it."""
+        """Return its name in messages: on one line, as others may have chosen it."""
         name = shown_path(self.path)
         if not self.is_local:
             name = self.storage.unstrip_protocol(self.path)
@@ -67,7 +67,7 @@ class Source:
 
     @property
     def is_rereadable(self) -> bool:
-        """Whether it can be read twice; a pipe cannot."""
+        """Return whether it can be read twice; a pipe cannot."""
         return not self.is_local or Path(self.path).is_file()
 
     def modified_at(self) -> datetime:
@@ -173,8 +173,8 @@ class Finder:
     """Finds the files that the settings name.
 
     Args:
-        miss: Is told what cannot be read, and why.
-        logger: Where it is written how many files are read, and which are not.
+        miss: Records what cannot be read, and why.
+        logger: Logs how many files are read, and which are not.
     """
 
     def __init__(
@@ -195,21 +195,21 @@ class Finder:
         """
         found: dict[tuple[object, str], Source] = {}
         for address in addresses:
-            for file in self._told(address, self._files, address):
+            for file in self._found(address, self._files, address):
                 path = os.path.realpath(file.path) if file.is_local else file.path
                 found.setdefault((file.storage, path), file)
         return [
             source
             for file in found.values()
-            for source in self._told(file.name, self._unpacked, file)
+            for source in self._found(file.name, self._unpacked, file)
         ]
 
-    def _told(
-        self, name: str, found: Callable[[Any], list[Source]], where: Any
+    def _found(
+        self, name: str, find: Callable[[Any], list[Source]], where: Any
     ) -> list[Source]:
         try:
             with readable():
-                return found(where)
+                return find(where)
         except UnavailableError as error:
             self._miss(name, error)
             return []
@@ -233,7 +233,7 @@ class Finder:
                 files = dict.fromkeys(self._below(storage, match), False) | files
             else:
                 files[match] = not path.endswith("*")
-        return self._selected_columns(
+        return self._exports(
             address,
             (
                 (file.removeprefix(root).lstrip("/"), Source(storage, file), is_wanted)
@@ -260,11 +260,11 @@ class Finder:
         if not ARCHIVE.search(file.path):
             return [file]
         members = [Source(file.storage, file.path, m) for m in file.members()]
-        return self._selected_columns(
+        return self._exports(
             file.name, ((m.member.filename, m, False) for m in members if m.member)
         )
 
-    def _selected_columns(
+    def _exports(
         self, where: str, files: Iterable[tuple[str, Source, bool]]
     ) -> list[Source]:
         """Return what is named as an export; log how much that is, and the others.
@@ -285,16 +285,16 @@ class Finder:
             else:
                 others.append(shortened(shown_path(name)))
                 level = level if is_hidden else logging.WARNING
-        told = ""
+        passed_over = ""
         if others:
-            more = len(others) - MAX_NAMED_FILES
-            told = f", but not {', '.join(others[:MAX_NAMED_FILES])}"
-            told += f" and {more} more" if more > 0 else ""
-            told += f": what is read is not hidden, and its name ends in {ENDINGS}"
+            passed_over = (
+                f", but not {first_of(others, MAX_NAMED_FILES)}: what is read is "
+            )
+            passed_over += f"not hidden, and its name ends in {ENDINGS}"
         if not chosen:
-            raise UnavailableError(f"there is no file to read in it{told}")
+            raise UnavailableError(f"there is no file to read in it{passed_over}")
         count = f"{len(chosen)} file{'s' if len(chosen) > 1 else ''} to read"
-        self._logger.log(level, "%s: %s%s", where, count, told)
+        self._logger.log(level, "%s: %s%s", where, count, passed_over)
         return chosen
 
 

@@ -20,7 +20,9 @@ from tap_labelbox.api.errors import (
     UnavailableError,
     export_limit_error,
 )
+from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.polling import poll
+from tap_labelbox.api.reading import rows
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_lines
 from tap_labelbox.records.malformed import Malformed, MalformedError, shortened
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MAX_IDS_PER_FILTER = 2000  # in one filter
-PAGE = 100  # tasks asked for at a time
+PAGE_ROWS = 100  # tasks asked for at a time
 MAX_TASKS = 5000  # that are looked through
-PIECE = 64 * 1024  # bytes of lines that are decoded together
+PIECE_BYTES = 64 * 1024  # of lines that are decoded together
 NAME_PREFIX = "tap-labelbox "  # of our tasks
 START_TIMEOUT_FACTOR = 5
 """How many times `request_timeout` Labelbox may take to start an export: it looks up
@@ -78,14 +80,14 @@ def inputs(
     since: str | None,
     until: str,
 ) -> list[dict[str, Any]]:
-    """Say which exports a project needs: several where a filter has many ids.
+    """Return the exports that a project needs: several where a filter has many ids.
 
     Args:
         project_id: The project.
         filters: The setting ``export_filters``.
         include: The setting ``export_include``.
-        since: Data rows active at or after this moment; all if None.
-        until: Data rows active at or before this moment.
+        since: Data rows active at or after this timestamp; all if None.
+        until: Data rows active at or before this timestamp.
 
     Returns:
         The ``filters`` and ``params`` of each export.
@@ -127,7 +129,7 @@ def _between(kind: str, low: str | None, high: str | None) -> Row:
 
     The zone is named, for Labelbox would take that of the key's owner.
     """
-    start, end = (moment and _seconds(moment) for moment in (low, high))
+    start, end = (at and _seconds(at) for at in (low, high))
     operator: str
     value: Any
     if start and end:
@@ -163,7 +165,7 @@ class Export:
     """
 
     def __init__(self, client: Client, task_id: str) -> None:
-        """Know an export by its task; ask nothing yet."""
+        """Remember the task; ask nothing yet."""
         self.task_id = task_id
         self._client = client
         self._open_streams: dict[tuple[str, int], OpenStream] = {}
@@ -327,7 +329,7 @@ class Export:
 
     def _bytes(self, stream: str, position: int, size: int) -> Iterator[bytes]:
         """Return the bytes of all parts from a position on, each as announced."""
-        fruitless = 0
+        stalled = 0
         while position < size:
             task = self._task("export_part", stream=stream, offset=str(position))
             with _parsing_reply():
@@ -347,8 +349,8 @@ class Export:
             except ExpiredLinkError:
                 pass  # asked for anew, at the byte that was reached
             # So is a part that ended too early, or not where it should.
-            fruitless = 0 if position > began else fruitless + 1
-            if fruitless == MAX_PART_ATTEMPTS:
+            stalled = 0 if position > began else stalled + 1
+            if stalled == MAX_PART_ATTEMPTS:
                 msg = f"its export cannot be downloaded from byte {position} on"
                 raise UnavailableError(msg)
 
@@ -362,13 +364,13 @@ class Export:
 
 @contextmanager
 def _parsing_reply() -> Iterator[None]:
-    """Tell what is not to be understood of a reply."""
+    """Raise an UnavailableError for what a reply lacks or has of another type."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
         # Not what it says: that quotes the reply, but for the name of a key.
-        told = repr(error) if isinstance(error, KeyError) else type(error).__name__
-        msg = f"Labelbox's reply about its export is not understood ({told})"
+        reason = repr(error) if isinstance(error, KeyError) else type(error).__name__
+        msg = f"Labelbox's reply about its export is not understood ({reason})"
         raise UnavailableError(msg) from None
 
 
@@ -403,26 +405,35 @@ def _find(client: Client, name: str) -> str | None:
     try:
         return next((t[name] for t in _task_pages(client) if name in t), None)
     except (UnavailableError, NotOfferedError):
-        msg = f"whether Labelbox has started the export '{name}' it does not tell"
+        msg = f"cannot tell whether Labelbox has started the export '{name}'"
         raise UnavailableError(msg) from None
 
 
 def _task_pages(client: Client) -> Iterator[dict[str, str]]:
-    """Yield the tasks of this tap, newest first, a page at a time."""
+    """Yield the tasks of this tap, by name, a page at a time.
+
+    Raises:
+        UnavailableError: If Labelbox does not tell which there are, or lists too many.
+    """
     with _parsing_reply():
         user_id = client.execute("user")["user"]["id"]
-        for skip in range(0, MAX_TASKS, PAGE):
-            user = client.execute("tasks", user_id=user_id, skip=skip, first=PAGE)
-            tasks = user["user"]["tasks"]
+
+        def page(skip: int, first: int) -> list[Row | Malformed]:
+            data = client.execute("tasks", user_id=user_id, skip=skip, first=first)
+            return rows(data["user"], "tasks", None, skip)
+
+        listing = Listing(
+            lambda _, skip, first: page(skip, first), PAGE_ROWS, made_at=lambda _: ""
+        )
+        for number, tasks in enumerate(listing.pages(), 1):
             yield {
                 task["name"]: str(task["id"])
-                for task in reversed(tasks)
+                for task in reversed(tasks.rows)
                 if str(task["name"]).startswith(NAME_PREFIX)
             }
-            if len(tasks) < PAGE:
-                return
-    msg = f"Labelbox lists more than {MAX_TASKS} tasks"
-    raise UnavailableError(msg)
+            if number * PAGE_ROWS >= MAX_TASKS:
+                msg = f"Labelbox lists more than {MAX_TASKS} tasks"
+                raise UnavailableError(msg)
 
 
 def _whole_lines(
@@ -441,7 +452,8 @@ def _whole_lines(
         at = 0
         # In pieces that stay in the processor's cache until they have been written.
         while (
-            cut := chunk.rfind(b"\n", at, at + PIECE) + 1 or chunk.find(b"\n", at) + 1
+            cut := chunk.rfind(b"\n", at, at + PIECE_BYTES) + 1
+            or chunk.find(b"\n", at) + 1
         ):
             if held > max_line_bytes:
                 cut = chunk.find(b"\n", at) + 1
@@ -468,7 +480,7 @@ def _one_by_one(
     start: int,
     decoded: Callable[[bytes], list[Row]],
 ) -> list[tuple[int, Any]]:
-    """Decode lines of which some are no rows; give each with its first byte.
+    """Decode lines of which some are no rows; return each with its first byte.
 
     Args:
         text: The lines.

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 MAX_NAMED_ROWS = 10
 """Rows of one source that are named; the others are counted."""
@@ -52,9 +55,16 @@ def described(value: Any) -> str:
         return f"it is {kind(value)}"
     if not value:
         return "it is an empty object"
-    names = ", ".join(map(shortened, islice(value, MAX_NAMED_KEYS)))
-    more = len(value) - MAX_NAMED_KEYS
-    return f"its keys: {names}" + (f" and {more} more" if more > 0 else "")
+    return f"its keys: {first_of(value, MAX_NAMED_KEYS, shortened)}"
+
+
+def first_of(
+    names: Collection[Any], most: int, text_of: Callable[[Any], str] = str
+) -> str:
+    """Return the first names for a message, and how many more there are."""
+    more = len(names) - most
+    text = ", ".join(map(text_of, islice(names, most)))
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def kind(value: Any) -> str:

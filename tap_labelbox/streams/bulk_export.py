@@ -7,7 +7,13 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import ExpiredLinkError, NotOfferedError, UnavailableError
+from tap_labelbox.api.errors import (
+    ExpiredLinkError,
+    NotOfferedError,
+    UnavailableError,
+    absent,
+)
+from tap_labelbox.api.polling import poll
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports import bulk
 from tap_labelbox.exports.saved import Item, item_decoder
@@ -241,18 +247,22 @@ class BulkExportStream(ProjectStream):
     def _export(self, project_id: str) -> dict[str, Any]:
         """Start the export of a project if need be, and wait for its file."""
 
-        def ask() -> dict[str, Any]:
+        def ready() -> dict[str, Any] | None:
             data = self.execute("export_labels", project_id=project_id)
             if not isinstance(export := data.get("exportLabels"), dict):
-                msg = "Labelbox answered without exportLabels and without an error"
-                raise UnavailableError(msg)
-            return export
+                raise absent("exportLabels")
+            return export if bulk.is_ready(export) else None
 
-        return bulk.wait(
-            ask,
+        timeout = self.config["export_timeout"]
+        return poll(
+            ready,
             pause=self.client.sleep,
             interval=self.config["export_poll_interval"],
-            timeout=self.config["export_timeout"],
+            timeout=timeout,
+            progress_message=lambda: "Waiting for a bulk export",
+            timeout_message=(
+                f"the export was not ready after {timeout:g} s: raise export_timeout"
+            ),
         )
 
     def _records(

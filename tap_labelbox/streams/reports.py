@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.api.errors import UnavailableError, absent
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
@@ -128,8 +128,7 @@ class ReportStream(LabelboxStream):
             )
             found, total = page.get("data"), as_integer(page.get("total"))
             if not isinstance(found, list) or total is None:
-                msg = "Labelbox answered without data or total and without an error"
-                raise UnavailableError(msg)
+                raise absent("data or total")
             own = {"date": date, "cached_at": page.get("cachedAt")}
             rows += (_snake_case(r) | own if isinstance(r, dict) else r for r in found)
             totals.add(total)

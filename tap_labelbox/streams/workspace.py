@@ -25,6 +25,7 @@ from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
+    first_of,
     shortened,
 )
 from tap_labelbox.records.values import as_id, as_timestamp
@@ -398,11 +399,8 @@ class Workspace:
             for source, count in self._left_out.items()
         ]
         if missing := [*self._missing, *rows]:
-            named = ", ".join(missing[:MAX_NAMED_SOURCES])
-            if (more := len(missing) - MAX_NAMED_SOURCES) > 0:
-                named += f" and {more} more"
-            msg = f"everything else was read, but not {named}"
-            raise IncompleteError(msg)
+            named = first_of(missing, MAX_NAMED_SOURCES)
+            raise IncompleteError(f"everything else was read, but not {named}")
 
 
 def _malformed_rows(count: int) -> str:
