@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY = "k" * 20
 BASE = dict(TapLabelbox(config={"api_key": KEY}).config)
-SCHEMA = TapLabelbox.config_jsonschema
+SCHEMA = TapLabelbox.settings_schema()
 
 
 def read(**given: Any) -> dict[str, Any]:

@@ -13,11 +13,13 @@ import random
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
+from importlib import metadata
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +28,6 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
-from singer_sdk.helpers._packaging import get_package_version
 
 from tap_labelbox import redact
 from tap_labelbox.api import errors
@@ -59,7 +60,9 @@ MAX_REDIRECTS = 5  # of one download
 
 REST = "/api/v1"
 
-USER_AGENT = f"tap-labelbox/{get_package_version('tap-labelbox')}"
+USER_AGENT = "tap-labelbox"
+with suppress(metadata.PackageNotFoundError):  # run from a checkout
+    USER_AGENT += f"/{metadata.version('tap-labelbox')}"
 RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 
