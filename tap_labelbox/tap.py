@@ -159,7 +159,7 @@ class TapLabelbox(SingerTap):
 
     def conclude(self) -> None:
         """Write what has been read, and up to where that is."""
-        self.logger.warning("Stopped: the next run goes on from here")
+        self.logger.warning("Interrupted: the next run resumes from this state")
         self.writer.resume()
         try:
             self.write_last_state()

@@ -121,7 +121,7 @@ def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -
 
     assert process.process.returncode == code
     assert first.messages[-1]["type"] == "STATE"
-    assert "Stopped: the next run goes on from here" in process.log
+    assert "Interrupted: the next run resumes from this state" in process.log
     assert "Traceback" not in process.log
     assert keys(first) != keys(everything)
     assert keys(first, run(state=first.state)) == keys(everything)
@@ -172,7 +172,7 @@ def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> No
         over.set()
 
     assert process.process.returncode == 143
-    assert "Stopped: the next run goes on from here" in process.log
+    assert "Interrupted: the next run resumes from this state" in process.log
 
 
 @pytest.mark.parametrize("seed", range(4))

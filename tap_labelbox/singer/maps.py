@@ -176,7 +176,7 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
     for key in maps:
         if key.startswith("__") and key != MAPPER_ELSE_OPTION:
             hint = suggestion(key, [MAPPER_ELSE_OPTION])
-            yield f"stream_maps.{key} is no option: take it out{hint}"
+            yield f"stream_maps.{key} is not an option: remove it{hint}"
     replaced = list(_replaced(maps, streams))
     for each, other, name in replaced:
         if each.key == name and streams[name].selected:
@@ -192,7 +192,7 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
             if each.key != each.source:
                 path += f".{MAPPER_SOURCE_OPTION}"
             yield (
-                f"{path} is for no stream of this tap: {each.source}"
+                f"{path} matches no stream of this tap: {each.source}"
                 f"{suggestion(each.source, streams)}"
             )
         elif each.columns is not None:
@@ -333,10 +333,10 @@ def _column_problems(
 
 def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterator[str]:
     if option not in OPTIONS:
-        yield f"is no option: take it out{suggestion(option, OPTIONS)}"
+        yield f"is not an option: remove it{suggestion(option, OPTIONS)}"
     elif option == MAPPER_KEY_PROPERTIES_OPTION and value is not None:
         if not isinstance(value, list):
-            yield "has to be a list of columns"
+            yield "must be a list of columns"
             return
         columns = [column for column in columns if not _is_option(column)]
         for key in value:
@@ -355,7 +355,7 @@ def _expression_problems(
         nodes = []
         why = f" ({error.msg}: correct it)" if isinstance(error, SyntaxError) else ""
     if len(nodes) <= len(("the module",)):
-        yield f"is no expression: {expression or 'it is empty'}{why}"
+        yield f"is not an expression: {expression or 'it is empty'}{why}"
         return
     for stream in named:
         if stream.selected and column not in _left_alone(stream):
