@@ -1,4 +1,4 @@
-"""A clock for what waits: no test sleeps for it, or depends on how fast a machine is."""
+"""A clock for what waits: no test sleeps, or depends on how fast a machine is."""
 
 from __future__ import annotations
 
@@ -38,5 +38,7 @@ class Clock:
         """Let all that waits go by this clock."""
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(
-            RateLimiter, "sleep", lambda limiter, wait: self.sleep(limiter, wait)
+            RateLimiter,
+            "sleep",
+            lambda limiter, wait: self.sleep(limiter, wait),  # noqa: PLW0108  # a method
         )

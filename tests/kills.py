@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.sandbox import Reply
-from tap_labelbox.tap import Stopped
+from tap_labelbox.singer.tap import Stopped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

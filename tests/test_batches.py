@@ -639,19 +639,19 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"encoding": {"format": "csv"}}, "encoding.format has to be one of jsonl, "),
+        ({"encoding": {"format": "csv"}}, "encoding.format must be one of jsonl, "),
         ({"encoding": {"format": "jsonl", "compression": "zip"}}, "one of gzip, none"),
         ({"encoding": {}}, "batch_config.encoding.format is not set: set it"),
         ({"storage": {}}, "batch_config.storage.root is not set: set it"),
         ({"storage": {"root": ""}}, "batch_config.storage.root is not set"),
-        ({"batch_size": 0}, "batch_config.batch_size has to be at least 1"),
+        ({"batch_size": 0}, "batch_config.batch_size must be at least 1"),
         (
             {"storage": {"root": "x", "readable_by": "0644"}},
-            "storage.readable_by has to be one of owner, group, everyone",
+            "storage.readable_by must be one of owner, group, everyone",
         ),
         (
             {"storage": {"root": "memory://x", "readable_by": "group"}},
-            "batch_config.storage.readable_by is for files on this machine: take it",
+            "batch_config.storage.readable_by is for files on this machine: remove it",
         ),
         ({"storage": {"root": "ftps://x"}}, "cannot be written to ftps://x (Protocol "),
         ({"storage": {"root": "/dev/null/x"}}, "cannot be written to /dev/null/x ("),

@@ -236,15 +236,15 @@ def test_a_catalog_that_selects_nothing_is_told(run: Runner, tmp_path: Path) -> 
         (
             {"export_label": {"created_by_email": "md5(created_by_email)"}},
             (
-                "stream_maps.export_label is for no stream of this tap: export_label "
+                "stream_maps.export_label matches no stream of this tap: export_label "
                 "(did you mean export_labels?)"
             ),
         ),
-        ({"exprt_*": {"a": "'b'"}}, "stream_maps.exprt_* is for no stream"),
+        ({"exprt_*": {"a": "'b'"}}, "stream_maps.exprt_* matches no stream"),
         (
             {"mine": {"__source__": "label"}},
             (
-                "stream_maps.mine.__source__ is for no stream of this tap: label "
+                "stream_maps.mine.__source__ matches no stream of this tap: label "
                 "(did you mean labels?)"
             ),
         ),
@@ -282,20 +282,29 @@ def test_a_catalog_that_selects_nothing_is_told(run: Runner, tmp_path: Path) -> 
         ),
         (
             {"labels": {"__fitler__": "is_skipped"}},
-            "__fitler__ is no option: take it out (did you mean __filter__?)",
+            "__fitler__ is not an option: remove it (did you mean __filter__?)",
         ),
-        ({"__els__": None}, "__els__ is no option: take it out (did you mean __else__"),
+        (
+            {"__els__": None},
+            "__els__ is not an option: remove it (did you mean __else__",
+        ),
         (
             {"labels": {"__key_properties__": ["idd"]}},
             "__key_properties__ names no column: idd (did you mean id?)",
         ),
         ({"labels": {"id": None}}, "Removing key property 'id' is not permitted"),
-        ({"labels": {"h": "md5(id"}}, "stream_maps.labels.h is no expression: md5(id"),
-        ({"labels": {"h": ""}}, "stream_maps.labels.h is no expression: it is empty"),
-        ({"labels": {"h": 5}}, "stream_maps.labels.h has to be of type"),
-        ({"labels": "id"}, "stream_maps.labels has to be of type"),
-        ({"labels": {"__else__": "id"}}, "stream_maps.labels.__else__ has to be"),
-        ({"__else__": "id"}, "stream_maps.__else__ has to be"),
+        (
+            {"labels": {"h": "md5(id"}},
+            "stream_maps.labels.h is not an expression: md5(id",
+        ),
+        (
+            {"labels": {"h": ""}},
+            "stream_maps.labels.h is not an expression: it is empty",
+        ),
+        ({"labels": {"h": 5}}, "stream_maps.labels.h must be of type"),
+        ({"labels": "id"}, "stream_maps.labels must be of type"),
+        ({"labels": {"__else__": "id"}}, "stream_maps.labels.__else__ must be"),
+        ({"__else__": "id"}, "stream_maps.__else__ must be"),
     ],
 )
 def test_a_stream_map_of_what_is_not_there(run: Runner, given: Any, said: str) -> None:
@@ -429,15 +438,15 @@ def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"faker_config": {"sed": 1}}, "faker_config.sed is no setting: take it out"),
+        ({"faker_config": {"sed": 1}}, "unknown setting faker_config.sed: remove it"),
         ({"faker_config": {"sed": 1}}, "(did you mean seed?)"),
         (
             {"pagesize": 5},
-            "pagesize is no setting: take it out (did you mean page_size",
+            "unknown setting pagesize: remove it (did you mean page_size",
         ),
         (
             {"label_filters": {"type": "x"}},
-            "label_filters.type is no setting: take it out (did you mean type_id?)",
+            "unknown setting label_filters.type: remove it (did you mean type_id?)",
         ),
         (
             {"export_filters": {"workflow_status": "Done"}},
@@ -496,7 +505,7 @@ def bookmark(key: str) -> dict[str, Any]:
             {"replication_key": "created_at", "replication_key_value": "2026-01-01"},
             (
                 "--state has a bookmark of labels that is not by project "
-                "(replication_key_value): run once without it"
+                "(replication_key_value): run once without --state"
             ),
         ),
         ({"created_at": "2026-01-01T00:00:00Z"}, "not by project (created_at)"),
@@ -504,7 +513,7 @@ def bookmark(key: str) -> dict[str, Any]:
             bookmark("updated_at"),
             (
                 "--state has a bookmark of labels for project p by updated_at, not by "
-                "created_at: run once without it"
+                "created_at: run once without --state"
             ),
         ),
     ],

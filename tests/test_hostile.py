@@ -1241,7 +1241,7 @@ def test_an_odd_api_url_is_refused(run: Runner, url: str) -> None:
         TapLabelbox(config=run.config(api_url=url))
 
     (line,) = refused.value.errors
-    assert "api_url has to be a web address that ends in /graphql" in line
+    assert "api_url must be a web address that ends in /graphql" in line
     assert "password" not in line
 
 

@@ -121,7 +121,7 @@ def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -
 
     assert process.process.returncode == code
     assert first.messages[-1]["type"] == "STATE"
-    assert "Stopped: the next run goes on from here" in process.log
+    assert "Interrupted: the next run resumes from this state" in process.log
     assert "Traceback" not in process.log
     assert keys(first) != keys(everything)
     assert keys(first, run(state=first.state)) == keys(everything)
@@ -130,8 +130,8 @@ def test_a_signal_ends_the_run_with_its_state(run: Runner, by: int, code: int) -
 def test_a_signal_that_comes_twice_is_one(run: Runner) -> None:
     """As `timeout` sends it: the state and the table come all the same."""
     patient = (
-        "from tap_labelbox import __main__, tap; tap.SAME_SIGNAL_SECONDS = 3600.0; "
-        "__main__.main()"
+        "from tap_labelbox.singer import tap; tap.SAME_SIGNAL_SECONDS = 3600.0; "
+        "from tap_labelbox import __main__; __main__.main()"
     )
     process = Process(run, program=("-c", patient))
     process.read(a_record)
@@ -159,8 +159,8 @@ def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> No
     run.sandbox.before = hold
     # Without the end that comes for a run that does not end by itself.
     patient = (
-        "from tap_labelbox import tap; tap.SHUTDOWN_SECONDS = 3600.0; "
-        "tap.TapLabelbox.cli()"
+        "from tap_labelbox.singer import tap; tap.SHUTDOWN_SECONDS = 3600.0; "
+        "from tap_labelbox.tap import TapLabelbox; TapLabelbox.cli()"
     )
     process = Process(run, program=("-c", patient))
     try:
@@ -172,7 +172,7 @@ def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> No
         over.set()
 
     assert process.process.returncode == 143
-    assert "Stopped: the next run goes on from here" in process.log
+    assert "Interrupted: the next run resumes from this state" in process.log
 
 
 @pytest.mark.parametrize("seed", range(4))

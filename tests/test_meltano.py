@@ -119,9 +119,9 @@ def test_settings_get_through_meltano(
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("PROJECT_IDS", "[x", "project_ids has to be of type array"),
-        ("EXPORT_POLL_INTERVAL", "often", "export_poll_interval has to be of type num"),
-        ("LABEL_FILTERS_AGREEMENT_GT", "x", "label_filters.agreement_gt has to be of"),
+        ("PROJECT_IDS", "[x", "project_ids must be of type array"),
+        ("EXPORT_POLL_INTERVAL", "often", "export_poll_interval must be of type num"),
+        ("LABEL_FILTERS_AGREEMENT_GT", "x", "label_filters.agreement_gt must be of"),
     ],
 )
 @pytest.mark.parametrize("meltano", ["block"], indirect=True)

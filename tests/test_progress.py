@@ -415,7 +415,7 @@ def test_a_run_that_is_stopped_has_a_table(
 
     assert process.returncode == (143 if by == "SIGTERM" else 75)
     lines = messages(log)
-    assert "Stopped: the next run goes on from here" in lines
+    assert "Interrupted: the next run resumes from this state" in lines
     assert lines.index(next(m for m in lines if m.startswith("Stopped after")))
     assert table(lines)["projects"][0] == "4"
     assert "data row export" in table(lines)

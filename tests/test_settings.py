@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY = "k" * 20
 BASE = dict(TapLabelbox(config={"api_key": KEY}).config)
-SCHEMA = TapLabelbox.config_jsonschema
+SCHEMA = TapLabelbox.settings_schema()
 
 
 def read(**given: Any) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_a_timestamp_that_no_column_would_take_is_refused(name: str) -> None:
 
         (line,) = settings.problems(config, SCHEMA)
 
-        assert line.startswith(f"{name} has to be a date or a timestamp, such as ")
+        assert line.startswith(f"{name} must be a date or a timestamp, such as ")
         assert line.endswith(f"not {text!r}")
 
 
@@ -209,11 +209,11 @@ def test_variables_are_read_with_config_env(run: Runner) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("PAGE_SIZE", "many", "page_size has to be of type integer"),
-        ("LABEL_FILTERS", "=type_id=x", "label_filters has to be of type object"),
-        ("EXPORT_FILTERS", '{"batch_ids": [', "export_filters has to be of type objec"),
-        ("EXPORT_INCLUDE_EMBEDDINGS", "2", "export_include.embeddings has to be of ty"),
-        ("START_DATE", "last week", "start_date has to be a date or a timestamp"),
+        ("PAGE_SIZE", "many", "page_size must be of type integer"),
+        ("LABEL_FILTERS", "=type_id=x", "label_filters must be of type object"),
+        ("EXPORT_FILTERS", '{"batch_ids": [', "export_filters must be of type objec"),
+        ("EXPORT_INCLUDE_EMBEDDINGS", "2", "export_include.embeddings must be of type"),
+        ("START_DATE", "last week", "start_date must be a date or a timestamp"),
     ],
 )
 def test_a_variable_that_is_of_no_use_is_named(
@@ -243,7 +243,7 @@ def test_a_variable_that_is_not_read_is_named(run: Runner) -> None:
     ]
     assert all("--config ENV" in line for line in told)
     (line,) = [line for line in done.stderr.splitlines() if "| ERROR " in line]
-    assert "export_poll_interval has to be more than 0" in line
+    assert "export_poll_interval must be more than 0" in line
 
 
 @pytest.mark.parametrize("name", ["TAP_LABELBOX_API_KEY", "LABELBOX_API_KEY"])
@@ -264,7 +264,7 @@ def test_the_key_is_read_from_either_variable(
     ("content", "said"),
     [
         (b'{"page_size": 5,}', "line 1 column 17"),
-        (b"[1]", "holds no JSON object"),
+        (b"[1]", "is not a JSON object"),
         (b"", "Expecting value"),
         (b"\xff\xfe{", "utf-16"),
         (b"[" * 100_000, "recursion"),
@@ -296,7 +296,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
     done = command("--config", str(file), environment={"LABELBOX_API_KEY": KEY})
 
-    assert "page_size has to be at most 100, not 500" in done.stderr
+    assert "page_size must be at most 100, not 500" in done.stderr
 
 
 @pytest.mark.parametrize("given", [{}, {"user_agent": "us/1 (data@example.com)"}])

@@ -501,7 +501,7 @@ def test_a_run_has_a_time_limit(serving: Any) -> None:
     output = Output(done.stdout)
     assert done.returncode == 75
     assert output.messages[-1]["type"] == "STATE"
-    assert "Stopped: the next run goes on from here" in done.stderr
+    assert "Interrupted: the next run resumes from this state" in done.stderr
     assert "Traceback" not in done.stderr
 
 

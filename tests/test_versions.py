@@ -372,11 +372,11 @@ def test_a_test_activates_nothing(run: Runner) -> None:
                     "storage": {"root": "files"},
                 }
             },
-            "emit_activate_version_messages and batch_config: take one out",
+            "emit_activate_version_messages and batch_config: remove one",
         ),
         (
             {"export_files": ["rows.ndjson"]},
-            "emit_activate_version_messages and export_files: take one out",
+            "emit_activate_version_messages and export_files: remove one",
         ),
         (
             {

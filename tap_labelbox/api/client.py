@@ -13,9 +13,11 @@ import math
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import backoff
@@ -23,7 +25,6 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
-from singer_sdk.helpers._packaging import get_package_version
 
 from tap_labelbox import redact
 from tap_labelbox.api import errors
@@ -56,7 +57,9 @@ MAX_REDIRECTS = 5  # of one download
 
 REST = "/api/v1"
 
-USER_AGENT = f"tap-labelbox/{get_package_version('tap-labelbox')}"
+USER_AGENT = "tap-labelbox"
+with suppress(metadata.PackageNotFoundError):  # run from a checkout
+    USER_AGENT += f"/{metadata.version('tap-labelbox')}"
 RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)")
 
 

@@ -228,7 +228,7 @@ class BatchWriter(MessageWriter):
             if "readable_by" in self._config["storage"]:
                 msg = (
                     "batch_config.storage.readable_by is for files on this machine: "
-                    "take it out, the storage itself decides who may read"
+                    "remove it, the storage itself decides who may read"
                 )
                 raise SettingsError(msg)
             storage.makedirs(folder, exist_ok=True)

@@ -270,7 +270,7 @@ def state_problems(
         if foreign and (VALUE in foreign or not partitions):
             yield (
                 f"--state has a bookmark of {stream.name} that is not by project "
-                f"({', '.join(sorted(map(str, foreign)))}): run once without it"
+                f"({', '.join(sorted(map(str, foreign)))}): run once without --state"
             )
         for partition in partitions:
             key = partition.get("replication_key", stream.replication_key)

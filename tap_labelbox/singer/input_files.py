@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("tap-labelbox")
 BLANK = re.compile(r"[\s\ufeff]*")  # the latter begins files that were joined
-BROKEN = object()  # what is no JSON
+BROKEN = object()  # what is not JSON
 GIVE_A_STATE = "give one that a target printed, or read everything without --state"
 
 
@@ -29,7 +29,7 @@ def read_config(path: str) -> dict[str, Any]:
     """Return the settings in a file.
 
     Raises:
-        SettingsError: If it is no JSON object.
+        SettingsError: If it is not JSON object.
     """
     where = f"--config cannot be read: {path}"
     try:
@@ -40,7 +40,7 @@ def read_config(path: str) -> dict[str, Any]:
         why = getattr(error, "strerror", None) or error
         raise SettingsError(f"{where}: {why}") from None
     if not isinstance(content, dict):
-        raise SettingsError(f"{where} holds no JSON object")
+        raise SettingsError(f"{where} is not a JSON object")
     return content
 
 
@@ -57,7 +57,7 @@ def read_catalog(file: IO[str]) -> dict[str, Any]:
     if more or not isinstance(streams, list):
         why = "it has no streams" if text.strip() else "it is empty"
         if BROKEN in (content, *(value for _, value in more)):
-            why = "it is no JSON, or cut off"
+            why = "it is not JSON, or cut off"
         raise SettingsError(f"{where}: {why}; write one with --discover")
     return dict(content)
 
@@ -71,7 +71,7 @@ def read_state(file: IO[str]) -> dict[str, Any]:
     where = f"--state {file.name}"
     text = _text(file, f"{where} cannot be read")
     state: dict[str, Any] | None = None
-    broken_at: int | None = None  # the first place after the state that is no JSON
+    broken_at: int | None = None  # the first place after the state that is not JSON
     for at, value in _values(text, f"{where} cannot be read"):
         content = _unwrapped(value)
         if isinstance(content, dict) and isinstance(content.get("bookmarks"), dict):
@@ -87,7 +87,7 @@ def read_state(file: IO[str]) -> dict[str, Any]:
         )
         return {}
     if state is None:
-        why = "has no bookmarks" if broken_at is None else f"is no JSON in line {line}"
+        why = "has no bookmarks" if broken_at is None else f"is not JSON in line {line}"
         raise SettingsError(f"{where} {why}: {GIVE_A_STATE}")
     if broken_at is not None:
         LOGGER.warning(
@@ -95,7 +95,7 @@ def read_state(file: IO[str]) -> dict[str, Any]:
         )
     if name := malformed_bookmark(state):
         raise SettingsError(
-            f"{where} has a malformed bookmark of {name}; run once without it"
+            f"{where} has an invalid bookmark for {name}: run once without --state"
         )
     return state
 
@@ -117,7 +117,7 @@ def _text(file: IO[str], where: str) -> str:
         decoder = codecs.getincrementaldecoder(json.detect_encoding(content))()
         return str(decoder.decode(content))
     except UnicodeError:
-        msg = f"{where}: it is no text in UTF-8 or UTF-16"
+        msg = f"{where}: it is not text in UTF-8 or UTF-16"
         raise SettingsError(msg) from None
 
 

@@ -176,7 +176,7 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
     for key in maps:
         if key.startswith("__") and key != MAPPER_ELSE_OPTION:
             hint = suggestion(key, [MAPPER_ELSE_OPTION])
-            yield f"stream_maps.{key} is no option: take it out{hint}"
+            yield f"stream_maps.{key} is not an option: remove it{hint}"
     replaced = list(_replaced(maps, streams))
     for each, other, name in replaced:
         if each.key == name and streams[name].selected:
@@ -192,7 +192,7 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
             if each.key != each.source:
                 path += f".{MAPPER_SOURCE_OPTION}"
             yield (
-                f"{path} is for no stream of this tap: {each.source}"
+                f"{path} matches no stream of this tap: {each.source}"
                 f"{suggestion(each.source, streams)}"
             )
         elif each.columns is not None:
@@ -200,13 +200,38 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
             yield from _column_problems(each, named, idle, config)
 
 
-def replacements(
-    config: Mapping[str, Any], streams: Mapping[str, Stream]
-) -> Iterator[tuple[str, str]]:
-    """Yield which map of a stream replaces a pattern's, and that pattern."""
-    for each, other, name in _replaced(config.get("stream_maps") or {}, streams):
+def warnings(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Yield what the stream maps do that their author may not expect.
+
+    Args:
+        config: The settings.
+        streams: Of the tap, by name, as the catalog has them.
+    """
+    maps = config.get("stream_maps") or {}
+    for each, other, name in _replaced(maps, streams):
         if streams[name].selected and each.key != name:
-            yield other.key, each.key
+            yield (
+                f"stream_maps.{other.key} replaces stream_maps.{each.key}: nothing of "
+                "that is done there"
+            )
+    for each in _maps(maps):
+        for name, stream in streams.items():
+            if stream.selected and fnmatch(name, each.source):
+                yield from (
+                    f"stream_maps make a new column, {name}.{new}; {column} stays as it"
+                    " is"
+                    for new in each.columns or ()
+                    for column in _near_columns(new, stream)
+                )
+
+
+def _near_columns(new: str, stream: Stream) -> Iterator[str]:
+    """Yield the columns of a stream that a new one is spelt nearly like."""
+    columns = stream.schema["properties"]
+    if new not in columns and not _is_option(new):
+        for column in columns:
+            if SequenceMatcher(None, new, column).ratio() >= TYPO:
+                yield column
 
 
 def _replaced(
@@ -221,30 +246,25 @@ def _replaced(
         yield from ((each, made[-1], name) for each in made[:-1])
 
 
-def aliases(made: PluginMapper, streams: Mapping[str, Stream]) -> dict[str, list[str]]:
-    """Return the streams that are written under each name, the selected ones only."""
-    found: dict[str, list[str]] = {}
+def shared_tables(made: PluginMapper, streams: Mapping[str, Stream]) -> Iterator[str]:
+    """Yield the tables that have several streams: each would delete the others.
+
+    Args:
+        made: The mapper of the run.
+        streams: Of the tap, by name, as the catalog has them.
+    """
+    tables: dict[str, list[str]] = {}
     for name, stream in streams.items():
         for stream_map in made.stream_maps[name] if stream.selected else ():
             if not isinstance(stream_map, RemoveRecordTransform):
-                found.setdefault(stream_map.stream_alias, []).append(name)
-    return found
-
-
-def near_columns(
-    config: Mapping[str, Any], streams: Mapping[str, Stream]
-) -> Iterator[tuple[str, str]]:
-    """Yield the new columns that are spelt nearly like one there is, and that one."""
-    for each in _maps(config.get("stream_maps") or {}):
-        for name, stream in streams.items():
-            if not (stream.selected and fnmatch(name, each.source)):
-                continue
-            columns = stream.schema["properties"]
-            for new in (each.columns or {}).keys() - columns:
-                for column in columns:
-                    likeness = SequenceMatcher(None, new, column).ratio()
-                    if likeness >= TYPO and not _is_option(new):
-                        yield f"{name}.{new}", column
+                tables.setdefault(stream_map.stream_alias, []).append(name)
+    for table, names in tables.items():
+        if len(names) > 1:
+            yield (
+                f"stream_maps write {' and '.join(names)} to one table, {table}: "
+                "remove emit_activate_version_messages, which would delete the rows "
+                "of one of them"
+            )
 
 
 def selected_columns(stream: Stream) -> set[str]:
@@ -313,10 +333,10 @@ def _column_problems(
 
 def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterator[str]:
     if option not in OPTIONS:
-        yield f"is no option: take it out{suggestion(option, OPTIONS)}"
+        yield f"is not an option: remove it{suggestion(option, OPTIONS)}"
     elif option == MAPPER_KEY_PROPERTIES_OPTION and value is not None:
         if not isinstance(value, list):
-            yield "has to be a list of columns"
+            yield "must be a list of columns"
             return
         columns = [column for column in columns if not _is_option(column)]
         for key in value:
@@ -335,7 +355,7 @@ def _expression_problems(
         nodes = []
         why = f" ({error.msg}: correct it)" if isinstance(error, SyntaxError) else ""
     if len(nodes) <= len(("the module",)):
-        yield f"is no expression: {expression or 'it is empty'}{why}"
+        yield f"is not an expression: {expression or 'it is empty'}{why}"
         return
     for stream in named:
         if stream.selected and column not in _left_alone(stream):

@@ -117,7 +117,7 @@ class ProjectState(StreamStateManager):
                 if project_id in found:  # whoever merges states had better choose
                     msg = (
                         f"--state has two bookmarks of {self.stream_name} for project "
-                        f"{project_id}: take one of them out"
+                        f"{project_id}: remove one of them"
                     )
                     raise SettingsError(msg)
                 found[project_id] = partition

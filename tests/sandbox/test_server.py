@@ -95,7 +95,7 @@ def test_a_reply_may_break_off(sandbox: Sandbox, post: Any, size: int) -> None:
         post(sandbox, PROJECT, id="x")
 
 
-def test_a_reply_may_stall(sandbox: Sandbox, post: Any) -> None:
+def test_a_reply_may_stall(sandbox: Sandbox) -> None:
     """Before its connection is closed; whoever waits for less gives up."""
     sandbox.before = lambda _: Reply(200, {}, {"data": None}, cut=3, hang=10)
 
