@@ -1,4 +1,4 @@
-"""The fast path of data_row_exports: rows are decoded straight into its records.
+"""The fast path of data_row_exports: rows are decoded to its records.
 
 It is for runs in which no other stream looks into rows. A row that is not as expected
 is decoded whole, by :mod:`tap_labelbox.exports.rows`.
@@ -40,7 +40,7 @@ NOTHING = Raw(b"{}")
 
 
 class FastProjectRow(NamedTuple):
-    """What is known of a row in one of its projects."""
+    """A row in one of its projects, as its record."""
 
     record: Record
     """The record of data_row_exports."""

@@ -119,7 +119,7 @@ class LabelsStream(ProjectStream):
     )
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
-        """Read the labels made between the bookmark and the start of this run."""
+        """Yield the labels made between the bookmark and the start of this run."""
         after, before = self._after(context), self._before
         since = (
             timestamps.truncate_to_second(self.since(context) or "") if after else ""
@@ -279,7 +279,7 @@ class LabelsStream(ProjectStream):
 
     @property
     def _filters(self) -> dict[str, Any]:
-        """What the settings say, in GraphQL's words."""
+        """The filters of the settings, as GraphQL variables."""
         wanted = self.config["label_filters"]
         where: dict[str, Any] = {
             f"agreement_{bound}": wanted[f"agreement_{bound}"]
