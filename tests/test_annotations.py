@@ -788,7 +788,7 @@ def test_tags_are_objects(decode: Any, tags: Any, expected: Any) -> None:
 
     (record,) = data_row_records(decoded.in_project("P"))
 
-    assert json_text.whole(record["project_tags"]) == expected
+    assert json_text.decode_raw(record["project_tags"]) == expected
     assert record["additional_columns"] == {}
 
 

@@ -180,7 +180,7 @@ GEOMETRIES = frozenset(MEASURES) | {
     "ranked_messages",
 }
 EMPTY: tuple[Any, ...] = (None, [], {})
-MARKS = ("segments", "key_frame_feature_map")  # told with the records of frames
+MARKS = ("segments", "key_frame_feature_map")  # columns of the records of frames
 # What a part of the annotations consists of, by the column that names each.
 PARTS = {
     ("annotations", "groups"): "group_name",
@@ -202,7 +202,7 @@ OF_ANSWER = (
 
 
 def annotation_records(row: ProjectRow) -> Iterator[Record]:
-    """Return a record for each object and for each answer, at any depth.
+    """Yield a record for each object and for each answer, at any depth.
 
     A video or DICOM feature has one in each frame the export holds. A segment is
     the ``frame_end`` of the record at its first frame; one that begins where its
@@ -231,7 +231,7 @@ def _place(known: Known) -> tuple[bool, int, str]:
 class _Walk:
     """A walk through the annotations of one label.
 
-    Passed on as ``place`` are the columns that tell where an annotation is; the
+    Passed on as ``place`` are the columns of where an annotation is; the
     ``annotation_id`` in it is that of what the annotation is part of.
     """
 
@@ -256,7 +256,7 @@ class _Walk:
         self._known: dict[Mark, Known] = {}  # of what has segments
 
     def through(self, annotations: Any) -> Iterator[Record]:
-        """Return the records of all there is."""
+        """Yield the records of all there is."""
         for feature, group, frames in _marks(annotations, "key_frame_feature_map"):
             marked = frames
             if isinstance(frames, dict):
@@ -282,7 +282,7 @@ class _Walk:
         yield from self._unmet()
 
     def _content(self, name: str, content: Any, place: Record) -> Iterator[Record]:
-        """Read the whole, a group, or a frame."""
+        """Yield the records of all annotations, of a group, or of a frame."""
         if not isinstance(content, dict):
             yield from self._unknown(name, content, place)
             return
@@ -303,7 +303,7 @@ class _Walk:
                 yield from self._unknown(key, value, place)
 
     def _annotation(self, item: Any, key: str, place: Record) -> Iterator[Record]:
-        """Read an object or a classification, and what is nested in it."""
+        """Yield the records of an object or a question, and of what is nested in it."""
         record = ANNOTATIONS.record(item, place)
         unmapped = record["additional_columns"]
         if record["feature_id"] is None:
@@ -339,7 +339,7 @@ class _Walk:
             nested = None  # in the first record's care
 
     def _nested(self, nested: Any, record: Record) -> Iterator[Record]:
-        """Read the classifications of an object or of an answer."""
+        """Yield the records of the questions within an object or an answer."""
         place = {column: record[column] for column in self._top}
         place["parent_annotation_id"] = record["annotation_id"]
         place["path"] = _joined(" / ", record["path"], record["answer_name"]) or None
@@ -351,7 +351,7 @@ class _Walk:
             yield from self._annotation(item, feature, place)
 
     def _mark(self, record: Record) -> None:
-        """Note whether somebody drew it in its frame, and how far it goes on.
+        """Set whether it is a key frame, and the end of its segment.
 
         What is marked of a chosen option comes before what is of its question.
         """
@@ -377,7 +377,7 @@ class _Walk:
                     self._met.add((mark, frame))
 
     def _know(self, mark: Mark, record: Record, columns: Iterable[str]) -> None:
-        """Keep what is known of something, by the first frame that it is in."""
+        """Remember the columns of a feature, from the first frame that it is in."""
         place = record["frame"] is None, record["frame"] or 0, record["annotation_id"]
         known = self._known.get(mark)
         if known is None or place < known[0]:
@@ -389,10 +389,10 @@ class _Walk:
         for (feature, _), known in self._known.items():
             anywhere[feature] = min(known, anywhere.get(feature, known), key=_place)
         for mark, segments in self._segments.items():
-            told = self._known.get(mark, anywhere.get(mark[0]))
+            columns = self._known.get(mark, anywhere.get(mark[0]))
             for start, end in segments.items():
                 if (mark, start) not in self._met:
-                    yield self._segment(mark, start, end, told[1] if told else {})
+                    yield self._segment(mark, start, end, columns[1] if columns else {})
 
     def _segment(self, mark: Mark, start: int, end: int, known: Record) -> Record:
         """Return the record of a segment, with what is known of its feature."""
@@ -416,7 +416,7 @@ class _Walk:
         }
 
     def _unknown(self, kind: str, value: Any, place: Record) -> Iterator[Record]:
-        """Return a record to what nobody knows, unless it is empty."""
+        """Yield a record of what is not known, unless it is empty."""
         if value in EMPTY:
             return
         wanted = _joined("/", place["annotation_id"], kind)
@@ -463,7 +463,7 @@ def _marks(annotations: Any, name: str) -> Iterator[tuple[str, str | None, Any]]
 
 
 def _segments(ranges: Any) -> dict[int, int] | None:
-    """Read ranges of frames by their first; None if they are anything else."""
+    """Return ranges of frames by their first; None if they are anything else."""
     segments: dict[int, int] = {}
     for item in ranges if isinstance(ranges, list) else [None]:
         match item:
@@ -478,7 +478,7 @@ def _segments(ranges: Any) -> dict[int, int] | None:
 
 
 def _answers(unmapped: Row) -> list[tuple[str, Any, bool]]:
-    """Take the answers out: the key of each, itself, and whether it is of a list."""
+    """Pop the answers: the key of each, itself, and whether it is of a list."""
     answers: list[tuple[str, Any, bool]] = []
     for name in [name for name in unmapped if name.endswith(ANSWER_ENDINGS)]:
         value = unmapped.pop(name)
@@ -491,7 +491,7 @@ def _answers(unmapped: Row) -> list[tuple[str, Any, bool]]:
 
 
 def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
-    """Add an answer to its question; give the questions it raises, too."""
+    """Return the record of a question with an answer, and the questions within it."""
     unmapped = {**record["additional_columns"]}
     answered = {**record, "additional_columns": unmapped}
     if record["annotation_kind"] is None:
@@ -505,7 +505,7 @@ def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
 
 
 def _measure(record: Record, geometry: Row) -> None:
-    """Take the columns of numbers out of a geometry."""
+    """Fill the columns of numbers from a geometry."""
     populate(record, {}, MEASURES, geometry, "")
     groups = as_objects(block(geometry, "location").get("groups"))
     if groups:  # of tokens on the pages of a document
@@ -605,7 +605,7 @@ def _ends(own: str, record: Record) -> tuple[str, Any, Any]:
 
 
 def _merge(record: Record, repeated: Record) -> None:
-    """Add what an object says that repeats a relationship; mostly that is nothing."""
+    """Add to a relationship what its repetition has beyond it, mostly nothing."""
     unmapped, others = record["additional_columns"], repeated.pop("additional_columns")
     for values, more in ((record, repeated), (unmapped, others)):
         for name, value in more.items():

@@ -1,4 +1,4 @@
-"""The fast path of data_row_exports: rows are decoded straight into its records.
+"""The fast path of data_row_exports: rows are decoded to its records.
 
 It is for runs in which no other stream looks into rows. A row that is not as expected
 is decoded whole, by :mod:`tap_labelbox.exports.rows`.
@@ -15,7 +15,7 @@ from tap_labelbox.exports.rows import (
     DATA_ROW,
     MEDIA,
     PROJECT,
-    identified,
+    decode_rows,
 )
 from tap_labelbox.records import json_text
 from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns
@@ -40,7 +40,7 @@ NOTHING = Raw(b"{}")
 
 
 class FastProjectRow(NamedTuple):
-    """What is known of a row in one of its projects."""
+    """A row in one of its projects, as its record."""
 
     record: Record
     """The record of data_row_exports."""
@@ -71,18 +71,18 @@ def decode_fast_rows(lines: bytes) -> list[FastRow | DataRow]:
         MalformedError: If one of the lines is no data row with an ID.
         ValueError: If one is no JSON.
     """
+    rows = _fast_rows(lines)
+    if rows is not None:
+        return [*rows]
+    each = (line for line in lines.split(b"\n") if line.strip())
+    return [row for line in each for row in _fast_rows(line) or decode_rows(line)]
+
+
+def _fast_rows(lines: bytes) -> list[FastRow] | None:
+    """Return the rows of some lines; None if one is not as expected."""
     structs = json_text.decode_lines_as(DECODER, lines)
-    if structs is not None:
-        rows = [_row(struct) for struct in structs]
-        if None not in rows:
-            return rows  # type: ignore[return-value]
-    return [_decoded(line) for line in lines.split(b"\n") if line.strip()]
-
-
-def _decoded(line: bytes) -> FastRow | DataRow:
-    struct = json_text.decode_as(DECODER, line)
-    row = None if struct is None else _row(struct)
-    return identified(json_text.decode_object(line)) if row is None else row
+    rows = None if structs is None else [_row(struct) for struct in structs]
+    return None if rows is None or None in rows else rows  # type: ignore[return-value]
 
 
 def _row(struct: Any) -> FastRow | None:

@@ -183,7 +183,7 @@ class Table(dict[str, Any]):
 
         Args:
             item: The item; what is no object is put aside.
-            ids: Columns that the item does not tell.
+            ids: Columns that are not of the item.
         """
         unmapped: Row = {}
         record = {**self.nulls, "additional_columns": unmapped}

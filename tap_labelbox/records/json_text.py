@@ -27,11 +27,10 @@ from tap_labelbox.records.malformed import MalformedError, kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Found = TypeVar("Found")
 Decoded = TypeVar("Decoded")
 
 MAX_DIGITS = 4000  # of a whole number; Python reads few more
-PIECE = 32 * 1024  # bytes
+PIECE_BYTES = 32 * 1024
 MAX_DEPTH = 100
 """Levels of a text that is nested too deeply to be decoded. What is below them is
 kept as JSON text: targets and databases can be expected to read so many."""
@@ -199,16 +198,6 @@ class _Text(bytes):
     """Text that is encoded already."""
 
 
-def decode_object(text: bytes) -> dict[str, Any]:
-    """Decode an object.
-
-    Raises:
-        MalformedError: If it is something else.
-        ValueError: If it is no JSON.
-    """
-    return _as_object(decode(text))
-
-
 def decode_any_lines(text: bytes) -> list[Any]:
     """Decode lines, each a JSON text, or blank.
 
@@ -228,16 +217,22 @@ def decode_lines(text: bytes) -> list[dict[str, Any]]:
         MalformedError: If one is something else.
         ValueError: If one is no JSON.
     """
-    return [_as_object(line) for line in decode_any_lines(text)]
+    lines = decode_any_lines(text)
+    for line in lines:
+        if type(line) is not dict:
+            msg = f"it is {kind(line)}, not an object"
+            raise MalformedError(msg)
+    return lines
 
 
-def decode_as(decoder: msgspec.json.Decoder[Found], text: bytes) -> Found | None:
-    """Decode a text in a shape that leaves parts of it Raw.
-
-    None if it has another shape, or anything in it that is better looked at: what
-    is Raw is known to be JSON, but not to be UTF-8, and may hold a NUL.
+def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded | None:
+    """Decode a text to a struct that leaves parts of it Raw.
 
     What is Raw has no line break in it.
+
+    Returns:
+        The struct; None if the text is not of its form, is no UTF-8, or has a NUL:
+        msgspec looks for neither of these in what is Raw.
     """
     found = _decode(decoder.decode, text)
     if found is not None:
@@ -249,12 +244,13 @@ def decode_as(decoder: msgspec.json.Decoder[Found], text: bytes) -> Found | None
 
 
 def decode_lines_as(
-    decoder: msgspec.json.Decoder[Found], text: bytes
-) -> list[Found] | None:
-    """Decode many lines as :meth:`decode_as` does one; None if any is unusual.
+    decoder: msgspec.json.Decoder[Decoded], text: bytes
+) -> list[Decoded] | None:
+    """Decode many lines as :func:`decode_as` does one.
 
-    So is a line that has two texts, or none, or a part of one; and one that is no
-    object.
+    Returns:
+        A struct a line; None where :func:`decode_as` returns that for any of them, and
+        if a line has two texts, or none, or a part of one, or is no object.
     """
     found = _decode(decoder.decode_lines, text)
     if found is not None and b"\r" in text:
@@ -298,7 +294,7 @@ def _decode(decode: Callable[[bytes], Decoded], text: bytes) -> Decoded | None:
         return None
 
 
-def whole(value: Any) -> Any:
+def decode_raw(value: Any) -> Any:
     """Decode all that is Raw in a value, and nothing to more than MAX_DEPTH levels.
 
     What is done with the result may need many times as much of Python's stack.
@@ -310,7 +306,7 @@ def whole(value: Any) -> Any:
 
 
 def sanitize(value: Any) -> Any:
-    """Replace what no database stores, and say so."""
+    """Replace characters that no database stores by U+FFFD, and log that."""
     count = 0
 
     def cleaned(value: Any) -> Any:
@@ -340,7 +336,7 @@ def _warn(message: str, *values: object) -> None:
     """Log a warning, unless there have been many of its kind."""
     count = _warnings[message] = _warnings.get(message, 0) + 1
     if count <= MAX_WARNINGS:
-        more = " (no more of these are told)" if count == MAX_WARNINGS else ""
+        more = " (no more of these are logged)" if count == MAX_WARNINGS else ""
         LOGGER.warning("%s%s", message % values, more)
 
 
@@ -350,13 +346,6 @@ _warnings: dict[str, int] = {}
 def begin_run() -> None:
     """Log warnings anew, as many as a run may have."""
     _warnings.clear()
-
-
-def _as_object(value: Any) -> dict[str, Any]:
-    if type(value) is not dict:
-        msg = f"it is {kind(value)}, not an object"
-        raise MalformedError(msg)
-    return value
 
 
 def _number(text: str) -> float | str:
@@ -373,8 +362,8 @@ NUMBERS: dict[str, Any] = {
     "parse_float": _number,
     "parse_int": _whole_number,
 }
-"""How Python's decoder has to take numbers: those that are none to others, NaN, the
-infinities and what is beyond all floats, stay text."""
+"""Options of Python's decoder that keep as text what is no number to others: NaN, the
+infinities, and what is beyond all floats."""
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -382,7 +371,9 @@ def _is_utf8(text: bytes) -> bool:
     left = memoryview(text)
     try:
         while left:
-            _, used = utf_8_decode(left[:PIECE], "strict", len(left) <= PIECE)
+            _, used = utf_8_decode(
+                left[:PIECE_BYTES], "strict", len(left) <= PIECE_BYTES
+            )
             left = left[used:]
     except UnicodeDecodeError:
         return False

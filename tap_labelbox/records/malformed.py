@@ -1,4 +1,4 @@
-"""Rows that cannot be read: told apart, and named without what they hold.
+"""Rows that cannot be read: logged by their place, without what they hold.
 
 A row that nobody can load (it has no ID, or is no object) costs itself and nothing
 else. It is carried along in place of the row, so that whoever counts rows counts it
@@ -31,7 +31,7 @@ class Malformed:
     why: str
     """What is wrong with it, without any of its values."""
     key: str = ""
-    """Tells it from other rows of a list, also where it is read twice."""
+    """Identifies it among the rows of a list, also where it is read twice."""
     content: int = 0
     """A hash of what it holds."""
     is_broken: bool = False

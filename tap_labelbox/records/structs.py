@@ -97,7 +97,7 @@ class StructColumns:
 
 
 class RecordBuilder:
-    """Makes records of the values of some structs."""
+    """Builds records from the values of some structs."""
 
     def __init__(self, *structs: StructColumns) -> None:
         """Note which columns have to be looked at."""

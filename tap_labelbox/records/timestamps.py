@@ -1,4 +1,4 @@
-"""Moments as text: UTC, milliseconds, ``2026-01-31T09:30:00.000Z``.
+"""Timestamps as text: UTC, milliseconds, ``2026-01-31T09:30:00.000Z``.
 
 Timestamps are compared as text, so all of them have one form, whoever wrote them.
 """
@@ -16,7 +16,7 @@ LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def parse(text: str) -> datetime:
-    """Read an ISO 8601 timestamp; without an offset it is UTC."""
+    """Parse an ISO 8601 timestamp; without an offset it is UTC."""
     timestamp = datetime.fromisoformat(text)
     return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
 
@@ -28,7 +28,7 @@ def isoformat(timestamp: datetime) -> str:
 
 
 def normalize(text: str) -> str:
-    """Bring any ISO 8601 timestamp into the one form."""
+    """Return any ISO 8601 timestamp in the one form."""
     timestamp = parse(text)
     # Nearly all are like this, and writing one takes five times as long.
     return (

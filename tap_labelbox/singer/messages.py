@@ -33,7 +33,7 @@ from tap_labelbox.api.errors import (
     SettingsError,
     shortage,
 )
-from tap_labelbox.records.json_text import encode_shallow, encoder, whole
+from tap_labelbox.records.json_text import decode_raw, encode_shallow, encoder
 from tap_labelbox.records.malformed import shortened
 from tap_labelbox.singer.metrics import RecordCounter, SyncTimer
 
@@ -278,7 +278,7 @@ class DirectStream(Stream):
             return
         if not self.has_records:
             self.note_first_record()
-        chosen = whole(self._selected_columns(record))
+        chosen = decode_raw(self._selected_columns(record))
         try:
             super()._write_record_message(chosen)
         except LabelboxError:

@@ -426,10 +426,16 @@ class LabelboxStream(DirectStream):
         return list(self.schema.get("required", ()))
 
     def record(self, row: Row) -> Record:
-        """Lay a row out in the stream's columns, null where it has nothing.
+        """Return the record of a row, and log what of it does not fit."""
+        record = self.to_record(row)
+        self.log_unmapped(record)
+        return record
+
+    def to_record(self, row: Row) -> Record:
+        """Return a row in the stream's columns, null where it has nothing.
 
         What hangs on a relation becomes flat: ``created_by: {id}`` is the column
-        ``created_by_id``. What does not fit its column is put aside and named.
+        ``created_by_id``. What does not fit its column is put aside.
         """
         unmapped: Row = {}
         record: Record = dict.fromkeys(self.columns)
@@ -460,11 +466,12 @@ class LabelboxStream(DirectStream):
                 record[column] = converted
             else:
                 unmapped[path if column in unmapped else column] = value
-        if unmapped:
-            self._log_unmapped(record)
         return record
 
-    def _log_unmapped(self, record: Record) -> None:
+    def log_unmapped(self, record: Record) -> None:
+        """Log which values of a record fit no column, for the first such records."""
+        if not record["additional_columns"]:
+            return
         self._unmapped_records += 1
         if self._unmapped_records <= MAX_LOGGED:
             keys = (record[key] for key in type(self).primary_keys)

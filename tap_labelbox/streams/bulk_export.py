@@ -153,15 +153,15 @@ class BulkExportStream(ProjectStream):
     )
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Read a project's file, or the files saved from Labelbox's app."""
+        """Yield the labels of a project's file, or of files saved from the app."""
         for file in self.workspace.saved_files:
             yield from self._saved_records(file)
         yield from super().get_records(context)
 
     def _saved_records(self, file: SavedFile) -> Iterator[Record]:
-        """Read the items of a saved file, which may hold data rows as well.
+        """Yield the items of a saved file, which may hold data rows as well.
 
-        Streams of the data row export, if any are selected, tell what else it holds.
+        Streams of the data row export, if any are selected, log what else it holds.
         """
         if file.is_read and not file.items:
             return
@@ -184,7 +184,7 @@ class BulkExportStream(ProjectStream):
                 self.logger.warning("%s: %s", file.name, what)
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
-        """Read a project's newest file, unless the last run did."""
+        """Yield the labels of a project's newest file, unless the last run did."""
         try:
             yield from self._file_records(project_id, context)
         except NotOfferedError as error:
@@ -197,7 +197,7 @@ class BulkExportStream(ProjectStream):
             )
 
     def _file_records(self, project_id: str, context: Context) -> Iterator[Record]:
-        """Read a file to its end; one that does not come whole is asked for again."""
+        """Read a file to its end; request it again if it does not come whole."""
         ask: Callable[[], dict[str, Any]] = next(self._prepared).result
         source = f"{self.name} of project {project_id}"
         exported_at, done = "", 0  # of which file how many items
@@ -273,7 +273,7 @@ class BulkExportStream(ProjectStream):
         exported_at: str,
         done: int = 0,
     ) -> Iterator[tuple[int, Record | None]]:
-        """Lay out items; without an ID there is no record, which is told.
+        """Yield the records of items; one without an ID is logged and left out.
 
         Args:
             items: What is left of the file.
@@ -295,7 +295,7 @@ class BulkExportStream(ProjectStream):
                 yield count, None
 
     def _exported(self, row: Any, project_id: str, exported_at: str) -> Record:
-        """Lay out one item of the file, whatever its era."""
+        """Return the record of one item of the file, whatever its era."""
         record: Record = dict.fromkeys(self.columns)
         unmapped: dict[str, Any] = {}
         own = {
@@ -329,7 +329,7 @@ class BulkExportStream(ProjectStream):
 
 
 def _made_at(export: dict[str, Any]) -> str:
-    """Return the moment at which an export's file was made."""
+    """Return the timestamp at which an export's file was made."""
     made_at = export.get("created_at")
     if not isinstance(made_at, str) or not timestamps.is_timestamp(made_at):
         msg = "Labelbox does not say when its bulk export was made"

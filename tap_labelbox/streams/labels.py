@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 SKIP = ("Skip", Raw(b'"Skip"'))
 
 
-class SlowRow(dict[str, Any]):
-    """A label as a reply has it, not laid out in the columns of the stream."""
-
-
 class LabelsStream(ProjectStream):
     """Labels made since the last run, oldest first, project by project.
 
@@ -123,7 +119,7 @@ class LabelsStream(ProjectStream):
     )
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
-        """Read the labels made between the bookmark and the start of this run."""
+        """Yield the labels made between the bookmark and the start of this run."""
         after, before = self._after(context), self._before
         since = (
             timestamps.truncate_to_second(self.since(context) or "") if after else ""
@@ -142,11 +138,11 @@ class LabelsStream(ProjectStream):
         )
         for page, reached in labels.pages():
             self._page_size = labels.size
-            for row in page:
+            for record in page:
                 # Once more, for a server that knows these filters no longer, and
                 # because more is asked for than is wanted.
-                if since <= row["created_at"] < before:
-                    record = self.record(row) if type(row) is SlowRow else row
+                if since <= record["created_at"] < before:
+                    self.log_unmapped(record)
                     record["project_id"] = project_id
                     yield record
             if reached:
@@ -195,12 +191,6 @@ class LabelsStream(ProjectStream):
         since = self.since(context)
         return timestamps.just_before(since) if since else None
 
-    def record(self, row: Row) -> Record:
-        """Lay out a label."""
-        record = super().record(row)
-        record["is_skipped"] = is_skipped(record["label"], record["type_name"])
-        return record
-
     def _page(
         self, project_id: str, after: str | None, skip: int, first: int
     ) -> Sequence[Row | Malformed]:
@@ -226,32 +216,42 @@ class LabelsStream(ProjectStream):
             raise UnavailableError(msg)
         labels = rows(found["project"], "labels", after, skip)
         return [
-            label if isinstance(label, Malformed) else _dated(label, after, number)
+            label
+            if isinstance(label, Malformed)
+            else self.checked_record(label, after, number)
             for number, label in enumerate(labels, skip + 1)
         ]
 
+    def checked_record(
+        self, label: Row, after: str | None, number: int
+    ) -> Record | Malformed:
+        """Return the record of a label that says when it was made, for the bookmark."""
+        created_at = timestamps.normalize_or_empty(label.get("created_at"))
+        if not created_at:
+            why = f"its created_at is no timestamp ({described(label)})"
+            return malformed(label, after, number, why)
+        return _finished(self.to_record(label | {"created_at": created_at}))
+
     def decode_fast(self, reply: bytes) -> list[Record] | None:
-        """Return the records of a page if there is nothing unusual in it."""
+        """Return the records of a page; None if a label is not as expected."""
         found = decode_as(self._decoder, reply)
         if found is None:
             return None
         try:
-            return [self._to_record(label) for label in found.data.project.labels]
+            return [self._fast_record(label) for label in found.data.project.labels]
         except ConversionError:
             return None
 
-    def _to_record(self, label: Any) -> Record:
+    def _fast_record(self, label: Any) -> Record:
         record = self._builder.record(self._struct.values(label))
-        made_at = record["created_at"]
-        if not record["id"] or not made_at or not timestamps.is_timestamp(made_at):
+        if not record["id"] or not timestamps.is_timestamp(record["created_at"] or ""):
             raise ConversionError
-        record["is_skipped"] = is_skipped(record["label"], record["type_name"])
         record["additional_columns"] = {}
-        return record
+        return _finished(record)
 
     @cached_property
     def _struct(self) -> StructColumns:
-        """A label without anything unusual. Its annotations are passed on."""
+        """A label as expected, whose annotations are passed on."""
         return StructColumns(type(self).schema.sources, raw=frozenset({"label"}))
 
     @cached_property
@@ -279,7 +279,7 @@ class LabelsStream(ProjectStream):
 
     @property
     def _filters(self) -> dict[str, Any]:
-        """What the settings say, in GraphQL's words."""
+        """The filters of the settings, as GraphQL variables."""
         wanted = self.config["label_filters"]
         where: dict[str, Any] = {
             f"agreement_{bound}": wanted[f"agreement_{bound}"]
@@ -295,13 +295,10 @@ class LabelsStream(ProjectStream):
         return where
 
 
-def _dated(label: Row, after: str | None, number: int) -> SlowRow | Malformed:
-    """Return a label if it says when it was made; the bookmark is kept by that."""
-    made_at = label.get("created_at")
-    if not isinstance(made_at, str) or not timestamps.is_timestamp(made_at):
-        why = f"its created_at is no timestamp ({described(label)})"
-        return malformed(label, after, number, why)
-    return SlowRow(label, created_at=timestamps.normalize(made_at))
+def _finished(record: Record) -> Record:
+    """Fill in what follows from other columns."""
+    record["is_skipped"] = is_skipped(record["label"], record["type_name"])
+    return record
 
 
 def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:

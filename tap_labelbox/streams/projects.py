@@ -74,7 +74,7 @@ class ProjectsStream(LabelboxStream):
     )
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Read all projects; there is no context."""
+        """Yield all projects; there is no context."""
         del context
         for project in self.workspace.projects("projects"):
             yield self.record(project)
