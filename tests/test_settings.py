@@ -222,7 +222,7 @@ def test_a_variable_that_is_of_no_use_is_named(
     done = command("--config", "ENV", environment=variables(run, **{name: text}))
 
     (line,) = [line for line in done.stderr.splitlines() if "| ERROR " in line]
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert said in line
     assert "Traceback" not in done.stderr
 
@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_is_named(
     done = command("--config", str(good), "--config", str(bad))
 
     (line,) = [line for line in done.stderr.splitlines() if "| ERROR " in line]
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert f"--config cannot be read: {bad}" in line
     assert said in line
     assert "Traceback" not in done.stderr

@@ -76,7 +76,7 @@ class NamingStreamMap(CustomStreamMap):
     def _eval(
         self,
         expr: str,
-        expr_parsed: ast.Expr,
+        expr_parsed: Any,  # another type from 0.55 on
         record: dict[str, Any],
         property_name: str | None,
     ) -> Any:
@@ -87,9 +87,9 @@ class NamingStreamMap(CustomStreamMap):
             where = f"stream_maps.{self.stream_name or self.stream_alias}.{column}"
             # Not what it says, which may quote the record; but what names no value.
             why = error.__cause__ if isinstance(error, MapExpressionError) else error
-            told = f"{where} cannot be evaluated: {expr} ({type(why).__name__})"
+            msg = f"{where} cannot be evaluated: {expr} ({type(why).__name__})"
             advice = self._advice(expr, expr_parsed, record, column)
-            raise SettingsError(f"{told}; {advice}") from None
+            raise SettingsError(f"{msg}; {advice}") from None
 
     def _advice(
         self, expression: str, parsed: ast.Expr, record: dict[str, Any], column: str
@@ -117,7 +117,7 @@ class NamingStreamMap(CustomStreamMap):
             return f"where {' and '.join(nulls)} is null, so write: {safe}"
         kinds = ", ".join(f"{t} is {kind(record[n])}" for t, n in used.items())
         where = f"where {kinds}: " if kinds else ""
-        return f"{where}convert it, guard it, or take this map out"
+        return f"{where}convert it, guard it, or remove this map"
 
 
 def mapper(
@@ -312,23 +312,21 @@ def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
 def _column_problems(
     each: Map, named: list[Stream], idle: set[str], config: Mapping[str, Any]
 ) -> Iterator[str]:
-    said = each.columns or {}
+    columns = each.columns or {}
     used = [s for s in named if s.name not in idle]
     known = {column for s in named for column in s.schema["properties"]}
-    for column, expression in said.items():
-        if _is_option(column):
-            told = _option_problems(column, expression, known | said.keys())
-        elif expression in (None, NULL_STRING) and column not in known:
-            told = iter((f"is no column to leave out{suggestion(column, known)}",))
-        else:
-            told = iter(())
-        yield from (f"stream_maps.{each.key}.{column} {text}" for text in told)
-        if isinstance(expression, str) and (
-            column == MAPPER_FILTER_OPTION
-            or not (_is_option(column) or expression == NULL_STRING)
-        ):
-            told = _expression_problems(expression, column, used, config)
-            yield from (f"stream_maps.{each.key}.{column} {text}" for text in told)
+    for column, value in columns.items():
+        errors: Iterator[str] = iter(())
+        if column == MAPPER_FILTER_OPTION and isinstance(value, str):
+            errors = _expression_problems(value, column, used, config)
+        elif _is_option(column):
+            errors = _option_problems(column, value, known | columns.keys())
+        elif value in (None, NULL_STRING):
+            if column not in known:
+                errors = iter([f"is no column to leave out{suggestion(column, known)}"])
+        elif isinstance(value, str):
+            errors = _expression_problems(value, column, used, config)
+        yield from (f"stream_maps.{each.key}.{column} {error}" for error in errors)
 
 
 def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterator[str]:
@@ -359,9 +357,9 @@ def _expression_problems(
         return
     for stream in named:
         if stream.selected and column not in _left_alone(stream):
-            told = list(_name_problems(nodes, column, stream, config))
-            yield from (f"{text}, in {expression}" for text in told)
-            if told:
+            errors = [*_name_problems(nodes, column, stream, config)]
+            if errors:
+                yield from (f"{error}, in {expression}" for error in errors)
                 return
 
 
