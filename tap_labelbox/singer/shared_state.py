@@ -1,4 +1,4 @@
-"""What streams that are read in one pass remember of it.
+"""The bookmarks of streams that are read in one pass.
 
 Nine streams are made of one export. Each has bookmarks of its own, because a target
 may keep those of one stream and lose the records of another (see
