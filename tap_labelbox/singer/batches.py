@@ -144,7 +144,7 @@ class BatchWriter(MessageWriter):
 
     @property
     def has_open_files(self) -> bool:
-        """Whether there are records in files that are not written yet."""
+        """Return whether there are records in files that are not written yet."""
         return bool(self._files)
 
     def write_message(self, message: Message) -> None:
@@ -244,7 +244,7 @@ class BatchWriter(MessageWriter):
 
     @cached_property
     def _kind(self) -> type[Content]:
-        """What the files are made of."""
+        """The format of the files."""
         if self._encoding.format == "jsonl":
             return JsonLines
         try:

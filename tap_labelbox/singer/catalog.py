@@ -1,4 +1,4 @@
-"""What a catalog and a state ask for: obeyed, or refused by name before the run.
+"""Catalog and state: what they ask for is done, or refused by name before the run.
 
 The SDK takes any replication key and method, and keys that name no column. What it
 makes of them is a SCHEMA that promises what the tap does not do.

@@ -49,7 +49,7 @@ OPTIONS = (
 )
 RECORD = ("_", "record")
 NAMES = (*RECORD, "config", "__stream_name__", "__original_stream_name__")
-"""What an expression may name beside the columns."""
+"""Names that an expression may use beside the columns."""
 
 TYPO = 0.9  # how alike a new column and one of the stream are
 
@@ -62,11 +62,11 @@ class Map(NamedTuple):
     source: str
     """The stream it is for, or a pattern."""
     columns: dict[str, Any] | None
-    """What it says of columns, and options; None if it takes the stream out."""
+    """Its columns and options; None if it removes the stream."""
 
     @property
     def is_more(self) -> bool:
-        """Whether it makes one more stream of its source, beside the other maps."""
+        """Return whether it makes one more stream of its source, beside other maps."""
         return self.columns is not None and MAPPER_SOURCE_OPTION in self.columns
 
 
@@ -281,10 +281,10 @@ def selected_schema(stream: Stream) -> dict[str, Any]:
 
 
 def _maps(maps: Mapping[str, Any]) -> Iterator[Map]:
-    for key, said in maps.items():
+    for key, value in maps.items():
         if key.startswith("__"):
             continue
-        columns = said if isinstance(said, dict) else None
+        columns = value if isinstance(value, dict) else None
         source = (columns or {}).get(MAPPER_SOURCE_OPTION, key)
         yield Map(key, str(source), columns)
 
@@ -302,10 +302,10 @@ def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
     """Return maps that leave alone the columns of a stream that are not selected."""
     left_alone = _left_alone(stream)
     return {
-        key: {c: said[c] for c in said if c not in left_alone}
-        if isinstance(said, dict)
-        else said
-        for key, said in maps.items()
+        key: {c: value[c] for c in value if c not in left_alone}
+        if isinstance(value, dict)
+        else value
+        for key, value in maps.items()
     }
 
 

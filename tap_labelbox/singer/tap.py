@@ -127,7 +127,7 @@ class SingerTap(Tap):
 
     @property
     def message_writer_class(self) -> Callable[[], MessageWriter]:  # type: ignore[override]
-        """Make the writer of a run; of batch files if the settings have some."""
+        """Return what makes the writer of a run, of batch files if these are set."""
         if "batch_config" in self.config:
             return partial(BatchWriter, self.config["batch_config"])
         return MessageWriter
