@@ -36,9 +36,9 @@ def main() -> None:
     try:
         TapLabelbox.cli()
     except (MemoryError, OSError) as error:
-        if not (told := errors.shortage(error)):
+        if not (text := errors.shortage(error)):
             raise
-        _end(told, Ending.TEMPORARY.code)
+        _end(text, Ending.TEMPORARY.code)
     finally:
         # All is written. What comes now would only disturb Python's own end.
         for number in SIGNALS:

@@ -137,7 +137,7 @@ BATCH_CONFIG = _object(
             ),
             _part(th.StringType, "prefix", "What file names begin with."),
             _part(
-                _one_of(*Readers),
+                _one_of(*(who.value for who in Readers)),
                 "readable_by",
                 "Who may read files on this machine; by default their owner only.",
             ),

@@ -39,7 +39,7 @@ class TapLabelbox(SingerTap):
 
     @cached_property
     def workspace(self) -> Workspace:
-        """What the streams of this run share."""
+        """The client, the projects and the log that the streams of this run share."""
         return Workspace(self.config, self.logger)
 
     def discover_streams(self) -> list[Stream]:

@@ -46,11 +46,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
-    from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import Message
 
 # Bytes of JSON in all files together. Targets take ten times as much to load a file.
-FULL = 32 * 1024 * 1024
+MAX_OPEN_BYTES = 32 * 1024 * 1024
 UNUSUAL = re.compile(r"[^\w.-]")  # in a file name
 REFUSALS = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 
@@ -62,16 +61,16 @@ class Content(Protocol):
     """Ends of file names, by compression."""
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
-        """Start with none, of a stream with this schema."""
+        """Start empty, for a stream with this schema."""
 
-    def add(self, record: Record) -> int:
-        """Take a record; give how many bytes of JSON it is, more or less."""
+    def add(self, record: Mapping[str, Any]) -> int:
+        """Add a record; return about how many bytes of JSON it is."""
 
     def compressed(self, compression: str) -> bytes:
-        """Return the file; may be asked again."""
+        """Return the file as it is so far."""
 
     @staticmethod
-    def schema(schema: dict[str, Any]) -> dict[str, Any]:
+    def schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema of what is in the file."""
 
 
@@ -87,7 +86,7 @@ class JsonLines:
         del stream, schema
         self._lines = bytearray()
 
-    def add(self, record: Record) -> int:
+    def add(self, record: Mapping[str, Any]) -> int:
         """Add a line."""
         line = encode_shallow(record) + b"\n"
         # In one step, which no signal can interrupt.
@@ -102,9 +101,9 @@ class JsonLines:
         return gzip.compress(self._lines, 1, mtime=0)
 
     @staticmethod
-    def schema(schema: dict[str, Any]) -> dict[str, Any]:
+    def schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema as it is."""
-        return schema
+        return dict(schema)
 
 
 @dataclass
@@ -126,11 +125,11 @@ class BatchWriter(MessageWriter):
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Look at nothing yet: --discover takes any settings, and has no records."""
+        """Start without looking: --discover takes any settings, and has no records."""
         super().__init__()
         self._config = config
         self._run = uuid4().hex
-        self._schemas: dict[str, dict[str, Any]] = {}
+        self._schemas: dict[str, Mapping[str, Any]] = {}
         self._files: dict[str, _File] = {}
         self._begun = 0  # files
         self._size = 0  # bytes in all of them
@@ -145,7 +144,7 @@ class BatchWriter(MessageWriter):
 
     @property
     def has_open_files(self) -> bool:
-        """Whether there are records in files that are not written yet."""
+        """Return whether there are records in files that are not written yet."""
         return bool(self._files)
 
     def write_message(self, message: Message) -> None:
@@ -155,12 +154,14 @@ class BatchWriter(MessageWriter):
             return
         self.close()
         if isinstance(message, SchemaMessage):
-            _ = self._place  # what cannot be used is told before the work begins
+            _ = self._place  # an error of the storage comes before the work begins
             self._schemas[message.stream] = message.schema
             message = replace(message, schema=self._kind.schema(message.schema))
         super().write_message(message)
 
-    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+    def write_record(
+        self, stream: str, version: int | None, record: Mapping[str, Any]
+    ) -> None:
         """Put a record into the file of its stream."""
         file = self._files.get(stream) or self._new(stream, version)
         size = file.content.add(record)
@@ -170,7 +171,9 @@ class BatchWriter(MessageWriter):
         self._files[stream] = file  # only now: no file is empty
         self.ended_with_state = False
         most = self._config.get("batch_size") or inf
-        self.is_full = self.is_full or self._size >= FULL or file.count >= most
+        self.is_full = (
+            self.is_full or self._size >= MAX_OPEN_BYTES or file.count >= most
+        )
 
     def close(self) -> None:
         """Write all files, and their BATCH messages.
@@ -206,7 +209,7 @@ class BatchWriter(MessageWriter):
     def _store(self, file: _File) -> None:
         content = file.content.compressed(str(self._encoding.compression))
         storage, _ = self._place
-        with self._told():
+        with self._storage_errors():
             if isinstance(storage, LocalFileSystem):
                 path = Path(native_path(file.path))
                 make_folders(path.parent, self._readers)
@@ -220,7 +223,7 @@ class BatchWriter(MessageWriter):
     @cached_property
     def _place(self) -> tuple[AbstractFileSystem, str]:
         """The storage, and the folder in it."""
-        with self._told():
+        with self._storage_errors():
             storage, folder = url_to_fs(self._config["storage"]["root"])
             if isinstance(storage, LocalFileSystem):
                 make_folders(Path(native_path(folder)), self._readers)
@@ -241,7 +244,7 @@ class BatchWriter(MessageWriter):
 
     @cached_property
     def _kind(self) -> type[Content]:
-        """What the files are made of."""
+        """The format of the files."""
         if self._encoding.format == "jsonl":
             return JsonLines
         try:
@@ -253,8 +256,8 @@ class BatchWriter(MessageWriter):
             raise SettingsError(msg) from None
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say in one line why there is no writing to the storage."""
+    def _storage_errors(self) -> Iterator[None]:
+        """Raise one line on why the storage takes no file."""
         root = self._config["storage"]["root"]
         try:
             yield

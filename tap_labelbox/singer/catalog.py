@@ -1,4 +1,4 @@
-"""What a catalog and a state ask for: obeyed, or refused by name before the run.
+"""Catalog and state: what they ask for is done, or refused by name before the run.
 
 The SDK takes any replication key and method, and keys that name no column. What it
 makes of them is a SCHEMA that promises what the tap does not do.
@@ -6,8 +6,8 @@ makes of them is a SCHEMA that promises what the tap does not do.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers import _state
@@ -21,7 +21,7 @@ from tap_labelbox.singer.state import PROJECT_ID, READ_AT, RUNS
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from singer_sdk import Stream
     from singer_sdk.singerlib.catalog import CatalogEntry
@@ -71,10 +71,10 @@ def read(content: dict[str, Any]) -> Catalog:
                 del entry[nullable]
         for metadata in entry.get("metadata", ()):
             if metadata["breadcrumb"] == []:
-                said = metadata["metadata"]
-                chosen = said.get("replication-method")
-                chosen = chosen or said.get("forced-replication-method")
-                if chosen:
+                method = metadata["metadata"].get
+                if chosen := (
+                    method("replication-method") or method("forced-replication-method")
+                ):
                     entry["replication_method"] = chosen
     try:
         return without_empty_properties(Catalog.from_dict(content))
@@ -101,68 +101,65 @@ def _malformed(entry: Any) -> str | None:
         return "is no object"
     if not isinstance(name := entry.get("tap_stream_id"), str) or not name:
         return "has no tap_stream_id"
-    listed = entry.get("metadata") or []
-    wrong: Iterator[str] = chain(
-        _unmapped_records(entry, KINDS),
-        *(_unmapped_records(metadata, METADATA_KINDS) for metadata in _items(listed)),
-    )
-    if wrong_key := next(wrong, None):
-        return f"({name}) has malformed {wrong_key}"
-    for metadata in listed:
-        if wrong_key := next(_unmapped_records(metadata["metadata"], SAID_KINDS), None):
-            where = ".".join(metadata["breadcrumb"][1::2]) or "the stream"
-            return f"({name}) has malformed {wrong_key} of {where}"
-    return None
+    wrong = [
+        *_malformed_keys(entry, STREAM_KINDS),
+        *(w for part in _items(entry.get("metadata")) for w in _malformed_parts(part)),
+    ]
+    return f"({name}) has malformed {wrong[0]}" if wrong else None
 
 
-def _items(listed: Any) -> list[Any]:
-    return listed if isinstance(listed, list) else []
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _unmapped_records(
-    found: Any, kinds: Mapping[str, Callable[[Any], bool]]
-) -> Iterator[str]:
-    """Yield the keys of an object that hold nothing of their kind."""
-    if not isinstance(found, dict):
+def _malformed_parts(metadata: Any) -> Iterator[str]:
+    """Yield what is malformed in one item of a stream's metadata."""
+    if not isinstance(metadata, dict):
         yield "metadata"
-        return
-    yield from (key for key, fits in kinds.items() if not fits(found.get(key)))
+    elif wrong := [*_malformed_keys(metadata, METADATA_KINDS)]:
+        yield from wrong
+    else:
+        where = ".".join(metadata["breadcrumb"][1::2]) or "the stream"
+        for key in _malformed_keys(metadata["metadata"], VALUE_KINDS):
+            yield f"{key} of {where}"
 
 
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+Kinds = Mapping[str, Callable[[Any], bool]]
 
 
-def _is_names(value: Any) -> bool:
-    return value is None or _are_texts(value)
+def _malformed_keys(entry: dict[str, Any], kinds: Kinds) -> Iterator[str]:
+    """Yield the keys of an object whose values are not of their kind."""
+    return (key for key, is_valid in kinds.items() if not is_valid(entry.get(key)))
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
+def _or_null(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_valid(value)
+
+
+def _is(*types: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, types)
 
 
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
 
 
-KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "schema": lambda value: value is None or _is_object(value),
-    "key_properties": _is_names,
-    "metadata": lambda value: value is None or isinstance(value, list),
-    "replication_key": _is_text,
-    "replication_method": _is_text,
-    "stream": _is_text,
+TEXT, TEXTS = _or_null(_is(str)), _or_null(_are_texts)
+STREAM_KINDS: Kinds = {
+    "schema": _or_null(_is(dict)),
+    "key_properties": TEXTS,
+    "metadata": _or_null(_is(list)),
+    "replication_key": TEXT,
+    "replication_method": TEXT,
+    "stream": TEXT,
 }
-METADATA_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "breadcrumb": _are_texts,
-    "metadata": _is_object,
-}
-SAID_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "selected": lambda value: value is None or isinstance(value, bool),
-    "table-key-properties": _is_names,
-    "replication-key": _is_text,
-    "replication-method": _is_text,
-    "forced-replication-method": _is_text,
+METADATA_KINDS: Kinds = {"breadcrumb": _are_texts, "metadata": _is(dict)}
+VALUE_KINDS: Kinds = {
+    "selected": _or_null(_is(bool)),
+    "table-key-properties": TEXTS,
+    "replication-key": TEXT,
+    "replication-method": TEXT,
+    "forced-replication-method": TEXT,
 }
 
 
@@ -197,8 +194,8 @@ def _method_problems(entry: CatalogEntry, stream: Stream) -> Iterator[str]:
             )
         else:
             yield (
-                f"{name} cannot be read by {other}: it is read whole each time; take "
-                "its replication key out of the catalog"
+                f"{name} cannot be read by {other}: it is read whole each time; remove "
+                "its replication key from the catalog"
             )
     method = stream.forced_replication_method
     methods = [INCREMENTAL, FULL_TABLE] if key else [FULL_TABLE]

@@ -49,7 +49,7 @@ OPTIONS = (
 )
 RECORD = ("_", "record")
 NAMES = (*RECORD, "config", "__stream_name__", "__original_stream_name__")
-"""What an expression may name beside the columns."""
+"""Names that an expression may use beside the columns."""
 
 TYPO = 0.9  # how alike a new column and one of the stream are
 
@@ -62,11 +62,11 @@ class Map(NamedTuple):
     source: str
     """The stream it is for, or a pattern."""
     columns: dict[str, Any] | None
-    """What it says of columns, and options; None if it takes the stream out."""
+    """Its columns and options; None if it removes the stream."""
 
     @property
     def is_more(self) -> bool:
-        """Whether it makes one more stream of its source, beside the other maps."""
+        """Return whether it makes one more stream of its source, beside other maps."""
         return self.columns is not None and MAPPER_SOURCE_OPTION in self.columns
 
 
@@ -76,7 +76,7 @@ class NamingStreamMap(CustomStreamMap):
     def _eval(
         self,
         expr: str,
-        expr_parsed: ast.Expr,
+        expr_parsed: Any,  # another type from 0.55 on
         record: dict[str, Any],
         property_name: str | None,
     ) -> Any:
@@ -87,9 +87,9 @@ class NamingStreamMap(CustomStreamMap):
             where = f"stream_maps.{self.stream_name or self.stream_alias}.{column}"
             # Not what it says, which may quote the record; but what names no value.
             why = error.__cause__ if isinstance(error, MapExpressionError) else error
-            told = f"{where} cannot be evaluated: {expr} ({type(why).__name__})"
+            msg = f"{where} cannot be evaluated: {expr} ({type(why).__name__})"
             advice = self._advice(expr, expr_parsed, record, column)
-            raise SettingsError(f"{told}; {advice}") from None
+            raise SettingsError(f"{msg}; {advice}") from None
 
     def _advice(
         self, expression: str, parsed: ast.Expr, record: dict[str, Any], column: str
@@ -117,7 +117,7 @@ class NamingStreamMap(CustomStreamMap):
             return f"where {' and '.join(nulls)} is null, so write: {safe}"
         kinds = ", ".join(f"{t} is {kind(record[n])}" for t, n in used.items())
         where = f"where {kinds}: " if kinds else ""
-        return f"{where}convert it, guard it, or take this map out"
+        return f"{where}convert it, guard it, or remove this map"
 
 
 def mapper(
@@ -281,10 +281,10 @@ def selected_schema(stream: Stream) -> dict[str, Any]:
 
 
 def _maps(maps: Mapping[str, Any]) -> Iterator[Map]:
-    for key, said in maps.items():
+    for key, value in maps.items():
         if key.startswith("__"):
             continue
-        columns = said if isinstance(said, dict) else None
+        columns = value if isinstance(value, dict) else None
         source = (columns or {}).get(MAPPER_SOURCE_OPTION, key)
         yield Map(key, str(source), columns)
 
@@ -302,33 +302,31 @@ def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
     """Return maps that leave alone the columns of a stream that are not selected."""
     left_alone = _left_alone(stream)
     return {
-        key: {c: said[c] for c in said if c not in left_alone}
-        if isinstance(said, dict)
-        else said
-        for key, said in maps.items()
+        key: {c: value[c] for c in value if c not in left_alone}
+        if isinstance(value, dict)
+        else value
+        for key, value in maps.items()
     }
 
 
 def _column_problems(
     each: Map, named: list[Stream], idle: set[str], config: Mapping[str, Any]
 ) -> Iterator[str]:
-    said = each.columns or {}
+    columns = each.columns or {}
     used = [s for s in named if s.name not in idle]
     known = {column for s in named for column in s.schema["properties"]}
-    for column, expression in said.items():
-        if _is_option(column):
-            told = _option_problems(column, expression, known | said.keys())
-        elif expression in (None, NULL_STRING) and column not in known:
-            told = iter((f"is no column to leave out{suggestion(column, known)}",))
-        else:
-            told = iter(())
-        yield from (f"stream_maps.{each.key}.{column} {text}" for text in told)
-        if isinstance(expression, str) and (
-            column == MAPPER_FILTER_OPTION
-            or not (_is_option(column) or expression == NULL_STRING)
-        ):
-            told = _expression_problems(expression, column, used, config)
-            yield from (f"stream_maps.{each.key}.{column} {text}" for text in told)
+    for column, value in columns.items():
+        errors: Iterator[str] = iter(())
+        if column == MAPPER_FILTER_OPTION and isinstance(value, str):
+            errors = _expression_problems(value, column, used, config)
+        elif _is_option(column):
+            errors = _option_problems(column, value, known | columns.keys())
+        elif value in (None, NULL_STRING):
+            if column not in known:
+                errors = iter([f"is no column to leave out{suggestion(column, known)}"])
+        elif isinstance(value, str):
+            errors = _expression_problems(value, column, used, config)
+        yield from (f"stream_maps.{each.key}.{column} {error}" for error in errors)
 
 
 def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterator[str]:
@@ -359,9 +357,9 @@ def _expression_problems(
         return
     for stream in named:
         if stream.selected and column not in _left_alone(stream):
-            told = list(_name_problems(nodes, column, stream, config))
-            yield from (f"{text}, in {expression}" for text in told)
-            if told:
+            errors = [*_name_problems(nodes, column, stream, config)]
+            if errors:
+                yield from (f"{error}, in {expression}" for error in errors)
                 return
 
 

@@ -5,7 +5,7 @@ Needs pyarrow, which the extra ``tap-labelbox[parquet]`` brings.
 Objects and lists have one type in JSON, and another one in each record. Parquet
 wants one for all, so they are columns of JSON text, and the SCHEMA message says so:
 a target that reads the text of an object into a column for objects would store a
-text within JSON. Moments are UTC, in microseconds, which is all that targets keep.
+text within JSON. Timestamps are UTC, in microseconds, which is all that targets keep.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # Bytes of JSON that become a row group; as Python objects they take several times as
 # much memory as in one.
-GROUP = 4 * 1024 * 1024
-SCALAR = 8  # bytes; near enough
+GROUP_BYTES = 4 * 1024 * 1024
+SCALAR_BYTES = 8  # near enough
 
 NULL = b"null"
 REMEDY = "set batch_config.encoding.format to jsonl"
@@ -124,11 +124,12 @@ class Columns:
             raise SettingsError(msg)
         row = [_kept(kind, record.get(name)) for name, kind in self._types.items()]
         size = sum(
-            len(value) if isinstance(value, str | bytes) else SCALAR for value in row
+            len(value) if isinstance(value, str | bytes) else SCALAR_BYTES
+            for value in row
         )
         self._rows.append(row)
         self._size += size
-        if self._size > GROUP:
+        if self._size > GROUP_BYTES:
             self._groups, self._rows = [*self._groups, self._group()], []
             self._size = 0
         return size
@@ -145,13 +146,13 @@ class Columns:
         return content
 
     @staticmethod
-    def schema(schema: dict[str, Any]) -> dict[str, Any]:
+    def schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema of what is in the file: JSON is text there."""
         columns = {
             name: TEXT if _type(column) is JSON else column
             for name, column in schema["properties"].items()
         }
-        return schema | {"properties": columns}
+        return {**schema, "properties": columns}
 
     def _group(self) -> pa.RecordBatch:
         """Turn the rows into columns."""
@@ -175,5 +176,5 @@ class Columns:
         except (TypeError, ValueError, OverflowError):
             # Not what the error says, which quotes the value.
             others = f" ({kind_of(value)})" if len(fitted) < len(values) else ""
-            msg = f"{self._stream}.{name} holds what is no {kind}{others}"
+            msg = f"{self._stream}.{name} has a value that is not {kind}{others}"
             raise SettingsError(f"{msg}; {REMEDY}") from None

@@ -1,4 +1,4 @@
-"""What streams that are read in one pass remember of it.
+"""The bookmarks of streams that are read in one pass.
 
 Nine streams are made of one export. Each has bookmarks of its own, because a target
 may keep those of one stream and lose the records of another (see
@@ -27,9 +27,11 @@ WITHOUT_RECORDS = "without_records"
 MAX_RUNS = 5  # unfinished ones whose exports are looked for
 
 FIELDS = {"task_id": str, "wanted": str, "until": str, "position": int, "latest": str}
-"""What is kept of an export: its task; what it was to hold; the timestamp up to which
-activity is in it; the byte up to which all streams have their records; and the latest
-activity of the rows before that byte."""
+"""What the position of an export is made of, and the types of that.
+
+Its task; what it was to hold; the timestamp up to which activity is in it; the byte up
+to which all streams have their records; the latest activity of the rows before that.
+"""
 
 
 class SharedState:
@@ -41,7 +43,7 @@ class SharedState:
     """
 
     def __init__(self, states: Mapping[str, ProjectState], key: str) -> None:
-        """Bring together what a target has kept, and what it has lost."""
+        """Reconcile the bookmarks that a target has kept with those it has lost."""
         self._states = dict(states)
         self._key = key
         named = {name: self._named_by(name) for name in self._states}

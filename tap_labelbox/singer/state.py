@@ -1,4 +1,4 @@
-"""What this tap does differently with the SDK's state, and why.
+"""The state: where this tap differs from the SDK, and why.
 
 Three rules hold for every STATE message, whatever target stands behind:
 
@@ -104,24 +104,23 @@ class ProjectState(StreamStateManager):
     @property
     def _by_project(self) -> dict[str, dict[str, Any]]:
         if self._partitions is None:
-            found: dict[str, dict[str, Any]] = {}
+            by_project: dict[str, dict[str, Any]] = {}
             for partition in self.stream_state.get("partitions", []):
                 context = partition.get("context")
-                has_context = isinstance(context, dict)
-                project_id = context.get(PROJECT_ID) if has_context else None
+                is_ours = isinstance(context, dict)
+                project_id = context.get(PROJECT_ID) if is_ours else None
+                stream = self.stream_name
                 if not isinstance(project_id, str):
-                    msg = (
-                        f"--state has a partition of {self.stream_name} without project"
-                    )
+                    msg = f"--state has a partition of {stream} without project"
                     raise SettingsError(msg)
-                if project_id in found:  # whoever merges states had better choose
+                if project_id in by_project:  # whoever merges states must choose
                     msg = (
-                        f"--state has two bookmarks of {self.stream_name} for project "
+                        f"--state has two bookmarks of {stream} for project "
                         f"{project_id}: remove one of them"
                     )
                     raise SettingsError(msg)
-                found[project_id] = partition
-            self._partitions = found
+                by_project[project_id] = partition
+            self._partitions = by_project
         return self._partitions
 
     def increment_state(self, *args: object, **options: object) -> None:

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
@@ -52,6 +52,8 @@ class Stopped(SystemExit):
 class SingerTap(Tap):
     """A tap whose errors are one line each, and whose runs can be stopped anywhere."""
 
+    # The SDK names one more from 0.55 on; what the Hub lists is the same with both.
+    capabilities: ClassVar = [c for c in Tap.capabilities if c.value != "start-date"]
     variable_prefix: str
     """Of the settings' variables in the environment."""
     read_settings: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
@@ -125,7 +127,7 @@ class SingerTap(Tap):
 
     @property
     def message_writer_class(self) -> Callable[[], MessageWriter]:  # type: ignore[override]
-        """Make the writer of a run; of batch files if the settings have some."""
+        """Return what makes the writer of a run, of batch files if these are set."""
         if "batch_config" in self.config:
             return partial(BatchWriter, self.config["batch_config"])
         return MessageWriter
