@@ -167,9 +167,9 @@ class Progress:
         parts = []
         if current.projects:
             parts.append(f"{current.done:,} of {_counted(current.projects, 'project')}")
-        records = sum(one.records for one in self.passes.values())
+        records = sum(item.records for item in self.passes.values())
         parts.append(_counted(records, "record"))
-        if retries := sum(one.retries for one in self.passes.values()):
+        if retries := sum(item.retries for item in self.passes.values()):
             parts.append(_counted(retries, "retry", "retries"))
         if self._waiting:
             what, since = self._waiting
@@ -193,13 +193,15 @@ class Progress:
             "seconds": now - self._began,
             "passes": [
                 {
-                    "name": one.name,
-                    "records": {s.name: s.record_count for s in one.streams},
-                    "requests": one.requests,
-                    "retries": one.retries,
-                    "seconds": now - one.began if one.seconds is None else one.seconds,
+                    "name": item.name,
+                    "records": {s.name: s.record_count for s in item.streams},
+                    "requests": item.requests,
+                    "retries": item.retries,
+                    "seconds": now - item.began
+                    if item.seconds is None
+                    else item.seconds,
                 }
-                for one in self.passes.values()
+                for item in self.passes.values()
             ],
             "left_out": [{"what": what, "why": why} for what, why in left_out],
         }
@@ -213,9 +215,9 @@ class Progress:
 def summary_lines(summary: Any) -> Iterator[str]:
     """Yield the lines of a table of what a run did."""
     passes = summary["passes"]
-    records = sum(sum(one["records"].values()) for one in passes)
+    records = sum(sum(item["records"].values()) for item in passes)
     requests, retries = (
-        sum(one[name] for one in passes) for name in ("requests", "retries")
+        sum(item[name] for item in passes) for name in ("requests", "retries")
     )
     yield (
         f"{summary['outcome']} after {duration(summary['seconds'])}: "
@@ -223,20 +225,24 @@ def summary_lines(summary: Any) -> Iterator[str]:
         f"{_counted(retries, 'retry', 'retries')}"
     )
     rows = [("stream", "records", "requests", "retries", "seconds")]
-    for one in passes:
-        sums = f"{one['requests']:,}", f"{one['retries']:,}", f"{one['seconds']:,.1f}"
-        rows.append((one["name"], f"{sum(one['records'].values()):,}", *sums))
-        if [*one["records"]] != [one["name"]]:
+    for item in passes:
+        sums = (
+            f"{item['requests']:,}",
+            f"{item['retries']:,}",
+            f"{item['seconds']:,.1f}",
+        )
+        rows.append((item["name"], f"{sum(item['records'].values()):,}", *sums))
+        if [*item["records"]] != [item["name"]]:
             rows += [
-                (f"- {n}", f"{c:,}", "", "", "") for n, c in one["records"].items()
+                (f"- {n}", f"{c:,}", "", "", "") for n, c in item["records"].items()
             ]
     width = max(len(name) for name, *_ in rows)
     for name, *numbers in rows if passes else ():
         cells = "".join(f"{number:>10}" for number in numbers)
         yield f"{name:{width}}{cells}".rstrip()
     left_out = summary["left_out"]
-    for one in left_out[:MAX_NAMED]:
-        yield f"left out: {one['what']} ({one['why']})"
+    for item in left_out[:MAX_NAMED]:
+        yield f"left out: {item['what']} ({item['why']})"
     if (more := len(left_out) - MAX_NAMED) > 0:
         yield f"left out: {more:,} more, named above or at DEBUG"
 

@@ -121,8 +121,8 @@ def mask(value: object) -> str:
     if is_cut:
         # What makes it an address that holds a password may have been cut off.
         words = text.rpartition(" ")
-        if found := AUTHORITY.search(words[2]):
-            text = f"{words[0]}{words[1]}{words[2][: found.end()]}{MASK}"
+        if result := AUTHORITY.search(words[2]):
+            text = f"{words[0]}{words[1]}{words[2][: result.end()]}{MASK}"
         text += f"... ({left} more characters)"
     return text
 
@@ -148,10 +148,10 @@ def _without_hidden(text: str) -> str:
 def _without_values(text: str) -> Iterator[str]:
     """Yield a text in pieces, with masks for the values of secret parameters."""
     at = 0
-    for found in NAME.finditer(text):
-        if found.start() < at:  # it is in a value that is masked already
+    for result in NAME.finditer(text):
+        if result.start() < at:  # it is in a value that is masked already
             continue
-        start, end = found.span()
+        start, end = result.span()
         dividers = [*INNER_DIVIDER.finditer(text, start, end)]
         if behind := DIVIDER.match(text, end):
             dividers.append(behind)

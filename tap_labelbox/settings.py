@@ -484,16 +484,18 @@ def _type_problems(name: str, error: Any) -> Iterator[str]:
     if len(deepest.absolute_path) > len(error.absolute_path):
         yield from _problems_of(deepest)
         return
-    given = [each.validator_value for each in alternatives if each.validator == "type"]
-    types = chain.from_iterable([t] if isinstance(t, str) else t for t in given)
-    wanted = " or ".join(each for each in dict.fromkeys(types) if each != "null")
+    supplied = [
+        each.validator_value for each in alternatives if each.validator == "type"
+    ]
+    types = chain.from_iterable([t] if isinstance(t, str) else t for t in supplied)
+    requested = " or ".join(each for each in dict.fromkeys(types) if each != "null")
     why = ""
     if isinstance(text := error.instance, str) and text.lstrip()[:1] in ("[", "{"):
         try:
             json.loads(text)
         except ValueError as fault:
             why = f"; as JSON it is malformed: {fault}"
-    yield f"{name} must be of type {wanted}{why}"
+    yield f"{name} must be of type {requested}{why}"
 
 
 def _address_problems(api_url: str, allow_plain_http: bool) -> Iterator[str]:  # noqa: FBT001

@@ -143,8 +143,8 @@ class TapLabelbox(SingerTap):
             since = f"saved files ({len(files)} in export_files)"
         elif values := bookmarks(self.state, selected):
             since = f"bookmarks of {min(values)} to {max(values)}, else from {since}"
-        named = ", ".join(selected)
-        self.logger.info("Reading %d streams from %s: %s", len(selected), since, named)
+        names = ", ".join(selected)
+        self.logger.info("Reading %d streams from %s: %s", len(selected), since, names)
 
     def log_summary(self, outcome: str) -> None:
         """Log what this run has done."""

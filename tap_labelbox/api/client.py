@@ -134,8 +134,8 @@ class Client:
         self._api.headers["Accept-Encoding"] = "gzip, deflate"
         # What the environment says of proxies and certificates, once: requests would
         # go through all of it for each request.
-        found = self._api.merge_environment_settings(self._base, {}, None, None, None)
-        self._api.proxies, self._api.verify = found["proxies"], found["verify"]
+        result = self._api.merge_environment_settings(self._base, {}, None, None, None)
+        self._api.proxies, self._api.verify = result["proxies"], result["verify"]
         self._api.trust_env = False
         if self._is_plain_loopback(self._base):  # the key would leave this machine
             self._api.proxies = {}
@@ -237,7 +237,7 @@ class Client:
             if doubtful and (data := done()) is not None:
                 return data
             try:
-                found: dict[str, Any] = self._run(
+                result: dict[str, Any] = self._run(
                     name, variables, timeout_factor=timeout_factor
                 )
             except errors.LabelboxError as fault:
@@ -245,7 +245,7 @@ class Client:
                 if isinstance(error, errors.TransientError):
                     doubtful = doubtful or not error.is_undone
                 raise error from None
-            return found
+            return result
 
         return self._retry(name, run, but=errors.LimitError)
 
@@ -488,9 +488,9 @@ class Client:
 
     def _safe(self, link: Link) -> Link:
         """Return a link that may be opened, as far as its host alone tells."""
-        found, is_plain = literal_reach(link.host), link.scheme == "http"
-        if found or is_plain:
-            self._judge(link.host, found or Reach.PUBLIC, is_plain)
+        result, is_plain = literal_reach(link.host), link.scheme == "http"
+        if result or is_plain:
+            self._judge(link.host, result or Reach.PUBLIC, is_plain)
         return link
 
     def _redirected(self, link: Link, response: requests.Response) -> Link:
@@ -498,11 +498,11 @@ class Client:
         try:
             # As bytes that came as Latin-1, which are UTF-8 as a rule.
             location = response.headers["Location"].encode("latin-1").decode()
-            found = link.joined(location)
+            result = link.joined(location)
         except ValueError as error:
             msg = f"a download link redirects to one that {error}"
             raise errors.UnavailableError(msg) from None
-        return self._safe(found)
+        return self._safe(result)
 
     def _judge(self, host: str, found: Reach, is_plain: bool) -> None:  # noqa: FBT001
         """Refuse an address from which no file may be read.
@@ -536,10 +536,10 @@ class Client:
         """
         try:
             api = Link.parse(self._base)
-            found = resolved_reaches(api.host, api.port or 443)
+            result = resolved_reaches(api.host, api.port or 443)
         except (OSError, ValueError):
             return Reach.PUBLIC
-        known = found - {Reach.NOWHERE}
+        known = result - {Reach.NOWHERE}
         return min(known, key=[*Reach].index, default=Reach.PUBLIC)
 
     @staticmethod
@@ -689,9 +689,9 @@ def _graphql_data(
         LabelboxError: If it has none, or errors beside it.
     """
     if decode_fast and response.status_code == HTTPStatus.OK:
-        found = decode_fast(content)
-        if found is not None:
-            return found
+        result = decode_fast(content)
+        if result is not None:
+            return result
     try:
         body = decode(content)
     except ValueError:

@@ -71,8 +71,8 @@ class Document:
     @cached_property
     def parent(self) -> str:
         """The variable that is the ID of the parent of all rows; "" for none."""
-        found = PARENT.search(self.text)
-        return found[1] if found else ""
+        result = PARENT.search(self.text)
+        return result[1] if result else ""
 
     def only(self, columns: Collection[str]) -> Document:
         """Return the document without the fields of rows that are in no column.
@@ -142,16 +142,16 @@ class Document:
         # With its alias before it and its selection after it; not a field that
         # has arguments: those are the lists, without which nothing is left.
         field = re.compile(rf"(?:(\w+):\s*)?\b{name}\b(?!\s*[:(])(?:\s*(\{{))?")
-        found = field.match(self.text, self._offset(place))
-        if not found:
+        result = field.match(self.text, self._offset(place))
+        if not result:
             places = [*field.finditer(self.text, self.text.index("{"))]
             if len(places) != 1:  # which of them is meant, the error does not say
                 return None
-            found = places[0]
-        start, column = found.start(), found[1] or name
+            result = places[0]
+        start, column = result.start(), result[1] or name
         if alias := ALIAS_BEFORE.search(self.text[:start]):
             start, column = alias.start(), alias[1]
-        end = _closing(self.text, found.end()) + 1 if found[2] else found.end()
+        end = _closing(self.text, result.end()) + 1 if result[2] else result.end()
         if INDISPENSABLE.search(self.text[start:end]):
             return None
         line = self.text[:start].rpartition("\n")[2]
@@ -197,10 +197,10 @@ def _place(error: dict[str, Any]) -> Place:
 def _only(fields: str, columns: Collection[str], prefix: str = "") -> str:
     """Return the fields of a selection that are in a column, or have some inside."""
     kept, position = "", 0
-    while found := FIELD.match(fields, position):
-        path, position = prefix + (found[1] or found[2]), found.end()
-        text = found[0]
-        if found[3]:
+    while result := FIELD.match(fields, position):
+        path, position = prefix + (result[1] or result[2]), result.end()
+        text = result[0]
+        if result[3]:
             end = _closing(fields, position)
             inner = fields[position:end]
             if path not in columns:
@@ -228,9 +228,9 @@ def _closing(text: str, start: int) -> int:
 @cache
 def _texts() -> dict[str, str]:
     """Read all documents at once: later, connections may have all descriptors."""
-    found = [
+    result = [
         file
         for file in files("tap_labelbox.queries").iterdir()
         if file.name.endswith(".graphql")
     ]
-    return {file.name: file.read_text("utf-8") for file in found}
+    return {file.name: file.read_text("utf-8") for file in result}

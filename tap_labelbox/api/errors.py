@@ -379,7 +379,7 @@ def network_error(
     """
     causes = list(_causes(fault))
     known = (key for key in TABLE if isinstance(key, type))
-    found = next(key for key in known if any(isinstance(c, key) for c in causes))
+    result = next(key for key in known if any(isinstance(c, key) for c in causes))
     cause = causes[-1]
     reason = str(cause) or type(cause).__name__
     if any(isinstance(c, requests.exceptions.ProxyError) for c in causes):
@@ -387,17 +387,17 @@ def network_error(
         reason += "; check HTTPS_PROXY"
     elif proxy:
         host += f" through the proxy {proxy}"
-    if isinstance(cause, TimeoutError) and not issubclass(TABLE[found], UnsentError):
+    if isinstance(cause, TimeoutError) and not issubclass(TABLE[result], UnsentError):
         reason += "; raise request_timeout if that goes on"
-    if found is ssl.SSLCertVerificationError:
+    if result is ssl.SSLCertVerificationError:
         why = getattr(cause, "verify_message", "") or reason
         reason = (
             f"its certificate is not trusted ({why}): set REQUESTS_CA_BUNDLE to a "
             "file with the certificate that signed it"
         )
-    elif found is socket.gaierror:
+    elif result is socket.gaierror:
         reason = f"there is no address for this name ({reason})"
-    return TABLE[found](f"{host}: {reason}")
+    return TABLE[result](f"{host}: {reason}")
 
 
 def link_error(response: requests.Response) -> LabelboxError:
@@ -589,8 +589,8 @@ def _worst_error(response: requests.Response, found: Any) -> LabelboxError:
     What is certain not to pass comes before what may, so that nothing is tried again
     in vain; and unknown fields count only if there is nothing worse.
     """
-    listed = found[:MAX_ERRORS] if isinstance(found, list) else [found]
-    errors = [e if isinstance(e, dict) else {"message": str(e)} for e in listed]
+    items = found[:MAX_ERRORS] if isinstance(found, list) else [found]
+    errors = [e if isinstance(e, dict) else {"message": str(e)} for e in items]
     verdicts = [_verdict(response, error) for error in errors]
     worse = [v for v in verdicts if not isinstance(v[1], QueryError)]
     if worse:
@@ -648,8 +648,8 @@ def _kind(
         return _by_status("HTTP", status), True
     if code is not None and STATUS.fullmatch(code):
         return _by_status("status", int(code)), True
-    if inside := _failed_status(error):
-        return _by_status("status", inside), True
+    if inner := _failed_status(error):
+        return _by_status("status", inner), True
     if code == "INTERNAL_SERVER_ERROR":
         return _by_status("status", HTTPStatus.INTERNAL_SERVER_ERROR), True
     return _by_status("status", status), status != HTTPStatus.OK
@@ -687,11 +687,11 @@ def _parts(error: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             return
         name, value = queue.popleft()
         yield name, value
-        room = max(MAX_PARTS - len(queue), 0)
+        capacity = max(MAX_PARTS - len(queue), 0)
         if isinstance(value, dict):
-            queue.extend(islice(_named(value), room))
+            queue.extend(islice(_named(value), capacity))
         elif isinstance(value, list):
-            queue.extend((name, item) for item in value[:room])
+            queue.extend((name, item) for item in value[:capacity])
 
 
 def _named(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -736,10 +736,10 @@ def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
         block: The error.
         named: Whether only what is called like a reason counts.
     """
-    found: dict[str, None] = {}
+    result: dict[str, None] = {}
     queue = deque([block])
     for _ in range(MAX_PARTS):
-        if not queue or len(found) >= MAX_REASONS:
+        if not queue or len(result) >= MAX_REASONS:
             break
         for name, value in islice(queue.popleft().items(), MAX_PARTS):
             words = [
@@ -758,5 +758,5 @@ def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
                     is_named if named else " " in item.strip()
                 ):
                     text = one_line(mask(item))
-                    found[shortened(text, MAX_REASON_CHARACTERS)] = None
-    return [text for text in found if text][:MAX_REASONS]
+                    result[shortened(text, MAX_REASON_CHARACTERS)] = None
+    return [text for text in result if text][:MAX_REASONS]

@@ -140,7 +140,7 @@ def _host(host: str) -> str:
             return str(IPv4Address(host))  # four decimal numbers, nothing else
     except ValueError:
         labels = []
-    if not labels or not all(0 < len(one) <= MAX_LABEL_CHARACTERS for one in labels):
+    if not labels or not all(0 < len(item) <= MAX_LABEL_CHARACTERS for item in labels):
         raise ValueError("has no plain host and port")
     return host
 
@@ -157,19 +157,19 @@ def reach(address: str) -> Reach:  # one for each kind
     Raises:
         ValueError: If it is no IP address.
     """
-    found = ip_address(address.partition("%")[0])
-    if found.is_loopback:
+    result = ip_address(address.partition("%")[0])
+    if result.is_loopback:
         return Reach.LOOPBACK
-    if isinstance(found, IPv6Address) and (inside := _ipv4_inside(found)):
-        return reach(str(inside))
-    if found.is_link_local:
+    if isinstance(result, IPv6Address) and (inner := _ipv4_inside(result)):
+        return reach(str(inner))
+    if result.is_link_local:
         return Reach.LINK_LOCAL
-    if getattr(found, "is_site_local", False):  # fec0::/10, before there was fc00::/7
+    if getattr(result, "is_site_local", False):  # fec0::/10, before there was fc00::/7
         return Reach.PRIVATE
-    is_this = found.version == 4 and found.packed[0] == THIS_NETWORK  # noqa: PLR2004
-    if is_this or found.is_multicast or found.is_unspecified or found.is_reserved:
+    is_this = result.version == 4 and result.packed[0] == THIS_NETWORK  # noqa: PLR2004
+    if is_this or result.is_multicast or result.is_unspecified or result.is_reserved:
         return Reach.NOWHERE
-    return Reach.PUBLIC if found.is_global else Reach.PRIVATE
+    return Reach.PUBLIC if result.is_global else Reach.PRIVATE
 
 
 def _ipv4_inside(address: IPv6Address) -> IPv4Address | None:
@@ -193,8 +193,8 @@ def resolved_reaches(host: str, port: int) -> set[Reach]:
     Raises:
         OSError: If the name has no address.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return {reach(str(address[0])) for *_, address in found}
+    result = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return {reach(str(address[0])) for *_, address in result}
 
 
 def shown(address: str) -> str:

@@ -195,7 +195,7 @@ def _holder(data: Any, name: str) -> dict[str, Any] | None:
     if name in data:
         return data
     inner = (_holder(value, name) for key, value in data.items() if key != "rows")
-    return next((found for found in inner if found), None)
+    return next((result for result in inner if result), None)
 
 
 def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Malformed]:
@@ -213,10 +213,10 @@ def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Mal
     Raises:
         UnavailableError: If there is no list.
     """
-    listed = found.get(field) if isinstance(found, dict) else None
-    if not isinstance(listed, list):
+    items = found.get(field) if isinstance(found, dict) else None
+    if not isinstance(items, list):
         raise absent(field)
-    return [_row(row, after, number) for number, row in enumerate(listed, skip + 1)]
+    return [_row(row, after, number) for number, row in enumerate(items, skip + 1)]
 
 
 def _row(row: Any, after: str | None, number: int) -> Row | Malformed:

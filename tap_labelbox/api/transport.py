@@ -137,13 +137,13 @@ class _Guarded:
             reaches = resolved_reaches(self.host, self.port)
         except (OSError, UnicodeError):
             reaches = set()  # said by the next line
-        for one in reaches:
-            self.rules.judge(self.host, one, self.is_plain)
+        for item in reaches:
+            self.rules.judge(self.host, item, self.is_plain)
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]
         try:
             peer = str(connected.getpeername()[0])
-            found = literal_reach(peer) or Reach.NOWHERE
-            self.rules.judge(self.host, found, self.is_plain)
+            result = literal_reach(peer) or Reach.NOWHERE
+            self.rules.judge(self.host, result, self.is_plain)
         except BaseException:
             connected.close()
             raise
@@ -260,9 +260,9 @@ def read_body(
     pieces = _raw_body(response, chunk_bytes)
     if max_bytes is not None:
         pieces = _limited(pieces, max_bytes, limited_by)
-    named = response.headers.get("Content-Encoding", "").lower().split(",")
+    names = response.headers.get("Content-Encoding", "").lower().split(",")
     # What is none of these is no compression that was asked for: `aws-chunked`, say.
-    codings = [c for c in map(str.strip, named) if c in {"gzip", "x-gzip", "deflate"}]
+    codings = [c for c in map(str.strip, names) if c in {"gzip", "x-gzip", "deflate"}]
     if len(codings) > 1:
         # Nobody means well who does that: each squares what a byte can become.
         response.close()
@@ -330,8 +330,8 @@ def _decompressed(
                     if left[:1] != GZIP_MAGIC or coding == "deflate":
                         break  # what follows is padding: other clients pass it over
                     inflate = zlib.decompressobj(wbits)
-                if found := inflate.decompress(left, chunk_bytes):
-                    yield found
+                if result := inflate.decompress(left, chunk_bytes):
+                    yield result
                 left = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
         if inflate and not inflate.eof:
             yield inflate.flush()  # some bytes at most

@@ -326,11 +326,11 @@ class _Walk:
                 yield from self._nested(nested, record)
         for name, answer, one_of_several in answers:
             answered, within = _answered(record, name, answer)
-            wanted = _known_by(answered, place)
+            requested = _known_by(answered, place)
             if one_of_several:
                 option = answered["answer_feature_id"] or answered["answer_name"]
-                wanted = _joined("/", wanted, option or "unnamed")
-            answered["annotation_id"] = self._ids.assign(wanted)
+                requested = _joined("/", requested, option or "unnamed")
+            answered["annotation_id"] = self._ids.assign(requested)
             self._mark(answered)
             yield answered
             for inner in (within, nested):
@@ -419,11 +419,11 @@ class _Walk:
         """Yield a record of what is not known, unless it is empty."""
         if value in EMPTY:
             return
-        wanted = _joined("/", place["annotation_id"], kind)
+        requested = _joined("/", place["annotation_id"], kind)
         yield {
             **ANNOTATIONS.nulls,
             **place,
-            "annotation_id": self._ids.assign(wanted),
+            "annotation_id": self._ids.assign(requested),
             "annotation_kind": kind,
             "additional_columns": {kind: value},
         }

@@ -137,17 +137,17 @@ class _Text:
         So a value is decoded from its start only as often as its size doubles.
         """
         waiting = [self._text[self._position :]]
-        wanted = len(waiting[0])
-        if wanted > self._max_characters:
+        requested = len(waiting[0])
+        if requested > self._max_characters:
             raise self._broken("an item is too large: raise max_row_bytes")
-        wanted = min(wanted, self._max_characters - wanted)
+        requested = min(requested, self._max_characters - requested)
         self._dropped += self._position
         self._text, self._position = waiting[0], 0
         try:
             for piece in self._chunks:
                 waiting.append(piece)
-                wanted -= len(piece)
-                if wanted < 0:
+                requested -= len(piece)
+                if requested < 0:
                     break
         except UnicodeDecodeError as error:
             raise self._broken(error.reason) from None

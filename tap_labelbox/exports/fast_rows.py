@@ -74,8 +74,8 @@ def decode_fast_rows(lines: bytes) -> list[FastRow | DataRow]:
     rows = _fast_rows(lines)
     if rows is not None:
         return [*rows]
-    each = (line for line in lines.split(b"\n") if line.strip())
-    return [row for line in each for row in _fast_rows(line) or decode_rows(line)]
+    texts = (line for line in lines.split(b"\n") if line.strip())
+    return [row for line in texts for row in _fast_rows(line) or decode_rows(line)]
 
 
 def _fast_rows(lines: bytes) -> list[FastRow] | None:

@@ -510,10 +510,10 @@ def metadata_records(row: ProjectRow) -> Iterator[Record]:
         known_by = field_record["schema_id"] or field_record["schema_name"]
         schema_id = field_record["schema_id"] = known_by or "unnamed"
         value = field_record["additional_columns"].pop("value", None)
-        for _, one in [*items(value)] or [("", None)]:
+        for _, item in [*items(value)] or [("", None)]:
             unmapped = {**field_record["additional_columns"]}
             record = {**field_record, "additional_columns": unmapped}
-            _fill_value(record, unmapped, one)
+            _fill_value(record, unmapped, item)
             counts[schema_id] = counts.get(schema_id, 0) + 1
             yield record | {"sequence": counts[schema_id]}
 

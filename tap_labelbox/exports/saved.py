@@ -156,8 +156,8 @@ class _Extent:
             _BrokenError: If it is no JSON.
         """
         at = start + self.seen
-        while found := NEXT_BRACKET.match(text, at):
-            at = found.end()
+        while result := NEXT_BRACKET.match(text, at):
+            at = result.end()
             place, byte = at - 1, text[at - 1]
             if byte == QUOTE:
                 rest = _end(STRING_BEGINNING, text, place)
@@ -430,18 +430,18 @@ class SavedFile:
     def _scalar(self) -> Malformed:
         """Leave out what is in an array and neither an object nor an array."""
         while True:
-            found = SCALAR.match(self._text, self._at)
-            if found and found.end() < len(self._text):
+            result = SCALAR.match(self._text, self._at)
+            if result and result.end() < len(self._text):
                 break
             if len(self._text) - self._at > MAX_WAIT_BYTES or not self._more():
                 break
-        found = SCALAR.match(self._text, self._at)
+        result = SCALAR.match(self._text, self._at)
         # What follows no comma may be out of step: a quote too many, for one.
-        after = _end(BLANKS, self._text, found.end()) if found else 0
-        if not found or self._text[after : after + 1] not in {b",", b"]", b""}:
+        after = _end(BLANKS, self._text, result.end()) if result else 0
+        if not result or self._text[after : after + 1] not in {b",", b"]", b""}:
             return self._left_out("it is no JSON", self._next_row())
-        malformed = Malformed(self._where(), _what(found.group()))
-        self._pass(found.end())
+        malformed = Malformed(self._where(), _what(result.group()))
+        self._pass(result.end())
         return malformed
 
     def _object(self, decoded: Decoder) -> list[Any]:
@@ -493,9 +493,9 @@ class SavedFile:
         text, at = self._text, self._at
         feed = text.find(b"\n", at)
         sibling = -1
-        opening = text[at : _end(OPENING, text, at)]
-        if b'"' in opening:
-            sibling = text.find(opening, at + 1)
+        first = text[at : _end(OPENING, text, at)]
+        if b'"' in first:
+            sibling = text.find(first, at + 1)
         for end in sorted({feed, sibling, len(text) if self._is_at_end else -1}):
             if end > 0:
                 likely = text[at:end].rstrip(b" \t\r\n,")
@@ -545,8 +545,8 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        opening = re.escape(self._opening) or DEFAULT_OPENING
-        patterns = [rb"(?=" + opening + rb")"]
+        first = re.escape(self._opening) or DEFAULT_OPENING
+        patterns = [rb"(?=" + first + rb")"]
         if not self._depth:
             patterns.append(ROW_LINE)
         # Without an indent, the lines of what is inside a row begin alike.
@@ -565,14 +565,14 @@ class SavedFile:
         where, start = self._where(), self._base + self._at
         pattern = re.compile(next_row)
         begin = max(self._at + 1, after)
-        while not (found := pattern.search(self._text, begin)):
+        while not (result := pattern.search(self._text, begin)):
             self._pass(max(self._at, len(self._text) - OVERLAP_BYTES))
             if not self._more():
                 self._pass(len(self._text))
                 break
             begin = self._at
-        if found:
-            self._pass(found.end())
+        if result:
+            self._pass(result.end())
         self._begins_line = self._text[self._at - 1 : self._at] == b"\n"
         size = self._base + self._at - start
         return Malformed(where, why or f"it has {size} bytes: raise max_row_bytes")
@@ -580,8 +580,8 @@ class SavedFile:
 
 def _end(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
     """Return where a pattern ends that matches any text."""
-    found = pattern.match(text, start)
-    return found.end() if found else start
+    result = pattern.match(text, start)
+    return result.end() if result else start
 
 
 def _decoded(text: bytes, decoded: Decoder) -> list[Any]:
@@ -667,7 +667,7 @@ class SavedFiles:
             sources = self._finder.find(self._addresses)
             if len(sources) > 1:
                 sources.sort(key=newest_timestamp)
-            self._files = [SavedFile(one, self._max_row_bytes) for one in sources]
+            self._files = [SavedFile(item, self._max_row_bytes) for item in sources]
         return iter(self._files)
 
 
@@ -691,7 +691,7 @@ def _newest(source: Source, timestamps: re.Pattern[bytes]) -> str:
             text = rest + chunk
             seen.update(timestamps.findall(text))
             rest = text[-OVERLAP_BYTES:]
-            found = (as_timestamp(one.decode("utf-8", "replace")) for one in seen)
-            newest = max(newest, *filter(None, found), "")
+            result = (as_timestamp(item.decode("utf-8", "replace")) for item in seen)
+            newest = max(newest, *filter(None, result), "")
             seen.clear()
     return newest

@@ -89,17 +89,17 @@ class Source:
         Raises:
             UnavailableError: If it cannot be opened.
         """
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             with readable():
-                file: Any = opened.enter_context(self._open())
+                file: Any = stack.enter_context(self._open())
                 if self.member:
                     if self.member.flag_bits & ENCRYPTED_FLAG:
                         msg = "it is encrypted: decrypt it"
                         raise UnavailableError(msg)
-                    archive = opened.enter_context(ZipFile(file))
-                    file = opened.enter_context(archive.open(self.member))
+                    archive = stack.enter_context(ZipFile(file))
+                    file = stack.enter_context(archive.open(self.member))
                 if file.peek(1)[:1] == GZIP_BEGINNING:
-                    file = opened.enter_context(gzip.GzipFile(fileobj=file))
+                    file = stack.enter_context(gzip.GzipFile(fileobj=file))
             yield Content(file)
 
     def members(self) -> list[ZipInfo]:
@@ -193,14 +193,14 @@ class Finder:
         Raises:
             SettingsError: If one is of a storage that is unknown, or not installed.
         """
-        found: dict[tuple[object, str], Source] = {}
+        result: dict[tuple[object, str], Source] = {}
         for address in addresses:
             for file in self._found(address, self._files, address):
                 path = os.path.realpath(file.path) if file.is_local else file.path
-                found.setdefault((file.storage, path), file)
+                result.setdefault((file.storage, path), file)
         return [
             source
-            for file in found.values()
+            for file in result.values()
             for source in self._found(file.name, self._unpacked, file)
         ]
 

@@ -290,10 +290,10 @@ class Export:
             UnavailableError: If the bytes or lines are not those that Labelbox
                 announced.
         """
-        opened = self._open_streams.pop((stream, start), None) or self._open(
+        handle = self._open_streams.pop((stream, start), None) or self._open(
             stream, start
         )
-        size, lines, chunks = opened
+        size, lines, chunks = handle
         position, count = start, 0
         kept: int | None = None  # where the first line begins that came broken
         suspects: dict[int, int] = {}  # hashes of lines that did, by first byte
@@ -308,9 +308,9 @@ class Export:
                 try:
                     rows = decoded(text)
                 except ValueError:
-                    found = _one_by_one(text, position, count, start, decoded)
-                    rows = [row for _, row in found]
-                    broken = {at: row.content for at, row in found if _is_broken(row)}
+                    result = _one_by_one(text, position, count, start, decoded)
+                    rows = [row for _, row in result]
+                    broken = {at: row.content for at, row in result if _is_broken(row)}
                     if not broken.items() <= suspects.items():
                         if (tries := tries + 1) == MAX_LINE_ATTEMPTS:
                             msg = f"its export is no JSON from byte {position} on"
@@ -457,13 +457,13 @@ def _whole_lines(
         ):
             if held > max_line_bytes:
                 cut = chunk.find(b"\n", at) + 1
-                found: Iterable[bytes | int] = [held + cut - at]
+                result: Iterable[bytes | int] = [held + cut - at]
             else:
                 text = b"".join([*pieces, chunk[at:cut]])
-                found = _within(text, max_line_bytes)
-            for one in found:
-                end += one if isinstance(one, int) else len(one)
-                yield end, one
+                result = _within(text, max_line_bytes)
+            for item in result:
+                end += item if isinstance(item, int) else len(item)
+                yield end, item
             pieces, held, at = [], 0, cut
         held += len(chunk) - at
         pieces.append(chunk[at:])

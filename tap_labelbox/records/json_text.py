@@ -234,13 +234,13 @@ def decode_as(decoder: msgspec.json.Decoder[Decoded], text: bytes) -> Decoded | 
         The struct; None if the text is not of its form, is no UTF-8, or has a NUL:
         msgspec looks for neither of these in what is Raw.
     """
-    found = _decode(decoder.decode, text)
-    if found is not None:
+    result = _decode(decoder.decode, text)
+    if result is not None:
         text = text.rstrip(b" \r\n")
         if b"\n" in text or b"\r" in text:
             # None of them is in a string, where they are no JSON.
-            found = _decode(decoder.decode, text.translate(SPACES))
-    return found
+            result = _decode(decoder.decode, text.translate(SPACES))
+    return result
 
 
 def decode_lines_as(
@@ -252,12 +252,12 @@ def decode_lines_as(
         A struct a line; None where :func:`decode_as` returns that for any of them, and
         if a line has two texts, or none, or a part of one, or is no object.
     """
-    found = _decode(decoder.decode_lines, text)
-    if found is not None and b"\r" in text:
+    result = _decode(decoder.decode_lines, text)
+    if result is not None and b"\r" in text:
         text = text.replace(b"\r\n", b"\n").translate(SPACES_FOR_CR)
-        found = _decode(decoder.decode_lines, text)
+        result = _decode(decoder.decode_lines, text)
     # The decoder looks for white space between texts, and not even for that.
-    return found if found is None or len(found) == _count_objects(text) else None
+    return result if result is None or len(result) == _count_objects(text) else None
 
 
 def _count_objects(text: bytes) -> int:

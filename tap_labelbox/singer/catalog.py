@@ -209,8 +209,8 @@ def _method_problems(entry: CatalogEntry, stream: Stream) -> Iterator[str]:
 def _key_problems(entry: CatalogEntry, stream: Stream) -> Iterator[str]:
     name, columns = stream.name, stream.schema["properties"]
     root = entry.metadata.root
-    named = [*(entry.key_properties or ()), *(root.table_key_properties or ())]
-    for key in dict.fromkeys(named):
+    names = [*(entry.key_properties or ()), *(root.table_key_properties or ())]
+    for key in dict.fromkeys(names):
         if key not in columns:
             yield (
                 f"key_properties of {name} in the catalog name no column: {key}"

@@ -96,15 +96,15 @@ class NamingStreamMap(CustomStreamMap):
     ) -> str:
         """Return what to do for a record that breaks an expression, without values."""
         nodes = list(ast.walk(parsed))
-        named = {n.id: n.id for n in nodes if isinstance(n, ast.Name)}
-        named |= {"self": column} if "self" in named else {}
-        named |= {f"{of}[{k!r}]": k for of, k in _items_named(nodes) if of in RECORD}
-        used = {text: name for text, name in named.items() if name in record}
-        if nulls := [text for text, name in used.items() if record[name] is None]:
+        names = {n.id: n.id for n in nodes if isinstance(n, ast.Name)}
+        names |= {"self": column} if "self" in names else {}
+        names |= {f"{of}[{k!r}]": k for of, k in _items_named(nodes) if of in RECORD}
+        used = {text: name for text, name in names.items() if name in record}
+        if empty := [text for text, name in used.items() if record[name] is None]:
             columns = self.raw_schema["properties"]
-            is_text = {t: "string" in columns[used[t]].get("type", ()) for t in nulls}
+            is_text = {t: "string" in columns[used[t]].get("type", ()) for t in empty}
             guard = " and ".join(
-                text if is_text[text] else f"{text} is not None" for text in nulls
+                text if is_text[text] else f"{text} is not None" for text in empty
             )
             if not isinstance(parsed.value, ast.Call | ast.Attribute | ast.Subscript):
                 expression = f"({expression})"
@@ -114,7 +114,7 @@ class NamingStreamMap(CustomStreamMap):
                 if is_filter
                 else f"{expression} if {guard} else None"
             )
-            return f"where {' and '.join(nulls)} is null, so write: {safe}"
+            return f"where {' and '.join(empty)} is null, so write: {safe}"
         kinds = ", ".join(f"{t} is {kind(record[n])}" for t, n in used.items())
         where = f"where {kinds}: " if kinds else ""
         return f"{where}convert it, guard it, or remove this map"
@@ -138,16 +138,16 @@ def mapper(
     where = "stream_maps"
     try:
         made = PluginMapper(settings, logger)
-        given = made.stream_maps_dict
+        supplied = made.stream_maps_dict
         for name, stream in streams.items():
             where = f"stream_maps or flattening of {name}"
             keys = list(stream.primary_keys)
             if stream.selected:
-                made.stream_maps_dict = _without_deselected(given, stream)
+                made.stream_maps_dict = _without_deselected(supplied, stream)
                 made.register_raw_stream_schema(name, selected_schema(stream), keys)
-                for each in made.stream_maps[name]:
-                    if type(each) is CustomStreamMap:  # the SDK takes no other kind
-                        each.__class__ = NamingStreamMap
+                for item in made.stream_maps[name]:
+                    if type(item) is CustomStreamMap:  # the SDK takes no other kind
+                        item.__class__ = NamingStreamMap
             else:
                 made.stream_maps[name] = [
                     SameRecordTransform(
@@ -178,26 +178,26 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
             hint = suggestion(key, [MAPPER_ELSE_OPTION])
             yield f"stream_maps.{key} is not an option: remove it{hint}"
     replaced = list(_replaced(maps, streams))
-    for each, other, name in replaced:
-        if each.key == name and streams[name].selected:
+    for item, other, name in replaced:
+        if item.key == name and streams[name].selected:
             yield (
-                f"stream_maps.{each.key} is replaced by stream_maps.{other.key}, which "
+                f"stream_maps.{item.key} is replaced by stream_maps.{other.key}, which "
                 "comes after it: put the pattern first, and all that is to be done "
                 f"with {name} into its own map"
             )
-    for each in _maps(maps):
-        named = [s for name, s in streams.items() if fnmatch(name, each.source)]
-        if not named:
-            path = f"stream_maps.{each.key}"
-            if each.key != each.source:
+    for item in _maps(maps):
+        names = [s for name, s in streams.items() if fnmatch(name, item.source)]
+        if not names:
+            path = f"stream_maps.{item.key}"
+            if item.key != item.source:
                 path += f".{MAPPER_SOURCE_OPTION}"
             yield (
-                f"{path} matches no stream of this tap: {each.source}"
-                f"{suggestion(each.source, streams)}"
+                f"{path} matches no stream of this tap: {item.source}"
+                f"{suggestion(item.source, streams)}"
             )
-        elif each.columns is not None:
-            idle = {name for idle, _, name in replaced if idle.key == each.key}
-            yield from _column_problems(each, named, idle, config)
+        elif item.columns is not None:
+            idle = {name for idle, _, name in replaced if idle.key == item.key}
+            yield from _column_problems(item, names, idle, config)
 
 
 def warnings(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterator[str]:
@@ -208,19 +208,19 @@ def warnings(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
         streams: Of the tap, by name, as the catalog has them.
     """
     maps = config.get("stream_maps") or {}
-    for each, other, name in _replaced(maps, streams):
-        if streams[name].selected and each.key != name:
+    for item, other, name in _replaced(maps, streams):
+        if streams[name].selected and item.key != name:
             yield (
-                f"stream_maps.{other.key} replaces stream_maps.{each.key}: nothing of "
+                f"stream_maps.{other.key} replaces stream_maps.{item.key}: nothing of "
                 "that is done there"
             )
-    for each in _maps(maps):
+    for item in _maps(maps):
         for name, stream in streams.items():
-            if stream.selected and fnmatch(name, each.source):
+            if stream.selected and fnmatch(name, item.source):
                 yield from (
                     f"stream_maps make a new column, {name}.{new}; {column} stays as it"
                     " is"
-                    for new in each.columns or ()
+                    for new in item.columns or ()
                     for column in _near_columns(new, stream)
                 )
 
@@ -243,7 +243,7 @@ def _replaced(
     """
     for name in streams:
         made = [m for m in _maps(maps) if not m.is_more and fnmatch(name, m.source)]
-        yield from ((each, made[-1], name) for each in made[:-1])
+        yield from ((item, made[-1], name) for item in made[:-1])
 
 
 def shared_tables(made: PluginMapper, streams: Mapping[str, Stream]) -> Iterator[str]:
@@ -370,7 +370,7 @@ def _name_problems(
     columns = selected_columns(stream)
     functions = cast("Any", CustomStreamMap.functions).fget(None)
     known = {*columns, *functions, *NAMES, *(["self"] if column in columns else [])}
-    given = config.get("stream_map_config") or {}
+    supplied = config.get("stream_map_config") or {}
     names = [node for node in nodes if isinstance(node, ast.Name)]
     known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
     if any(name.id == "fake" for name in names):
@@ -381,8 +381,9 @@ def _name_problems(
     for of, key in _items_named(nodes):
         if of in RECORD and key not in columns:
             wrong[key] = columns
-        if of == "config" and key not in given:
-            yield f"names what stream_map_config lacks: {key}{suggestion(key, given)}"
+        if of == "config" and key not in supplied:
+            text = suggestion(key, supplied)
+            yield f"names what stream_map_config lacks: {key}{text}"
     for name, possible in wrong.items():
         if name in stream.schema["properties"]:
             yield f"needs {stream.name}.{name}, which is not selected"

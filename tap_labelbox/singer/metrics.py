@@ -47,7 +47,7 @@ def quieten(tap_logger: logging.Logger) -> None:
     if not metrics_logger.handlers:
         loggers.append(metrics_logger)
     for logger in loggers:
-        if not any(isinstance(one, SdkFilter) for one in logger.filters):
+        if not any(isinstance(item, SdkFilter) for item in logger.filters):
             logger.addFilter(SdkFilter(tap_logger))
 
 

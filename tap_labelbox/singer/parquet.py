@@ -83,8 +83,8 @@ TYPES: Mapping[str, tuple[pa.DataType, Callable[[Any], Any]]] = MappingProxyType
 
 def _type(schema: Mapping[str, Any]) -> tuple[pa.DataType, Callable[[Any], Any]]:
     """Return a column's type, and what turns a value, other than null, into it."""
-    given = schema.get("type", ())
-    names = {given} if isinstance(given, str) else set(given)
+    supplied = schema.get("type", ())
+    names = {supplied} if isinstance(supplied, str) else set(supplied)
     names.discard("null")
     if names == {"integer", "number"}:
         names = {"number"}

@@ -55,8 +55,8 @@ def typed(value: Any, schema: Schema) -> Any:
 
 def types_of(schema: Schema) -> set[str]:
     """Return all types that a value may have."""
-    given = schema.get("type", ())
-    types = {given} if isinstance(given, str) else set(given)
+    supplied = schema.get("type", ())
+    types = {supplied} if isinstance(supplied, str) else set(supplied)
     return types.union(
         *(types_of(s) for key in ("anyOf", "oneOf") for s in schema.get(key, ()))
     )
@@ -170,8 +170,8 @@ def from_environment(schema: Schema, prefix: str) -> dict[str, str]:
     """
     by_key = {name.replace(".", "_"): name for name in names(schema)}
     as_text = {"properties": {key: {"type": "string"} for key in by_key}}
-    found = parse_environment_config(as_text, prefix)
-    return {by_key[key]: text for key, text in found.items() if text.strip()}
+    result = parse_environment_config(as_text, prefix)
+    return {by_key[key]: text for key, text in result.items() if text.strip()}
 
 
 def unread(config: dict[str, Any], schema: Schema, prefix: str) -> Iterator[str]:
@@ -198,7 +198,7 @@ def _has(config: Any, path: list[str], text: str, schema: Schema) -> bool:
     for name in path:
         config = config.get(name) if isinstance(config, dict) else None
         schema = schema["properties"][name]
-    wanted = typed(text, schema)
-    if isinstance(wanted, dict) and isinstance(config, dict):
-        return _merged(config, wanted) == config
+    requested = typed(text, schema)
+    if isinstance(requested, dict) and isinstance(config, dict):
+        return _merged(config, requested) == config
     return config is not None

@@ -46,15 +46,15 @@ class SharedState:
         """Reconcile the bookmarks that a target has kept with those it has lost."""
         self._states = dict(states)
         self._key = key
-        named = {name: self._named_by(name) for name in self._states}
+        shown = {name: self._named_by(name) for name in self._states}
         # All as they were kept: who is moved by another vouches for nobody with that.
         kept = {name: self._bookmarks(name) for name in self._states}
-        for voucher, names in named.items():
+        for voucher, names in shown.items():
             for project_id, bookmark in kept[voucher].items():
                 for name in names:
                     self._states[name].advance(project_id, key, bookmark)
         for project_id in self._exported_projects():
-            self._join_exports(project_id, named)
+            self._join_exports(project_id, shown)
         self._without_records = self._states.keys() - self._lagging()
         self._write_names()
 
@@ -94,8 +94,8 @@ class SharedState:
 
     def export(self, project_id: str) -> dict[str, Any]:
         """Return how far the export of a project has been read; {} if none has."""
-        found: dict[str, Any] = self.first.partition(project_id).get(EXPORT, {})
-        return found
+        result: dict[str, Any] = self.first.partition(project_id).get(EXPORT, {})
+        return result
 
     def start(self, project_id: str, export: dict[str, Any]) -> None:
         """Note which export is read for a project.
@@ -162,10 +162,10 @@ class SharedState:
         """Return the streams for which the bookmark of another says too much."""
         bookmarks = {name: self._bookmarks(name) for name in self._states}
         newest: dict[str, str] = {}
-        for found in bookmarks.values():
-            for project_id, bookmark in found.items():
+        for by_project in bookmarks.values():
+            for project_id, bookmark in by_project.items():
                 newest[project_id] = max(newest.get(project_id, ""), bookmark)
-        return {name for name, found in bookmarks.items() if found != newest}
+        return {name for name, by_project in bookmarks.items() if by_project != newest}
 
     def _write_names(self) -> None:
         names = sorted(self._without_records)

@@ -319,7 +319,7 @@ def is_flatter(value: Any, depth: int) -> bool:
             inner = value
         case _:
             return True
-    return depth > 0 and all(is_flatter(each, depth - 1) for each in inner)
+    return depth > 0 and all(is_flatter(item, depth - 1) for item in inner)
 
 
 def _is_ours(partition: Any) -> bool:

@@ -16,6 +16,6 @@ def suggestion(name: object, known: Iterable[str]) -> str:
         name: What was written.
         known: What could have been written.
     """
-    by_lower_case = {each.lower(): each for each in known}
+    by_lower_case = {item.lower(): item for item in known}
     near = get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.6)
     return f" (did you mean {by_lower_case[near[0]]}?)" if near else ""

@@ -69,11 +69,11 @@ class SingerTap(Tap):
         """Accept the options of the SDK's tap."""
         redact.install()
         metrics.quieten(self.logger)
-        given = options.get("catalog")
-        if isinstance(given, Catalog):
-            options["catalog"] = catalogs.without_empty_properties(deepcopy(given))
-        elif isinstance(given, dict):
-            options["catalog"] = catalogs.read(given)
+        supplied = options.get("catalog")
+        if isinstance(supplied, Catalog):
+            options["catalog"] = catalogs.without_empty_properties(deepcopy(supplied))
+        elif isinstance(supplied, dict):
+            options["catalog"] = catalogs.read(supplied)
         super().__init__(**options)
         self._state_writer = StateWriter(
             self.writer, is_first_run=not self.state.get("bookmarks")
