@@ -1,4 +1,4 @@
-"""How a run can end: its exit code, and what Airbyte calls the failure.
+"""Exit codes, and what Airbyte calls each failure.
 
 Imports nothing heavy: a run may end while the rest is being imported.
 """
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Ending(Enum):
-    """How a run ends: exit code, Airbyte's failure type, what happened, what to do."""
+    """The end of a run: exit code, Airbyte's failure type, cause, remedy."""
 
     DONE = (0, None, "All was read, but for what a warning names.", "Nothing.")
     INCOMPLETE = (

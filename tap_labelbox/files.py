@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Readers(StrEnum):
-    """Who may read what is written."""
+    """The users that may read a file."""
 
     OWNER = "owner"
     GROUP = "group"

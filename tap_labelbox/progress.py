@@ -1,4 +1,4 @@
-"""What a run does, for whoever reads its log: progress, waits, and sums at its end.
+"""The progress of a run for its log: records, waits, and a summary at the end.
 
 :class:`Progress` gathers numbers; the functions below it put them into words.
 """
@@ -22,7 +22,7 @@ SHARE_BETWEEN_LINES = 1 / 3
 hours has some twenty lines, and one of ten minutes has ten."""
 CHECK_EVERY_SECONDS = 1.0  # whether it is time for a line
 MAX_SAME_WARNINGS = 5  # of one kind in a run; more are logged at DEBUG
-MAX_NAMED = 10  # things left out that the summary names
+MAX_NAMED_GAPS = 10  # things left out that the summary names
 
 
 class Counted(Protocol):
@@ -56,7 +56,7 @@ class Pass:
 
 
 class Progress:
-    """What a run has done so far, and what it waits for.
+    """The progress of a run so far, and what it waits for.
 
     Args:
         logger: Of the tap.
@@ -136,7 +136,7 @@ class Progress:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Let the lines say what is waited for, and since when."""
+        """Show in progress lines what is waited for, and since when."""
         self._waiting = what, self._now()
         try:
             yield
@@ -241,9 +241,9 @@ def summary_lines(summary: Any) -> Iterator[str]:
         cells = "".join(f"{number:>10}" for number in numbers)
         yield f"{name:{width}}{cells}".rstrip()
     left_out = summary["left_out"]
-    for item in left_out[:MAX_NAMED]:
+    for item in left_out[:MAX_NAMED_GAPS]:
         yield f"left out: {item['what']} ({item['why']})"
-    if (more := len(left_out) - MAX_NAMED) > 0:
+    if (more := len(left_out) - MAX_NAMED_GAPS) > 0:
         yield f"left out: {more:,} more, named above or at DEBUG"
 
 

@@ -1,4 +1,4 @@
-"""Which failure is which, and what its message says.
+"""Failures: their classes, how each is recognized, and their messages.
 
 ::
 
@@ -108,11 +108,11 @@ class AccessError(LabelboxError):
 
 
 class AddressError(LabelboxError):
-    """What answers is not Labelbox's API, but a proxy or a login page."""
+    """Something other than Labelbox's API answers: a proxy or a login page."""
 
 
 class RefusedError(LabelboxError):
-    """What answers refuses a request with a bare HTTP status."""
+    """A request is refused with a bare HTTP status."""
 
 
 class ComplexityError(LabelboxError):

@@ -256,7 +256,7 @@ class _Seen:
         self._left_out: set[str] = set()  # keys of the malformed rows of the last page
 
     def observe(self, ids: list[str], timestamps: list[str], *, falls: bool) -> None:
-        """Take note of the rows of a page that are not malformed."""
+        """Record the well-formed rows of a page."""
         if not ids:
             self.overlap = set()
             return
@@ -294,7 +294,7 @@ class _Seen:
 
 
 class _Order:
-    """What the pages have shown of the order of the rows."""
+    """The order of the rows, as far as the pages have shown it."""
 
     falls = rises = False
 
@@ -302,7 +302,7 @@ class _Order:
         self._before = ""  # when the first row of the page before was made
 
     def observe(self, timestamps: list[str]) -> None:
-        """Take note of a page that follows the one before."""
+        """Record a page that follows the one before."""
         if not timestamps:
             return
         self.falls = (
@@ -317,12 +317,12 @@ class _Order:
         self._before = timestamps[0]
 
     def restart(self) -> None:
-        """Take note that the next page does not follow the one before."""
+        """Record that the next page does not follow the one before."""
         self._before = ""
 
 
 class _RetryBudget:
-    """How long a list that does not get on is asked again."""
+    """Limits on how often a list that makes no progress is read again."""
 
     def __init__(self) -> None:
         self._restarts = self._stalled = self._repeated = 0

@@ -1,4 +1,4 @@
-"""Where all requests to Labelbox wait, whichever thread sends them."""
+"""The rate limiter of all requests to Labelbox, shared by all threads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RateLimiter:
         self.check()
 
     def pause(self, seconds: float) -> None:
-        """Let nobody through for so many seconds from now."""
+        """Hold back all requests for so many seconds from now."""
         with self._lock:
             self._next_at = max(self._next_at, time.monotonic() + seconds)
 
@@ -61,7 +61,7 @@ class RateLimiter:
         self._closed.set()
 
     def _try_acquire(self) -> float:
-        """Take the turn if it has come, else return the seconds until it does."""
+        """Acquire a permit; return 0, or the seconds until one is free."""
         with self._lock:
             now = time.monotonic()
             if now < self._next_at:

@@ -98,7 +98,7 @@ class Adapter(HTTPAdapter):
         return manager
 
     def _guard(self, manager: Any) -> None:
-        """Let a manager of pools make connections of a guarded kind."""
+        """Make a pool manager open guarded connections."""
         response = type("Response", (_Response,), {"rules": self._rules})
         pools = {}
         for scheme, pool in manager.pool_classes_by_scheme.items():
@@ -219,7 +219,7 @@ class _Meter(io.RawIOBase):
 
 
 class _Reader(io.BufferedReader):
-    """What http.client reads from: lines for the frame, bytes for the payload."""
+    """The file that http.client reads from: lines for the frame, bytes for the body."""
 
     raw: _Meter
 

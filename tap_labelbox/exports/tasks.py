@@ -147,7 +147,7 @@ def _seconds(text: str) -> str:
 
 
 class OpenStream(NamedTuple):
-    """What an export holds in one of its streams."""
+    """One of the streams of an export, opened at a position."""
 
     size: int
     """In bytes."""
@@ -172,7 +172,7 @@ class Export:
 
     @classmethod
     def start(cls, client: Client, wanted: dict[str, Any], name: str) -> Export:
-        """Let Labelbox begin an export, and only one.
+        """Start an export, and only one.
 
         Where it is not known whether Labelbox has begun, the export is looked for
         by its name among the tasks of the key before it is asked for again.

@@ -1,1 +1,1 @@
-"""What touches the Singer SDK: messages, state, catalog, maps, batch files."""
+"""All that touches the Singer SDK: messages, state, catalog, maps, batch files."""

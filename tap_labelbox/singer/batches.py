@@ -136,7 +136,7 @@ class BatchWriter(MessageWriter):
 
     @cached_property
     def _encoding(self) -> BaseBatchFileEncoding:
-        """How the files are made, in the words of a BATCH message."""
+        """The encoding of the files, as a BATCH message has it."""
         encoding = self._config["encoding"]
         return BaseBatchFileEncoding(
             encoding["format"], encoding.get("compression", "gzip")
@@ -239,7 +239,7 @@ class BatchWriter(MessageWriter):
 
     @cached_property
     def _readers(self) -> Readers:
-        """Who may read files on this machine."""
+        """The users that may read files on this machine."""
         return Readers(self._config["storage"].get("readable_by", Readers.OWNER))
 
     @cached_property

@@ -51,7 +51,7 @@ RECORD = ("_", "record")
 NAMES = (*RECORD, "config", "__stream_name__", "__original_stream_name__")
 """Names that an expression may use beside the columns."""
 
-TYPO = 0.9  # how alike a new column and one of the stream are
+MIN_TYPO_RATIO = 0.9  # how alike a new column and one of the stream are
 
 
 class Map(NamedTuple):
@@ -230,7 +230,7 @@ def _near_columns(new: str, stream: Stream) -> Iterator[str]:
     columns = stream.schema["properties"]
     if new not in columns and not _is_option(new):
         for column in columns:
-            if SequenceMatcher(None, new, column).ratio() >= TYPO:
+            if SequenceMatcher(None, new, column).ratio() >= MIN_TYPO_RATIO:
                 yield column
 
 

@@ -24,7 +24,7 @@ class SdkFilter(logging.Filter):
     """Makes DEBUG of what the SDK logs as INFO: metrics, and how it goes about it."""
 
     def __init__(self, tap_logger: logging.Logger) -> None:
-        """Take the level at which the tap logs for that of all."""
+        """Set the level of all loggers to that of the tap."""
         super().__init__()
         self._tap_logger = tap_logger
 

@@ -1,4 +1,4 @@
-"""How this tap reads its input, writes its output, and stops.
+"""The part of the tap that replaces private parts of the SDK's: input, output, stop.
 
 The SDK's own tap validates settings without naming them, writes its state in the
 middle of a line when a signal comes, and ends with a traceback on any error. All
@@ -178,7 +178,7 @@ class SingerTap(Tap):
         """Leave signals to whoever handles them: there is nothing to conclude yet."""
 
     def listen(self) -> None:
-        """Let SIGINT and SIGTERM stop the run from here on."""
+        """Stop the run at SIGINT and SIGTERM from here on."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._stop)

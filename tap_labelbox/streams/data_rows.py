@@ -99,7 +99,7 @@ class DataRowMetadataStream(ExportedStream):
 
 
 class DataRowAttachmentsStream(ExportedStream):
-    """What labelers were shown with a data row.
+    """Everything that labelers were shown with a data row.
 
     Good for what else was on the screen when a label was made.
     """
@@ -111,7 +111,7 @@ class DataRowAttachmentsStream(ExportedStream):
 
 
 class ExportErrorsStream(ExportedStream):
-    """What Labelbox could not export, and why.
+    """Every data row that Labelbox could not export, and why.
 
     Good for finding out what the other streams lack.
     """
