@@ -17,8 +17,8 @@ from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
-from tap_labelbox.singer.messages import DirectStream
-from tap_labelbox.streams import exported
+from tap_labelbox.singer.stream import DirectStream
+from tap_labelbox.streams import export_group, exported
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.tap import TapLabelbox
 
@@ -295,7 +295,7 @@ def test_straight_records_are_the_ordinary_ones(
     with pytest.MonkeyPatch.context() as patch:
         # The SDK's own way, and nothing left undecoded.
         patch.setattr(DirectStream, "is_direct", False)
-        patch.setattr(exported, "decode_fast_rows", decode_rows)
+        patch.setattr(export_group, "decode_fast_rows", decode_rows)
         ordinary = run_offline(tmp_path, catalog)
     assert messages(straight) == messages(ordinary)
 
@@ -400,7 +400,7 @@ def test_what_needs_the_record_gets_it_decoded(
     mapped = run_offline(tmp_path, catalog, **needs_the_sdk)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported, "decode_fast_rows", decode_rows)
+        patch.setattr(export_group, "decode_fast_rows", decode_rows)
         ordinary = run_offline(tmp_path, catalog, **needs_the_sdk)
     assert "Raw" not in mapped
     assert messages(mapped) == messages(ordinary)

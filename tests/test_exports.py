@@ -19,7 +19,7 @@ from tap_labelbox.exports.tasks import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.tap import TapLabelbox
-from tests.runner import Runner
+from tests.runner import Runner, read_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -277,18 +277,17 @@ def test_tasks_that_never_end_are_not_looked_through(
     assert len(asked) == 3
 
 
-def test_a_data_row_without_id_is_named(tmp_path: Path) -> None:
+def test_a_data_row_without_id_is_named(run: Runner, tmp_path: Path) -> None:
     """There is no key to give it."""
     file = tmp_path / "export.ndjson"
     rows = [{"data_row": {"id": None}}, {"data_row": {"id": "d"}}]
     file.write_text("\n".join(map(json.dumps, rows)))
-    tap = TapLabelbox(config={"export_files": [str(file)]})
 
-    found: list[Any] = [*tap.streams["data_row_exports"].get_records(None)]
+    output = run("data_row_exports", export_files=[str(file)])
 
-    assert [record["data_row_id"] for record in found] == ["d"]
-    with pytest.raises(IncompleteError, match="1 malformed row of"):
-        tap.workspace.check()
+    assert [r["data_row_id"] for r in output.records("data_row_exports")] == ["d"]
+    assert isinstance(output.error, IncompleteError)
+    assert "1 malformed row of" in str(output.error)
 
 
 def test_a_long_wait_is_told(
@@ -782,8 +781,7 @@ def test_saved_files_are_read_without_a_key(
 
 def offline(path: Path, stream: str = "data_row_exports") -> list[Any]:
     """Return the records of a saved file."""
-    tap = TapLabelbox(config={"export_files": [str(path)]})
-    return [*tap.streams[stream].get_records(None)]
+    return read_files(path).records(stream)
 
 
 @pytest.mark.parametrize("projects", ["abc", 5, [{"id": "p"}], None])
@@ -823,10 +821,8 @@ def test_a_saved_file_is_told_by_its_beginning(
     ]
     assert offline(bulk) == []
     assert [record["id"] for record in offline(bulk, "bulk_export")] == ["c1"]
-    tap = TapLabelbox(config={"export_files": [str(broken)]})
-    list(tap.streams["data_row_exports"].get_records(None))
     with pytest.raises(IncompleteError):
-        tap.workspace.check()
+        read_files(broken)
 
 
 def test_only_what_is_current_can_be_kept(run: Runner, world: World) -> None:

@@ -167,7 +167,7 @@ def _small_steps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         "tap_labelbox.exports.tasks.PIECE_BYTES", chance.choice((500, 8_000))
     )
     monkeypatch.setattr(
-        "tap_labelbox.singer.messages.MAX_BUFFER_BYTES", chance.choice((500, 64_000))
+        "tap_labelbox.singer.writer.MAX_BUFFER_BYTES", chance.choice((500, 64_000))
     )
 
 

@@ -646,7 +646,7 @@ def test_many_forbidden_projects_are_named_up_to_a_limit(
     serving: Any, caplog: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All others are read."""
-    monkeypatch.setattr("tap_labelbox.streams.base.MAX_NAMED_SOURCES", 3)
+    monkeypatch.setattr("tap_labelbox.streams.refusals.MAX_NAMED_SOURCES", 3)
     world = World(projects=9, labels_per_project=1)
     run = serving(world)
     for project in world.projects[:8]:

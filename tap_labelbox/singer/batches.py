@@ -40,7 +40,7 @@ from tap_labelbox.files import (
     write_whole,
 )
 from tap_labelbox.records.json_text import encode_shallow
-from tap_labelbox.singer.messages import MessageWriter
+from tap_labelbox.singer.writer import MessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

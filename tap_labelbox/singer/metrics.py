@@ -17,6 +17,8 @@ from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedE
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tap_labelbox.progress import Counted
+
 SDK = str(Path(singer_sdk.__file__).parent)
 
 
@@ -52,20 +54,28 @@ def quieten(tap_logger: logging.Logger) -> None:
 
 
 class RecordCounter(metrics.Counter):
-    """Counts the records of a stream.
+    """Counts the records that a stream has written, also before its turn.
 
     Args:
-        stream: Its name.
+        stream: The stream.
         log_interval: Seconds after which the count so far is logged, and begun anew.
     """
 
-    def __init__(self, stream: str, log_interval: float) -> None:
+    def __init__(self, stream: Counted, log_interval: float) -> None:
         """Start with none."""
-        tags = {metrics.Tag.STREAM: stream}
+        tags = {metrics.Tag.STREAM: stream.name}
         super().__init__(metrics.Metric.RECORD_COUNT, tags, log_interval)
+        self._stream = stream
+        self._logged = 0  # records
 
     def with_context(self, value: object) -> None:
         """Do nothing: it counts for all contexts."""
+
+    def _pop(self) -> None:
+        """Log the records since the last time."""
+        self.value = self._stream.record_count - self._logged
+        self._logged += self.value
+        super()._pop()
 
 
 class SyncTimer(metrics.Timer):

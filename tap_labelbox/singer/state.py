@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, TapState
 
-    from tap_labelbox.singer.messages import MessageWriter
+    from tap_labelbox.singer.writer import MessageWriter
 
 # How many bytes of STATE are written, at most, for each byte of all messages. A run
 # that goes on after others may write more: when it is cut off, less is read twice.

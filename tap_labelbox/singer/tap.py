@@ -31,8 +31,8 @@ from tap_labelbox.singer import catalog as catalogs
 from tap_labelbox.singer import maps, metrics, setting_values
 from tap_labelbox.singer.batches import BatchWriter
 from tap_labelbox.singer.input_files import read_catalog, read_config, read_state
-from tap_labelbox.singer.messages import MessageWriter
 from tap_labelbox.singer.state import StateWriter, is_flatter
+from tap_labelbox.singer.writer import MessageWriter
 
 if TYPE_CHECKING:
     import logging

@@ -167,7 +167,7 @@ class BulkExportStream(ProjectStream):
             return
         others = any(
             stream.selected and isinstance(stream, ExportedStream)
-            for stream in self._tap.streams.values()
+            for stream in self.tap.streams.values()
         )
         try:
             exported_at = timestamps.isoformat(file.modified_at())
@@ -188,7 +188,7 @@ class BulkExportStream(ProjectStream):
         try:
             yield from self._file_records(project_id, context)
         except NotOfferedError as error:
-            self._offered = False
+            self.refusals.is_offered = False
             self.workspace.note_gap(
                 self.name,
                 f"Labelbox does not offer the bulk export to this account ({error}): "
@@ -202,7 +202,7 @@ class BulkExportStream(ProjectStream):
         source = f"{self.name} of project {project_id}"
         exported_at, done = "", 0  # of which file how many items
         for links_left in reversed(range(MAX_LINK_ATTEMPTS)):
-            name = self.workspace.named(project_id)
+            name = self.workspace.project_name(project_id)
             with self.workspace.progress.waiting(f"the bulk export of {name}"):
                 export = ask()
             if exported_at != (made_at := _made_at(export)):

@@ -22,7 +22,7 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.values import as_integer, snake_case
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.base import LEFT_OUT, LabelboxStream
+from tap_labelbox.streams.base import LabelboxStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,31 +52,32 @@ class ReportStream(LabelboxStream):
         del context
         if self.workspace.offline:
             return
-        wanted = self.config.get("project_ids")
-        try:
+        project_ids = self.config.get("project_ids")
+        with self.refusals.leaving_out():
             days = list(self._days())
             tables = prefetch(
-                (partial(self._table, one) for one in days), self.max_in_flight
+                (partial(self._table, date) for date in days), self.max_in_flight
             )
-            for one, rows in zip(days, tables, strict=True):
+            for date, rows in zip(days, tables, strict=True):
                 for record in chain.from_iterable(map(self.records, rows.result())):
-                    if wanted is None or record.get(PROJECT_ID) in {None, *wanted}:
+                    if project_ids is None or record.get(PROJECT_ID) in {
+                        None,
+                        *project_ids,
+                    }:
                         yield record
-                self.advance(None, one)
-                self.note_read()
+                self.advance(None, date)
+                self.refusals.note_read()
                 self.checkpoint()
-        except LEFT_OUT as error:
-            self.refuse(error)
         self.note_turn()
 
     @property
     def is_whole(self) -> bool:
-        """Whether all was there to be read: there are days before the first one."""
+        """False: there are days before the first one that is read."""
         return False
 
     @property
     def lookback(self) -> timedelta:
-        """What is read again before a bookmark."""
+        """The time before a bookmark that is read again."""
         return timedelta(days=REREAD_DAYS - 1)
 
     def _days(self) -> Iterator[str]:
@@ -126,13 +127,13 @@ class ReportStream(LabelboxStream):
                 page=page_number,
                 perPage=min(int(self.config["page_size"]), self.max_page_rows),
             )
-            found, total = page.get("data"), as_integer(page.get("total"))
-            if not isinstance(found, list) or total is None:
+            data, total = page.get("data"), as_integer(page.get("total"))
+            if not isinstance(data, list) or total is None:
                 raise absent("data or total")
             own = {"date": date, "cached_at": page.get("cachedAt")}
-            rows += (_snake_case(r) | own if isinstance(r, dict) else r for r in found)
+            rows += (_snake_case(r) | own if isinstance(r, dict) else r for r in data)
             totals.add(total)
-            if not found or len(rows) >= total or len(totals) > 1:
+            if not data or len(rows) >= total or len(totals) > 1:
                 break
         return rows, totals.pop() if len(totals) == 1 else None
 

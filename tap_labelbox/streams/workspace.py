@@ -1,4 +1,4 @@
-"""What one run knows, shared by its streams."""
+"""The run that all streams share: client, projects, and what is left out."""
 
 from __future__ import annotations
 
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
-    from tap_labelbox.records.malformed import (
-        Malformed,
-    )
+    from tap_labelbox.records.malformed import Malformed
+    from tap_labelbox.streams.export_group import ExportGroup
 
 
 MAX_NAMED_SOURCES = 100
@@ -57,7 +56,7 @@ MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
 
 
 class FailuresInARow:
-    """Tells a service that is down from a project that cannot be read."""
+    """Recognizes by failures in a row that it is the service that is down."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -67,7 +66,7 @@ class FailuresInARow:
         """Count a project that could not be read.
 
         Raises:
-            OutageError: If as many in a row could not that it is the service.
+            OutageError: If so many in a row could not be read.
         """
         if not isinstance(error, TransientError):  # Labelbox answered
             self.end()
@@ -130,17 +129,16 @@ class Workspace:
         self._unlisted = 0  # gaps in the list of the projects to read
         self.kept_rows: dict[str, list[Row]] = {}
         """Rows that other streams are made of as well, by their document."""
-        self.unfinished: set[str] = set()
-        """Projects whose export is to be read again by the next run."""
+        self.export_group: ExportGroup | None = None
+        """The streams of the data row export, since the first of them was asked."""
         json_text.begin_run()
-        if not self.offline and (given := config["lookback_seconds"]) < (
-            MIN_LOOKBACK_SECONDS
-        ):
+        lookback_seconds = config["lookback_seconds"]
+        if not self.offline and lookback_seconds < MIN_LOOKBACK_SECONDS:
             self._logger.warning(
                 "lookback_seconds is %d, but Labelbox lists labels, and exports "
                 "changes, some seconds late; some would never be read: set it to %d or "
                 "more",
-                given,
+                lookback_seconds,
                 MIN_LOOKBACK_SECONDS,
             )
 
@@ -190,55 +188,55 @@ class Workspace:
             )
             # What is read again from its beginning comes twice.
             seen: set[str] = set()
-            for found, _ in listing.pages():
-                for row in found:
+            for page_rows, _ in listing.pages():
+                for row in page_rows:
                     if row["id"] not in seen:
                         seen.add(row["id"])
                         yield row
 
     def projects(self, document: str) -> Iterator[Row]:
-        """Go through the projects that the settings ask for."""
-        found = set()
+        """Yield the projects that the settings ask for."""
+        project_ids = set()
         for project in self.list_rows(document, "projects"):
-            found.add(project["id"])
+            project_ids.add(project["id"])
             if self._requested is None or project["id"] in self._requested:
                 yield project
-        self._record_missing(found)
-        self._warn_of_none(found)
+        self._record_missing(project_ids)
+        self._warn_of_none(project_ids)
 
     @cached_property
     def all_project_ids(self) -> list[str]:
         """All projects that the key may see, oldest first."""
         gaps = self.gaps
-        listed = self.list_rows("project_ids", "projects")
+        projects = self.list_rows("project_ids", "projects")
         project_ids = []
-        for project in sorted(listed, key=_made_at):
+        for project in sorted(projects, key=_made_at):
             project_ids.append(project["id"])
             self._names[project["id"]] = shortened(project.get("name") or "")
         self._unlisted += self.gaps - gaps
         self._warn_of_none(project_ids)
         return project_ids
 
-    def named(self, project_id: str) -> str:
+    def project_name(self, project_id: str) -> str:
         """Return how the log names a project."""
         return f"project {self._names.get(project_id) or project_id}"
 
     @cached_property
     def project_ids(self) -> list[str]:
-        """The projects to read, oldest first; those that are not there are told."""
-        found = self.all_project_ids
+        """The projects to read, oldest first; which are missing is logged."""
+        project_ids = self.all_project_ids
         if self._requested is not None:
             gaps = self.gaps
-            self._record_missing(set(found))
+            self._record_missing(set(project_ids))
             self._unlisted += self.gaps - gaps
-            found = [p for p in found if p in self._requested]
-        if found:
+            project_ids = [p for p in project_ids if p in self._requested]
+        if project_ids:
             self._logger.info(
                 "Projects to read: %d of the %d that the API key sees",
-                len(found),
+                len(project_ids),
                 len(self.all_project_ids),
             )
-        return found
+        return project_ids
 
     @cached_property
     def sample(self) -> dict[str, dict[str, list[str]]]:
@@ -254,21 +252,21 @@ class Workspace:
         }
         if own:
             return dict.fromkeys(self.project_ids[:MAX_SAMPLE_PROJECTS], own)
-        found = {}
+        filters: dict[str, dict[str, list[str]]] = {}
         for project_id in self.project_ids[:MAX_PROBED_PROJECTS]:
             try:
                 if data_row_ids := self._labeled(project_id):
-                    found[project_id] = {"data_row_ids": data_row_ids}
+                    filters[project_id] = {"data_row_ids": data_row_ids}
             except UnavailableError:
                 continue
             except (NotOfferedError, TransientError):
                 break
-            if len(found) == MAX_SAMPLE_PROJECTS:
+            if len(filters) == MAX_SAMPLE_PROJECTS:
                 break
-        others = (p for p in self.project_ids if p not in found)
-        for project_id in islice(others, MAX_SAMPLE_PROJECTS - len(found)):
-            found[project_id] = {}
-        return found
+        others = (p for p in self.project_ids if p not in filters)
+        for project_id in islice(others, MAX_SAMPLE_PROJECTS - len(filters)):
+            filters[project_id] = {}
+        return filters
 
     def _labeled(self, project_id: str) -> list[str]:
         """Return a few data rows of a project that have labels."""
@@ -286,22 +284,22 @@ class Workspace:
         data_rows = (
             label.get("data_row") for label in labels if isinstance(label, dict)
         )
-        found = (as_id(row.get("id")) for row in data_rows if isinstance(row, dict))
-        return list(dict.fromkeys(filter(None, found)))
+        ids = (as_id(row.get("id")) for row in data_rows if isinstance(row, dict))
+        return list(dict.fromkeys(filter(None, ids)))
 
-    def _warn_of_none(self, found: Collection[str]) -> None:
-        """Warn, once, that there is no project at all."""
-        if not found and not self.offline and not self._has_warned_of_none:
+    def _warn_of_none(self, project_ids: Collection[str]) -> None:
+        """Warn once if there is no project at all."""
+        if not project_ids and not self.offline and not self._has_warned_of_none:
             self._has_warned_of_none = True
             self._logger.warning(
                 "The API key sees no project, so there is nothing to read: take a key "
                 "of the right workspace, of a user who has a role in its projects"
             )
 
-    def _record_missing(self, found: set[str]) -> None:
-        """Tell which projects are wanted and not there."""
+    def _record_missing(self, known: set[str]) -> None:
+        """Record the projects that are requested and not there."""
         for project_id in dict.fromkeys(self._requested or ()):
-            if project_id not in found and not self.offline:
+            if project_id not in known and not self.offline:
                 self.record_failure(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
@@ -311,7 +309,7 @@ class Workspace:
 
     @property
     def knows_all_projects(self) -> bool:
-        """Whether there are projects, and none is missing in the list of them.
+        """True if there are projects, and none is missing in the list of them.
 
         A key that sees none at all is more likely to have lost its rights than all
         projects to be deleted.
@@ -326,7 +324,7 @@ class Workspace:
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
-        """What this run has left out so far, and why."""
+        """Everything that this run has left out so far, and why."""
         rows = [
             (f"{_malformed_rows(count)} of {source}", "the first ones are named above")
             for source, count in self._left_out.items()
@@ -340,16 +338,16 @@ class Workspace:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing has been left out so far."""
+        """True if nothing has been left out so far."""
         return not self._missing and not self._left_out and not self._gone
 
     def record_failure(self, what: str, why: object, *, is_gone: bool = False) -> None:
-        """Tell, once, what this run leaves out, and go on.
+        """Record what this run leaves out; log it once.
 
         Args:
             what: What it is.
             why: What is wrong with it.
-            is_gone: Whether it is not there, as opposed to there and not read.
+            is_gone: Whether it is not there, as opposed to unreadable.
         """
         self.gaps += 1
         what = shortened(what, MAX_SOURCE_CHARACTERS)
@@ -364,20 +362,20 @@ class Workspace:
     def is_gone(self, project_id: str) -> bool:
         """Return whether a project is no longer there, if that matters.
 
-        Labelbox is asked: what could not be read may be something else of it.
+        Labelbox is asked: it may be something else of the project that is missing.
         """
         if not self._warns_of_missing:
             return False
         try:
-            found = self.client.execute("project", project_id=project_id)
+            data = self.client.execute("project", project_id=project_id)
         except NotFoundError:
             return True
         except (NotOfferedError, TransientError, UnavailableError):
             return False
-        return found.get("project") is None
+        return data.get("project") is None
 
     def leave_out(self, source: str, row: Malformed) -> None:
-        """Log which row of a source this run leaves out, and go on.
+        """Record a row of a source that this run leaves out.
 
         No more than a few of each source are named, and the others counted: neither
         the log nor memory grows with the number of malformed rows.
@@ -389,8 +387,8 @@ class Workspace:
             return
         more = " (no more of these are named)" if count == MAX_NAMED_ROWS else ""
         # As an error, which takes the secrets out of addresses.
-        told = LabelboxError(f"{row.where} of {source} is left out: {row.why}{more}")
-        self._logger.error("%s", told)
+        error = LabelboxError(f"{row.where} of {source} is left out: {row.why}{more}")
+        self._logger.error("%s", error)
 
     def check(self) -> None:
         """Raise an error at the end of a run that left something out."""
@@ -399,8 +397,8 @@ class Workspace:
             for source, count in self._left_out.items()
         ]
         if missing := [*self._missing, *rows]:
-            named = first_of(missing, MAX_NAMED_SOURCES)
-            raise IncompleteError(f"everything else was read, but not {named}")
+            sources = first_of(missing, MAX_NAMED_SOURCES)
+            raise IncompleteError(f"everything else was read, but not {sources}")
 
 
 def _malformed_rows(count: int) -> str:

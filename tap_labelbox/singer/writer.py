@@ -1,0 +1,172 @@
+"""Write Singer messages, many records at a time.
+
+The text of a RECORD is joined around the record, which msgspec encodes; it passes on
+what is :class:`msgspec.Raw` as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.singerlib import RecordMessage, SchemaMessage, StateMessage
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+
+from tap_labelbox.api.errors import LabelboxError, ResourceError, shortage
+from tap_labelbox.records.json_text import encode_shallow, encoder
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from singer_sdk.helpers.types import Record
+    from singer_sdk.singerlib import Message
+
+MAX_BUFFER_BYTES = 64 * 1024
+PIPE_BYTES = 1024 * 1024  # the most that Linux lets anybody have
+
+
+class MessageWriter(GenericSingerWriter[bytes, "Message"]):
+    """Writes messages to standard output, many records at a time."""
+
+    def __init__(self) -> None:
+        """Start with nothing gathered."""
+        self.has_begun = False
+        """Whether a SCHEMA has been written."""
+        self.ended_with_state = False
+        self.last_line = b""
+        """The last message that is no RECORD."""
+        self.written_bytes = 0
+        self.is_full = False
+        self._base: bytes | None = None
+        self._buffer_limit = 0  # bytes; none for the first record, which says: it works
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0  # of the records in it, in bytes, near enough
+        self._writing = False
+        self._interruption: BaseException | None = None
+        # A pipe of the usual 64 KB makes tap and target wait for each other.
+        with suppress(OSError):
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # on Linux
+                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._beginnings: dict[str, bytes] = {}
+        self._end_of_record = b""
+
+    @property
+    def has_open_files(self) -> bool:
+        """True if there are records that only :meth:`close` writes."""
+        return False
+
+    def serialize_message(self, message: Message) -> bytes:
+        """Return the line of a message."""
+        return encoder.encode(message.to_dict()) + b"\n"
+
+    def begin_with(self, state: bytes) -> None:
+        """Write this state after the first SCHEMA messages, before anything else."""
+        self._base = b'{"type":"STATE","value":' + state + b"}\n"
+
+    def write_message(self, message: Message) -> None:
+        """Write a message; all but records go out at once."""
+        if isinstance(message, SchemaMessage):
+            self.has_begun = True
+        else:
+            self._write_base()
+        line = self.format_message(message)
+        self._buffer.append(line)
+        self._buffered_bytes += len(line)
+        self.written_bytes += len(line)
+        self.ended_with_state = isinstance(message, StateMessage)
+        if not isinstance(message, RecordMessage):
+            self.last_line = line
+            self.flush()
+            self._buffer_limit = 0
+        elif self._buffered_bytes > self._buffer_limit:
+            self.flush()
+
+    def _write_base(self) -> None:
+        """Write the state that the run was given, before all but SCHEMA messages."""
+        if self._base is not None:
+            self.last_line = self._base
+            self.ended_with_state = True
+            # Forgotten last: at a signal in between it goes out twice, not never.
+            self._buffer += (self.last_line,)
+            self._base = None
+            self.written_bytes += len(self.last_line)
+            self.flush()
+
+    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+        """Write a record as it is."""
+        beginning = self._beginnings.get(stream) or self._begin(stream, version)
+        buffer = self._buffer  # which is another list after each flush
+        if not buffer:
+            now = datetime.now(UTC).isoformat()
+            self._end_of_record = f',"time_extracted":"{now}"}}\n'.encode()
+        try:
+            line = encoder.encode(record)
+        except RecursionError:
+            line = encode_shallow(record)
+        # In one step, which no signal can interrupt.
+        buffer += (beginning, line, self._end_of_record)
+        self._buffered_bytes += len(line)
+        self.written_bytes += len(line)
+        self.ended_with_state = False
+        if self._buffered_bytes > self._buffer_limit:
+            self.flush()
+
+    def close(self) -> None:
+        """Write out all records."""
+        self.flush()
+
+    def _begin(self, stream: str, version: int | None) -> bytes:
+        """Return what each RECORD of a stream begins with."""
+        self._write_base()
+        head: dict[str, Any] = {"type": "RECORD", "stream": stream}
+        if version is not None:
+            head["version"] = version
+        beginning = encoder.encode(head).removesuffix(b"}") + b',"record":'
+        self._beginnings[stream] = beginning
+        return beginning
+
+    def flush(self) -> None:
+        """Write out what is in the buffer.
+
+        Raises:
+            LabelboxError: If nobody takes it.
+        """
+        self._writing = True
+        # Taken away before it is written: whatever happens, nothing goes out twice.
+        buffer, self._buffer = self._buffer, []
+        self._buffer_limit, self._buffered_bytes = MAX_BUFFER_BYTES, 0
+        left = memoryview(b"".join(buffer))
+        try:
+            # Tests put something else in the place of standard output. A write that
+            # a signal interrupts was seen to end early, without an error.
+            while left:
+                left = left[sys.stdout.buffer.write(left) :]
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            # What is left of it would be tried again when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            msg = f"standard output cannot be written: {error.strerror}"
+            if isinstance(error, BrokenPipeError):
+                msg = "the target has closed its input: its own log says why"
+            kind = ResourceError if shortage(error) else LabelboxError
+            raise kind(msg) from None
+        finally:
+            self._writing = False
+        if self._interruption:
+            raise self._interruption
+
+    def interrupt(self, by: BaseException) -> None:
+        """Raise an error here and now, or after the write that goes on just now."""
+        self._interruption = by
+        if not self._writing:
+            raise by
+
+    def resume(self) -> None:
+        """Forget an interruption, to write what is left to be written."""
+        self._interruption = None

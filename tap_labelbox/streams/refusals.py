@@ -1,0 +1,106 @@
+"""Record what a stream cannot read, in as few lines of the log as possible."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tap_labelbox.api.errors import (
+    ComplexityError,
+    NotOfferedError,
+    TransientError,
+    UnavailableError,
+)
+from tap_labelbox.streams.workspace import MAX_NAMED_SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_labelbox.api.errors import LabelboxError
+    from tap_labelbox.streams.workspace import Workspace
+
+PROJECTS = "projects"
+LEFT_OUT = (ComplexityError, NotOfferedError, TransientError, UnavailableError)
+"""What costs a stream, or one of its projects; anything else ends the run."""
+
+
+class Refusals:
+    """Leaves out what a stream cannot read, and records it.
+
+    Nothing is said of a parent before another could be read: where none can, for one
+    reason, it is the stream that is refused, and one line says so.
+
+    Args:
+        stream: Its name.
+        parents: The stream of what it is read by, such as projects.
+        workspace: Records failures.
+    """
+
+    def __init__(self, stream: str, parents: str, workspace: Workspace) -> None:
+        """Start with none."""
+        self.is_offered = True
+        """Whether there is more of the stream to be had, as far as is known."""
+        self._stream, self._parents, self._workspace = stream, parents, workspace
+        self._has_read = False  # some parent
+        self._pending: dict[str, LabelboxError] = {}  # by parent, before one was read
+        self._recorded = 0  # parents
+
+    @contextmanager
+    def leaving_out(self, parent_id: str = "") -> Iterator[None]:
+        """Leave out a parent, or what is left of the stream, if it cannot be read.
+
+        Raises:
+            OutageError: If it seems that nothing can.
+        """
+        try:
+            yield
+        except LEFT_OUT as error:
+            self._leave_out(error, parent_id)
+        else:
+            self.note_read()
+
+    def _leave_out(self, error: LabelboxError, parent_id: str) -> None:
+        if isinstance(error, NotOfferedError):
+            self.is_offered = False
+            why = f"{error} (deselect it if that stays so)"
+            self._workspace.record_failure(self._stream, why)
+            return
+        if not parent_id:
+            self.is_offered = False
+            self._workspace.record_failure(self._stream, error)
+        elif isinstance(error, TransientError) or self._has_read:
+            self._record(parent_id, error)
+        else:
+            self._pending[parent_id] = error
+        self._workspace.failures_in_a_row.count(error)
+
+    def note_read(self) -> None:
+        """Note that a parent, or a table without any, could be read."""
+        self._has_read = True
+        self._workspace.failures_in_a_row.end()
+        self.record()
+
+    def record(self) -> None:
+        """Record what was refused, if that has not been done."""
+        refused = dict(self._pending)
+        self._pending.clear()
+        reasons = {str(error) for error in refused.values()}
+        if len(refused) > len(reasons) == 1 and not self._has_read:
+            count = f"{len(refused)} {self._parents}, none could be read"
+            self._workspace.record_failure(self._stream, f"{reasons.pop()} ({count})")
+            return
+        for parent_id, error in refused.items():
+            self._record(parent_id, error)
+
+    def _record(self, parent_id: str, error: LabelboxError) -> None:
+        self._recorded += 1
+        what = f"{self._parents.removesuffix('s')} {parent_id}"
+        if self._recorded > MAX_NAMED_SOURCES:
+            what = f"more {self._parents}"  # which is recorded once
+        is_gone = (
+            self._parents == PROJECTS
+            and isinstance(error, UnavailableError)
+            and self._workspace.is_gone(parent_id)
+        )
+        what = f"{self._stream} of {what}"
+        self._workspace.record_failure(what, error, is_gone=is_gone)
