@@ -3,64 +3,135 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import singer_sdk
-from singer_sdk import plugin_base
+from singer_sdk import Stream, Tap, metrics, plugin_base
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+from singer_sdk.streams import core
+from singer_sdk.streams._state import StreamStateManager
 
 import tap_labelbox
+from tap_labelbox.singer.stream import DirectStream
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import ModuleType
 
 PACKAGE = Path(tap_labelbox.__file__).parent
-PRIVATE = {
-    name
-    for kind in (singer_sdk.Tap, singer_sdk.Stream)
-    for name in dir(kind)
-    if name.startswith("_") and not name.startswith("__")
+FILES = {
+    str(path.relative_to(PACKAGE)): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.relative_to(PACKAGE).parts[0] not in {"singer", "sandbox"}
 }
-ALLOWED = {"singer", "sandbox"}
-# Streams that write what the SDK writes; to be moved to `singer` as well.
-OVERRIDING = {"streams/base.py", "streams/exported.py"}
+PUBLIC_CLASSES = (Stream, Tap, StreamStateManager, GenericSingerWriter, metrics.Counter)
+SDK = Path(singer_sdk.__file__).parent
 
 
-def privates(tree: ast.AST) -> Iterator[str]:
-    """Yield the private names of the SDK that a module imports, uses or defines."""
-    for node in ast.walk(tree):
+@cache
+def private_names() -> set[str]:
+    """Return the private names of the SDK's classes, and of what they inherit."""
+    names: set[str] = set()
+    for kind in PUBLIC_CLASSES:
+        for base in kind.__mro__:
+            if base is not object and SDK in Path(inspect.getfile(base)).parents:
+                names |= vars(base).keys()
+                names |= set(re.findall(r"self\.(_\w+)", inspect.getsource(base)))
+    return {name for name in names if re.match(r"_[a-z]", name)}
+
+
+def named_in(code: str) -> set[str]:
+    """Return the private names of the SDK that a module uses, overrides or imports.
+
+    What a class that extends none other calls its own is its own.
+    """
+    found: set[str] = set()
+    private = private_names()
+
+    def look(node: ast.AST, *, extends: bool) -> None:
         match node:
-            case ast.ImportFrom(module=str(module)) if module.startswith("singer_sdk"):
-                names = [*module.split("."), *(each.name for each in node.names)]
-                yield from (name for name in names if name.startswith("_"))
-            case ast.Import():
-                parts = [p for each in node.names for p in each.name.split(".")]
-                if parts[0] == "singer_sdk":
-                    yield from (part for part in parts if part.startswith("_"))
-            case ast.Attribute(attr=name) | ast.FunctionDef(name=name):
-                if name in PRIVATE:
-                    yield name
+            case ast.ClassDef():
+                extends = bool(node.bases)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+                found.update({name} & private if extends else ())
+            case ast.Attribute(attr=name):
+                found.update({name} & private)
+            case ast.FunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                found.update({name} & private if extends else ())
+            case ast.ImportFrom(module=str(module), names=names):
+                if module.partition(".")[0] == "singer_sdk":
+                    paths = [f"{module}.{alias.name}" for alias in names]
+                    found.update(path for path in paths if "._" in path)
+        for child in ast.iter_child_nodes(node):
+            look(child, extends=extends)
+
+    look(ast.parse(code), extends=False)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_only_the_folder_singer_names_what_is_private_in_the_sdk(file: str) -> None:
+    """A release of the SDK is read against one folder."""
+    assert not named_in(FILES[file].read_text())
 
 
 @pytest.mark.parametrize(
-    "path",
-    sorted(
-        path.relative_to(PACKAGE).as_posix()
-        for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).parts[0] not in ALLOWED
-    ),
+    ("code", "names"),
+    [
+        ("class A(Stream):\n def _sync_records(self): ...", {"_sync_records"}),
+        ("class A(Tap):\n _env_var_config = 1", {"_env_var_config"}),
+        ("class A(Stream):\n def a(self): self._tap.b()", {"_tap"}),
+        ("stream._write_schema_message()", {"_write_schema_message"}),
+        ("class A:\n def a(self): self._config, self._tap", set()),
+        ("class A(Stream):\n def a(self): self._own()", set()),
+        ("from singer_sdk.helpers import _state", {"singer_sdk.helpers._state"}),
+        ("from singer_sdk.a._b import c", {"singer_sdk.a._b.c"}),
+        ("from singer_sdk import Stream", set()),
+    ],
 )
-def test_private_names_of_the_sdk_are_in_one_folder(path: str) -> None:
-    """Whoever reads a release of the SDK reads `singer` beside it."""
-    if path not in OVERRIDING:
-        assert not [*privates(ast.parse((PACKAGE / path).read_text("utf-8")))]
+def test_what_is_private_is_recognized(code: str, names: set[str]) -> None:
+    """Used, overridden, assigned or imported."""
+    assert named_in(code) == names
 
 
-def test_the_private_names_are_still_there() -> None:
+@pytest.mark.parametrize(
+    ("overriding", "caller", "names"),
+    [
+        (
+            TapLabelbox,
+            plugin_base,
+            ("_validate_config", "_env_var_config", "_setup_signal_handlers"),
+        ),
+        (
+            DirectStream,
+            core,
+            (
+                "_sync_records",
+                "_process_record",
+                "_write_record_message",
+                "_generate_record_messages",
+                "_write_schema_message",
+                "_write_activate_version_message",
+                "_write_state_message",
+            ),
+        ),
+    ],
+)
+def test_the_private_names_are_still_there(
+    overriding: type, caller: ModuleType, names: tuple[str, ...]
+) -> None:
     """What is overridden under a name that the SDK calls no longer does nothing."""
-    called = Path(plugin_base.__file__).read_text("utf-8")
-    for name in ("_validate_config", "_env_var_config", "_setup_signal_handlers"):
-        assert name in vars(TapLabelbox.__base__)
-        assert f"self.{name}" in called
+    ours = {
+        name
+        for kind in overriding.__mro__
+        for name in vars(kind)
+        if kind.__module__.startswith("tap_labelbox")
+    }
+    for name in names:
+        assert name in ours
+        assert f"self.{name}" in inspect.getsource(caller)
