@@ -328,7 +328,7 @@ def test_no_state_counts_a_record_that_is_in_no_file(
     run: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the output ends: what its files lack, the next run has."""
-    monkeypatch.setattr(batches, "FULL", 200_000)
+    monkeypatch.setattr(batches, "MAX_OPEN_BYTES", 200_000)
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
     names = ("labels", "data_row_exports", "annotations")
     whole = run(*names, now=NOW, batch_config=batch(folder))
@@ -366,7 +366,7 @@ def test_files_have_a_size(
     run: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     """A full one is written, and the next begun."""
-    monkeypatch.setattr(batches, "FULL", 50_000)
+    monkeypatch.setattr(batches, "MAX_OPEN_BYTES", 50_000)
 
     output = run("labels", now=NOW, batch_config=batch(folder, form, "none"))
 

@@ -95,10 +95,13 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
             {"label_filters": {"creator": "x"}},
             "unknown setting label_filters.creator: remove it",
         ),
-        ({"label_filters": {"agreement_gt": "x"}}, "label_filters.agreement_gt has"),
+        (
+            {"label_filters": {"agreement_gt": "x"}},
+            "label_filters.agreement_gt must be",
+        ),
         (
             {"label_filters": {"created_before": "x"}},
-            "label_filters.created_before has",
+            "label_filters.created_before must be",
         ),
         ({"lookback_seconds": -1}, "lookback_seconds must be at least 0, not -1"),
         ({"export_poll_interval": 0}, "export_poll_interval must be more than 0"),

@@ -310,3 +310,13 @@ def test_the_user_agent_names_the_tap_or_what_is_set(
     (agent,) = told
     assert agent == given.get("user_agent", agent)
     assert given or agent.startswith("tap-labelbox/0.")
+
+
+def test_each_part_that_is_not_set_is_named_once() -> None:
+    """Also where two of one object are missing."""
+    config = settings.read({"api_key": KEY, "batch_config": {"batch_size": 5}}, SCHEMA)
+
+    assert settings.problems(config, SCHEMA) == [
+        "batch_config.encoding is not set: set it",
+        "batch_config.storage is not set: set it",
+    ]

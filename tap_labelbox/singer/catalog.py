@@ -276,6 +276,6 @@ def state_problems(
                 yield (
                     f"--state has a bookmark of {stream.name} for project "
                     f"{project_id} by {key}, not by {stream.replication_key}: run "
-                    "once without it"
+                    "once without --state"
                 )
                 break
