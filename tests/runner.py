@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.tap import TapLabelbox
+from tests import warm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tap_labelbox.sandbox import Sandbox, World
+
+COMMAND = ("-m", "tap_labelbox")
 
 Record = dict[str, Any]
 State = dict[str, Any]
@@ -167,14 +170,17 @@ def read_files(*files: Path) -> Output:
 def command(
     *arguments: str,
     environment: dict[str, str] | None = None,
-    program: Sequence[str] = ("-m", "tap_labelbox"),
+    program: Sequence[str] = COMMAND,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the tap's command; ``program`` is what Python runs."""
+    """Run the tap's command in a process of its own; ``program`` is what Python runs."""
+    given = environment or {}
+    if program == COMMAND and warm.can_run(given):
+        return warm.run(*arguments, environment=os.environ | given)
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env=os.environ | (environment or {}),
+        env=os.environ | given,
     )

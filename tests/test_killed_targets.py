@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Keys = dict[str, set[tuple[Any, ...]]]
 
 ALL = 8  # rounds with each target
-FEW_KILLS, MANY_KILLS = 2, 5  # of a round
+FEW_KILLS, MANY_KILLS = 1, 5  # of a round
 LABELS = 40  # of each project
 LATENCY_SECONDS = 0.01  # of a reply
 SCHEMA = "labelbox"
