@@ -127,7 +127,7 @@ def test_the_state_that_is_shown_is_one(run: Runner) -> None:
 
 def test_the_maps_that_are_shown_work(run: Runner) -> None:
     """Also for labels without a labeler."""
-    _, shown = (  # the first one is of test_personal
+    (shown,) = (
         json.loads(text)
         for text in re.findall(r"```json\n(.*?)```", SETTINGS, re.DOTALL)
         if "stream_maps" in text

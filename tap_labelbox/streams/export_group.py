@@ -259,7 +259,7 @@ class ExportGroup:
                 # What was active later than the export reaches comes again. If it
                 # moved the bookmark to there, that would be to the clock, and past
                 # what Labelbox had not yet brought into its index.
-                active_at = "" if type(row) is Malformed else row.last_activity_at or ""
+                active_at = row.last_activity_at or ""
                 if latest < active_at <= progress["until"]:
                     latest = active_at
             # Only now: all records up to there have been written.
