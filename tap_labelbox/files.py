@@ -88,10 +88,10 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _widen(which: Path | int, found: int, mode: int) -> None:
+def _widen(which: Path | int, current: int, mode: int) -> None:
     """Add what the umask took away of the permissions that were asked for."""
-    if mode & ~stat.S_IMODE(found):
-        os.chmod(which, stat.S_IMODE(found) | mode)  # noqa: PTH101  # of a descriptor
+    if mode & ~stat.S_IMODE(current):
+        os.chmod(which, stat.S_IMODE(current) | mode)  # noqa: PTH101  # of a descriptor
 
 
 def native_path(path: str) -> str:

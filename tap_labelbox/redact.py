@@ -179,9 +179,9 @@ def _is_secret(name: str) -> bool:
     )
 
 
-def _safe_word(found: re.Match[str]) -> str:
+def _safe_word(matched: re.Match[str]) -> str:
     """Return a word without what an address in it may hold."""
-    word = found[0]
+    word = matched[0]
     start = AUTHORITY.search(word)
     query = QUERY.search(word, start.end() if start else 0)
     end = query.end() if query else len(word)

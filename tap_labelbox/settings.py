@@ -366,14 +366,14 @@ CHOOSING = (
 )
 
 
-def read(given: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def read(provided: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Return the settings in the types they need, without what is unset.
 
     Args:
-        given: The settings as they are in a file or the environment.
+        provided: The settings as they are in a file or the environment.
         schema: The JSON schema of them.
     """
-    config: dict[str, Any] = setting_values.typed(given, schema) or {}
+    config: dict[str, Any] = setting_values.typed(provided, schema) or {}
     # What is unset may be in the environment; the file of a secret has a line end.
     keys = (config.pop("api_key", None), *map(os.environ.get, KEY_VARIABLES))
     stripped = (key.strip() if isinstance(key, str) else key for key in keys)
@@ -480,15 +480,17 @@ def _problems_of(error: Any) -> Iterator[str]:
 def _type_problems(name: str, error: Any) -> Iterator[str]:
     """Yield which types a setting may have, or what is wrong within the one it has."""
     alternatives = error.context or [error]
-    deepest = max(alternatives, key=lambda each: len(each.absolute_path))
+    deepest = max(alternatives, key=lambda failure: len(failure.absolute_path))
     if len(deepest.absolute_path) > len(error.absolute_path):
         yield from _problems_of(deepest)
         return
     supplied = [
-        each.validator_value for each in alternatives if each.validator == "type"
+        failure.validator_value
+        for failure in alternatives
+        if failure.validator == "type"
     ]
     types = chain.from_iterable([t] if isinstance(t, str) else t for t in supplied)
-    requested = " or ".join(each for each in dict.fromkeys(types) if each != "null")
+    requested = " or ".join(kind for kind in dict.fromkeys(types) if kind != "null")
     why = ""
     if isinstance(text := error.instance, str) and text.lstrip()[:1] in ("[", "{"):
         try:

@@ -10,7 +10,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.tap import TapLabelbox
 from tests import warm
@@ -172,10 +172,13 @@ def command(
     environment: dict[str, str] | None = None,
     program: Sequence[str] = COMMAND,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the tap's command in a process of its own; ``program`` is what Python runs."""
+    """Run the tap's command in a process; ``program`` is what Python runs."""
     given = environment or {}
     if program == COMMAND and warm.can_run(given):
-        return warm.run(*arguments, environment=os.environ | given)
+        return cast(
+            "subprocess.CompletedProcess[str]",
+            warm.run(*arguments, environment=os.environ | given),
+        )
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True,

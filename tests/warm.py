@@ -28,7 +28,7 @@ _one_at_a_time = threading.Lock()
 
 
 def can_run(environment: dict[str, str]) -> bool:
-    """Return whether a warm process does the same as a new one, with these variables."""
+    """Return whether a warm process does the same as a new one, so configured."""
     return hasattr(os, "fork") and not any(k.startswith(AT_START) for k in environment)
 
 

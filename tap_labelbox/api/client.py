@@ -163,7 +163,7 @@ class Client:
         with self._lock:
             if name not in self._documents:
                 document = replace(Document.load(name), path=path)
-                self._documents[name] = document.only(columns)
+                self._documents[name] = document.narrowed(columns)
 
     def execute(
         self,
@@ -504,7 +504,7 @@ class Client:
             raise errors.UnavailableError(msg) from None
         return self._safe(result)
 
-    def _judge(self, host: str, found: Reach, is_plain: bool) -> None:  # noqa: FBT001
+    def _judge(self, host: str, reaches_found: Reach, is_plain: bool) -> None:  # noqa: FBT001
         """Refuse an address from which no file may be read.
 
         Whoever makes the replies must not make this machine ask others in its place:
@@ -513,17 +513,19 @@ class Client:
         Raises:
             UnavailableError: If it is one.
         """
-        if is_plain and not (found is self._api_reach is Reach.LOOPBACK):
+        if is_plain and not (reaches_found is self._api_reach is Reach.LOOPBACK):
             msg = (
                 "a download link is without https, and only this machine may have such"
             )
             raise errors.UnavailableError(msg)
-        is_let = found is Reach.PRIVATE and self._allow_private_links
-        if is_let or self._api_reach.allows(found):
+        is_let = reaches_found is Reach.PRIVATE and self._allow_private_links
+        if is_let or self._api_reach.allows(reaches_found):
             return
-        hint = ": set allow_private_links if that is right" * (found is Reach.PRIVATE)
+        hint = ": set allow_private_links if that is right" * (
+            reaches_found is Reach.PRIVATE
+        )
         msg = (
-            f"a download link leads to a {found.value} address ({host}), which "
+            f"a download link leads to a {reaches_found.value} address ({host}), which "
             f"api_url ({self._api_reach.value}) may not name{hint}"
         )
         raise errors.UnavailableError(msg)

@@ -74,7 +74,7 @@ class Document:
         result = PARENT.search(self.text)
         return result[1] if result else ""
 
-    def only(self, columns: Collection[str]) -> Document:
+    def narrowed(self, columns: Collection[str]) -> Document:
         """Return the document without the fields of rows that are in no column.
 
         Args:
@@ -83,7 +83,7 @@ class Document:
         if not (rows := ROWS.search(self.text)):
             return self
         end = _closing(self.text, rows.end())
-        fields = _only(self.text[rows.end() : end], columns)
+        fields = _narrowed(self.text[rows.end() : end], columns)
         text = self.text[: rows.end()] + fields + self.text[end:]
         return replace(self, text=text)
 
@@ -194,7 +194,7 @@ def _place(error: dict[str, Any]) -> Place:
     return 0, 0
 
 
-def _only(fields: str, columns: Collection[str], prefix: str = "") -> str:
+def _narrowed(fields: str, columns: Collection[str], prefix: str = "") -> str:
     """Return the fields of a selection that are in a column, or have some inside."""
     kept, position = "", 0
     while result := FIELD.match(fields, position):
@@ -204,7 +204,7 @@ def _only(fields: str, columns: Collection[str], prefix: str = "") -> str:
             end = _closing(fields, position)
             inner = fields[position:end]
             if path not in columns:
-                inner = _only(inner, columns, f"{path}_")
+                inner = _narrowed(inner, columns, f"{path}_")
             text = f"{text}{inner}}}" if inner.strip() else ""
             position = end + 1
         elif path not in columns:

@@ -310,7 +310,7 @@ end the run.
 CODES = frozenset(
     key for key in TABLE if isinstance(key, str) and key.isupper() and "_" in key
 ) | {"FORBIDDEN", "TIMEOUT", "UNAUTHENTICATED"}
-SAYS_LITTLE = frozenset(("MALFORMED_REQUEST", "RESOURCE_CONFLICT"))
+VAGUE_CODES = frozenset(("MALFORMED_REQUEST", "RESOURCE_CONFLICT"))
 """Codes that a user had better see, with whatever reason there is."""
 
 # Under which keys of an error a code, a status or the reason may stand, and under which
@@ -583,13 +583,13 @@ def _http_error(response: requests.Response, body: dict[str, Any]) -> LabelboxEr
     return _status_error(kind, status, message, response)
 
 
-def _worst_error(response: requests.Response, found: Any) -> LabelboxError:
+def _worst_error(response: requests.Response, raw_errors: Any) -> LabelboxError:
     """Judge ``errors``: the worst of them counts.
 
     What is certain not to pass comes before what may, so that nothing is tried again
     in vain; and unknown fields count only if there is nothing worse.
     """
-    items = found[:MAX_ERRORS] if isinstance(found, list) else [found]
+    items = raw_errors[:MAX_ERRORS] if isinstance(raw_errors, list) else [raw_errors]
     errors = [e if isinstance(e, dict) else {"message": str(e)} for e in items]
     verdicts = [_verdict(response, error) for error in errors]
     worse = [v for v in verdicts if not isinstance(v[1], QueryError)]
@@ -621,10 +621,10 @@ def _verdict(
         kind, is_certain = TABLE[known], True
     else:
         kind, is_certain = _kind(code, error, response.status_code)
-    says_little = known in SAYS_LITTLE
-    message = _message(error, "no message", thorough=says_little)
+    is_vague = known in VAGUE_CODES
+    message = _message(error, "no message", thorough=is_vague)
     if issubclass(kind, TransientError | UnavailableError) and (
-        known is None or says_little
+        known is None or is_vague
     ):
         answer = known or code or response.status_code
         message = f"Labelbox answered {answer}: {message}"
@@ -689,12 +689,12 @@ def _parts(error: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, value
         capacity = max(MAX_PARTS - len(queue), 0)
         if isinstance(value, dict):
-            queue.extend(islice(_named(value), capacity))
+            queue.extend(islice(_by_name(value), capacity))
         elif isinstance(value, list):
             queue.extend((name, item) for item in value[:capacity])
 
 
-def _named(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _by_name(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     return (
         (NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()), v)
         for name, v in block.items()
@@ -712,9 +712,9 @@ def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
     message = error.get("message")
     texts = [] if message in (None, "") else [one_line(mask(message))]
     rest = {name: value for name, value in error.items() if name != "message"}
-    reasons = _texts(rest, named=True)
+    reasons = _texts(rest, by_name=True)
     if not reasons and (thorough or not texts):
-        reasons = _texts(rest, named=False)
+        reasons = _texts(rest, by_name=False)
     texts += (reason for reason in reasons if all(reason not in t for t in texts))
     if not texts:
         return one_line(mask(otherwise))
@@ -726,7 +726,7 @@ def _singular(word: str) -> str:
     return word if word == "status" else word.removesuffix("s")
 
 
-def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
+def _texts(block: dict[str, Any], *, by_name: bool) -> list[str]:
     """Return the texts in an error that may be its reason, each of them short.
 
     An error may also quote the row that it is about, and that is nobody's business:
@@ -734,7 +734,7 @@ def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
 
     Args:
         block: The error.
-        named: Whether only what is called like a reason counts.
+        by_name: Whether only what is called like a reason counts.
     """
     result: dict[str, None] = {}
     queue = deque([block])
@@ -755,7 +755,7 @@ def _texts(block: dict[str, Any], *, named: bool) -> list[str]:
                     queue.append(item)
                 # A word alone may be an ID.
                 elif isinstance(item, str) and (
-                    is_named if named else " " in item.strip()
+                    is_named if by_name else " " in item.strip()
                 ):
                     text = one_line(mask(item))
                     result[shortened(text, MAX_REASON_CHARACTERS)] = None

@@ -64,32 +64,32 @@ class Reader:
         """Remember the size that first pages may have been asked for with."""
         self._largest = self.size
 
-    def first(self, given: dict[str, Any]) -> Page:
+    def first(self, arguments: dict[str, Any]) -> Page:
         """Return the first page.
 
         Args:
-            given: The variables that all pages have; those that are not declared, and
+            arguments: The variables of all pages; those that are not declared, and
                 those that are None, are not sent.
         """
-        return self._page(given, skip=0, first=self.size)
+        return self._page(arguments, skip=0, first=self.size)
 
     def pages(
-        self, given: dict[str, Any], first_page: Future[Page]
+        self, arguments: dict[str, Any], first_page: Future[Page]
     ) -> Iterator[list[Row]]:
         """Yield the sound rows of each page.
 
         Args:
-            given: As for :meth:`first`.
+            arguments: As for :meth:`first`.
             first_page: The first page, which has been asked for already.
 
         Raises:
             UnavailableError: If the rows cannot be read to their end.
         """
         if "skip" not in self.document().declared:
-            yield from self._by_cursor(given, first_page)
+            yield from self._by_cursor(arguments, first_page)
             return
         listing = Listing(
-            lambda _, skip, first: self._page(given, skip=skip, first=first),
+            lambda _, skip, first: self._page(arguments, skip=skip, first=first),
             self.size,
             # No order is promised, so each gap is mended from the beginning.
             ordered=lambda: False,
@@ -105,7 +105,7 @@ class Reader:
             yield page.rows
 
     def _by_cursor(
-        self, given: dict[str, Any], first_page: Future[Page]
+        self, arguments: dict[str, Any], first_page: Future[Page]
     ) -> Iterator[list[Row]]:
         """Yield the pages of a list with a cursor, or the only one there is."""
         declared = self.document().declared
@@ -121,7 +121,7 @@ class Reader:
                     raise
                 self.size = smaller(self.size, size, error)
                 size = 0
-                answer = partial(self._page, given, **place, first=self.size)
+                answer = partial(self._page, arguments, **place, first=self.size)
                 continue
             for row in page:
                 if isinstance(row, Malformed):
@@ -133,14 +133,16 @@ class Reader:
                 raise UnavailableError("Labelbox gives the same page again and again")
             cursors.add(cursor)
             place = {"after": page.cursor, "number": place.get("number", 0) + len(page)}
-            answer = partial(self._page, given, **place, first=self.size)
+            answer = partial(self._page, arguments, **place, first=self.size)
 
-    def _page(self, given: dict[str, Any], *, number: int = 0, **place: Any) -> Page:
+    def _page(
+        self, arguments: dict[str, Any], *, number: int = 0, **place: Any
+    ) -> Page:
         """Ask for a page, whose first row is one of this number, from 0."""
         document = self.document()
         sent = {
             name: value
-            for name, value in (given | place).items()
+            for name, value in (arguments | place).items()
             if name in document.declared and value is not None
         }
         data = self.ask(**sent)
@@ -198,11 +200,13 @@ def _holder(data: Any, name: str) -> dict[str, Any] | None:
     return next((result for result in inner if result), None)
 
 
-def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Malformed]:
+def rows(
+    container: Any, field: str, after: str | None, skip: int
+) -> list[Row | Malformed]:
     """Return a list of a reply; an absent list is not an empty one.
 
     Args:
-        found: What the reply has the list in.
+        container: What the reply has the list in.
         field: The name of the list.
         after: The timestamp after which the list begins.
         skip: How many of its items come before these.
@@ -213,7 +217,7 @@ def rows(found: Any, field: str, after: str | None, skip: int) -> list[Row | Mal
     Raises:
         UnavailableError: If there is no list.
     """
-    items = found.get(field) if isinstance(found, dict) else None
+    items = container.get(field) if isinstance(container, dict) else None
     if not isinstance(items, list):
         raise absent(field)
     return [_row(row, after, number) for number, row in enumerate(items, skip + 1)]

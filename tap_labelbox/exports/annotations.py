@@ -399,7 +399,7 @@ class _Walk:
         feature, group = mark
         key_frames = self._key_frames.get(mark)
         return {
-            **ANNOTATIONS.nulls,
+            **ANNOTATIONS.blank,
             **self._top,
             "feature_id": feature,
             **known,
@@ -421,7 +421,7 @@ class _Walk:
             return
         requested = _joined("/", place["annotation_id"], kind)
         yield {
-            **ANNOTATIONS.nulls,
+            **ANNOTATIONS.blank,
             **place,
             "annotation_id": self._ids.assign(requested),
             "annotation_kind": kind,

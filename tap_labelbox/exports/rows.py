@@ -95,7 +95,7 @@ class ProjectRow:
     def record(self) -> Record:
         """The record of data_row_exports."""
         unmapped: Row = {}
-        record = {**DATA_ROW_EXPORTS.nulls, "additional_columns": unmapped}
+        record = {**DATA_ROW_EXPORTS.blank, "additional_columns": unmapped}
         populate(record, unmapped, DATA_ROW, self.row, "")
         populate(record, {}, MEDIA, record["media_attributes"] or {}, "")
         # The other projects of a row are read in turns of their own.
@@ -116,19 +116,19 @@ class UniqueIds:
         """Begin with none."""
         self._assigned: dict[str, int] = {}  # and the last number of each
 
-    def assign(self, wanted: str) -> str:
+    def assign(self, base_id: str) -> str:
         """Return an ID, with a number at its end if it was assigned before.
 
         An ID is passed over once at most, by the one that it is a numbered form of.
         So this stays linear, whatever IDs there are.
         """
-        if wanted not in self._assigned:
-            self._assigned[wanted] = 1
-            return wanted
-        number = self._assigned[wanted] + 1
-        while (numbered := f"{wanted}#{number}") in self._assigned:
+        if base_id not in self._assigned:
+            self._assigned[base_id] = 1
+            return base_id
+        number = self._assigned[base_id] + 1
+        while (numbered := f"{base_id}#{number}") in self._assigned:
             number += 1
-        self._assigned[wanted] = number
+        self._assigned[base_id] = number
         self._assigned[numbered] = 1
         return numbered
 

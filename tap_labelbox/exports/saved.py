@@ -57,7 +57,7 @@ REST_OF_LINE = re.compile(rb"[ \t\r,]*+")
 SCALAR = re.compile(
     rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+"|[^][{},"\s]++|\}++'
 )
-OPENING = re.compile(rb'\{\s{0,100}+(?:"[^"\\\x00-\x1f]{1,100}+")?+')
+FIRST_KEY = re.compile(rb'\{\s{0,100}+(?:"[^"\\\x00-\x1f]{1,100}+")?+')
 """How a row begins, with its first key: the next one is likely to begin like it."""
 STRING_BEGINNING = re.compile(
     rb'"[^"\\\x00-\x1f]*+(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*+)*+'
@@ -252,7 +252,7 @@ class SavedFile:
         self._depth = 0  # arrays that are open around rows
         self._count = 0  # rows, or what is in the place of one
         self._has_lines = False  # a line feed has been seen between two of them
-        self._opening = b""  # how the latest row begins that was not broken
+        self._first_key = b""  # how the latest row begins that was not broken
         self._failed_to = 0  # bytes in which a row has been found to be broken
         self._tries = 0
 
@@ -424,7 +424,7 @@ class SavedFile:
 
     def _leave_out_line(self) -> Malformed:
         """Leave out a line that has no row in it."""
-        row = re.escape(self._opening) or DEFAULT_OPENING
+        row = re.escape(self._first_key) or DEFAULT_OPENING
         return self._left_out(_what(self._short_line()), rb"\n|(?=" + row + rb")")
 
     def _scalar(self) -> Malformed:
@@ -493,7 +493,7 @@ class SavedFile:
         text, at = self._text, self._at
         feed = text.find(b"\n", at)
         sibling = -1
-        first = text[at : _end(OPENING, text, at)]
+        first = text[at : _end(FIRST_KEY, text, at)]
         if b'"' in first:
             sibling = text.find(first, at + 1)
         for end in sorted({feed, sibling, len(text) if self._is_at_end else -1}):
@@ -513,7 +513,9 @@ class SavedFile:
             why = f"it has {size} bytes: raise max_row_bytes"
             rows = [Malformed(self._where(), why)]
         if not (rows and type(rows[0]) is Malformed):
-            self._opening = self._text[self._at : _end(OPENING, self._text, self._at)]
+            self._first_key = self._text[
+                self._at : _end(FIRST_KEY, self._text, self._at)
+            ]
         self._pass(self._at + size)
         self._begins_line = False
         return rows
@@ -545,7 +547,7 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        first = re.escape(self._opening) or DEFAULT_OPENING
+        first = re.escape(self._first_key) or DEFAULT_OPENING
         patterns = [rb"(?=" + first + rb")"]
         if not self._depth:
             patterns.append(ROW_LINE)
@@ -644,7 +646,7 @@ class SavedFiles:
     Args:
         addresses: Of files, folders and archives, on this machine and elsewhere.
         max_row_bytes: The most of a row.
-        miss: Records what cannot be read, and why.
+        record_failure: Records what cannot be read, and why.
         logger: Logs how many files are read, and which are not.
     """
 
@@ -652,13 +654,13 @@ class SavedFiles:
         self,
         addresses: Iterable[str],
         max_row_bytes: int,
-        miss: Callable[[str, object], None],
+        record_failure: Callable[[str, object], None],
         logger: logging.Logger,
     ) -> None:
         """Open nothing yet."""
         self._addresses = addresses
         self._max_row_bytes = max_row_bytes
-        self._finder = Finder(miss, logger)
+        self._finder = Finder(record_failure, logger)
         self._files: list[SavedFile] | None = None
 
     def __iter__(self) -> Iterator[SavedFile]:

@@ -173,15 +173,15 @@ class Finder:
     """Finds the files that the settings name.
 
     Args:
-        miss: Records what cannot be read, and why.
+        record_failure: Records what cannot be read, and why.
         logger: Logs how many files are read, and which are not.
     """
 
     def __init__(
-        self, miss: Callable[[str, object], None], logger: logging.Logger
+        self, record_failure: Callable[[str, object], None], logger: logging.Logger
     ) -> None:
         """Look at nothing yet."""
-        self._miss = miss
+        self._record_failure = record_failure
         self._logger = logger
 
     def find(self, addresses: Iterable[str]) -> list[Source]:
@@ -195,23 +195,23 @@ class Finder:
         """
         result: dict[tuple[object, str], Source] = {}
         for address in addresses:
-            for file in self._found(address, self._files, address):
+            for file in self._matches(address, self._files, address):
                 path = os.path.realpath(file.path) if file.is_local else file.path
                 result.setdefault((file.storage, path), file)
         return [
             source
             for file in result.values()
-            for source in self._found(file.name, self._unpacked, file)
+            for source in self._matches(file.name, self._unpacked, file)
         ]
 
-    def _found(
+    def _matches(
         self, name: str, find: Callable[[Any], list[Source]], where: Any
     ) -> list[Source]:
         try:
             with readable():
                 return find(where)
         except UnavailableError as error:
-            self._miss(name, error)
+            self._record_failure(name, error)
             return []
 
     def _files(self, address: str) -> list[Source]:
@@ -246,12 +246,12 @@ class Finder:
         if not isinstance(storage, LocalFileSystem):
             return cast("list[str]", storage.find(folder))
 
-        def miss(error: OSError) -> None:  # where fsspec passes over it
-            self._miss(shown_path(error.filename), error.strerror)
+        def record_failure(error: OSError) -> None:  # where fsspec passes over it
+            self._record_failure(shown_path(error.filename), error.strerror)
 
         return [
             f"{parent}/{name}".replace(os.sep, "/")
-            for parent, folders, files in os.walk(folder, onerror=miss)
+            for parent, folders, files in os.walk(folder, onerror=record_failure)
             for name in [*files, *(f for f in folders if Path(parent, f).is_symlink())]
         ]
 

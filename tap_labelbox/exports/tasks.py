@@ -171,7 +171,7 @@ class Export:
         self._open_streams: dict[tuple[str, int], OpenStream] = {}
 
     @classmethod
-    def start(cls, client: Client, wanted: dict[str, Any], name: str) -> Export:
+    def start(cls, client: Client, export_input: dict[str, Any], name: str) -> Export:
         """Start an export, and only one.
 
         Where it is not known whether Labelbox has begun, the export is looked for
@@ -179,10 +179,10 @@ class Export:
 
         Args:
             client: Asks Labelbox.
-            wanted: ``filters`` and ``params``, as the API calls them.
+            export_input: ``filters`` and ``params``, as the API calls them.
             name: What to call it, of :func:`export_name`.
         """
-        wanted = wanted | {
+        export_input = export_input | {
             "taskName": name,
             "isStreamableReady": True,
             "streamable": True,
@@ -199,7 +199,7 @@ class Export:
             begun,
             export_limit_error,
             START_TIMEOUT_FACTOR,
-            input=wanted,
+            input=export_input,
         )
         if not (task := data.get("exportDataRowsInProject")):
             msg = "Labelbox started no export and gave no error"
@@ -374,16 +374,16 @@ def _parsing_reply() -> Iterator[None]:
         raise UnavailableError(msg) from None
 
 
-def export_name(wanted: dict[str, Any], started_at: str) -> str:
+def export_name(export_input: dict[str, Any], started_at: str) -> str:
     """Return the name of the task that makes an export.
 
     It follows from what is exported, so a later run can find the task by it.
 
     Args:
-        wanted: ``filters`` and ``params``, as the API calls them.
+        export_input: ``filters`` and ``params``, as the API calls them.
         started_at: When the run began that starts it.
     """
-    text = json.dumps([wanted, started_at], sort_keys=True)
+    text = json.dumps([export_input, started_at], sort_keys=True)
     return NAME_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

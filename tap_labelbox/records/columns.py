@@ -154,7 +154,7 @@ class Table(dict[str, Any]):
 
     columns: tuple[Column, ...]
     sources: Sources
-    nulls: Record
+    blank: Record
 
     @classmethod
     def of(cls, *columns: Column) -> Table:
@@ -171,7 +171,7 @@ class Table(dict[str, Any]):
         )
         table.columns = columns
         table.sources = sources(columns)
-        table.nulls = dict.fromkeys(properties)
+        table.blank = dict.fromkeys(properties)
         return table
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class Table(dict[str, Any]):
             ids: Columns that are not of the item.
         """
         unmapped: Row = {}
-        record = {**self.nulls, "additional_columns": unmapped}
+        record = {**self.blank, "additional_columns": unmapped}
         if isinstance(item, dict):
             populate(record, unmapped, self.sources, item, "")
         else:

@@ -55,7 +55,7 @@ NUL = re.compile(rb"\\u0000")  # so it is found twice as fast as by `in`
 # to the end of the text, which keeps this linear.
 MARKS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 TEXT_MARKS = re.compile(MARKS.pattern.decode(), re.DOTALL)
-OPENING, CLOSING = b"[{", b"]}"
+OPENERS, CLOSING = b"[{", b"]}"
 
 
 def decode(text: bytes) -> Any:
@@ -113,7 +113,7 @@ def shallow(text: bytes) -> bytes:
     done, depth = 0, 0
     for mark in MARKS.finditer(text):
         byte = text[mark.start()]
-        if byte in OPENING:
+        if byte in OPENERS:
             depth += 1
             if depth == MAX_DEPTH + 1:
                 pieces.append(text[done : mark.start()])
@@ -141,7 +141,7 @@ def _check(text: bytes) -> None:
     done, depth = 0, 0
     for mark in MARKS.finditer(text):
         byte = text[mark.start()]
-        if byte in OPENING:
+        if byte in OPENERS:
             if depth % MAX_DEPTH == 0:
                 if bands:
                     bands[-1].append(text[done : mark.start()])

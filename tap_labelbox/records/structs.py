@@ -104,8 +104,8 @@ class RecordBuilder:
         columns = [column for s in structs for column in s.columns.values()]
         raw = frozenset().union(*(struct.raw for struct in structs))
 
-        def of(*wanted: Kind) -> tuple[str, ...]:
-            return tuple(c.name for c in columns if c.kind in wanted)
+        def of(*check_type: Kind) -> tuple[str, ...]:
+            return tuple(c.name for c in columns if c.kind in check_type)
 
         self._columns = tuple(column.name for column in columns)
         self._timestamps = of(kinds.timestamp)

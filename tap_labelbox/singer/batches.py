@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 # Bytes of JSON in all files together. Targets take ten times as much to load a file.
 MAX_OPEN_BYTES = 32 * 1024 * 1024
-UNUSUAL = re.compile(r"[^\w.-]")  # in a file name
+FORBIDDEN = re.compile(r"[^\w.-]")  # in a file name
 REFUSALS = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 
 
@@ -200,7 +200,7 @@ class BatchWriter(MessageWriter):
         self._write_base()
         self._begun += 1
         kind = self._kind
-        name = UNUSUAL.sub("_", f"{stream}-{self._run}-{self._begun}")
+        name = FORBIDDEN.sub("_", f"{stream}-{self._run}-{self._begun}")
         suffix = kind.suffixes[str(self._encoding.compression)]
         prefix = self._config["storage"].get("prefix") or ""
         path = f"{self._place[1]}/{prefix}{name}{suffix}"

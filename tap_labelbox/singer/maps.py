@@ -310,11 +310,11 @@ def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
 
 
 def _column_problems(
-    each: Map, named: list[Stream], idle: set[str], config: Mapping[str, Any]
+    mapping: Map, matched: list[Stream], idle: set[str], config: Mapping[str, Any]
 ) -> Iterator[str]:
-    columns = each.columns or {}
-    used = [s for s in named if s.name not in idle]
-    known = {column for s in named for column in s.schema["properties"]}
+    columns = mapping.columns or {}
+    used = [s for s in matched if s.name not in idle]
+    known = {column for s in matched for column in s.schema["properties"]}
     for column, value in columns.items():
         errors: Iterator[str] = iter(())
         if column == MAPPER_FILTER_OPTION and isinstance(value, str):
@@ -326,7 +326,7 @@ def _column_problems(
                 errors = iter([f"is no column to leave out{suggestion(column, known)}"])
         elif isinstance(value, str):
             errors = _expression_problems(value, column, used, config)
-        yield from (f"stream_maps.{each.key}.{column} {error}" for error in errors)
+        yield from (f"stream_maps.{mapping.key}.{column} {error}" for error in errors)
 
 
 def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterator[str]:
@@ -343,7 +343,7 @@ def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterato
 
 
 def _expression_problems(
-    expression: str, column: str, named: list[Stream], config: Mapping[str, Any]
+    expression: str, column: str, matched: list[Stream], config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield what an expression names that is not there, for the first such stream."""
     try:
@@ -355,7 +355,7 @@ def _expression_problems(
     if len(nodes) <= len(("the module",)):
         yield f"is not an expression: {expression or 'it is empty'}{why}"
         return
-    for stream in named:
+    for stream in matched:
         if stream.selected and column not in _left_alone(stream):
             errors = [*_name_problems(nodes, column, stream, config)]
             if errors:

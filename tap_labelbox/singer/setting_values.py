@@ -100,12 +100,12 @@ def _number(value: float, types: set[str]) -> Any:
     return value
 
 
-def _object(given: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
+def _object(raw: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
     """Return an object whose parts are typed; None if all of them are unset."""
     parts = schema.get("properties", {})
     result: dict[str, Any] = {}
     dotted: dict[str, dict[str, Any]] = {}
-    for name, value in given.items():
+    for name, value in raw.items():
         first, _, rest = name.partition(".")
         if rest and name not in parts and "object" in types_of(parts.get(first, {})):
             dotted.setdefault(first, {})[rest] = value
@@ -119,11 +119,11 @@ def _object(given: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
         if whole is None or isinstance(whole, dict):
             merged = _merged(whole or {}, typed(values, parts[name]) or {})
             result[name] = merged or whole
-    return _without_unset(result, given, schema)
+    return _without_unset(result, raw, schema)
 
 
 def _without_unset(
-    result: dict[str, Any], given: dict[str, Any], schema: Schema
+    result: dict[str, Any], raw: dict[str, Any], schema: Schema
 ) -> dict[str, Any] | None:
     parts, required = schema.get("properties", {}), schema.get("required", ())
     kept = {
@@ -131,13 +131,13 @@ def _without_unset(
         for name, value in result.items()
         if value is not None or not types_of(parts.get(name, {})) - {"null"}
     }
-    if given and not kept:
+    if raw and not kept:
         return None
     # What a part lacks is to be named.
     return kept | {
         name: {}
         for name in required
-        if name not in kept and isinstance(given.get(name), dict)
+        if name not in kept and isinstance(raw.get(name), dict)
     }
 
 

@@ -136,7 +136,9 @@ class SharedState:
             if EXPORT in state.partition(project_id)
         }
 
-    def _join_exports(self, project_id: str, named: dict[str, set[str]]) -> None:
+    def _join_exports(
+        self, project_id: str, names_by_stream: dict[str, set[str]]
+    ) -> None:
         """Go back to where all streams have their records; drop what is unclear."""
         exports = {
             name: export
@@ -149,7 +151,7 @@ class SharedState:
         if len({export["task_id"] for export in exports.values()}) > 1:
             return
         lowest = min(exports.values(), key=lambda export: export["position"])
-        vouched_for = set().union(*(named[name] for name in exports))
+        vouched_for = set().union(*(names_by_stream[name] for name in exports))
         if self._states.keys() - exports.keys() - vouched_for:
             # One has none of its records yet: the same export, from its beginning.
             lowest = lowest | {"position": 0, "latest": ""}

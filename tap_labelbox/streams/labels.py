@@ -198,7 +198,7 @@ class LabelsStream(ProjectStream):
         if after:
             where["createdAt_gt"] = after
         try:
-            found = self.execute(
+            page = self.execute(
                 "labels",
                 self.decode_fast,
                 project_id=project_id,
@@ -209,12 +209,12 @@ class LabelsStream(ProjectStream):
         except QueryError as error:
             msg = f"Labelbox does not take the query for labels: {error}"
             raise LabelboxError(msg) from None
-        if isinstance(found, list):
-            return found
-        if found.get("project") is None:
+        if isinstance(page, list):
+            return page
+        if page.get("project") is None:
             msg = "Labelbox knows no such project"
             raise UnavailableError(msg)
-        labels = rows(found["project"], "labels", after, skip)
+        labels = rows(page["project"], "labels", after, skip)
         return [
             label
             if isinstance(label, Malformed)
@@ -234,11 +234,11 @@ class LabelsStream(ProjectStream):
 
     def decode_fast(self, reply: bytes) -> list[Record] | None:
         """Return the records of a page; None if a label is not as expected."""
-        found = decode_as(self._decoder, reply)
-        if found is None:
+        page = decode_as(self._decoder, reply)
+        if page is None:
             return None
         try:
-            return [self._fast_record(label) for label in found.data.project.labels]
+            return [self._fast_record(label) for label in page.data.project.labels]
         except ConversionError:
             return None
 
@@ -280,17 +280,17 @@ class LabelsStream(ProjectStream):
     @property
     def _filters(self) -> dict[str, Any]:
         """The filters of the settings, as GraphQL variables."""
-        wanted = self.config["label_filters"]
+        chosen = self.config["label_filters"]
         where: dict[str, Any] = {
-            f"agreement_{bound}": wanted[f"agreement_{bound}"]
+            f"agreement_{bound}": chosen[f"agreement_{bound}"]
             for bound in ("gt", "lt")
-            if wanted.get(f"agreement_{bound}") is not None
+            if chosen.get(f"agreement_{bound}") is not None
         }
-        if user := wanted.get("created_by_id"):
+        if user := chosen.get("created_by_id"):
             where["createdBy"] = {"id": user}
-        if label_type := wanted.get("type_id"):
+        if label_type := chosen.get("type_id"):
             where["type"] = {"id": label_type}
-        if dataset := wanted.get("dataset_id"):
+        if dataset := chosen.get("dataset_id"):
             where["dataRow"] = {"dataset": {"id": dataset}}
         return where
 
