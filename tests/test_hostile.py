@@ -978,6 +978,14 @@ def leaked(text: str) -> bool:
     return any(half in text for half in halves)
 
 
+def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+    """Whichever was known first, as a proxy's password and the key."""
+    redact.hide("inner-secret")
+    redact.hide("lb-inner-secret-0123456789")
+
+    assert redact.mask("key lb-inner-secret-0123456789 refused") == "key *** refused"
+
+
 @pytest.mark.parametrize("text", SECRETS, ids=range(len(SECRETS)))
 def test_a_secret_is_masked_wherever_it_is(
     caplog: pytest.LogCaptureFixture, text: str

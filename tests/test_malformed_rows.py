@@ -1068,7 +1068,9 @@ def test_parquet_quotes_no_value(schema: Row, value: Any) -> None:
     content = columns("labels", {"properties": {"x": schema}})
     content.add({"x": value})
 
-    with pytest.raises(LabelboxError, match=r"labels\.x holds what is no") as caught:
+    with pytest.raises(
+        LabelboxError, match=r"labels\.x has a value that is not"
+    ) as caught:
         content.compressed("gzip")
 
     assert "Jane" not in "".join(traceback.format_exception(caught.value))

@@ -385,7 +385,7 @@ def test_a_test_activates_nothing(run: Runner) -> None:
                     "projects": {"__alias__": "'all'"},
                 }
             },
-            "stream_maps write labels and projects to one table, all: take",
+            "stream_maps write labels and projects to one table, all: remove",
         ),
     ],
 )
