@@ -133,7 +133,9 @@ def one_line(text: str) -> str:
 
 
 def _without_hidden(text: str) -> str:
-    for spelling, pattern in list(_hidden.items()):
+    # The longest first: one may be a part of another, which would be torn by it.
+    for spelling in sorted(_hidden, key=len, reverse=True):
+        pattern = _hidden[spelling]
         prefix = spelling[:PREFIX_CHARACTERS]
         if prefix in text:
             text = pattern.sub(MASK, text)
