@@ -104,6 +104,14 @@ unit: setup ## Run the tests alone: make unit ARGS='-k labels', or '-n0 --pdb'
 	@echo "pytest: the tests"
 	@$(PYTEST) $(ARGS)
 
+.PHONY: quick
+quick: setup ## Run the tests that need no server, in half a minute
+	@$(PYTEST) --quick $(ARGS)
+
+.PHONY: coverage
+coverage: setup ## Run the tests, and fail if they reach less of the code than they did
+	@$(PYTEST) --cov $(ARGS)
+
 # Those that `make test` takes a sample of, and those that count for the same figures.
 FAULT_TESTS = $(wildcard $(patsubst %,tests/test_%.py,faults hostile interruptions \
 	kept_states killed_targets kills malformed_rows model_target))

@@ -15,6 +15,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
+from tap_labelbox import redact
 from tap_labelbox.sandbox import World, serve
 from tests import figures
 from tests.clock import Clock
@@ -29,6 +30,10 @@ ROOT = Path(__file__).parent.parent
 BAD_INPUTS = {"test_hostile", "test_malformed_rows"}
 """The test files in which each case is one."""
 
+SLOW_FIXTURES = {"serving", "target", "s3_server"}
+SLOW_NAMES = {"command", "run_until", "serve", "socket", "subprocess"}
+"""What a test file has imported that starts servers or processes by itself."""
+
 # How fast a machine is says nothing about the code.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -42,8 +47,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--every-fault", action="store_true", help="all faults and kills, no sample"
     )
     parser.addoption(
+        "--quick", action="store_true", help="only what needs no server or process"
+    )
+    parser.addoption(
         "--seed", type=int, default=0, help="the first seed of what is left to chance"
     )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what is slow, if that is wanted."""
+    if config.getoption("quick"):
+        slow = {item for item in items if is_slow(item)}
+        config.hook.pytest_deselected(items=list(slow))
+        items[:] = [item for item in items if item not in slow]
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Return whether a test starts a server or a process."""
+    assert isinstance(item, pytest.Function)
+    used = SLOW_FIXTURES.intersection(item.fixturenames)
+    return bool(used or SLOW_NAMES.intersection(vars(item.module)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -178,6 +203,7 @@ def bucket(s3: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 @pytest.fixture(autouse=True)
 def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a key of the developer's out of the tests."""
+    """Keep a key of the developer's out of the tests, and secrets of other tests."""
+    monkeypatch.setattr(redact, "_hidden", {})
     for name in ("LABELBOX_API_KEY", "TAP_LABELBOX_API_KEY"):
         monkeypatch.delenv(name, raising=False)

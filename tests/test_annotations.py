@@ -93,6 +93,20 @@ def option(name: str, *nested: Row) -> Row:
 # --- objects -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "label", [{"id": "L"}, {"id": "L", "annotations": None}, "label", 5, ["label"]]
+)
+def test_a_label_without_annotations_has_none(label: Any) -> None:
+    """Also one that is no object."""
+    row = {
+        "data_row": {"id": "R"},
+        "projects": {"P": {"name": "one", "labels": [label]}},
+    }
+
+    assert unfold("annotations", row) == []
+    assert unfold("annotation_relationships", row) == []
+
+
 def test_an_object_says_what_it_is_and_where() -> None:
     """The ids go up to the project."""
     (record,) = annotated(objects=[drawn("ImagePolygon", polygon=[{"x": 1, "y": 2}])])
@@ -261,6 +275,17 @@ def test_a_question_without_an_answer_is_a_record(answers: Row) -> None:
 
     assert record["name"] == "Weather"
     assert "answer_name" not in record
+
+
+def test_a_checklist_without_answers_keeps_its_id() -> None:
+    """That of its question, whatever is chosen later."""
+    (unanswered,) = annotated(classifications=[asked("Color", checklist_answers=[])])
+    answered = annotated(
+        classifications=[asked("Color", checklist_answers=[option("red")])]
+    )
+
+    assert unanswered["annotation_id"] == "f-Color"
+    assert [r["annotation_id"] for r in answered] == ["f-Color/o-red"]
 
 
 def test_an_unknown_kind_of_answer_has_its_keys_name() -> None:
@@ -565,6 +590,19 @@ def test_an_annotation_of_dicom_has_its_view() -> None:
     assert record["annotation_id"] == "Axial/1/d"
 
 
+def test_the_name_of_a_group_is_its_key() -> None:
+    """Only that: what says something else is a record."""
+    same = annotated(groups={"Axial": {"name": "Axial"}})
+    other = annotated(groups={"Axial": {"name": "other"}})
+    unknown = annotated(groups={"Axial": {"view": "Axial"}})
+
+    assert same == []
+    for (record,), key, value in ((other, "name", "other"), (unknown, "view", "Axial")):
+        assert record["annotation_kind"] == key
+        assert record["additional_columns"] == {key: value}
+        assert record["group_name"] == "Axial"
+
+
 def test_audio_has_answers() -> None:
     """Its empty blocks are no records."""
     said = asked("Said", text_answer={"content": "hello"})
@@ -848,6 +886,18 @@ def test_what_a_repeated_relationship_says_otherwise_is_kept() -> None:
         "objects.certainty": 0.25,
         "objects.name": "near",
     }
+
+
+def test_relationships_may_be_an_object() -> None:
+    """Then its keys are their IDs."""
+    one = related(None, "a", "b")
+    one.pop("feature_id", None)
+
+    (record,) = unfold(
+        "annotation_relationships", labeled({"relationships": {"key": one}})
+    )
+
+    assert record["relationship_id"] == record["feature_id"] == "key"
 
 
 def test_relationships_that_share_an_id_are_not_one() -> None:

@@ -15,6 +15,7 @@ import pytest
 from tap_labelbox.api.client import Client
 from tap_labelbox.api.errors import IncompleteError, UnavailableError
 from tap_labelbox.api.transport import Session
+from tap_labelbox.exports import tasks
 from tap_labelbox.exports.tasks import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
@@ -878,3 +879,40 @@ def test_the_reason_why_an_export_is_refused_is_told(
     assert told.endswith(f"Labelbox answered MALFORMED_REQUEST: {reason}")
     read = {record["project_id"] for record in output.records("data_row_exports")}
     assert read == {p.id for p in world.projects if p.data_rows} - {refused}
+
+
+def test_an_export_is_asked_for_as_one_that_can_be_read_in_parts(run: Runner) -> None:
+    """The real API makes none without; the sandbox takes anything."""
+    run("data_row_exports")
+
+    started = [r for r in run.sandbox.requests if r.operation == "StartExport"]
+    assert started
+    for request in started:
+        assert request.variables["input"]["isStreamableReady"] is True
+        assert request.variables["input"]["streamable"] is True
+
+
+def test_the_last_line_may_lack_its_line_feed() -> None:
+    """It ends where the bytes end, and is read once."""
+    found = [*tasks._whole_lines([b"a\nb", b"c\nd", b"e"], 5, 100)]
+
+    assert found == [(7, b"a\n"), (10, b"bc\n"), (12, b"de")]
+
+
+def test_a_part_that_does_not_come_is_asked_for_so_often(run: Runner) -> None:
+    """And no more: a link that has expired may be replaced by one that has not."""
+    refused = {"files": 0}
+
+    def refuse(request: Request) -> Reply | None:
+        if not request.path.startswith("/files/"):
+            return None
+        refused["files"] += 1
+        return Reply(403)
+
+    run.sandbox.before = refuse
+    project_id = run.world.projects[0].id
+
+    output = run("data_row_exports", project_ids=[project_id])
+
+    assert "cannot be downloaded from byte 0 on" in str(output.error)
+    assert refused["files"] == tasks.MAX_PART_ATTEMPTS

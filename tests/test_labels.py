@@ -11,6 +11,7 @@ import pytest
 from tap_labelbox.api.errors import AccessError, IncompleteError, LabelboxError
 from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import Reply, World
+from tap_labelbox.streams.labels import LabelsStream
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request, Sandbox
@@ -530,3 +531,22 @@ def test_a_stream_without_bookmarks_reads_everything(run: Runner, world: World) 
     output = run(catalog=catalog, state=state)
 
     assert sorted(output.ids("labels")) == sorted(all_ids(world))
+
+
+def test_what_labelbox_serves_takes_the_fast_path(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every page: the slow one takes several times the CPU."""
+    found: list[Any] = []
+    decode_fast = LabelsStream.decode_fast
+
+    def noted(stream: LabelsStream, reply: bytes) -> Any:
+        found.append(decode_fast(stream, reply))
+        return found[-1]
+
+    monkeypatch.setattr(LabelsStream, "decode_fast", noted)
+
+    records = run("labels").records("labels")
+
+    assert None not in found
+    assert sum(map(len, found)) >= len(records) > 0

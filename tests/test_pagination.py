@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_labelbox.api.errors import UnavailableError
-from tap_labelbox.api.pagination import Listing
+from tap_labelbox.api.errors import ComplexityError, TooLargeError, UnavailableError
+from tap_labelbox.api.pagination import (
+    MAX_STALLED_PAGES,
+    MIN_PAGE_ROWS,
+    Listing,
+    smaller,
+)
 from tap_labelbox.records.timestamps import isoformat, just_before, parse
 
 if TYPE_CHECKING:
@@ -152,12 +157,103 @@ def test_a_list_in_another_order_is_read_but_not_trusted() -> None:
 
 def test_a_list_that_cannot_be_read_is_given_up() -> None:
     """Going back for ever would look like work."""
+    starts = []
 
     def shallow(after: str | None, skip: int, first: int) -> list[Row]:
-        return [] if skip else Server(made(*[5] * 9))(after, skip, first)
+        if skip:
+            return []
+        starts.append(after)
+        return Server(made(*[5] * 9))(after, skip, first)
 
     with pytest.raises(UnavailableError, match="moves faster"):
         list(Listing(shallow, 4).pages())
+    assert len(starts) == 1 + MAX_STALLED_PAGES
+
+
+def test_a_list_that_moves_is_read_as_long_as_there_is_progress() -> None:
+    """However often reading has to start again."""
+
+    def delete_first(server: Server) -> None:
+        if server.asked and len(server.asked) % 2:
+            del server.rows[0]
+
+    server = Server(made(*range(120)), delete_first)
+    every = {row["id"] for row in server.rows}
+
+    assert set(ids(server, 4)) == every
+    restarts = [after for after, skip, _ in server.asked[1:] if not skip]
+    assert len(restarts) > 2 * MAX_STALLED_PAGES
+
+
+def test_rows_out_of_order_are_noticed() -> None:
+    """Also within a page that begins early and ends late: the bookmark stays."""
+    order = [0, 2, 1, 3, 5, 4, 7, 6, 8]
+    server = Server(made(*order), order=lambda row: int(row["id"][4:]))
+
+    found = list(Listing(server, 4).pages())
+
+    assert {row["id"] for page, _ in found for row in page} == {
+        row["id"] for row in server.rows
+    }
+    assert [reached for _, reached in found[:-1]] == [None] * (len(found) - 1)
+
+
+# --- pages that are too much ------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ComplexityError("no"), TooLargeError("no")])
+@pytest.mark.parametrize("most", [2, 3, 7, 8])
+def test_pages_that_are_too_much_are_halved(error: Exception, most: int) -> None:
+    """Until Labelbox takes them, and no further; nothing is read twice for it."""
+    server = Server(made(*range(40)))
+
+    def refuse(after: str | None, skip: int, first: int) -> list[Row]:
+        if first > most:
+            refused.append(first)
+            raise error
+        return server(after, skip, first)
+
+    refused: list[int] = []
+    listing = Listing(refuse, 16)
+
+    assert [r["id"] for page, _ in listing.pages() for r in page] == [
+        row["id"] for row in server.rows
+    ]
+    assert refused == [size for size in (16, 8, 4) if size > most]
+    assert {first for *_, first in server.asked} == {listing.size}
+    assert listing.size == max(size for size in (8, 4, 2) if size <= most)
+
+
+def test_a_page_that_cannot_be_smaller_is_an_error() -> None:
+    """Labelbox's own."""
+    no = ComplexityError("no")
+
+    def refuse(after: str | None, skip: int, first: int) -> list[Row]:
+        asked.append((after, skip, first))
+        raise no
+
+    asked: list[tuple[str | None, int, int]] = []
+    with pytest.raises(ComplexityError) as raised:
+        list(Listing(refuse, 5).pages())
+
+    assert raised.value is no
+    assert asked == [(None, 0, 5), (None, 0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "expected"),
+    [(100, 100, 50), (5, 5, 2), (3, 3, 2), (3, 0, 2), (50, 100, 50), (2, 100, 2)],
+)
+def test_a_page_is_halved(size: int, asked: int, expected: int) -> None:
+    """Unless others have made pages smaller since it was asked for."""
+    assert smaller(size, asked, ComplexityError("no")) == expected
+
+
+@pytest.mark.parametrize("asked", [0, MIN_PAGE_ROWS])
+def test_two_rows_are_the_least(asked: int) -> None:
+    """One would be nothing but overlap."""
+    with pytest.raises(ComplexityError):
+        smaller(MIN_PAGE_ROWS, asked, ComplexityError("no"))
 
 
 @given(

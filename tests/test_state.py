@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.singer.state import ProjectState, last_turn
+from tap_labelbox.singer.messages import MessageWriter
+from tap_labelbox.singer.state import (
+    FIRST_RUN_MAX_AGE_SECONDS,
+    LATER_RUN_MAX_AGE_SECONDS,
+    ProjectState,
+    StateWriter,
+    is_flatter,
+    last_turn,
+    malformed_bookmark,
+)
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request
+    from tests.clock import Clock
     from tests.runner import Runner
 
 
@@ -204,3 +214,94 @@ def test_a_bookmark_in_the_future_is_told(
     assert project_id in told
     assert "check this machine's clock" in told
     assert "run once without state" in told
+
+
+# --- what needs no run ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_first_run", "seconds"),
+    [(True, FIRST_RUN_MAX_AGE_SECONDS), (False, LATER_RUN_MAX_AGE_SECONDS)],
+)
+def test_a_state_is_due_after_some_time(
+    clock: Clock, capsys: Any, is_first_run: Any, seconds: float
+) -> None:
+    """However little was written; not before, unless its bytes are few beside it."""
+    writer = StateWriter(MessageWriter(), is_first_run=is_first_run)
+    assert writer.is_due()  # nothing was written yet, and it has no bytes
+    writer._last_bytes = 1000
+
+    assert not writer.is_due()
+    clock.pass_by(seconds)
+    assert not writer.is_due()
+    clock.pass_by(1)
+    assert writer.is_due()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("bookmark", "is_malformed"),
+    [
+        ({}, False),
+        ({"replication_key_value": "x"}, False),
+        ({"partitions": []}, False),
+        ({"partitions": [{"context": {}}]}, False),
+        ({"partitions": [{"context": {}, "export": {}}]}, False),
+        (5, True),
+        (None, True),
+        ([], True),
+        ({"partitions": {}}, True),
+        ({"partitions": None}, True),
+        ({"partitions": [5]}, True),
+        ({"partitions": [{}]}, True),
+        ({"partitions": [{"context": "x"}]}, True),
+        ({"partitions": [{"context": {}}, {"context": {}, "export": 5}]}, True),
+    ],
+)
+def test_a_bookmark_that_cannot_be_ours_is_named(
+    bookmark: Any, *, is_malformed: bool
+) -> None:
+    """By the name of its stream, among those that can."""
+    state = {"bookmarks": {"one": {}, "other": bookmark, "third": {}}}
+
+    assert malformed_bookmark(state) == ("other" if is_malformed else None)
+    assert malformed_bookmark({}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "depth", "expected"),
+    [
+        (5, 0, True),
+        ([], 0, False),
+        ([], 1, True),
+        ([[]], 1, False),
+        ({"a": [5]}, 2, True),
+        ({"a": [{}]}, 2, False),
+    ],
+)
+def test_levels_are_counted(value: Any, depth: int, *, expected: bool) -> None:
+    """Of lists and objects."""
+    assert is_flatter(value, depth) is expected
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_the_lookback_brings_back_nothing_before_start_date(
+    run: Runner, world: World, hours: int
+) -> None:
+    """Unless the bookmark is before it: somebody has read on from there."""
+    bookmark = "2026-01-31T12:00:00.000Z"
+    start = datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(hours=hours)
+    context = {"project_id": world.projects[0].id}
+    partition = {"context": context, "replication_key": "created_at"}
+    partition["replication_key_value"] = bookmark
+    tap = run.tap(
+        state={"bookmarks": {"labels": {"partitions": [partition]}}},
+        start_date=start.isoformat(),
+        lookback_seconds=60,
+    )
+    stream: Any = tap.streams["labels"]
+
+    since = stream.since(context)
+
+    looked_back = "2026-01-31T11:59:00.000Z"
+    assert since == (bookmark if hours == 0 else looked_back)

@@ -32,7 +32,9 @@ def can_run(environment: dict[str, str]) -> bool:
     return hasattr(os, "fork") and not any(k.startswith(AT_START) for k in environment)
 
 
-def run(*arguments: str, environment: dict[str, str]) -> Any:
+def run(
+    *arguments: str, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     """Run the tap's command, with these variables and no others.
 
     Returns:

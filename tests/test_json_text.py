@@ -1,0 +1,223 @@
+"""JSON: decoded, or passed on as the bytes that it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from tap_labelbox.records import json_text
+from tap_labelbox.records.malformed import MalformedError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+DEEP = 100_000
+
+
+class Line(msgspec.Struct):
+    """A line of which a part is not looked into."""
+
+    id: str
+    rest: Raw = Raw(b"null")
+
+
+LINE = msgspec.json.Decoder(Line)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_run() -> None:
+    json_text.begin_run()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a": [1, 2.5, true, null]}', {"a": [1, 2.5, True, None]}),
+        (b"[NaN, Infinity, -Infinity]", ["NaN", "Infinity", "-Infinity"]),
+        (b"[1e999, -1e999]", ["1e999", "-1e999"]),
+        (b"9" * 4000, int("9" * 4000)),
+        (b"9" * 4001, "9" * 4001),
+        (rb'"\u0000\ud800"', "\ufffd\ufffd"),
+        (rb'{"\u0000": ["\u0000"]}', {"\ufffd": ["\ufffd"]}),
+        (b'"\xef\xbf\xbd"', "\ufffd"),
+    ],
+)
+def test_a_text_is_decoded(text: bytes, value: Any) -> None:
+    """What no other program reads is kept as text, what none stores is replaced."""
+    assert json_text.decode(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"{'a': 1}", b"[1,]", b"\xff", b"[" * DEEP, b'{"a": 1} x']
+)
+def test_what_is_no_json_is_an_error(text: bytes) -> None:
+    """Of a kind that whoever reads it knows."""
+    with pytest.raises(ValueError):  # noqa: PT011  # msgspec, json and Unicode have own
+        json_text.decode(text)
+
+
+def test_what_is_nested_too_deeply_is_text(caplog: pytest.LogCaptureFixture) -> None:
+    """From a level on; what is encoded again is the same text."""
+    text = b"[" * DEEP + b"]" * DEEP
+
+    value = json_text.decode(text)
+
+    for _ in range(json_text.MAX_DEPTH):
+        (value,) = value
+    assert value == "[" * (DEEP - 100) + "]" * (DEEP - 100)
+    assert "nested too deeply" in caplog.text
+
+
+@given(JSON)
+@example([[[]]])
+@example({"a": {"b": [{}]}})
+def test_what_is_encoded_is_decoded(value: Any) -> None:
+    """And nothing that is shallow is changed by making it shallow."""
+    text = json_text.encode(value)
+
+    assert json_text.shallow(text) == text
+    assert json.loads(text) == json.loads(msgspec.json.encode(value))
+
+
+def test_values_of_any_depth_are_encoded() -> None:
+    """Which Python could not do by recursion."""
+    value: Any = "core"
+    for _ in range(DEEP):
+        value = [value, {"a": 1}]
+
+    text = json_text.encode(value)
+
+    assert text == b"[" * DEEP + b'"core"' + b',{"a":1}]' * DEEP
+    json.loads(json_text.encode_shallow(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "end"), [("[1, [2]] x", 8), ('{"]": "}"}', 10), ("[[]", None), ("", None)]
+)
+def test_the_end_of_a_value_is_found(text: str, end: int | None) -> None:
+    """Brackets within strings are none."""
+    assert json_text.end_of(text, 0) == end
+
+
+# --- lines ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (b"", 1),
+        (b"a", 1),
+        (b"a\n", 1),
+        (b"a\nb", 2),
+        (b"\n\n", 2),
+    ],
+)
+def test_lines_are_counted(text: bytes, count: int) -> None:
+    """What follows the last line feed is one, and so is nothing at all."""
+    assert json_text.count_lines(text) == count
+
+
+def test_lines_of_any_json_are_decoded() -> None:
+    """Blank ones are none; also where Python's decoder has to help."""
+    assert json_text.decode_any_lines(b'1\n\n{"a": 1}\n') == [1, {"a": 1}]
+    assert json_text.decode_any_lines(b"NaN\n\n1\n") == ["NaN", 1]
+
+
+def test_a_line_that_is_no_object_is_malformed() -> None:
+    """Its kind is said, its value is not."""
+    assert json_text.decode_lines(b'{"a": 1}\n{}\n') == [{"a": 1}, {}]
+    with pytest.raises(MalformedError, match=r"^it is an array, not an object$"):
+        json_text.decode_lines(b'{"a": 1}\n["secret"]\n')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"id": "a", "rest": {"b": [1]}}\n{"id": "c"}',
+        b'{"id": "a", "rest": {"b": [1]}}\r\n{"id": "c"}\r\n',
+        b'{"id": "a", "rest": {"b":\r[1]}}\n{"id": "c"}\n',
+    ],
+)
+def test_lines_are_decoded_fast(text: bytes) -> None:
+    """And nothing that is passed on has a line break in it."""
+    found = json_text.decode_lines_as(LINE, text)
+
+    assert found is not None
+    assert [line.id for line in found] == ["a", "c"]
+    assert b"\r" not in bytes(found[0].rest)
+    assert json_text.decode_raw(found[0].rest) == {"b": [1]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"id": "a"} {"id": "b"}\n',
+        b'{"id": "a"}{"id": "b"}\n{"id": "c"}\n',
+        b'{"id":\n"a"}\n',
+        b'{"id": "a"}\n\n{"id": "b"}\n',
+        b'{"id": "a", "rest": "\\u0000"}\n',
+        b'{"id": "a", "rest": "\xff"}\n',
+        b'{"id": 5}\n',
+        b'{"id": "a"',
+        b"[]\n",
+    ],
+)
+def test_lines_that_are_not_as_expected_are_not_decoded_fast(text: bytes) -> None:
+    """Whoever asked looks at each of them."""
+    assert json_text.decode_lines_as(LINE, text) is None
+
+
+@pytest.mark.parametrize("line_break", [b"\n", b"\r", b"\r\n"])
+def test_what_is_passed_on_has_no_line_break(line_break: bytes) -> None:
+    """A message would end there."""
+    text = b'{"id": "a", "rest": [1,' + line_break + b'"b"]}' + line_break
+
+    found = json_text.decode_as(LINE, text)
+
+    assert found is not None
+    assert line_break not in bytes(found.rest)
+    assert json_text.decode_raw(found.rest) == [1, "b"]
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"id": "a", "rest": "\\u0000"}', b'{"id": "\xff"}', b"[]", b"{"]
+)
+def test_what_msgspec_does_not_look_for_is_looked_for(text: bytes) -> None:
+    """In what is passed on: a NUL, and what is no UTF-8."""
+    assert json_text.decode_as(LINE, text) is None
+
+
+def test_utf8_is_checked_across_pieces() -> None:
+    """A character may begin in one and end in the next."""
+    for shift in range(4):
+        rest = b'"' + b"x" * (json_text.PIECE_BYTES - 20 + shift) + "ä€😀".encode() * 9
+        text = b'{"id": "a", "rest": ' + rest + b'"}'
+
+        assert json_text.decode_as(LINE, text) is not None
+        assert json_text.decode_as(LINE, text[:-3] + b'"}') is None
+
+
+# --- warnings -------------------------------------------------------------------
+
+
+def test_a_run_warns_so_often_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """The last says so; the next run begins anew."""
+    caplog.set_level(logging.WARNING)
+    for _ in range(json_text.MAX_WARNINGS + 5):
+        json_text.decode(rb'"\u0000"')
+
+    assert len(caplog.messages) == json_text.MAX_WARNINGS
+    assert [m for m in caplog.messages if "no more" in m] == caplog.messages[-1:]
+    json_text.begin_run()
+    json_text.decode(rb'"\u0000"')
+    assert len(caplog.messages) == json_text.MAX_WARNINGS + 1
+    assert caplog.messages[-1].startswith("1 characters that no database stores")
