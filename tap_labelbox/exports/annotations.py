@@ -493,7 +493,8 @@ def _answers(unmapped: Row) -> list[tuple[str, Any, bool]]:
 def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
     """Return the record of a question with an answer, and the questions within it."""
     unmapped = {**record["additional_columns"]}
-    answered = {**record, "additional_columns": unmapped}
+    answered = record.copy()
+    answered["additional_columns"] = unmapped
     if record["annotation_kind"] is None:
         kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
         answered["annotation_kind"] = kind

@@ -95,7 +95,8 @@ class ProjectRow:
     def record(self) -> Record:
         """The record of data_row_exports."""
         unmapped: Row = {}
-        record = {**DATA_ROW_EXPORTS.blank, "additional_columns": unmapped}
+        record = DATA_ROW_EXPORTS.blank.copy()
+        record["additional_columns"] = unmapped
         populate(record, unmapped, DATA_ROW, self.row, "")
         populate(record, {}, MEDIA, record["media_attributes"] or {}, "")
         # The other projects of a row are read in turns of their own.

@@ -186,7 +186,8 @@ class Table(dict[str, Any]):
             ids: Columns that are not of the item.
         """
         unmapped: Row = {}
-        record = {**self.blank, "additional_columns": unmapped}
+        record = self.blank.copy()
+        record["additional_columns"] = unmapped
         if isinstance(item, dict):
             populate(record, unmapped, self.sources, item, "")
         else:
@@ -238,13 +239,13 @@ def populate(
     for key, value in block.items():
         if value is None:
             continue
-        column = sources.get(key)
-        if type(column) is Column:
+        if type(column := sources.get(key)) is Column:
+            name = column.name
             if (converted := column.kind.check(value)) is not None:
-                if record[column.name] is None:
-                    record[column.name] = converted
+                if record[name] is None:
+                    record[name] = converted
                     continue
-                if record[column.name] == value:
+                if record[name] == value:
                     continue
         elif column is not None and isinstance(value, dict):
             populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
