@@ -10,7 +10,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.tap import TapLabelbox
 from tests import warm
@@ -175,10 +175,7 @@ def command(
     """Run the tap's command in a process; ``program`` is what Python runs."""
     given = environment or {}
     if program == COMMAND and warm.can_run(given):
-        return cast(
-            "subprocess.CompletedProcess[str]",
-            warm.run(*arguments, environment=os.environ | given),
-        )
+        return warm.run(*arguments, environment=os.environ | given)
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True,

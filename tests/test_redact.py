@@ -97,7 +97,7 @@ def test_stacks_of_any_length_hold_no_secret(
     (record,) = caplog.records
     assert record.stack_info
     assert KEY not in record.stack_info
-    assert ("more characters)" in record.stack_info) == (depth == 150)
+    assert "more characters)" in record.stack_info or depth < 150
 
 
 def test_one_line_is_one() -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.singer.messages import MessageWriter
 from tap_labelbox.singer.state import (
     FIRST_RUN_MAX_AGE_SECONDS,
     LATER_RUN_MAX_AGE_SECONDS,
@@ -21,6 +20,7 @@ from tap_labelbox.singer.state import (
     last_turn,
     malformed_bookmark,
 )
+from tap_labelbox.singer.writer import MessageWriter
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request
