@@ -899,7 +899,9 @@ def test_the_last_line_may_lack_its_line_feed() -> None:
     assert found == [(7, b"a\n"), (10, b"bc\n"), (12, b"de")]
 
 
-def test_a_part_that_does_not_come_is_asked_for_so_often(run: Runner) -> None:
+def test_a_part_that_does_not_come_is_asked_for_so_often(
+    run: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
     """And no more: a link that has expired may be replaced by one that has not."""
     refused = {"files": 0}
 
@@ -914,5 +916,6 @@ def test_a_part_that_does_not_come_is_asked_for_so_often(run: Runner) -> None:
 
     output = run("data_row_exports", project_ids=[project_id])
 
-    assert "cannot be downloaded from byte 0 on" in str(output.error)
+    assert isinstance(output.error, IncompleteError)
+    assert "cannot be downloaded from byte 0 on" in caplog.text
     assert refused["files"] == tasks.MAX_PART_ATTEMPTS
