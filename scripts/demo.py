@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -77,6 +78,10 @@ REPORTS = {
 }
 
 
+SUMMARY_ROW = re.compile(r"(?:- )?(\w+) +([\d,]+)(?: +[\d,]+ +[\d,]+ +[\d,.]+)?\s*")
+"""The row of a stream in the table at the end of the tap's log: its records."""
+
+
 def main() -> None:
     """Sync, change something, sync again, and show what is there."""
     # As with rows of your own: what is written here and by Meltano is private.
@@ -112,11 +117,10 @@ def sync(sandbox: Sandbox, what: str) -> Counter[str]:
     """Run the pipeline; log and return how many records of each stream it sent."""
     with waiting(what):
         lines = meltano(sandbox, "run", "tap-labelbox", "target-duckdb")
-    metrics = [line["metric_info"] for line in lines if "metric_info" in line]
-    sent: Counter[str] = Counter()
-    for metric in metrics:
-        if metric["metric"] == "record_count":
-            sent[metric["tags"]["stream"]] += metric["value"]
+    rows = (SUMMARY_ROW.fullmatch(str(line.get("event", ""))) for line in lines)
+    sent = Counter({row[1]: int(row[2].replace(",", "")) for row in rows if row})
+    if not sent:
+        sys.exit("The log of the tap has no summary.")
     for stream, count in sorted(sent.items()):
         log(f"  {count:6} {stream}")
     return sent
