@@ -181,4 +181,5 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 clean: ## Delete what these targets have made
 	@rm -rf .venv .cache .meltano .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist output
+	@rm -f .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

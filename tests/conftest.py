@@ -57,18 +57,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out what is slow, if that is wanted."""
+    """Begin with what takes long, or leave it out if only the quick tests are wanted.
+
+    Processes that share the tests then end at about the same time.
+    """
+    items.sort(key=has_slow_module, reverse=True)
     if config.getoption("quick"):
-        slow = {item for item in items if is_slow(item)}
+        slow = {
+            item
+            for item in items
+            if has_slow_module(item) or SLOW_FIXTURES.intersection(fixtures_of(item))
+        }
         config.hook.pytest_deselected(items=list(slow))
         items[:] = [item for item in items if item not in slow]
 
 
-def is_slow(item: pytest.Item) -> bool:
-    """Return whether a test starts a server or a process."""
-    assert isinstance(item, pytest.Function)
-    used = SLOW_FIXTURES.intersection(item.fixturenames)
-    return bool(used or SLOW_NAMES.intersection(vars(item.module)))
+def has_slow_module(item: pytest.Item) -> bool:
+    """Return whether a test is in a file that starts servers or processes by itself."""
+    return isinstance(item, pytest.Function) and not SLOW_NAMES.isdisjoint(
+        vars(item.module)
+    )
+
+
+def fixtures_of(item: pytest.Item) -> list[str]:
+    """Return the fixtures that a test uses, and those that these use."""
+    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 @pytest.hookimpl(wrapper=True)
