@@ -205,25 +205,49 @@ def test_rows_out_of_order_are_noticed() -> None:
 
 @pytest.mark.parametrize("error", [ComplexityError("no"), TooLargeError("no")])
 @pytest.mark.parametrize("most", [2, 3, 7, 8])
-def test_pages_that_are_too_much_are_halved(error: Exception, most: int) -> None:
+@pytest.mark.parametrize("max_in_flight", [1, 3])
+def test_pages_that_are_too_much_are_halved(
+    error: Exception, most: int, max_in_flight: int
+) -> None:
     """Until Labelbox takes them, and no further; nothing is read twice for it."""
     server = Server(made(*range(40)))
 
     def refuse(after: str | None, skip: int, first: int) -> list[Row]:
         if first > most:
+            assert not refused or first <= refused[-1]
             refused.append(first)
             raise error
         return server(after, skip, first)
 
     refused: list[int] = []
-    listing = Listing(refuse, 16)
+    listing = Listing(refuse, 16, max_in_flight=max_in_flight)
 
     assert [r["id"] for page, _ in listing.pages() for r in page] == [
         row["id"] for row in server.rows
     ]
     assert refused == [size for size in (16, 8, 4) if size > most]
-    assert {first for *_, first in server.asked} == {listing.size}
+    asked = [(None, skip, listing.size) for skip in range(0, 80, listing.size - 1)]
+    read = [page for page in asked if page[1] < 40]
+    assert {*read} <= {*server.asked} <= {*asked}
+    assert max_in_flight > 1 or server.asked == read
     assert listing.size == max(size for size in (8, 4, 2) if size <= most)
+
+
+def test_only_later_pages_may_be_too_much() -> None:
+    """The smaller ones go on where the larger one was, each after the other."""
+    server = Server(made(*range(60)))
+
+    def refuse(after: str | None, skip: int, first: int) -> list[Row]:
+        if skip and first > 4:
+            raise ComplexityError("no")
+        return server(after, skip, first)
+
+    pages = Listing(refuse, 16, max_in_flight=3).pages()
+
+    assert [r["id"] for page, _ in pages for r in page] == [
+        row["id"] for row in server.rows
+    ]
+    assert {(first, (skip - 15) % 3) for _, skip, first in server.asked[1:]} == {(4, 0)}
 
 
 def test_a_page_that_cannot_be_smaller_is_an_error() -> None:
@@ -231,6 +255,7 @@ def test_a_page_that_cannot_be_smaller_is_an_error() -> None:
     no = ComplexityError("no")
 
     def refuse(after: str | None, skip: int, first: int) -> list[Row]:
+        assert (after, skip, first) not in asked
         asked.append((after, skip, first))
         raise no
 
