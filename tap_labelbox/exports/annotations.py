@@ -20,6 +20,10 @@ from tap_labelbox.exports.rows import (
 )
 from tap_labelbox.records.columns import (
     Table,
+    as_id,
+    as_integer,
+    as_objects,
+    as_string,
     boolean,
     derived,
     identifier,
@@ -31,14 +35,12 @@ from tap_labelbox.records.columns import (
     string,
     within,
 )
-from tap_labelbox.records.values import as_id, as_integer, as_objects, as_string
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tap_labelbox.exports.rows import ProjectRow
-    from tap_labelbox.records.columns import Record
-    from tap_labelbox.records.values import Row
+    from tap_labelbox.records.columns import Record, Row
 
 MAX_ANSWER_DEPTH = 50  # levels of nested answers; what is below stays JSON
 

@@ -15,6 +15,8 @@ from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import (
     Table,
     additional_columns,
+    as_id,
+    as_number,
     boolean,
     derived,
     identifier,
@@ -32,7 +34,7 @@ from tap_labelbox.records.columns import (
     within,
 )
 from tap_labelbox.records.malformed import MalformedError, described
-from tap_labelbox.records.values import as_id, as_number, as_timestamp
+from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     from tap_labelbox.records.columns import (
         Column,
         Record,
+        Row,
     )
-    from tap_labelbox.records.values import Row
 
 # --- the parts of a row --------------------------------------------------------
 

@@ -23,6 +23,7 @@ import msgspec
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.rows import DataRow, data_row_id
 from tap_labelbox.exports.sources import Finder
+from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import (
     count_lines,
     decode,
@@ -30,7 +31,7 @@ from tap_labelbox.records.json_text import (
     decode_lines_as,
 )
 from tap_labelbox.records.malformed import Malformed, MalformedError, described, kind
-from tap_labelbox.records.values import as_id, as_timestamp
+from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     import logging

@@ -9,21 +9,21 @@ row. What fits no column is never dropped: it is put aside, for
 from __future__ import annotations
 
 import copy
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
-from tap_labelbox.records import values
-from tap_labelbox.records.values import LARGEST_INTEGER
+from tap_labelbox.records import timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_labelbox.records.values import Row
-
+Row = dict[str, Any]
 Record = dict[str, Any]
 
 Check = Callable[[Any], Any]
@@ -33,6 +33,12 @@ Sources: TypeAlias = "dict[str, Column | Sources]"
 """The columns of a block by the names of their values, and the blocks within it."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
+NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
+
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 ID = Annotated[str, Meta(min_length=1)]
 
@@ -81,35 +87,126 @@ class Column:
         return {**self.kind.schema, "type": types, "description": self.description}
 
 
+# --- values: what does not fit is None ----------------------------------------
+
+
+def as_string(value: Any) -> str | None:
+    """Return a string."""
+    return value if isinstance(value, str) else None
+
+
+def as_string_or_number(value: Any) -> str | None:
+    """Return a string, or a number as one: exports give now one, now the other."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number else as_string(value)
+
+
+def as_id(value: Any) -> str | None:
+    """Return an ID as a string, also if it is a number; an empty one is none."""
+    if type(value) is str:
+        return value or None
+    return as_string_or_number(value)
+
+
+def as_number(value: Any) -> float | None:
+    """Return a number, also if it is a string; none beyond all floats."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
+
+
+def as_integer(value: Any) -> int | None:
+    """Return an integer that a warehouse can store, also if it is a string."""
+    if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) <= LARGEST_INTEGER else None
+
+
+def as_boolean(value: Any) -> bool | None:
+    """Return true or false."""
+    return value if isinstance(value, bool) else None
+
+
+def as_day(value: Any) -> str | None:
+    """Return a date without a time."""
+    fits = (
+        isinstance(value, str)
+        and DAY.fullmatch(value)
+        and timestamps.is_timestamp(value)
+    )
+    return value if fits else None
+
+
+def as_object(value: Any) -> Row | None:
+    """Return an object."""
+    return value if isinstance(value, dict) else None
+
+
+def as_objects(value: Any) -> list[Row] | None:
+    """Return a list of objects."""
+    fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    return value if fits else None
+
+
+def as_strings(value: Any) -> list[str] | None:
+    """Return a list of strings."""
+    fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return value if fits else None
+
+
+def as_tags(value: Any) -> list[Row] | None:
+    """Return a list of tags as objects; one that is a string has only its text."""
+    tags = value if isinstance(value, list) else [None]
+    tags = [{"text": tag} if isinstance(tag, str) else tag for tag in tags]
+    return as_objects(tags)
+
+
+def as_ids(value: Any) -> list[str] | None:
+    """Return a list of IDs, each as a string."""
+    ids = [as_id(item) for item in value] if isinstance(value, list) else [None]
+    return None if None in ids else cast("list[str]", ids)
+
+
+def snake_case(name: str) -> str:
+    """Return a name that is in camel case as a column's."""
+    return WORD_BREAK.sub("_", name).lower()
+
+
 # --- types of columns ----------------------------------------------------------
 
-text = Kind({"type": "string"}, values.as_string_or_number, str | None)
+text = Kind({"type": "string"}, as_string_or_number, str | None)
 """Text; where a number comes, that as text, but not in a struct: it is rare."""
 string_or_number = Kind(text.schema, text.check, str | INTEGER | None)
 """Text where numbers are as frequent."""
-string = Kind(text.schema, values.as_string, str | None)
+string = Kind(text.schema, as_string, str | None)
 """Text, and nothing else."""
-identifier = Kind(text.schema, values.as_id, ID | None)
-number = Kind({"type": "number"}, values.as_number, INTEGER | float | None)
-integer = Kind({"type": "integer"}, values.as_integer, INTEGER | None)
-boolean = Kind({"type": "boolean"}, values.as_boolean, bool | None)
+identifier = Kind(text.schema, as_id, ID | None)
+number = Kind({"type": "number"}, as_number, INTEGER | float | None)
+integer = Kind({"type": "integer"}, as_integer, INTEGER | None)
+boolean = Kind({"type": "boolean"}, as_boolean, bool | None)
 timestamp = Kind(
-    {"type": "string", "format": "date-time"}, values.as_timestamp, str | None
+    {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
 )
 """Timestamps, in UTC."""
-json = Kind({"type": "object", "additionalProperties": True}, values.as_object, Raw)
+json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
-    values.as_strings,
+    as_strings,
     list[str] | None,
 )
-identifiers = Kind(texts.schema, values.as_ids, list[ID] | None)
+identifiers = Kind(texts.schema, as_ids, list[ID] | None)
 
 key = partial(text, required=True)
 day = partial(
-    Kind({"type": "string", "format": "date"}, values.as_day, str | None), required=True
+    Kind({"type": "string", "format": "date"}, as_day, str | None), required=True
 )
 """UTC days."""
 
@@ -123,11 +220,11 @@ def _objects(*members: Column) -> dict[str, Any]:
 
 def objects_with(*members: Column) -> Kind:
     """Return the type of lists of objects that are known to have some members."""
-    return Kind(_objects(*members), values.as_objects, list[Raw] | None)
+    return Kind(_objects(*members), as_objects, list[Raw] | None)
 
 
 objects = objects_with()
-tags = Kind(objects.schema, values.as_tags, list[Raw] | None)
+tags = Kind(objects.schema, as_tags, list[Raw] | None)
 
 
 def within(block: str, *columns: Column) -> tuple[Column, ...]:

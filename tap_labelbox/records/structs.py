@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from tap_labelbox.records import columns as kinds
 from tap_labelbox.records.columns import Column
-from tap_labelbox.records.values import as_timestamp
+from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

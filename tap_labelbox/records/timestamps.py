@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
 SECOND = timedelta(seconds=1)
@@ -34,6 +36,22 @@ def normalize(text: str) -> str:
     return (
         f"{match[1]}Z" if (match := UTC_FORM.fullmatch(text)) else isoformat(timestamp)
     )
+
+
+def as_timestamp(value: Any) -> str | None:
+    """Return a timestamp in UTC."""
+    return _timestamp(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=1024)  # a row has some timestamps more than once
+def _timestamp(text: str) -> str | None:
+    # Python reads more as timestamps than people write: 20260131, 2026-W05.
+    if text[10:11] not in {"T", " "}:
+        return None
+    try:
+        return normalize(text)
+    except (ValueError, OverflowError):  # the latter near the year 1
+        return None
 
 
 def is_timestamp(text: str) -> bool:

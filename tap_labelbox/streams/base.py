@@ -11,8 +11,8 @@ from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.errors import NotOfferedError
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
+from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
-from tap_labelbox.records.values import as_id
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals

@@ -21,6 +21,8 @@ from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
     Table,
     additional_columns,
+    as_id,
+    as_integer,
     boolean,
     derived,
     json,
@@ -33,7 +35,6 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described
-from tap_labelbox.records.values import as_id, as_integer
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.exported import ExportedStream
 

@@ -11,16 +11,17 @@ from tap_labelbox.api.errors import UnavailableError, absent
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
+    as_integer,
     boolean,
     day,
     integer,
     key,
     number,
+    snake_case,
     table,
     text,
     timestamp,
 )
-from tap_labelbox.records.values import as_integer, snake_case
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import LabelboxStream
 

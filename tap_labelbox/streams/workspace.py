@@ -22,13 +22,14 @@ from tap_labelbox.api.reading import rows
 from tap_labelbox.exports.saved import SavedFiles
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
+from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
     first_of,
     shortened,
 )
-from tap_labelbox.records.values import as_id, as_timestamp
+from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     import logging
