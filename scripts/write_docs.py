@@ -18,7 +18,7 @@ import yaml
 
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.settings import SETTINGS
-from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams import STREAMS, SUBJECTS
 from tap_labelbox.streams.base import ProjectStream
 from tap_labelbox.streams.joins import IN_ROWS, joins_of
 
@@ -170,16 +170,19 @@ def exit_codes_table() -> str:
 
 
 def streams_table() -> str:
-    """Return the README's table of streams."""
-    lines = ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
-    for stream in STREAMS:
-        link = (
-            f"[`{stream.name}`]({REPOSITORY}/blob/main/docs/streams.md#{stream.name})"
-        )
-        summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
-        summary += "" if stream.selected_by_default else "; *off by default*"
-        lines.append(f"| {link} | {key(stream)} | {bookmark(stream)} | {summary} |")
-    return "\n".join(lines)
+    """Return the README's tables of streams, one for each subject."""
+    lines = []
+    for subject, streams in SUBJECTS.items():
+        lines += [f"**{subject}**", ""]
+        lines += ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
+        for stream in streams:
+            address = f"{REPOSITORY}/blob/main/docs/streams.md#{stream.name}"
+            summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
+            summary += "" if stream.selected_by_default else "; *off by default*"
+            cells = f"[`{stream.name}`]({address})", key(stream), bookmark(stream)
+            lines.append(f"| {' | '.join(cells)} | {summary} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def personal_columns() -> dict[str, dict[str, str]]:

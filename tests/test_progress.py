@@ -239,8 +239,9 @@ def test_the_log_that_is_shown_is_a_log(
     text = PAGE.split("<!-- begin log -->\n```text\n")[1].split("```")[0]
     run = serving(World(projects=13, labels=1300))
     progress.retry(10, everybody=True)
+    streams = text.partition("\n")[0].partition(": ")[2].split(", ")
 
-    run()
+    run(*streams)
 
     with progress.reading("labels", [Table("labels")]):
         progress.turn(4, 13)
