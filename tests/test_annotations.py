@@ -723,7 +723,7 @@ def test_every_record_carries_the_latest_activity() -> None:
 
 
 def labels(*created_at: str | None, **details: Any) -> list[Row]:
-    """Return the records of labels made at these moments."""
+    """Return the records of labels made at these timestamps."""
     made = [
         {"id": f"L{n}", "label_details": {"created_at": at}}
         for n, at in enumerate(created_at)
@@ -734,7 +734,7 @@ def labels(*created_at: str | None, **details: Any) -> list[Row]:
 
 
 def test_the_newest_label_is_the_latest() -> None:
-    """By moment, whatever the offset; between equals the id decides."""
+    """By timestamp, whatever the offset; between equals the id decides."""
     early, late = "2026-01-01T11:00:00+02:00", "2026-01-01T10:00:00+00:00"
 
     assert [r["is_latest"] for r in labels(late, early)] == [True, False]
@@ -946,7 +946,7 @@ def test_a_relationship_has_both_ends() -> None:
 
 
 def test_steps_are_numbered_from_the_oldest() -> None:
-    """The export gives the newest first, also of one moment."""
+    """The export gives the newest first, also of one timestamp."""
     at = "2026-01-01T10:00:00.000+00:00"
     steps = [{"action": name, "created_at": at} for name in ("Approve", "Move")]
     row = labeled({})

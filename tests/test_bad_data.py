@@ -77,7 +77,7 @@ def changing(change: Callable[[Row], object]) -> Callable[[Request, Reply], Any]
 def test_what_can_be_read_another_way_is(
     run: Runner, column: str, sent: Any, arrives: Any
 ) -> None:
-    """Numbers as text and back, other ways to write a moment, what is no character."""
+    """Numbers as text and back, other timestamps, what is no character."""
     run.sandbox.after = changing(lambda row: row.update({column: sent}))
 
     output = run("labels")
@@ -143,7 +143,7 @@ def test_replaced_characters_are_told(run: Runner, caplog: Any) -> None:
     assert any("no database stores" in message for message in caplog.messages)
 
 
-# --- straight and ordinary records -----------------------------------------------
+# --- the fast path and the ordinary one --------------------------------------------
 
 OFFLINE = {"export_files": ["none.ndjson"]}
 TIME_EXTRACTED = re.compile(r',"time_extracted":"[^"]*"')
@@ -267,7 +267,7 @@ def run_offline(folder: Path, catalog: Row, **settings: Any) -> str:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=odd_rows(),
-    # Where data rows are read alone, they are laid out as they are decoded.
+    # Where data rows are read alone, records are made as they are decoded.
     selected=st.just({"data_row_exports"})
     | st.sets(st.sampled_from(EXPORTED), min_size=1),
     deselected=st.sets(st.integers(0, 40), max_size=12),
@@ -290,14 +290,14 @@ def test_straight_records_are_the_ordinary_ones(
     )
     catalog = chosen(selected, deselected)
 
-    straight = run_offline(tmp_path, catalog)
+    fast = run_offline(tmp_path, catalog)
 
     with pytest.MonkeyPatch.context() as patch:
         # The SDK's own way, and nothing left undecoded.
         patch.setattr(DirectStream, "is_direct", False)
         patch.setattr(export_group, "decode_fast_rows", decode_rows)
         ordinary = run_offline(tmp_path, catalog)
-    assert messages(straight) == messages(ordinary)
+    assert messages(fast) == messages(ordinary)
 
 
 def test_lines_may_be_any_json() -> None:

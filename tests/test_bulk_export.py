@@ -1,4 +1,4 @@
-"""The stream of bulk exports: waited for, downloaded, laid out."""
+"""The stream of bulk exports: waited for, downloaded, unfolded."""
 
 from __future__ import annotations
 

@@ -715,9 +715,9 @@ def test_a_wish_to_wait_that_is_too_long_is_not_waited_for(
 
 
 def in_seconds(seconds: float) -> str:
-    """Return a moment as HTTP writes it, in whole seconds."""
-    moment = datetime.now(UTC) + timedelta(seconds=seconds)
-    return format_datetime(moment, usegmt=True)
+    """Return a timestamp as HTTP writes it, in whole seconds."""
+    timestamp = datetime.now(UTC) + timedelta(seconds=seconds)
+    return format_datetime(timestamp, usegmt=True)
 
 
 @pytest.mark.parametrize("status", [429, 503])

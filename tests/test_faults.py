@@ -386,8 +386,8 @@ def test_a_fault_costs_no_row(
     with served() as run:
         run.sandbox.before, run.sandbox.after = mishaps.before, mishaps.after
         wait = 5 if passes else 0.2
-        patience = {"retry_seconds": wait, "export_timeout": wait}
-        first = read(run, place.stream, request_timeout=TIMEOUT, **patience)
+        budget = {"retry_seconds": wait, "export_timeout": wait}
+        first = read(run, place.stream, request_timeout=TIMEOUT, **budget)
         run.sandbox.before = run.sandbox.after = None
 
         assert mishaps.happened

@@ -246,7 +246,7 @@ def test_labels_are_complete_in_whichever_order_they_come(
 def test_start_date_counts_where_there_is_no_bookmark(
     run: Runner, world: World
 ) -> None:
-    """A label made at that very moment is in."""
+    """A label made at that very timestamp is in."""
     project = world.projects[0].id
     start = datetime(2026, 3, 1, tzinfo=UTC)
     world.add_label(project, start - timedelta(milliseconds=1))

@@ -910,7 +910,7 @@ def test_metadata_of_an_odd_shape_has_a_key(odd: Any) -> None:
 def test_a_label_fills_no_column_of_the_tap_s_own(
     served: Served, own: str, sent: Any
 ) -> None:
-    """What is called like one is put beside, and the label is laid out as any."""
+    """What is called like one is put beside, and the label becomes a record as any."""
     rows = [label(1), label(2) | {own: sent, "agreement": "high"}, label(3)]
 
     output = served(Tables(labels=rows), "labels")

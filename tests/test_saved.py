@@ -617,7 +617,7 @@ def served() -> Iterator[Served]:
         yield Served(Runner(sandbox, world))
 
 
-def heavy(number: int) -> Row:
+def large_row(number: int) -> Row:
     """Return a data row with something in all that may be passed on."""
     row = data_row(number)
     inner = [{"id": "x", "value": {"a": [1, {"b": "c\r\n\u2028\x0b"}]}}]
@@ -653,7 +653,7 @@ def test_no_line_break_of_a_saved_file_gets_into_a_message(
     tmp_path: Path, data: st.DataObject, streams: tuple[str, ...], end: str
 ) -> None:
     """CR and LF between the tokens of JSON, and rows over several lines."""
-    rows = [heavy(n) for n in range(3)]
+    rows = [large_row(n) for n in range(3)]
     plain, odd = tmp_path / "plain", tmp_path / "odd"
     plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
     odd.write_text(
@@ -673,7 +673,7 @@ def test_no_line_break_of_a_download_gets_into_a_message(
     served: Served, data: st.DataObject, streams: tuple[str, ...], end: str
 ) -> None:
     """A line of NDJSON may have CR between its tokens."""
-    rows = [heavy(n) for n in range(3)]
+    rows = [large_row(n) for n in range(3)]
     space = st.text(" \t\r", max_size=3)
     lines = [(data.draw(spaced(row, space)) + end).encode() for row in rows]
 
@@ -709,9 +709,11 @@ def test_no_line_break_of_a_reply_gets_into_a_message(
 def test_no_line_break_gets_into_a_batch_file(tmp_path: Path, selected: str) -> None:
     """Each of its lines is a record."""
     path = tmp_path / "export"
-    rows = [heavy(n) for n in range(3)]
+    rows = [large_row(n) for n in range(3)]
     texts = [json.dumps(row).replace(", ", ",\r ") for row in rows]
-    path.write_text("\r\n".join([*texts, json.dumps(heavy(3), indent=1)]), newline="")
+    path.write_text(
+        "\r\n".join([*texts, json.dumps(large_row(3), indent=1)]), newline=""
+    )
     batches = {
         "encoding": {"format": "jsonl", "compression": "none"},
         "storage": {"root": str(tmp_path / "batches")},

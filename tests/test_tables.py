@@ -91,7 +91,7 @@ def rows_field(selections: SelectionSetNode | None) -> FieldNode | None:
 
 
 def columns(field: FieldNode, prefix: str = "") -> Iterator[str]:
-    """Yield the columns that the fields of a row are laid out in."""
+    """Yield the columns that the fields of a row become."""
     for inner in field.selection_set.selections if field.selection_set else ():
         assert isinstance(inner, FieldNode)
         name = prefix + (inner.alias or inner.name).value

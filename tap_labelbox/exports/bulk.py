@@ -23,7 +23,7 @@ WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 ENDS = tuple(",] \t\r\n")  # what may follow an item
 DECODER = json.JSONDecoder(**NUMBERS)
 # Escapes of what no database stores begin like this.
-UNSTORABLE = ("\\u0000", "\\ud", "\\uD")
+INVALID_CHARACTERS = ("\\u0000", "\\ud", "\\uD")
 
 
 def is_ready(export: dict[str, Any]) -> bool:
@@ -93,7 +93,8 @@ class _Text:
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
                 if any(
-                    self._text.find(u, self._position, end) >= 0 for u in UNSTORABLE
+                    self._text.find(u, self._position, end) >= 0
+                    for u in INVALID_CHARACTERS
                 ):
                     value = sanitize(value)
             except ValueError as error:  # of a number too long, it has no position

@@ -370,7 +370,7 @@ def _parsing_reply() -> Iterator[None]:
     except (KeyError, TypeError, ValueError) as error:
         # Not what it says: that quotes the reply, but for the name of a key.
         reason = repr(error) if isinstance(error, KeyError) else type(error).__name__
-        msg = f"Labelbox's reply about its export is not understood ({reason})"
+        msg = f"Labelbox's reply about its export is malformed ({reason})"
         raise UnavailableError(msg) from None
 
 

@@ -48,7 +48,7 @@ _ANYTHING = msgspec.json.Decoder()
 
 # No database stores these: half of a surrogate pair is no character, and
 # PostgreSQL has no NUL.
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 NUL = re.compile(rb"\\u0000")  # so it is found twice as fast as by `in`
 
 # A string, or where an array or object begins or ends. A string without an end goes
@@ -313,7 +313,7 @@ def sanitize(value: Any) -> Any:
         nonlocal count
         match value:
             case str():
-                text, replaced = UNSTORABLE.subn("\ufffd", value)
+                text, replaced = INVALID_CHARACTERS.subn("\ufffd", value)
                 count += replaced
                 return text
             case list():

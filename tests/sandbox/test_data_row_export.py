@@ -230,20 +230,20 @@ def test_details_are_those_of_the_world(exports: Exports, world: World) -> None:
         assert made is not None
         given = row["projects"][made.project.id]
         details = given["project_details"]
-        moments = [step["created_at"] for step in details["workflow_history"]]
+        timestamps = [step["created_at"] for step in details["workflow_history"]]
 
         assert row["data_row"]["details"]["last_activity_at"] == (
             made.last_activity_at.isoformat(timespec="milliseconds")
         )
         assert details["workflow_status"] == made.status
-        assert moments == sorted(moments, reverse=True)
+        assert timestamps == sorted(timestamps, reverse=True)
         assert [
             (x["id"], x["label_details"]["created_by"]) for x in given["labels"]
         ] == [(label.id, label.created_by.email) for label in made.labels]
 
 
 def test_rows_by_activity(exports: Exports, world: World) -> None:
-    """Both ends are included, and a date is its first moment."""
+    """Both ends are included, and a date is its first timestamp."""
     low, high = datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
 
     ids = exports.ids(
@@ -255,8 +255,8 @@ def test_rows_by_activity(exports: Exports, world: World) -> None:
 
 def test_a_time_zone_moves_the_bounds(exports: Exports, world: World) -> None:
     """Text without an offset is in the zone that is given."""
-    moment = datetime(2026, 2, 1, 23, 30, tzinfo=UTC)
-    label = world.add_label(world.projects[0].id, moment)
+    timestamp = datetime(2026, 2, 1, 23, 30, tzinfo=UTC)
+    label = world.add_label(world.projects[0].id, timestamp)
 
     for zone, found in (("UTC", False), ("Europe/Berlin", True)):
         ids = exports.ids(between("labeled_at", "2026-02-02", "2026-02-03", zone))

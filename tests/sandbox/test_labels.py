@@ -42,9 +42,9 @@ def ids(labels: list[Label]) -> list[str]:
     return [label.id for label in labels]
 
 
-def text(moment: datetime) -> str:
-    """Write a moment as the API does."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+def text(timestamp: datetime) -> str:
+    """Write a timestamp as the API does."""
+    return f"{timestamp:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def test_pages_make_up_the_whole(page: Callable[..., list[str]], world: World) -> None:

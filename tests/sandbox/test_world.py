@@ -83,21 +83,21 @@ def test_labels_were_made_before_the_anchor() -> None:
 
 def test_pages_end_among_labels_of_one_moment() -> None:
     """The hundredth label and the one after it, for example."""
-    moments = [label.created_at for label in World().projects[0].labels]
+    timestamps = [label.created_at for label in World().projects[0].labels]
 
-    assert moments[99] == moments[100]
-    assert moments[199] == moments[200]
-    assert all(moment.microsecond == 0 for moment in moments)
-    assert len(moments) / 2 < len(set(moments)) < len(moments) * 0.8
+    assert timestamps[99] == timestamps[100]
+    assert timestamps[199] == timestamps[200]
+    assert all(timestamp.microsecond == 0 for timestamp in timestamps)
+    assert len(timestamps) / 2 < len(set(timestamps)) < len(timestamps) * 0.8
 
 
 def test_labels_may_have_milliseconds() -> None:
-    """Then pages end among labels of one moment as well, but few are of one."""
-    moments = [x.created_at for x in World(whole_seconds=False).projects[0].labels]
+    """Then pages end among labels of one timestamp as well, but few are of one."""
+    timestamps = [x.created_at for x in World(whole_seconds=False).projects[0].labels]
 
-    assert any(moment.microsecond for moment in moments)
-    assert moments[99] == moments[100]
-    assert len(set(moments)) > 150
+    assert any(timestamp.microsecond for timestamp in timestamps)
+    assert timestamps[99] == timestamps[100]
+    assert len(set(timestamps)) > 150
 
 
 def test_every_shape_of_annotations_occurs() -> None:
@@ -120,12 +120,12 @@ def test_rows_hold_what_breaks_careless_readers() -> None:
 
 
 def test_a_label_is_added_in_its_place() -> None:
-    """Labels stay sorted by creation, and by id within a moment."""
+    """Labels stay sorted by creation, and by id within a timestamp."""
     world = World()
     project = world.projects[0]
-    moment = project.labels[50].created_at
+    timestamp = project.labels[50].created_at
 
-    added = world.add_label(project.id, moment, text="{}", agreement=0.25)
+    added = world.add_label(project.id, timestamp, text="{}", agreement=0.25)
 
     assert added in world.labels(project.id)
     assert added.label == "{}"
