@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from singer_sdk.singerlib import StateMessage
 
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.singer.state import (
@@ -237,6 +238,16 @@ def test_a_state_is_due_after_some_time(
     clock.pass_by(1)
     assert writer.is_due()
     assert capsys.readouterr().out == ""
+
+
+def test_a_state_is_written_as_the_sdk_would_write_it() -> None:
+    """But without being copied first; nulls within it stay."""
+    message = StateMessage({"bookmarks": {"labels": {"partitions": [], "turn": None}}})
+
+    line = MessageWriter().format_message(message)
+
+    assert json.loads(line) == message.to_dict()
+    assert line.startswith(b'{"type":"STATE","value":{"bookmarks"')
 
 
 @pytest.mark.parametrize(
