@@ -292,6 +292,13 @@ def column_type(schema: dict[str, Any]) -> str:
     return "date-time" if schema.get("format") == "date-time" else str(base)
 
 
+def selection() -> list[str]:
+    """Return what Meltano has to be told, which by itself selects everything."""
+    off = [s.name for s in STREAMS if not s.selected_by_default]
+    # Labelbox has retired it for most accounts.
+    return ["*.*", "!bulk_export.*", *(f"!{name}.*" for name in off)]
+
+
 def plugin_block() -> str:
     """Return the README's entry for meltano.yml, with a line for each setting."""
     capabilities = ", ".join(sorted(about()["capabilities"]))
@@ -303,6 +310,7 @@ def plugin_block() -> str:
         f"    pip_url: git+{REPOSITORY}@{RELEASE}",
         "    executable: tap-labelbox",
         f"    capabilities: [{capabilities}]",
+        f"    select: {json.dumps(selection())}",
         "    settings:",
     ]
     for entry in plugin_settings(SETTINGS["properties"]):
@@ -343,7 +351,7 @@ def hub_listing() -> str:
         "capabilities": sorted(description["capabilities"]),
         "settings_group_validation": [["api_key"]],
         "settings": plugin_settings(description["settings"]["properties"]),
-        "select": ["*.*", "!bulk_export.*"],
+        "select": selection(),
         "prereq": PREREQ,
         "usage": USAGE,
         "next_steps": NEXT_STEPS,
@@ -409,6 +417,7 @@ def documents() -> dict[str, str]:
         "meltano.yml": filled(
             "meltano.yml",
             settings=indent(dump(plugin_settings(SETTINGS["properties"])), 4),
+            selection=indent(dump(selection()), 10),
         ),
     }
 
