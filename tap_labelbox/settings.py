@@ -231,6 +231,15 @@ SETTINGS = th.PropertiesList(
         default=100,
     ),
     _setting(
+        th.IntegerType(minimum=1, maximum=100),
+        "projects_per_request",
+        "Projects per request",
+        "For how many projects, or other parents, a list is asked for in one "
+        "request, at most; halved where that is too much for Labelbox. With 1, each "
+        "is asked for alone.",
+        default=20,
+    ),
+    _setting(
         th.IntegerType(minimum=1, maximum=30),
         "concurrency",
         "Concurrency",
@@ -250,8 +259,9 @@ SETTINGS = th.PropertiesList(
         POSITIVE,
         "export_poll_interval",
         "Export poll interval (seconds)",
-        "Seconds between two questions whether an export is ready.",
-        default=2,
+        "Seconds between two questions whether an export is ready, at most. It begins "
+        "with a quarter of a second.",
+        default=5,
     ),
     _setting(
         POSITIVE,

@@ -31,6 +31,7 @@ from tap_labelbox.api import errors
 from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.links import Link, Reach, literal_reach, resolved_reaches, shown
 from tap_labelbox.api.rate_limiter import RateLimiter
+from tap_labelbox.api.together import separated
 from tap_labelbox.api.transport import (
     CHUNK_BYTES,
     REPLY_TIMEOUTS,
@@ -43,13 +44,15 @@ from tap_labelbox.progress import Progress
 from tap_labelbox.records.json_text import decode, encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
 Answer = TypeVar("Answer")
 
 API_URL = "https://api.labelbox.com/graphql"
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
+MAX_TOGETHER_BYTES = 4 * 1024 * 1024  # of a reply to many; several are held at once
+MAX_BRIEF_TRIES = 3  # of a request in place of which others will do
 MAX_PAUSE_SECONDS = 60.0  # between two tries, unless Labelbox asks for more
 FIRST_CONTACT_SECONDS = 30.0
 """In which somebody has to answer at api_url: where nobody ever has, nobody will."""
@@ -187,6 +190,57 @@ class Client:
 
         """
         return self._retry(name, partial(self._run, name, variables, decode_fast))
+
+    def execute_together(
+        self,
+        name: str,
+        asks: Sequence[dict[str, Any]],
+        decode_fast: Callable[[bytes], Any] | None = None,
+    ) -> list[Any]:
+        """Run a document once with each of some variables, in one request.
+
+        Nothing is dropped from the document, and a fault that lasts is not waited for.
+
+        Args:
+            name: As in :meth:`execute`.
+            asks: The variables of each.
+            decode_fast: As in :meth:`execute`.
+
+        Returns:
+            The ``data`` of each, or the error; None where that had better be asked for
+            alone.
+
+        Raises:
+            LabelboxError: If Labelbox says of none in particular what is wrong.
+        """
+
+        def run() -> list[Any]:
+            document = self.document(name)
+            text, sent = document.together([document.variables(ask) for ask in asks])
+            body = encoder.encode({"query": text, "variables": sent})
+            result: list[Any] = self._send(
+                name,
+                partial(self._request, document.path, body),
+                partial(_graphql_parts, count=len(asks), decode_fast=decode_fast),
+                max_bytes=MAX_TOGETHER_BYTES,
+            )
+            return result
+
+        result = self._retry_briefly(name, run)
+        return [None] * len(asks) if result is None else result
+
+    def execute_if_possible(
+        self, name: str, /, **variables: object
+    ) -> dict[str, Any] | None:
+        """Run a document in place of which others will do; None where it cannot be."""
+        try:
+            return self._retry_briefly(name, partial(self._run, name, variables))
+        except (
+            errors.ComplexityError,
+            errors.NotOfferedError,
+            errors.UnavailableError,
+        ):
+            return None
 
     def get(self, path: str, **parameters: object) -> dict[str, Any]:
         """Return what the REST API answers at a path.
@@ -352,6 +406,7 @@ class Client:
         request: Callable[[], requests.PreparedRequest],
         decoded: Callable[[requests.Response, bytes], Any],
         timeout_factor: float = 1,
+        max_bytes: float = math.inf,
     ) -> Any:
         """Send a request once, and return its reply as it is decoded."""
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
@@ -372,7 +427,7 @@ class Client:
                     self._is_reached = True
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
                     with response:
-                        content = self._content(response)
+                        content = self._content(response, max_bytes)
         except (OSError, ValueError) as fault:  # the latter of what is no address
             raise self._network_error(fault, self._base) from None
         try:
@@ -404,14 +459,14 @@ class Client:
             connect = min(connect, max(left, 1.0))
         return connect, factor * self._timeout
 
-    def _content(self, response: requests.Response) -> bytes:
+    def _content(self, response: requests.Response, max_bytes: float) -> bytes:
         """Read the body of a reply of the API."""
         # In large pieces: each is a turn to wait for among the threads.
         return b"".join(
             read_body(
                 response,
                 chunk_bytes=CHUNK_BYTES,
-                max_bytes=self._max_reply_bytes,
+                max_bytes=int(min(max_bytes, self._max_reply_bytes)),
                 limited_by="max_reply_bytes",
             )
         )
@@ -604,6 +659,26 @@ class Client:
                 pause = backoff.full_jitter(min(next(longest), left))
                 self._wait(operation, error, max(pause, error.retry_after))
 
+    def _retry_briefly(
+        self, operation: str, attempt: Callable[[], Answer]
+    ) -> Answer | None:
+        """Try what can be asked for in another way; None where a fault of it lasts."""
+        tries = 0
+
+        def run() -> Answer | None:
+            nonlocal tries
+            tries += 1
+            try:
+                return attempt()
+            except errors.UnsentError:  # nor would anything else get there
+                raise
+            except errors.TransientError:
+                if tries < MAX_BRIEF_TRIES:
+                    raise
+                return None
+
+        return self._retry(operation, run)
+
     def _wait(self, operation: str, error: errors.TransientError, pause: float) -> None:
         """Log that something is tried again, and wait until then."""
         everybody = isinstance(error, errors.RateLimitError)
@@ -701,6 +776,38 @@ def _graphql_data(
     if error := errors.graphql_error(response, body):
         raise error
     return body["data"]
+
+
+def _graphql_parts(
+    response: requests.Response,
+    content: bytes,
+    count: int,
+    decode_fast: Callable[[bytes], Any] | None,
+) -> list[Any]:
+    """Decode the reply to many: the ``data`` of each, its error, or None.
+
+    Raises:
+        LabelboxError: If it says of none of them in particular what is wrong.
+    """
+    try:
+        reply = separated(content, count)
+    except ValueError:
+        raise errors.not_json_error(response, content) from None
+    if reply.common and (error := errors.graphql_error(response, reply.common)):
+        raise error
+    is_ok = response.status_code == HTTPStatus.OK
+    result: list[Any] = []
+    for number, part in enumerate(reply.parts):
+        if part is None or not (is_ok or number in reply.refused):
+            result.append(None)
+            continue
+        try:
+            result.append(_graphql_data(response, part, decode_fast))
+        except (errors.TransientError, errors.ComplexityError, errors.QueryError):
+            result.append(None)  # alone it is tried again, or asked in another way
+        except errors.LabelboxError as error:
+            result.append(error)
+    return result
 
 
 def _rest_object(response: requests.Response, content: bytes) -> dict[str, Any]:

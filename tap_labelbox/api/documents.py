@@ -21,7 +21,7 @@ from tap_labelbox.api.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 # These only save work; anything else of a query says which rows are wanted.
 OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
@@ -36,6 +36,9 @@ PARENT = re.compile(r"\$(\w+_id)\b")
 ROWS = re.compile(r"\brows:\s*\w+\s*(?:\([^()]*\)\s*)?\{")
 FIELD = re.compile(r"\s*(?:(\w+):\s*)?(\w+)\s*(?:\([^()]*\)\s*)?(\{)?")
 ALIAS_BEFORE = re.compile(r"(\w+):\s*$")
+VARIABLE = re.compile(r"\$(\w+)")
+COMMENT = re.compile(r"#.*")
+HEAD = re.compile(r"query\s+\w+\s*(?:\(([^()]*)\)\s*)?\{")
 EMPTY_RELATION = re.compile(r"(?:\w+:\s*)?\w+\s*\{\s*\}")
 # Without these nothing is left to read, or it would not be read to its end.
 INDISPENSABLE = re.compile(r"\b(?:rows|next):")
@@ -86,6 +89,40 @@ class Document:
         fields = _narrowed(self.text[rows.end() : end], columns)
         text = self.text[: rows.end()] + fields + self.text[end:]
         return replace(self, text=text)
+
+    def together(self, asks: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+        """Return a text that asks for all of some, and its variables.
+
+        The root fields of each have aliases of its own (``p0_``, ``p1_``, ...), and so
+        have its variables, unless all have the same value.
+
+        Args:
+            asks: The variables of each.
+        """
+        text = COMMENT.sub("", self.text)
+        if not (head := HEAD.search(text)):
+            raise ValueError(self.text)
+        fields = text[head.end() : _closing(text, head.end())]
+        names = sorted(self.declared)
+        same = {n for n in names if all(_same(ask, asks[0], n) for ask in asks)}
+        sent = {name: asks[0][name] for name in names if name in same & asks[0].keys()}
+        declared = [item.strip() for item in (head[1] or "").split(",") if item.strip()]
+        declarations, selections = (
+            [d for d in declared if d[1:].split(":")[0] in same],
+            "",
+        )
+        for number, ask in enumerate(asks):
+            prefix = f"p{number}_"
+            own = {name: prefix + name for name in names if name not in same}
+            sent |= {own[name]: ask[name] for name in own if name in ask}
+            declarations += [
+                _renamed(d, own) for d in declared if _renamed(d, own) != d
+            ]
+            selections += _renamed(_prefixed(fields, prefix), own).rstrip() + "\n"
+        opening = text[head.start() : head.end()]
+        if declared:
+            opening = opening.replace(head[1], ", ".join(declarations))
+        return f"{opening}{selections}}}", sent
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the variables less those that are no longer sent."""
@@ -213,6 +250,29 @@ def _narrowed(fields: str, columns: Collection[str], prefix: str = "") -> str:
     # What is more than fields is asked for as it is.
     rest = fields[position:]
     return fields if rest.strip() else kept + rest
+
+
+def _same(ask: dict[str, Any], other: dict[str, Any], name: str) -> bool:
+    return (name in ask) == (name in other) and ask.get(name) == other.get(name)
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    """Return a text with other names of variables."""
+    return VARIABLE.sub(lambda match: f"${names.get(match[1], match[1])}", text)
+
+
+def _prefixed(fields: str, prefix: str) -> str:
+    """Return fields, each under an alias that begins with a prefix."""
+    result, position = "", 0
+    while match := FIELD.match(fields, position):
+        start = match.start(1) if match[1] else match.start(2)
+        alias = prefix if match[1] else f"{prefix}{match[2]}: "
+        end = _closing(fields, match.end()) + 1 if match[3] else match.end()
+        result += fields[position:start] + alias + fields[start:end]
+        position = end
+    if fields[position:].strip():
+        raise ValueError(fields)
+    return result
 
 
 def _closing(text: str, start: int) -> int:

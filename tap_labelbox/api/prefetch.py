@@ -85,6 +85,13 @@ def prefetch(
         yield outcome
 
 
+def fulfil(job: Callable[[], Answer]) -> Future[Answer]:
+    """Do a job here, and return its outcome."""
+    outcome: Future[Answer] = Future()
+    _do(job, outcome)
+    return outcome
+
+
 def _has_thread(job: Callable[[], Answer], outcome: Outcome[Answer]) -> bool:
     """Do a job on a thread of its own, and return whether there is one."""
     try:

@@ -17,6 +17,7 @@ from tap_labelbox.api.errors import (
     absent,
 )
 from tap_labelbox.api.pagination import Listing, smaller
+from tap_labelbox.api.together import Question
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described, shortened
@@ -64,14 +65,14 @@ class Reader:
         """Remember the size that first pages may have been asked for with."""
         self._largest = self.size
 
-    def first(self, arguments: dict[str, Any]) -> Page:
-        """Return the first page.
+    def opening(self, arguments: dict[str, Any]) -> Question[Page]:
+        """Return what asks for the first page.
 
         Args:
             arguments: The variables of all pages; those that are not declared, and
                 those that are None, are not sent.
         """
-        return self._page(arguments, skip=0, first=self.size)
+        return self._question(arguments, skip=0, first=self.size)
 
     def pages(
         self, arguments: dict[str, Any], first_page: Future[Page]
@@ -79,7 +80,7 @@ class Reader:
         """Yield the sound rows of each page.
 
         Args:
-            arguments: As for :meth:`first`.
+            arguments: As for :meth:`opening`.
             first_page: The first page, which has been asked for already.
 
         Raises:
@@ -135,17 +136,26 @@ class Reader:
             place = {"after": page.cursor, "number": place.get("number", 0) + len(page)}
             answer = partial(self._page, arguments, **place, first=self.size)
 
-    def _page(
+    def _page(self, arguments: dict[str, Any], **place: Any) -> Page:
+        """Ask for a page."""
+        question = self._question(arguments, **place)
+        return question.read(partial(self.ask, **question.variables))
+
+    def _question(
         self, arguments: dict[str, Any], *, number: int = 0, **place: Any
-    ) -> Page:
-        """Ask for a page, whose first row is one of this number, from 0."""
-        document = self.document()
+    ) -> Question[Page]:
+        """Return what asks for a page; its first row has this number, from 0."""
+        declared = self.document().declared
         sent = {
             name: value
             for name, value in (arguments | place).items()
-            if name in document.declared and value is not None
+            if name in declared and value is not None
         }
-        data = self.ask(**sent)
+        return Question(sent, partial(self._read, number + place.get("skip", 0)))
+
+    def _read(self, number: int, answer: Callable[[], dict[str, Any]]) -> Page:
+        """Return the page that an answer is."""
+        data = answer()
         block = _holder(data, "rows")
         rows = block["rows"] if block else None
         if isinstance(rows, dict):
@@ -155,9 +165,8 @@ class Reader:
         if not isinstance(rows, list):
             lacking = next((n for n, value in data.items() if value is None), "rows")
             raise absent(lacking)
-        number += place.get("skip", 0)
         page = Page(self._row(row, at) for at, row in enumerate(rows, number + 1))
-        if "after" in document.declared:
+        if "after" in self.document().declared:
             if (block := _holder(data, "next")) is None:
                 msg = "Labelbox answered without saying whether there is another page"
                 raise UnavailableError(msg)

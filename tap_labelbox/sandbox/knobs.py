@@ -38,6 +38,8 @@ class Knobs:
     """How projects are listed where nobody says."""
     most_rows: int = 500
     """Rows of a page beyond which a query is too complex."""
+    most_fields: int = 100
+    """Fields at the root of a query, aliases counted, beyond which it is the same."""
     polls: int = 2
     """How often an export is said to be in the making."""
     link_seconds: float = 86_400.0

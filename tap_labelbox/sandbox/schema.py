@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import graphql
@@ -43,6 +44,8 @@ class _Document(NamedTuple):
 
     parsed: graphql.DocumentNode | None
     refused: Reply | None
+    fields: int = 0
+    """At the root of its largest operation, each alias counted."""
 
 
 class Schema:
@@ -79,9 +82,23 @@ class Schema:
                 _forget(self._schema, name)
 
     def answer(
-        self, text: str, variables: dict[str, Any], operation: str | None, context: Any
+        self,
+        text: str,
+        variables: dict[str, Any],
+        operation: str | None,
+        context: Any,
+        *,
+        most_fields: float = inf,
     ) -> Reply:
-        """Execute a document, or return the reason why it cannot be."""
+        """Execute a document, or return the reason why it cannot be.
+
+        Args:
+            text: The document.
+            variables: Of the operation.
+            operation: Its name, where the document has several.
+            context: Passed to resolvers.
+            most_fields: Beyond so many fields at its root it is too complex.
+        """
         document = self._documents.get(text)
         if document is None:
             if len(self._documents) >= DOCUMENTS:
@@ -89,6 +106,8 @@ class Schema:
             document = self._documents[text] = self._read(text)
         if document.refused or document.parsed is None:
             return document.refused or Reply(500)
+        if document.fields > most_fields:
+            return _refused([GraphQLError(TOO_COMPLEX)], "GRAPHQL_VALIDATION_FAILED")
         result = execute_sync(
             self._schema,
             document.parsed,
@@ -111,7 +130,10 @@ class Schema:
         rules = [*graphql.specified_rules, _Complexity]
         if errors := graphql.validate(self._schema, parsed, rules):
             return _Document(None, _refused(errors, "GRAPHQL_VALIDATION_FAILED"))
-        return _Document(parsed, None)
+        operations = parsed.definitions
+        roots = (getattr(node, "selection_set", None) for node in operations)
+        fields = max((len(root.selections) for root in roots if root), default=0)
+        return _Document(parsed, None, fields)
 
 
 def refusal(code: str, message: str) -> GraphQLError:

@@ -151,7 +151,11 @@ class Sandbox(Knobs):
             return Reply(400, {}, error(TOO_COMPLEX, "GRAPHQL_VALIDATION_FAILED"))
         with self.world.lock:
             return schema.answer(
-                query, request.variables, request.operation, self._workspace
+                query,
+                request.variables,
+                request.operation,
+                self._workspace,
+                most_fields=self.most_fields,
             )
 
 

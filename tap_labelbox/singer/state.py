@@ -172,6 +172,13 @@ class ProjectState(StreamStateManager):
         """
         self.writable(project_id)[TRIED_AT] = started_at
 
+    def is_suspect(self, project_id: str, started_at: str) -> bool:
+        """Return whether a run before the one that began then was cut off at a project.
+
+        That is, before the project got on: it may have been waited for in vain.
+        """
+        return self.partition(project_id).get(TRIED_AT) not in (None, started_at)
+
     def mark_progress(self, project_id: str) -> None:
         """Note that the next run can go on in a project from where this one is."""
         if TRIED_AT in self.partition(project_id):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.errors import NotOfferedError
-from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
+from tap_labelbox.api.together import Together
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.singer.state import PROJECT_ID
@@ -151,8 +152,27 @@ class LabelboxStream(BookmarkedStream):
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
-        jobs = (partial(self.reader.first, variables) for variables in lists)
-        return prefetch(jobs, self.max_in_flight)
+        return self.together(self.document_name).answers(
+            replace(self.reader.opening(variables), is_alone=self.is_alone(variables))
+            for variables in lists
+        )
+
+    def together(
+        self, document: str, decode_fast: Callable[[bytes], Any] | None = None
+    ) -> Together[Any]:
+        """Return what asks many questions of a document in a request."""
+        return Together(
+            partial(self.execute, document, decode_fast),
+            partial(self._execute_together, document, decode_fast),
+            partial(self.client.document, document),
+            1 if self.is_test else int(self.config["projects_per_request"]),
+            self.max_in_flight,
+        )
+
+    def is_alone(self, variables: dict[str, Any]) -> bool:
+        """Return whether a list had better be asked for in a request of its own."""
+        del variables
+        return False
 
     @cached_property
     def reader(self) -> Reader:
@@ -238,12 +258,26 @@ class LabelboxStream(BookmarkedStream):
     ) -> Any:
         """Run a document of this stream; see :meth:`Client.execute`."""
         data = self.client.execute(document, decode_fast, **variables)
+        self._check_dropped(document)
+        return data
+
+    def _execute_together(
+        self,
+        document: str,
+        decode_fast: Callable[[bytes], Any] | None,
+        asks: Sequence[dict[str, Any]],
+    ) -> list[Any]:
+        data = self.client.execute_together(document, asks, decode_fast)
+        self._check_dropped(document)
+        return data
+
+    def _check_dropped(self, document: str) -> None:
+        """Raise NotOfferedError if Labelbox lacks what no row can do without."""
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             if key in dropped:
                 msg = f"it cannot be read: Labelbox gives no {key}"
                 raise NotOfferedError(msg)
-        return data
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -402,6 +436,14 @@ class ProjectStream(LabelboxStream):
     def _first_pages(self) -> Iterator[Future[Page]]:
         """The first pages of all projects, in their turn."""
         return self._prefetch(self._window(context) for context in self.partitions)
+
+    def is_alone(self, variables: dict[str, Any]) -> bool:
+        """Return whether an earlier run was cut off while it waited for a project.
+
+        It may keep others waiting that share a request with it.
+        """
+        project_id = variables[PROJECT_ID]
+        return self.turn_state.is_suspect(project_id, self.workspace.started_at)
 
     def _window(self, context: Context) -> dict[str, Any]:
         before = self.workspace.started_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from msgspec.json import Decoder
 
 from tap_labelbox.api.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.api.pagination import Listing
-from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import malformed, rows
+from tap_labelbox.api.together import Question
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
     boolean,
@@ -35,7 +36,7 @@ from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
@@ -169,17 +170,15 @@ class LabelsStream(ProjectStream):
     @cached_property
     def _prefetched_pages(self) -> Iterator[Future[Sequence[Row | Malformed]]]:
         """The first pages of all projects: most projects have no second."""
-        jobs = (
-            partial(
-                self._page,
-                context["project_id"],
-                self._after(context),
-                skip=0,
-                first=self._page_size,
+        return self.together(self.name, self.decode_fast).answers(
+            replace(
+                self._question(
+                    context["project_id"], self._after(context), 0, self._page_size
+                ),
+                is_alone=self.is_alone(context),
             )
             for context in self.partitions
         )
-        return prefetch(jobs, self.max_in_flight)
 
     @cached_property
     def _page_size(self) -> int:
@@ -194,18 +193,28 @@ class LabelsStream(ProjectStream):
     def _page(
         self, project_id: str, after: str | None, skip: int, first: int
     ) -> Sequence[Row | Malformed]:
+        question = self._question(project_id, after, skip, first)
+        ask = partial(self.execute, self.name, self.decode_fast, **question.variables)
+        return question.read(ask)
+
+    def _question(
+        self, project_id: str, after: str | None, skip: int, first: int
+    ) -> Question[Sequence[Row | Malformed]]:
+        """Return what asks for a page."""
         where = self._filters | {"createdAt_lt": self._before}
         if after:
             where["createdAt_gt"] = after
+        page = {"where": where, "skip": skip, "first": first}
+        return Question(
+            {"project_id": project_id, **page}, partial(self._labels, after, skip)
+        )
+
+    def _labels(
+        self, after: str | None, skip: int, answer: Callable[[], Any]
+    ) -> Sequence[Row | Malformed]:
+        """Return the page that an answer is."""
         try:
-            page = self.execute(
-                "labels",
-                self.decode_fast,
-                project_id=project_id,
-                where=where,
-                skip=skip,
-                first=first,
-            )
+            page = answer()
         except QueryError as error:
             msg = f"Labelbox does not take the query for labels: {error}"
             raise LabelboxError(msg) from None
