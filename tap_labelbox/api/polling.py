@@ -15,6 +15,7 @@ Answer = TypeVar("Answer")
 
 LOGGER = logging.getLogger("tap-labelbox")
 LOG_EVERY_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 0.25  # doubled each time: what is small is ready soon
 
 
 def poll(
@@ -31,7 +32,7 @@ def poll(
     Args:
         ask: Asks once.
         pause: Waits so many seconds: :meth:`Client.sleep`.
-        interval: Seconds between two questions.
+        interval: Seconds between two questions, at most; fewer between the first ones.
         timeout: Seconds after which to give up.
         progress_message: Returns what is logged now and then, at DEBUG.
         timeout_message: Of the error.
@@ -41,12 +42,15 @@ def poll(
     """
     last_logged = time.monotonic()
     deadline = last_logged + timeout
+    seconds = FIRST_PAUSE_SECONDS
     while (answer := ask()) is None:
         now = time.monotonic()
-        if now + interval > deadline:
+        seconds = min(seconds, interval)
+        if now + seconds > deadline:
             raise UnavailableError(timeout_message)
         if now > last_logged + LOG_EVERY_SECONDS:
             last_logged = now
             LOGGER.debug("%s", progress_message())
-        pause(interval)
+        pause(seconds)
+        seconds *= 2
     return answer

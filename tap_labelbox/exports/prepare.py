@@ -80,6 +80,7 @@ class ExportPreparer:
         self._interval, self._timeout = interval, timeout
         self._note, self._warn, self._inform = note, warn, inform
         self._asking = threading.Lock()
+        self._together = True  # until Labelbox refuses what asks for all at once
         self._tasks: dict[str, str] | None = None  # of earlier runs, by name
 
     def prepare(self, plan: Plan) -> list[Prepared]:
@@ -179,7 +180,8 @@ class ExportPreparer:
 
     def _wait(self, export: Export, start: int = 0) -> None:
         export.wait(interval=self._interval, timeout=self._timeout)
-        export.open(start)
+        is_together = export.open(start, together=self._together)
+        self._together = self._together and is_together
 
 
 def _progress(export: Export, plan: Plan, until: str) -> dict[str, Any]:

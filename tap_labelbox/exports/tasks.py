@@ -244,13 +244,48 @@ class Export:
             timeout_message=late,
         )
 
-    def open(self, start: int = 0) -> None:
-        """Ask for all that :meth:`rows` begins with, before its turn."""
-        for stream, position in (("RESULT", start), ("ERRORS", 0)):
-            self._open_streams[stream, position] = self._open(stream, position)
+    def open(self, start: int = 0, *, together: bool = True) -> bool:
+        """Ask for all that :meth:`rows` begins with, before its turn.
 
-    def _open(self, stream: str, position: int) -> OpenStream:
-        header = self._task("export_header", stream=stream).get("header")
+        Args:
+            start: As in :meth:`rows`.
+            together: Whether to ask in one request.
+
+        Returns:
+            Whether that was possible.
+        """
+        opening = self._opening(start) if together else None
+        asked = opening or {}
+        for stream, position in (("RESULT", start), ("ERRORS", 0)):
+            header = (asked[stream.lower()],) if opening else ()
+            part = asked.get("part") if stream == "RESULT" else None
+            open_stream = self._open(stream, position, *header, part=part)
+            self._open_streams[stream, position] = open_stream
+        return opening is not None
+
+    def _opening(self, start: int) -> dict[str, Any] | None:
+        """Return both headers and the first part, if there is a reply with these."""
+        data = self._client.execute_if_possible(
+            "export_opening", task_id=self.task_id, offset=str(start)
+        )
+        task = (data or {}).get("task")
+        whole = isinstance(task, dict) and {"result", "errors", "part"} <= task.keys()
+        return task if whole else None
+
+    def _open(
+        self, stream: str, position: int, *headers: Any, part: Any = None
+    ) -> OpenStream:
+        """Begin to read a stream.
+
+        Args:
+            stream: RESULT or ERRORS.
+            position: The byte to begin with.
+            *headers: Its header, if that is known.
+            part: The part that has this byte, if that is known.
+        """
+        if not headers:
+            headers = (self._task("export_header", stream=stream).get("header"),)
+        (header,) = headers
         if header is None:  # there is nothing in this stream
             header = {"total_size": 0, "total_lines": 0}
         with _parsing_reply():
@@ -260,7 +295,7 @@ class Export:
         if 0 < position >= size:
             msg = f"its export has {size} bytes, and none from {position} on"
             raise UnavailableError(msg)
-        chunks = self._bytes(stream, position, size)
+        chunks = self._bytes(stream, position, size, part)
         chunks = chain([next(chunks, b"")], chunks)
         return OpenStream(size, lines, chunks)
 
@@ -327,15 +362,28 @@ class Export:
             msg = f"its export has {count} lines, not {lines}"
             raise UnavailableError(msg)
 
-    def _bytes(self, stream: str, position: int, size: int) -> Iterator[bytes]:
-        """Return the bytes of all parts from a position on, each as announced."""
+    def _bytes(
+        self, stream: str, position: int, size: int, part: Any = None
+    ) -> Iterator[bytes]:
+        """Return the bytes of all parts from a position on, each as announced.
+
+        Args:
+            stream: RESULT or ERRORS.
+            position: The byte to begin with.
+            size: Of the whole stream.
+            part: The part that has this byte, if it has been asked for.
+        """
         stalled = 0
         while position < size:
-            task = self._task("export_part", stream=stream, offset=str(position))
             with _parsing_reply():
-                part = task["part"]
+                if part is None:
+                    offset = str(position)
+                    part = self._task("export_part", stream=stream, offset=offset)[
+                        "part"
+                    ]
                 first, last = (int(part["offsets"][end]) for end in ("start", "end"))
                 link = str(part["link"])
+                part = None
             if not first <= position <= last:
                 msg = f"its export has no part with byte {position}"
                 raise UnavailableError(msg)
