@@ -517,12 +517,12 @@ def test_exports_are_started_ahead(serving: Any) -> None:
     running: list[int] = []
 
     def count(request: Request) -> None:
-        if request.operation == "ExportHeader":
+        if request.operation == "ExportOpening":
             begun = started(run.sandbox)
             read = {
                 r.variables["task_id"]
                 for r in run.sandbox.requests
-                if r.operation == "ExportHeader"
+                if r.operation == "ExportOpening"
             }
             running.append(len(begun) - len(read))
 

@@ -229,12 +229,15 @@ PLACES = {
         "data_row_exports", API | NO_ROOM, operation("StartExport"), looked_for=True
     ),
     "data_row_exports: poll": Place("data_row_exports", API, operation("ExportStatus")),
-    "data_row_exports: header": Place(
-        "data_row_exports", API, operation("ExportHeader")
+    "data_row_exports: headers and first part": Place(
+        "data_row_exports",
+        API,
+        # The latter is asked where the former goes on failing.
+        lambda request: request.operation in {"ExportOpening", "ExportHeader"},
     ),
     **{
         f"data_row_exports: {name} part": Place("data_row_exports", API, part(number))
-        for name, number in (("first", 0), ("middle", 1), ("last", LAST))
+        for name, number in (("middle", 1), ("last", LAST))
     },
     **{
         f"data_row_exports: {name} download": Place(

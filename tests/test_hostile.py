@@ -1187,7 +1187,9 @@ def test_what_a_server_echoes_is_masked(
         header = {"total_size": secret, "total_lines": secret}
         data: dict[str, Any] = {
             "ExportStatus": {"task": task},
-            "ExportHeader": {"task": task | {"header": header}},
+            "ExportOpening": {
+                "task": task | {"result": header, "errors": header, "part": part}
+            },
             "ExportPart": {"task": task | {"part": part}},
             "ExportLabels": {"exportLabels": export},
             "Labels": {"project": {"labels": [{"id": secret, "created_at": secret}]}},
@@ -1261,7 +1263,7 @@ def test_a_refusal_in_the_middle_of_a_run_costs_one_project(
     bad, *good = [project.id for project in world.projects]
 
     def refuse(request: Request) -> Reply | None:
-        is_bad = request.variables.get("project_id") == bad
+        is_bad = bad in request.variables.values()
         return Reply(status, {}, {"message": "no"}) if is_bad else None
 
     sandbox.before = refuse

@@ -112,7 +112,7 @@ def test_labels_made_during_a_run_wait_for_the_next(
 
     def label(request: Request) -> None:
         if request.operation == "Labels":
-            project_id = request.variables["project_id"]
+            project_id = world.projects[0].id
             same_second.append(world.add_label(project_id, start).id)
             made.append(world.add_label(project_id, start + timedelta(seconds=1)).id)
 
@@ -173,13 +173,19 @@ def test_labels_of_the_bookmarks_own_second_are_read(
     first = run("labels", now=later)
     twin = world.add_label(project, NOW)
 
-    second = run("labels", now=later, state=first.state, lookback_seconds=lookback)
+    second = run(
+        "labels",
+        now=later,
+        state=first.state,
+        lookback_seconds=lookback,
+        projects_per_request=1,
+    )
 
     assert twin.id in second.ids("labels")
     asked = [
         request["where"]["createdAt_gt"]
         for request in label_requests(sandbox)
-        if request["project_id"] == project and "createdAt_gt" in request["where"]
+        if project in request.values() and "createdAt_gt" in request.get("where", {})
     ]
     since = NOW - timedelta(seconds=lookback)
     assert asked == [timestamps.isoformat(since - timedelta(seconds=1))]
@@ -430,7 +436,7 @@ def test_an_absent_list_is_no_empty_list(
         return None
 
     sandbox.before = fail
-    output = run("labels")
+    output = run("labels", projects_per_request=1)
 
     assert isinstance(output.error, LabelboxError)
 

@@ -42,23 +42,51 @@ def test_the_first_answer_counts(ask: Callable[..., int], clock: Clock) -> None:
     assert ask([0, 1], timeout=10) == 0
     assert clock.now == began
     assert ask([None, None, 7], timeout=10) == 7
-    assert clock.now == began + 4
+    assert clock.now == began + 0.25 + 0.5
+
+
+def test_the_pauses_grow_up_to_the_interval(clock: Clock) -> None:
+    """What is small is ready soon; what is not is asked about seldom."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.pass_by(seconds)
+
+    answers = iter([None] * 6 + [1])
+    poll(
+        lambda: next(answers),
+        pause=pause,
+        interval=3,
+        timeout=100,
+        progress_message=lambda: "",
+        timeout_message="",
+    )
+
+    assert pauses == [0.25, 0.5, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize(
-    ("timeout", "asked"), [(0, 1), (1.9, 1), (2, 2), (3.9, 2), (10, 6)]
+    ("timeout", "waits"),
+    [
+        (0, []),
+        (0.2, []),
+        (0.25, [0.25]),
+        (3.7, [0.25, 0.5, 1]),
+        (10, [0.25, 0.5, 1, 2, 2, 2, 2]),
+    ],
 )
 def test_nobody_waits_longer_than_they_may(
-    ask: Callable[..., int], clock: Clock, timeout: float, asked: int
+    ask: Callable[..., int], clock: Clock, timeout: float, waits: list[float]
 ) -> None:
     """Nor for an answer that would come too late."""
     began = clock.now
-    questions = chain([None] * asked, repeat(1))
+    questions = chain([None] * (len(waits) + 1), repeat(1))
 
     with pytest.raises(UnavailableError, match=r"^too late$"):
         ask(questions, timeout)
 
-    assert clock.now == began + 2 * (asked - 1)
+    assert clock.now == began + sum(waits)
     assert next(questions) == 1
 
 

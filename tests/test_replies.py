@@ -48,7 +48,7 @@ def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
         return None
 
     sandbox.before = fail
-    output = run("labels")
+    output = run("labels", projects_per_request=1)
 
     assert isinstance(output.error, errors.IncompleteError)
     assert bad in str(output.error)
@@ -80,7 +80,7 @@ def test_a_label_without_id_or_moment_is_named(
         return None
 
     sandbox.before = fail
-    output = run("labels")
+    output = run("labels", projects_per_request=1)
 
     assert isinstance(output.error, errors.IncompleteError)
     assert bad in str(output.error)

@@ -522,7 +522,7 @@ def test_several_projects_are_in_flight(serving: Any) -> None:
             together.wait()
 
     run.sandbox.before = meet
-    output = run("task_queues", concurrency=4)
+    output = run("task_queues", concurrency=4, projects_per_request=2)
 
     assert output.error is None
     assert len(output.records("task_queues")) == 6 * 4
@@ -827,7 +827,7 @@ def test_pages_that_are_too_much_together_count_once(serving: Any, name: str) ->
         return Reply(400, {}, TOO_COMPLEX) if "project_id" in given else None
 
     run.sandbox.before = refuse
-    output = run(name, concurrency=8)
+    output = run(name, concurrency=8, projects_per_request=1)
 
     assert output.error is None
     assert len(output.records(name)) == 18 * 4
@@ -862,7 +862,9 @@ def test_versions_go_on_from_the_bookmark(run: Runner, world: World) -> None:
     operations(run)
     added = world.add_label(world.projects[0].id)
 
-    second = run("label_versions", state=first.state, lookback_seconds=10)
+    second = run(
+        "label_versions", state=first.state, lookback_seconds=10, projects_per_request=1
+    )
 
     assert f"v1-{added.id}" in second.ids("label_versions")
     assert len(second.records("label_versions")) < 50
@@ -893,7 +895,7 @@ def test_a_bookmark_waits_where_rows_are_in_no_order(run: Runner, world: World) 
 
     run.sandbox.before = answer
     run.sandbox.world.now()
-    output = run("label_versions", page_size=2)
+    output = run("label_versions", page_size=2, projects_per_request=1)
 
     (partition,) = (
         p

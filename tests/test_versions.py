@@ -247,6 +247,7 @@ def test_a_run_that_is_stopped_keeps_the_rows(serving: Callable[..., Runner]) ->
         str(catalog),
         emit_activate_version_messages=True,
         concurrency=1,
+        projects_per_request=1,
         max_run_seconds=1.2,
     )
 
