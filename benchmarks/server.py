@@ -23,8 +23,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit
+
+from graphql import parse, print_ast
 
 from tap_labelbox.sandbox import ANCHOR, Knobs, World, bulk, content, rows
 from tap_labelbox.sandbox.bulk import BulkExports
@@ -36,6 +38,8 @@ from tap_labelbox.sandbox.tasks import DataRowExports, _Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from graphql import OperationDefinitionNode
 
     from tap_labelbox.sandbox import Project
     from tap_labelbox.sandbox.tasks import Task
@@ -50,7 +54,7 @@ PART_BYTES = 8_000_000  # of an export behind one link
 MIN_PACKED_BYTES = 1000  # of a reply
 LABELS = re.compile(r"\blabels\s*\(([^)]*)\)")
 ARGUMENT = re.compile(r"(\w+):\s*([$\w]+)")
-HEAD, TAIL = b'{"data":{"project":{"labels":[', b"]}}}"
+PREFIX = re.compile(r"\bp\d+_")  # of what the tap asks for in one document with others
 EXPORTED = dict.fromkeys(
     (
         "include_attachments",
@@ -120,9 +124,24 @@ class Lists:
         self._pool = world.projects[0]
         self._places = {project.id: n for n, project in enumerate(world.projects)}
         self._shapes: dict[str, list[Repeated]] = {}
+        self._parts: dict[str, list[tuple[str, str, str]]] = {}
+
+    def pages(
+        self, query: str, variables: Row
+    ) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+        """Return each list that a document asks for: its alias, and its rows."""
+        if query not in self._parts:
+            self._parts[query] = list(_parts(query))
+        for alias, prefix, part in self._parts[query]:
+            own = {
+                name.removeprefix(prefix): value
+                for name, value in variables.items()
+                if not PREFIX.match(name) or (prefix and name.startswith(prefix))
+            }
+            yield alias.encode(), self.page(part, own)
 
     def page(self, query: str, variables: Row) -> Iterator[bytes]:
-        """Return the rows that a document asks for.
+        """Return the rows that a document with one list asks for.
 
         Raises:
             ValueError: If it asks for something that is not done here.
@@ -176,6 +195,21 @@ class Lists:
         for label in self._pool.labels:
             text = content.compact(rows_by_id[label.id]).encode()
             yield Repeated(text, label.id, _formatted(label.created_at))
+
+
+def _parts(query: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the parts of a document: alias and prefix, and what asks for it alone."""
+    if not PREFIX.search(query):
+        yield "project", "", query
+        return
+    operation = cast("OperationDefinitionNode", parse(query).definitions[0])
+    declared = [print_ast(item) for item in operation.variable_definitions or ()]
+    for node in operation.selection_set.selections:
+        alias, _, text = print_ast(node).partition(": ")
+        prefix = "".join(PREFIX.findall(alias))
+        own = [d for d in declared if not PREFIX.search(d) or f"${prefix}" in d]
+        text = f"query Labels({', '.join(own)}) {{ {text} }}"
+        yield alias, prefix, text.replace(f"${prefix}", "$")
 
 
 class Exports(DataRowExports):
@@ -326,7 +360,11 @@ class Server:
 
     def _reply(self, query: str, variables: Row) -> bytes:
         if LABELS.search(query):
-            return HEAD + b",".join(self.lists.page(query, variables)) + TAIL
+            pages = (
+                b'"%b":{"labels":[%b]}' % (alias, b",".join(page))
+                for alias, page in self.lists.pages(query, variables)
+            )
+            return b'{"data":{%b}}' % b",".join(pages)
         if "projects" not in query:  # tasks get on, but projects stay as they are
             return content.compact({"data": self._ask(query, variables)}).encode()
         key = (query, json.dumps(variables))
