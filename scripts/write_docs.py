@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tap_labelbox.api.documents import Document
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS, SUBJECTS
 from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.exported import ExportedStream
 from tap_labelbox.streams.joins import IN_ROWS, joins_of
+from tap_labelbox.streams.reports import ReportStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,6 +153,27 @@ def bookmark(stream: Any) -> str:
     return f"`{replication_key}`{by_project}" if incremental else "none"
 
 
+def requests(stream: Any) -> str:
+    """Return the requests that a stream takes, as it follows from its declaration."""
+    if issubclass(stream, ReportStream):
+        return "1 a day"
+    if issubclass(stream, ExportedStream):
+        return "an export a project, shared"
+    name = stream.document or stream.name
+    try:
+        document = Document.load(name)
+    except KeyError:
+        return "an export a project"
+    if stream.nested_in:
+        return f"none beside `{name}`"
+    is_paged = not document.declared.isdisjoint({"skip", "after"})
+    rows = f"{stream.max_page_rows} rows"
+    if not document.parent:
+        return f"1 for {rows}" if is_paged else "1"
+    number = SETTINGS["properties"]["projects_per_request"]["default"]
+    return f"1 for {number} {stream.parents}" + f", and for each {rows} more" * is_paged
+
+
 def code(*names: str) -> str:
     """Return names as code."""
     return ", ".join(f"`{name}`" for name in names)
@@ -174,13 +198,15 @@ def streams_table() -> str:
     lines = []
     for subject, streams in SUBJECTS.items():
         lines += [f"**{subject}**", ""]
-        lines += ["| stream | key | bookmark | what it holds |", "|---|---|---|---|"]
+        lines += ["| stream | key | bookmark | requests | what it holds |"]
+        lines += ["|---|---|---|---|---|"]
         for stream in streams:
             address = f"{REPOSITORY}/blob/main/docs/streams.md#{stream.name}"
             summary = (stream.__doc__ or "").splitlines()[0].rstrip(".")
             summary += "" if stream.selected_by_default else "; *off by default*"
-            cells = f"[`{stream.name}`]({address})", key(stream), bookmark(stream)
-            lines.append(f"| {' | '.join(cells)} | {summary} |")
+            cells = [f"[`{stream.name}`]({address})", key(stream), bookmark(stream)]
+            cells += [requests(stream), summary]
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -237,6 +263,7 @@ def streams_page() -> str:
         doc = re.sub(r"\n +", "\n", (stream.__doc__ or "").strip())
         parts += [f"## {stream.name}", "", doc, ""]
         parts += [f"- Key: {key(stream)}", f"- Bookmark: {bookmark(stream)}"]
+        parts += [f"- Requests: {requests(stream)}"]
         parts += [f"- Join: {text}" for text in join_texts(stream)]
         parts += ["", "| column | type | meaning |", "|---|---|---|"]
         for name, schema in stream.schema["properties"].items():
