@@ -154,7 +154,7 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-PATHS = st.sampled_from(
+PATHS: st.SearchStrategy[Any] = st.sampled_from(
     [None, [], [0], ["p0_rows", 3], ["p1_rows"], ["p9_rows"], ["other"], "p0_rows", {}]
 )
 
@@ -182,7 +182,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
     for number, part in enumerate(reply.parts):
         prefix = f"p{number}_"
         own = {k[3:]: v for k, v in (data or {}).items() if k.startswith(prefix)}
-        expected = {"data": own or None}
+        expected: dict[str, Any] = {"data": own or None}
         if mine[number]:
             expected["errors"] = mine[number]
         assert (part and json.loads(part)) == (

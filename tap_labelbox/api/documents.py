@@ -119,10 +119,10 @@ class Document:
                 _renamed(d, own) for d in declared if _renamed(d, own) != d
             ]
             selections += _renamed(_prefixed(fields, prefix), own).rstrip() + "\n"
-        opening = text[head.start() : head.end()]
+        beginning = text[head.start() : head.end()]
         if declared:
-            opening = opening.replace(head[1], ", ".join(declarations))
-        return f"{opening}{selections}}}", sent
+            beginning = beginning.replace(head[1], ", ".join(declarations))
+        return f"{beginning}{selections}}}", sent
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the variables less those that are no longer sent."""

@@ -65,7 +65,7 @@ class Reader:
         """Remember the size that first pages may have been asked for with."""
         self._largest = self.size
 
-    def opening(self, arguments: dict[str, Any]) -> Question[Page]:
+    def first_question(self, arguments: dict[str, Any]) -> Question[Page]:
         """Return what asks for the first page.
 
         Args:
@@ -80,7 +80,7 @@ class Reader:
         """Yield the sound rows of each page.
 
         Args:
-            arguments: As for :meth:`opening`.
+            arguments: As for :meth:`first_question`.
             first_page: The first page, which has been asked for already.
 
         Raises:

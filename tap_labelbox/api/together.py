@@ -142,17 +142,17 @@ class Together(Generic[Answer]):
             answers = self._run_together([question.variables for question in batch])
         except (ComplexityError, TooLargeError):
             self._shrink(len(batch))
-            asked: list[Question[Answer] | Future[Answer]] = []
-            while part := batch[len(asked) : len(asked) + self.size]:
-                asked += self._ask_all(part)
-            return asked
+            result: list[Question[Answer] | Future[Answer]] = []
+            while part := batch[len(result) : len(result) + self.size]:
+                result += self._ask_all(part)
+            return result
         except NotOfferedError:
             return self._narrowed(batch, document)
         except LabelboxError as error:
             may_be_of_one = isinstance(error, TransientError | UnavailableError)
             if may_be_of_one and not isinstance(error, UnsentError):
                 return [*batch]
-            return [fulfil(partial(_given, error))] * len(batch)
+            return [fulfil(partial(_unwrap, error))] * len(batch)
         lacking = [q for q, a in zip(batch, answers, strict=True) if a is None]
         # The errors of others may be why: without these there is less to go wrong.
         is_fewer = 1 < len(lacking) < len(batch)
@@ -160,7 +160,7 @@ class Together(Generic[Answer]):
         return [
             next(again)
             if answer is None
-            else fulfil(partial(question.read, partial(_given, answer)))
+            else fulfil(partial(question.read, partial(_unwrap, answer)))
             for question, answer in zip(batch, answers, strict=True)
         ]
 
@@ -181,7 +181,7 @@ class Together(Generic[Answer]):
         return [first, *rest]
 
 
-def _given(answer: Any) -> Any:
+def _unwrap(answer: Any) -> Any:
     """Return the data of a question, or raise its error."""
     if isinstance(answer, Exception):
         raise answer
@@ -189,7 +189,7 @@ def _given(answer: Any) -> Any:
 
 
 class _Reply(msgspec.Struct):
-    """What is looked at of a reply before it is taken apart."""
+    """The parts of a reply that are looked at before it is taken apart."""
 
     data: dict[str, Raw] | None = None
     errors: Any = None
@@ -212,7 +212,7 @@ class Separated(NamedTuple):
 
 
 def separated(content: bytes, count: int) -> Separated:
-    """Take the reply to so many questions apart.
+    """Return the parts of a reply to so many questions.
 
     Raises:
         ValueError: If it is no JSON.

@@ -254,16 +254,16 @@ class Export:
         Returns:
             Whether that was possible.
         """
-        opening = self._opening(start) if together else None
-        asked = opening or {}
+        reply = self._first_reply(start) if together else None
+        known = reply or {}
         for stream, position in (("RESULT", start), ("ERRORS", 0)):
-            header = (asked[stream.lower()],) if opening else ()
-            part = asked.get("part") if stream == "RESULT" else None
+            header = (known[stream.lower()],) if reply else ()
+            part = known.get("part") if stream == "RESULT" else None
             open_stream = self._open(stream, position, *header, part=part)
             self._open_streams[stream, position] = open_stream
-        return opening is not None
+        return reply is not None
 
-    def _opening(self, start: int) -> dict[str, Any] | None:
+    def _first_reply(self, start: int) -> dict[str, Any] | None:
         """Return both headers and the first part, if there is a reply with these."""
         data = self._client.execute_if_possible(
             "export_opening", task_id=self.task_id, offset=str(start)

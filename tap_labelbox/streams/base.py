@@ -153,7 +153,9 @@ class LabelboxStream(BookmarkedStream):
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
         return self.together(self.document_name).answers(
-            replace(self.reader.opening(variables), is_alone=self.is_alone(variables))
+            replace(
+                self.reader.first_question(variables), is_alone=self.is_alone(variables)
+            )
             for variables in lists
         )
 
