@@ -33,6 +33,13 @@ PRIMARY_KEYS = {
 }
 """The columns of each stream's key."""
 
+SNAPSHOTS = {
+    name: PRIMARY_KEYS[name].index(stream.snapshot_column)
+    for name, stream in TapLabelbox(config={"api_key": "x"}).streams.items()
+    if stream.snapshot_column
+}
+"""Streams to which each run appends, and where in their key the run is."""
+
 
 @dataclass
 class Output:
