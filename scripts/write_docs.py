@@ -147,6 +147,8 @@ def key(stream: Any) -> str:
 
 def bookmark(stream: Any) -> str:
     """Return the column that a stream's bookmarks are kept by."""
+    if stream.snapshot_column:
+        return "none, each run adds its rows"
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
     by_project = ", by project" * issubclass(stream, ProjectStream)

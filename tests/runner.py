@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests import warm
 
@@ -32,6 +33,13 @@ PRIMARY_KEYS = {
     for name, stream in TapLabelbox(config={"api_key": "x"}).streams.items()
 }
 """The columns of each stream's key."""
+
+SNAPSHOTS = {
+    stream.name: stream.primary_keys.index(stream.snapshot_column)
+    for stream in STREAMS
+    if stream.snapshot_column
+}
+"""Streams to which each run appends, and where in their key the run is."""
 
 
 @dataclass

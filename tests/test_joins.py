@@ -23,9 +23,9 @@ ALL = [(stream.name, join) for stream in STREAMS for join in joins_of(stream)]
 @pytest.fixture(scope="module")
 def output() -> Output:
     """Read a workspace in which everything happens."""
-    world = World(projects=6, labels_per_project=60)
+    world = World(projects=6, labels_per_project=80)
     with serve(world, unexportable=1) as sandbox:
-        return Runner(sandbox, world)()
+        return Runner(sandbox, world)(*PRIMARY_KEYS)
 
 
 def values(record: dict[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import World
 from tests import figures
 from tests.kills import Cut, run_until
-from tests.runner import PRIMARY_KEYS
+from tests.runner import PRIMARY_KEYS, SNAPSHOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ Keys = set[tuple[str, ...]]
 
 
 def keys_of(messages: list[dict[str, Any]], *streams: str) -> Keys:
-    """Return the keys of the records of some streams, or of all."""
+    """Return the keys of the records of some streams, or of all but snapshots."""
 
     def key(stream: str, record: Record) -> tuple[str, ...]:
         return (stream, *(str(record[column]) for column in PRIMARY_KEYS[stream]))
@@ -38,7 +38,9 @@ def keys_of(messages: list[dict[str, Any]], *streams: str) -> Keys:
     return {
         key(message["stream"], message["record"])
         for message in messages
-        if message["type"] == "RECORD" and (not streams or message["stream"] in streams)
+        if message["type"] == "RECORD"
+        and message["stream"] not in SNAPSHOTS
+        and (not streams or message["stream"] in streams)
     }
 
 

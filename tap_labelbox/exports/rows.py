@@ -367,7 +367,7 @@ EXPORT_LABELS = Table.of(
         ),
         identifier(
             "reference_label_id",
-            "ID of the benchmark label that it is measured against.",
+            "ID of the benchmark label: the one that it is measured against.",
             "benchmark_reference_label",
         ),
         number(

@@ -12,6 +12,7 @@ import copy
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 from msgspec import Meta, Raw
 
 from tap_labelbox.records import timestamps
+from tap_labelbox.records.json_text import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,6 +150,23 @@ def as_object(value: Any) -> Row | None:
     return value if isinstance(value, dict) else None
 
 
+def as_parsed_object(value: Any) -> Row | None:
+    """Return an object, also if it is JSON text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = decode(value.encode())
+    return as_object(value)
+
+
+def as_object_of_pairs(name: str, content: str, value: Any) -> Row | None:
+    """Return a list of names with what each has as one object."""
+    items = as_objects(value) or []
+    result = {as_id(item.get(name)): item.get(content) for item in items}
+    # Nothing of the list may get lost.
+    fits = isinstance(value, list) and len(result) == len(value) and None not in result
+    return cast("Row", result) if fits else None
+
+
 def as_objects(value: Any) -> list[Row] | None:
     """Return a list of objects."""
     fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
@@ -197,6 +216,8 @@ timestamp = Kind(
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
+json_or_text = Kind(json.schema, as_parsed_object, Row | None)
+"""Objects that may come as JSON text."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
     as_strings,
@@ -216,6 +237,16 @@ def _objects(*members: Column) -> dict[str, Any]:
     properties = {member.name: member.schema for member in members}
     items = {"type": "object", "properties": properties, "additionalProperties": True}
     return {"type": "array", "items": items}
+
+
+def object_of_pairs(name: str, content: str) -> Kind:
+    """Return the type of objects that come as lists of their members.
+
+    Args:
+        name: What each item of the list has the name of a member in.
+        content: What it has the member itself in.
+    """
+    return Kind(json.schema, partial(as_object_of_pairs, name, content), None)
 
 
 def objects_with(*members: Column) -> Kind:

@@ -67,6 +67,12 @@ def main() -> None:
     add("--polls", type=int, default=2, help="how often an export is not ready yet")
     add("--link-seconds", type=float, default=86_400.0, help="life of a link to a file")
     add(
+        "--restricted",
+        type=int,
+        default=0,
+        help="projects of which the key may see neither people nor their work",
+    )
+    add(
         "--write-config",
         type=Path,
         metavar="FILE",
@@ -75,6 +81,8 @@ def main() -> None:
     options = vars(parser.parse_args())
     config: Path | None = options.pop("write_config")
     world = World(options["seed"], options.pop("projects"), options.pop("labels"))
+    for project in world.projects[: options.pop("restricted")]:
+        project.restricted = True
     with serve(world, **options) as sandbox:
         settings = {"api_url": sandbox.url, "api_key": sandbox.api_key}
         if config:

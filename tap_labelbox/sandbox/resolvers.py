@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.sandbox import content, notation
+from tap_labelbox.sandbox import content, notation, work
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.schema import refusal, snake
 
@@ -201,19 +201,9 @@ def feature_schemas(world: World) -> list[Row]:
     ]
 
 
-def _project_workflow(_: Any, info: Info, project_id: str) -> Row:
-    project = info.context.project(project_id)
-    nodes = [{"id": q["id"], "label": q["name"]} for q in project.task_queues]
-    return {
-        "projectId": project_id,
-        "config": {"nodes": nodes, "edges": []},
-        "createdAt": project.created_at,
-        "updatedAt": project.created_at,
-    }
-
-
 def _issue(_: Any, info: Info, where: Row) -> Row:
-    rows = (row for project in info.context.world.projects for row in project.issues)
+    projects = (p for p in info.context.world.projects if not p.restricted)
+    rows = (work.issue(project, row) for project in projects for row in project.issues)
     found_issue: Row = by_id("Issue", rows, where.get("id"))
     return found_issue
 
@@ -337,7 +327,8 @@ def _project_datasets(source: Project, _: Info) -> list[Dataset]:
 
 def _batches(source: Project, _: Info) -> list[Row]:
     sizes = Counter(row.batch["id"] for row in source.data_rows)
-    return [batch | {"size": sizes[batch["id"]]} for batch in source.batches]
+    rows = [batch | {"size": sizes[batch["id"]]} for batch in source.batches]
+    return work.batches(rows)
 
 
 def _task_queues(source: Project, _: Info) -> list[Row]:
@@ -368,7 +359,8 @@ def _state_counts(
     counts["Skipped"] = sum(any(x.is_skipped for x in row.labels) for row in rows)
     counts |= {"All": len(rows)}
     states = [*STATES.values(), "Labeled", "Skipped", "All", "NotInTaskQueue"]
-    return [{"state": state, "count": counts[state]} for state in states]
+    result = [{"state": state, "count": counts[state]} for state in states]
+    return result if batch_ids else work.state_counts(source, result)
 
 
 def _labeler_performance(source: Project, _: Info) -> list[Row]:
@@ -400,28 +392,12 @@ def _review_metrics(source: Project, _: Info, net_score: str) -> dict[str, int]:
     return {"count": sum(s is not None and (s > 0) - (s < 0) == sign for s in sums)}
 
 
-def _benchmarks(source: Project, _: Info) -> list[Row]:
-    return [
-        {
-            "id": f"benchmark-{row.id}",
-            "createdAt": row.created_at,
-            "lastActivity": row.updated_at,
-            "averageAgreement": None,
-            "completedCount": 0,
-            "createdBy": row.created_by,
-            "referenceLabel": row,
-        }
-        for row in source.labels
-        if row.is_benchmark_reference
-    ]
-
-
 def _issues(source: Project, _: Info, where: Row | None = None) -> list[Row]:
     where = where or {}
     in_row = where.get("data_row") or {}
     return [
         row
-        for row in source.issues
+        for row in (work.issue(source, row) for row in source.issues)
         if where.get("status") in (None, row["status"])
         and where.get("category_id") in (None, row["categoryId"])
         and (where.get("content") or "") in row["content"]
@@ -512,7 +488,12 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.iamIntegrations": every(lambda world: world.iam_integrations),
     "Query.userGroupsV2": every(lambda world: world.user_groups),
     "Query.userGroupAuditEvents": _audit_events,
-    "Query.projectWorkflow": _project_workflow,
+    "Query.projectWorkflow": work.workflow,
+    "Query.labelImports": work.imports("labels"),
+    "Query.modelAssistedLabelingPredictionImports": work.imports("pre-labels"),
+    "Query.searchProjects": work.search_projects,
+    "Query.benchmark": find_by_id("Benchmark", work.all_benchmarks),
+    "Query.batch": find_by_id("Batch", work.all_batches),
     "Query.issue": _issue,
     "Query.task": _task,
     "Mutation.exportLabels": _export_labels,
@@ -544,16 +525,20 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     },
     "Project.labels": _labels,
     "Project.datasets": _project_datasets,
-    "Project.batches": _batches,
-    "Project.members": guarded(lambda source, _: source.members),
+    "Project.batches": guarded(_batches),
+    "Batch.user": lambda source, _: source["createdBy"],
+    "Project.members": guarded(work.members),
+    "Project.projectModelConfigs": guarded(work.model_configs),
+    "Project.labelingParameterOverrides": guarded(work.overrides),
     "Project.taskQueues": guarded(_task_queues),
     "TaskQueue.dataRowCount": _queue_count,
-    "Project.workstreamStateCounts": _state_counts,
-    "Project.labelerPerformance": _labeler_performance,
-    "Project.reviewMetrics": lambda source, _: source,
+    "Project.workstreamStateCounts": guarded(_state_counts),
+    "Project.labelerPerformance": guarded(_labeler_performance),
+    "Project.reviewMetrics": guarded(lambda source, _: source),
     "ReviewMetrics.labelAggregate": _review_metrics,
-    "Project.benchmarks": _benchmarks,
+    "Project.benchmarks": guarded(work.benchmarks),
     "Project.issues": guarded(_issues),
+    "Project.issueCategories": guarded(work.categories),
     "Project.issueExportUrl": _issue_export_url,
     "Task.status": lambda source, info: info.context.data_row_exports.status(source),
     "Task.exportMetadataHeader": lambda source, info, stream_type: (

@@ -217,7 +217,9 @@ def _set_scalars(schema: GraphQLSchema) -> None:
         vars(kind).update(parse_value=read, coerce_input_value=read)
 
 
-def _write_timestamp(timestamp: datetime) -> str:
+def _write_timestamp(timestamp: datetime | str) -> str:
+    if isinstance(timestamp, str):  # in a form of its own
+        return timestamp
     return timestamp.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 

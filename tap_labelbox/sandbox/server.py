@@ -53,8 +53,10 @@ NOT_EXPERIMENTAL = (
     "Project.issueCategories",
     "Project.issueExportUrl",
     "Project.labelerPerformance",
+    "Project.labelingParameterOverrides",
     "Project.labels",
     "Project.members",
+    "Project.projectModelConfigs",
     "Project.reviewMetrics",
     "Project.webhooks",
 )

@@ -2,18 +2,39 @@
 
 from itertools import chain
 
-from tap_labelbox.streams import data_rows, organization
+from tap_labelbox.streams import (
+    data_rows,
+    issues,
+    organization,
+    project_setup,
+    quality,
+    workflow,
+)
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.streams.projects import ProjectsStream
 from tap_labelbox.streams.reports import WorkspaceLabelersStream
-from tap_labelbox.streams.workflow import TaskQueuesStream
 
 SUBJECTS = {
     "Work": (
         ProjectsStream,
-        TaskQueuesStream,
+        project_setup.ProjectMembersStream,
+        workflow.BatchesStream,
+        workflow.TaskQueuesStream,
+        workflow.WorkflowsStream,
+        workflow.ProjectOverviewStream,
+        quality.BenchmarksStream,
+        quality.LabelerPerformanceStream,
+        quality.ReviewMetricsStream,
+        workflow.LabelingParameterOverridesStream,
+        project_setup.ProjectModelConfigsStream,
+        workflow.LabelingServiceDashboardStream,
+        issues.IssuesStream,
+        issues.IssueCommentsStream,
+        issues.IssueCategoriesStream,
+        project_setup.LabelImportsStream,
+        project_setup.MalPredictionImportsStream,
     ),
     "Labels": (
         data_rows.DataRowExportsStream,
@@ -28,6 +49,7 @@ SUBJECTS = {
         LabelsStream,
         BulkExportStream,
         LabelVersionsStream,
+        quality.ReviewsStream,
     ),
     "People": (
         organization.UsersStream,

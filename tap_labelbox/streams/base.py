@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -47,15 +48,21 @@ class LabelboxStream(BookmarkedStream):
     """Whether null in place of the rows stands for none."""
     parents = PROJECTS
     """The stream whose IDs the document takes, if it takes any."""
+    parents_with = ""
+    """The column without which a parent has no rows, so that none are asked for."""
     nested_in = ""
     """What holds the rows within a row of the document: an alias with an underscore."""
     nested_key = ""
     """The column that has the ID of the row of the document."""
+    alias_column = ""
+    """The column that has the alias of a nested row; these are no list then."""
     place = ""
     """The column that has the place in the list, from 0."""
+    snapshot_column = ""
+    """The column that has the start of the run, where each run appends its rows."""
     _unmapped_records = 0  # records with something that fits no column
     has_begun = False
-    """Whether its rows have been asked for."""
+    """Whether its turn has come."""
 
     @property
     def read_together(self) -> list[str]:
@@ -96,6 +103,8 @@ class LabelboxStream(BookmarkedStream):
     @property
     def is_whole(self) -> bool:
         """True if all was there to be read."""
+        if self.snapshot_column:  # what earlier runs have written stays
+            return False
         parent = Document.load(self.document_name).parent
         knows_all = parent != PROJECT_ID or self.workspace.knows_all_projects
         return knows_all and self.refusals.is_offered and self.has_records
@@ -110,8 +119,13 @@ class LabelboxStream(BookmarkedStream):
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read the whole table; there is no context, and none of it in the state."""
         del context
-        for row in self.rows():
-            yield from self.records(row)
+        self.has_begun = True
+        # Half a snapshot would be taken for a whole one: nothing is written of it.
+        rows = list(self.rows()) if self.snapshot_column else self.rows()
+        for row in rows:
+            for record in self.records(row):
+                if self.workspace.is_requested(record.get(PROJECT_ID)):
+                    yield record
         self.note_turn()
 
     def rows(self) -> Iterator[Row]:
@@ -119,33 +133,41 @@ class LabelboxStream(BookmarkedStream):
 
         They are kept as long as another stream is still to be made of them.
         """
-        self.has_begun = True
-        kept = self.workspace.kept_rows.pop(self.document_name, None)
-        rows = iter(kept) if kept is not None else self._read()
-        is_wanted, gaps = self._is_wanted, self.workspace.gaps
-        kept = []
+        workspace, name = self.workspace, self.document_name
+        rows, missing = workspace.kept_rows.pop(name, (self._read(), 0))
+        is_wanted, gaps = self._is_wanted, workspace.gaps
+        workspace.gaps += missing
+        kept: list[Row] = []
+        missing = 0
         for row in rows:
+            missing += workspace.gaps - gaps
             if is_wanted:
                 kept.append(row)
             yield row
-        is_all = not self.client.document(self.document_name).columns
-        if is_wanted and is_all and self.workspace.gaps == gaps:
-            self.workspace.kept_rows[self.document_name] = kept
+            gaps = workspace.gaps
+        missing += workspace.gaps - gaps
+        if is_wanted and not self.client.document(name).columns:
+            workspace.kept_rows[name] = kept, missing
 
     def _read(self) -> Iterator[Row]:
         """Ask for the rows of each parent in turn, with the next ones in flight."""
         if self.workspace.offline:
             return
         parent = self.reader.document().parent
-        parent_ids = self.parent_ids if parent else [""]
-        first_pages = self._prefetch({parent: parent_id} for parent_id in parent_ids)
-        for parent_id, first_page in zip(parent_ids, first_pages, strict=False):
+        own = {self.snapshot_column: self.workspace.started_at}
+        own = own if self.snapshot_column else {}
+        parents = self._parents if parent else {"": {}}
+        first_pages = self._prefetch({parent: parent_id} for parent_id in parents)
+        for (parent_id, inherited), first_page in zip(
+            parents.items(), first_pages, strict=False
+        ):
             variables: dict[str, Any] = {parent: parent_id} if parent else {}
             numbers = count()
             with self.refusals.leaving_out(parent_id):
                 for page in self.reader.pages(variables, first_page):
                     for row in page:
-                        yield row | variables | self._placed(next(numbers))
+                        placed = self._placed(next(numbers))
+                        yield row | own | inherited | variables | placed
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
@@ -179,14 +201,21 @@ class LabelboxStream(BookmarkedStream):
     @cached_property
     def reader(self) -> Reader:
         """Reads the document, in the way that follows from it."""
-        fields = frozenset().union(*(stream.fields for stream in self._sharing))
+        fields = frozenset[str]().union(
+            *(stream.fields for stream in self._sharing),
+            *({"id", child.parents_with} for child in self._children),
+        )
         self.client.narrow(self.document_name, self.path, fields)
         document = self.client.document(self.document_name)
         keys = ("id",) if self.nested_in else type(self).primary_keys
         return Reader(
             partial(self.execute, self.document_name),
             partial(self.client.document, self.document_name),
-            tuple(k for k in keys if k not in {document.parent, self.place}),
+            tuple(
+                key
+                for key in keys
+                if key not in {document.parent, self.place, self.snapshot_column}
+            ),
             min(int(self.config["page_size"]), self.max_page_rows),
             partial(self.workspace.leave_out, self.name),
             self.max_in_flight,
@@ -199,7 +228,13 @@ class LabelboxStream(BookmarkedStream):
         if self.nested_in:
             return frozenset({"id", self.nested_in})
         kept = {*type(self).primary_keys, self.replication_key}
-        return frozenset(self.columns.keys() - (self.deselected - kept))
+        return frozenset(
+            outer
+            if (outer := path.partition(".")[0]) in self.columns
+            else path.replace(".", "_")
+            for name in self.columns.keys() - (self.deselected - kept)
+            for path in self.columns[name].paths
+        )
 
     @property
     def document_name(self) -> str:
@@ -216,27 +251,46 @@ class LabelboxStream(BookmarkedStream):
 
     @property
     def _sharing(self) -> list[LabelboxStream]:
-        """The streams that are made of the same rows, this one included."""
+        """The selected streams that are made of the same rows, or this one if none."""
         same = [s for s in self._others if s.document_name == self.document_name]
-        return [self, *same]
+        is_for_others = not self.selected and (same or self._children)
+        return same if is_for_others else [self, *same]
+
+    @property
+    def _children(self) -> list[LabelboxStream]:
+        """The other selected streams that are read by the rows of this one."""
+        return [stream for stream in self._others if stream.parents == self.name]
 
     @property
     def _is_wanted(self) -> bool:
         """True if another stream, whose turn has not come, will want these rows."""
+        itself = [self] if self.selected and not self.is_test else []
         return any(
             self.document_name in (stream.document_name, stream.parents)
-            for stream in self._others
+            for stream in (*itself, *self._others)
             if not stream.has_begun
         )
 
-    @property
-    def parent_ids(self) -> list[str]:
-        """The parents of which the rows are asked for."""
+    @cached_property
+    def _parents(self) -> dict[str, Row]:
+        """The parents of which the rows are asked for, and what these have of them."""
         if self.parents == PROJECTS:
             workspace = self.workspace
-            return [*workspace.sample] if self.is_test else workspace.project_ids
+            ids = workspace.sample if self.is_test else workspace.project_ids
+            return {parent_id: {} for parent_id in ids}
         parent = cast("LabelboxStream", self.tap.streams[self.parents])
-        return [str(row["id"]) for row in parent.rows()]
+        above = {Document.load(parent.document_name).parent} & self.columns.keys()
+        rows = list(parent.rows())
+        if not parent.refusals.is_offered:
+            why = f"{self.parents} cannot be read, and it is read by them"
+            self.workspace.record_failure(self.name, why)
+        # Where Labelbox does not say which have any, all are asked.
+        is_known = self.parents_with not in parent.reader.document().columns
+        return {
+            str(row["id"]): {column: row[column] for column in above}
+            for row in rows
+            if not (self.parents_with and is_known) or row.get(self.parents_with)
+        }
 
     @property
     def max_in_flight(self) -> int:
@@ -248,7 +302,9 @@ class LabelboxStream(BookmarkedStream):
     @cached_property
     def refusals(self) -> Refusals:
         """The record of what cannot be read."""
-        return Refusals(self.name, self.parents, self.workspace)
+        wanting = [self] if self.selected else self._children
+        name = wanting[0].name if wanting else self.name
+        return Refusals(name, self.parents, self.workspace)
 
     # --- records ---------------------------------------------------------------
 
@@ -277,7 +333,8 @@ class LabelboxStream(BookmarkedStream):
         """Raise NotOfferedError if Labelbox lacks what no row can do without."""
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
-            if key in dropped:
+            # Of a relation as well, which several columns are made of.
+            if dropped and any(f"{key}_".startswith(f"{name}_") for name in dropped):
                 msg = f"it cannot be read: Labelbox gives no {key}"
                 raise NotOfferedError(msg)
 
@@ -303,7 +360,14 @@ class LabelboxStream(BookmarkedStream):
             return [row]
         items: Any = row.get(self.nested_in)
         total = None
-        if isinstance(items, dict):
+        if isinstance(items, dict) and self.alias_column:
+            items = [
+                {self.alias_column: alias} | (item or {})
+                if isinstance(item, dict | None)
+                else item
+                for alias, item in items.items()
+            ]
+        elif isinstance(items, dict):
             items, total = items.get("nodes"), items.get("count")
         if not isinstance(items, list):
             items = [] if items is None else [items]
@@ -312,12 +376,24 @@ class LabelboxStream(BookmarkedStream):
                 f"{self.name} of {self.nested_key} {shortened(row['id'])}",
                 f"Labelbox gives {len(items)} of {total}, and no more can be asked for",
             )
+        elif self._nested_limit and len(items) >= self._nested_limit:
+            self.workspace.note_gap(
+                f"{self.name} of {self.nested_key} {shortened(row['id'])}",
+                f"Labelbox gives {len(items)} at most, and there may be others",
+            )
+        own = {column: row[column] for column in {PROJECT_ID} & self.columns.keys()}
+        own[self.nested_key] = row["id"]
         return [
-            item | {self.nested_key: row["id"]} | self._placed(number)
-            if isinstance(item, dict)
-            else item
+            item | own | self._placed(number) if isinstance(item, dict) else item
             for number, item in enumerate(items)
         ]
+
+    @cached_property
+    def _nested_limit(self) -> int:
+        """The most nested rows that Labelbox is asked for in a row; 0 for all."""
+        nested = re.compile(rf"\b{self.nested_in}:\s*\w+\s*\([^()]*\bfirst:\s*(\d+)")
+        result = nested.search(Document.load(self.document_name).text)
+        return int(result[1]) if result else 0
 
     def _placed(self, number: int) -> Row:
         return {self.place: number} if self.place else {}
@@ -384,7 +460,21 @@ class LabelboxStream(BookmarkedStream):
                 record[column] = converted
             else:
                 unmapped[path if column in unmapped else column] = value
+        for column, outer, member in self._inner_columns:
+            record[column] = self.columns[column].kind.check(
+                (record[outer] or {}).get(member)
+            )
         return record
+
+    @cached_property
+    def _inner_columns(self) -> list[tuple[str, str, str]]:
+        """The columns that have a member of the object in another column, and which."""
+        places = ((name, path.partition(".")) for path, name in self._by_path.items())
+        return [
+            (name, outer, member)
+            for name, (outer, dot, member) in places
+            if dot and outer in self.columns
+        ]
 
     def log_unmapped(self, record: Record) -> None:
         """Log which values of a record fit no column, for the first such records."""

@@ -101,7 +101,7 @@ class UserGroupMembersStream(LabelboxStream):
         key("user_group_id", "ID of the user group."),
         key("user_id", "ID of the user."),
         text("email", "E-mail address. Personal data."),
-        text("role_id", "ID of the role in the group's projects; null where none is."),
+        text("role_id", "ID of the role: in the group's projects; null where none is."),
     )
 
     def explode(self, row: Row) -> Iterable[Any]:

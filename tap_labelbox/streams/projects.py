@@ -37,7 +37,7 @@ class ProjectsStream(LabelboxStream):
         timestamp("setup_complete", "When its set-up was finished; null if it is not."),
         timestamp(
             "last_activity_time",
-            "When something last happened in it, as Labelbox reckons. It "
+            "Latest activity: when something last happened, as Labelbox reckons. It "
             "is set soon after the project is made, also where there is no data row "
             "and no label, so it is not the time of the latest label; whether every "
             "change moves it is not known. Not the last_activity_at of data rows.",

@@ -86,6 +86,7 @@ class Refusals:
         self._pending.clear()
         reasons = {str(error) for error in refused.values()}
         if len(refused) > len(reasons) == 1 and not self._has_read:
+            self.is_offered = False
             count = f"{len(refused)} {self._parents}, none could be read"
             self._workspace.record_failure(self._stream, f"{reasons.pop()} ({count})")
             return

@@ -33,7 +33,7 @@ from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.records.malformed import Malformed
@@ -128,8 +128,9 @@ class Workspace:
         """How often something was left out: where this has not moved, all was read."""
         self._has_warned_of_none = False
         self._unlisted = 0  # gaps in the list of the projects to read
-        self.kept_rows: dict[str, list[Row]] = {}
-        """Rows that other streams are made of as well, by their document."""
+        self.kept_rows: dict[str, tuple[Iterable[Row], int]] = {}
+        """Rows that other streams are made of as well, by their document, and how
+        often something was left out of them."""
         self.export_group: ExportGroup | None = None
         """The streams of the data row export, since the first of them was asked."""
         json_text.begin_run()
@@ -217,6 +218,10 @@ class Workspace:
         self._unlisted += self.gaps - gaps
         self._warn_of_none(project_ids)
         return project_ids
+
+    def is_requested(self, project_id: str | None) -> bool:
+        """Return whether the settings ask for a project, or for what is of none."""
+        return self._requested is None or project_id in {None, *self._requested}
 
     def project_name(self, project_id: str) -> str:
         """Return how the log names a project."""

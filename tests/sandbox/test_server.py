@@ -446,6 +446,8 @@ def test_every_field_can_be_asked_for(
         "Query.modelRun": world.models[0]["modelRuns"][0]["id"],
         "Query.issue": project.issues[0]["id"],
         "Query.task": task,
+        "Query.batch": project.batches[0]["id"],
+        "Query.benchmark": f"benchmark-{label.id}",
     }
     given = {
         "Query.datasetDataRows": f'id: "{project.dataset.id}"',
@@ -456,8 +458,12 @@ def test_every_field_can_be_asked_for(
         "Query.projectWorkflow": f'projectId: "{project.id}"',
         "Task.exportMetadataHeader": "streamType: RESULT",
         "Task.exportFileFromOffset": "streamType: RESULT, offset: 0",
+        "Query.searchProjects": "input: {}",
         "ReviewMetrics.labelAggregate": "netScore: None",
     }
+    of_project = f'where: {{projectId: "{project.id}"}}'
+    given["Query.labelImports"] = of_project
+    given["Query.modelAssistedLabelingPredictionImports"] = of_project
     given |= {field: f'where: {{id: "{value}"}}' for field, value in values.items()}
     schema = graphql.build_client_schema(
         post(sandbox, graphql.get_introspection_query()).json()["data"]

@@ -1,0 +1,101 @@
+"""Quality of labels: benchmarks, reviews, and totals by labeler."""
+
+from __future__ import annotations
+
+from tap_labelbox.records.columns import (
+    integer,
+    key,
+    number,
+    table,
+    text,
+    timestamp,
+)
+from tap_labelbox.streams.base import LabelboxStream
+
+
+class BenchmarksStream(LabelboxStream):
+    """Every label that others are measured against.
+
+    Good for agreement with experts.
+    """
+
+    name = "benchmarks"
+    schema = table(
+        key("id", "Benchmark ID."),
+        text("project_id", "ID of the project."),
+        text(
+            "reference_label_id",
+            "ID of the benchmark label: the one that others are measured against.",
+        ),
+        text("created_by_id", "ID of the user who made it a benchmark."),
+        number("average_agreement", "Mean agreement of other labels with it, 0 to 1."),
+        integer("completed_count", "Labels that were measured against it."),
+        timestamp("last_activity", "Latest label that was measured against it."),
+        timestamp("created_at", "When it was made a benchmark."),
+    )
+
+
+class LabelerPerformanceStream(LabelboxStream):
+    """Every labeler's totals in every project, of all time.
+
+    Good for a first look. For periods there are reports.
+    """
+
+    name = "labeler_performance"
+    primary_keys = ("project_id", "user_id")
+    selected_by_default = False
+    schema = table(
+        key("project_id", "ID of the project."),
+        key("user_id", "ID of the user."),
+        text("user_email", "E-mail address of the user. Personal data."),
+        integer("count", "Number of labels: those that the user made."),
+        number("seconds_per_label", "Mean time for a label, in seconds."),
+        number("total_time_labeling", "Seconds of labeling in all."),
+        number("consensus", "Mean consensus with other labels."),
+        number("average_benchmark_agreement", "Mean agreement with benchmarks."),
+        timestamp(
+            "last_activity_time",
+            "Latest activity: when the user last labeled in the project.",
+        ),
+    )
+
+
+class ReviewMetricsStream(LabelboxStream):
+    """Labels of every project, counted by the sum of their review scores.
+
+    Good for the share that is rejected.
+    """
+
+    name = "review_metrics"
+    nested_in, nested_key, alias_column = "_scores", "project_id", "net_score"
+    primary_keys = ("project_id", "net_score")
+    selected_by_default = False
+    schema = table(
+        key("project_id", "ID of the project."),
+        key("net_score", "Sum of the scores: None, Negative, Zero or Positive."),
+        integer(
+            "count",
+            "Number of labels: those whose reviews sum up so. What None counts, "
+            "Labelbox does not say.",
+        ),
+    )
+
+
+class ReviewsStream(LabelboxStream):
+    """Every review with an ID of its own, of all labels each time.
+
+    Good for reviews that change; what `label_reviews` lacks of them is the ID.
+    """
+
+    name = "reviews"
+    nested_in, nested_key = "_reviews", "label_id"
+    selected_by_default = False
+    schema = table(
+        key("id", "Review ID."),
+        text("label_id", "ID of the label."),
+        text("project_id", "ID of the project."),
+        number("score", "1 approves, -1 rejects."),
+        text("created_by_id", "ID of the reviewer."),
+        timestamp("created_at", "When it was given."),
+        timestamp("updated_at", "Latest change to it."),
+    )
