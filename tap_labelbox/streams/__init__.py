@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from tap_labelbox.streams import data_rows, organization
+from tap_labelbox.streams import data, data_rows, ontologies, organization
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
@@ -28,6 +28,20 @@ SUBJECTS = {
         LabelsStream,
         BulkExportStream,
         LabelVersionsStream,
+    ),
+    "Data": (
+        data.DatasetsStream,
+        data.DataRowsStream,
+        data.CatalogSlicesStream,
+        data.CatalogSliceDataRowsStream,
+        data.MetadataSchemaStream,
+        data.MetadataSchemaOptionsStream,
+        data.EmbeddingTypesStream,
+    ),
+    "Ontology": (
+        ontologies.OntologiesStream,
+        ontologies.OntologyFeaturesStream,
+        ontologies.FeatureSchemasStream,
     ),
     "People": (
         organization.UsersStream,

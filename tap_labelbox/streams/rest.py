@@ -1,0 +1,71 @@
+"""Columns that only the REST API knows, which is asked for each row."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import tee
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from tap_labelbox.api.errors import TransientError, UnavailableError
+from tap_labelbox.api.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_labelbox.api.pagination import Row
+    from tap_labelbox.streams.workspace import Workspace
+
+MAX_REFUSALS = 3  # in a row, before any reply: it is the key that may not
+
+
+class RestColumn(NamedTuple):
+    """What the REST API says of a row of a document.
+
+    It is put into the row, as ``rest``. Where it says nothing, the column is null.
+    """
+
+    name: str
+    """The column."""
+    path: str
+    """Where it is asked for, beside the configured address, with ``{id}`` in it."""
+    only: str = ""
+    """The field that is true where there is something to ask, if not everywhere."""
+
+    def completed(
+        self, rows: Iterator[Row], stream: str, workspace: Workspace, max_in_flight: int
+    ) -> Iterator[Row]:
+        """Yield rows with what is said of each; the next ones are in flight.
+
+        What is refused costs the column, and one line in the log.
+        """
+        rows, ahead = tee(rows)
+        refusals = 0
+        has_reply = False
+
+        def ask(row: Row) -> Any:
+            is_hopeless = not has_reply and refusals >= MAX_REFUSALS
+            if is_hopeless or (self.only and row.get(self.only) is not True):
+                return None
+            row_id = quote(str(row["id"]), safe="")
+            return workspace.client.get_at(self.path.format(id=row_id))
+
+        replies = prefetch((partial(ask, row) for row in ahead), max_in_flight)
+        for row, reply in zip(rows, replies, strict=True):
+            what = f"{self.name} of {stream}"
+            try:
+                said = reply.result()
+            except UnavailableError as error:
+                workspace.failures_in_a_row.end()
+                if not refusals:
+                    workspace.note_loss(what, error)
+                refusals += 1
+            except TransientError as error:
+                workspace.record_failure(f"{what} {row['id']}", error)
+                workspace.failures_in_a_row.count(error)
+            else:
+                if said is not None:
+                    has_reply = True
+                    workspace.failures_in_a_row.end()
+                    row = row | {"rest": said}  # noqa: PLW2901  # the same, and more
+            yield row
