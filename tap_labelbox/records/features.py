@@ -47,10 +47,10 @@ def unfold(tree: Row, **made: Any) -> Iterator[Any]:
     # A stack: a tree may be deeper than Python likes to go.
     left = [_children(tree, parent_id=None, pieces=(), names=())]
     while left:
-        if (found := next(left[-1], None)) is None:
+        if (child := next(left[-1], None)) is None:
             left.pop()
             continue
-        place, pieces, names, node = found
+        place, pieces, names, node = child
         if not isinstance(node, dict):
             yield node
             continue
@@ -89,8 +89,8 @@ def archived(reply: Any) -> dict[str, Any]:
 
 def name_of(node: Row) -> str | None:
     """Return what people call a feature; None if nothing says it."""
-    found = (as_string_or_number(node.get(name)) for name in NAMES)
-    return next(filter(None, found), None)
+    texts = (as_string_or_number(node.get(name)) for name in NAMES)
+    return next(filter(None, texts), None)
 
 
 def _children(
@@ -125,9 +125,9 @@ def _piece(node: Row, kind: str) -> str:
     return known or f"{kind}:{name_of(node) or ''}"
 
 
-def _unused(wanted: str, used: set[str]) -> str:
+def _unused(own_id: str, used: set[str]) -> str:
     """Return an ID that no other feature of the ontology has."""
-    names = chain([wanted], (f"{wanted}#{number}" for number in count(2)))
+    names = chain([own_id], (f"{own_id}#{number}" for number in count(2)))
     result = next(name for name in names if name not in used)
     used.add(result)
     return result

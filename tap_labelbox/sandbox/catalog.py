@@ -103,7 +103,7 @@ def _spare_parts(world: World) -> Row:
 
 def found_by(world: World, slice_id: str) -> list[DataRow]:
     """Return the data rows that a slice finds: every second, third …, or none."""
-    number = [one["id"] for one in world.slices].index(slice_id)
+    number = [row["id"] for row in world.slices].index(slice_id)
     step = number + 2
     is_empty = number and number == len(world.slices) - 1
     return [] if is_empty else [r for r in world.data_rows if r.number % step == 0]
@@ -112,13 +112,13 @@ def found_by(world: World, slice_id: str) -> list[DataRow]:
 def get(world: World, path: str) -> Reply:
     """Answer a GET that came with the key."""
     if path.startswith(ONTOLOGIES):
-        found = _by_id(world.ontologies, path.removeprefix(ONTOLOGIES))
-        return Reply(200, {}, _archived(found)) if found else _missing()
+        ontology = _by_id(world.ontologies, path.removeprefix(ONTOLOGIES))
+        return Reply(200, {}, _archived(ontology)) if ontology else _missing()
     embedding_id = path.removeprefix(EMBEDDINGS).removesuffix(COUNT)
-    found = _by_id(world.embeddings, embedding_id) if path.endswith(COUNT) else None
-    if not found or not found["custom"]:
+    row = _by_id(world.embeddings, embedding_id) if path.endswith(COUNT) else None
+    if not row or not row["custom"]:
         return _missing()
-    return Reply(200, {}, {"count": 1000 + zlib.crc32(found["id"].encode()) % 999})
+    return Reply(200, {}, {"count": 1000 + zlib.crc32(row["id"].encode()) % 999})
 
 
 def _archived(ontology: Row) -> Row:

@@ -214,10 +214,10 @@ def _feature_schema(_: Any, info: Info, where: Row) -> Row:
 
 
 def _found_by_slice(_: Any, info: Info, **arguments: Any) -> Row:
-    given, world = arguments["input"], info.context.world
-    by_id("Slice", world.slices, given["saved_query_id"])
-    rows = catalog.found_by(world, given["saved_query_id"])
-    return connection(rows, given["first"], given.get("after"))
+    page, world = arguments["input"], info.context.world
+    by_id("Slice", world.slices, page["saved_query_id"])
+    rows = catalog.found_by(world, page["saved_query_id"])
+    return connection(rows, page["first"], page.get("after"))
 
 
 def _project_workflow(_: Any, info: Info, project_id: str) -> Row:

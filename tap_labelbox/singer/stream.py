@@ -72,7 +72,7 @@ class DirectStream(Stream):
 
     @property
     def metadata(self) -> MetadataMapping:
-        """What the catalog says of the stream, or its default."""
+        """The stream's part of the catalog, or its default."""
         metadata = super().metadata
         for column in self.columns_off:
             entry = metadata.get(("properties", column))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tap_labelbox.tap import TapLabelbox
 
 MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
-USUAL_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
+MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
 
 
 class LabelboxStream(BookmarkedStream):
@@ -43,7 +43,7 @@ class LabelboxStream(BookmarkedStream):
     """What the rows are read with; of the stream's own name if nothing is said."""
     path = GRAPHQL
     """Of the endpoint, beside the configured address."""
-    max_page_rows = USUAL_PAGE_ROWS
+    max_page_rows = MAX_PAGE_ROWS
     """Rows of a page at most; asked for where ``page_size`` is at its own limit."""
     may_be_null = False
     """Whether null in place of the rows stands for none."""
@@ -188,10 +188,10 @@ class LabelboxStream(BookmarkedStream):
     @property
     def _page_rows(self) -> int:
         """The rows that a page is asked for with."""
-        wanted = int(self.config["page_size"])
-        if wanted == USUAL_PAGE_ROWS:
+        size = int(self.config["page_size"])
+        if size == MAX_PAGE_ROWS:
             return self.max_page_rows
-        return min(wanted, self.max_page_rows)
+        return min(size, self.max_page_rows)
 
     @property
     def fields(self) -> frozenset[str]:

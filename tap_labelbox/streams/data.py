@@ -1,4 +1,4 @@
-"""What is in the catalog: datasets, data rows, slices, metadata and embeddings."""
+"""The catalog: datasets, data rows, slices, metadata and embeddings."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class EmbeddingTypesStream(LabelboxStream):
         "vector_count",
         # The first adv is where the service lies, the second is its own.
         "/adv/adv/v1/embeddings/{id}/vectors/_count",
-        only="custom",
+        condition="custom",
     )
     schema = table(
         key("id", "Embedding ID."),

@@ -44,7 +44,7 @@ JOINS = (
     Join((*ROW, "selected_label_id"), "export_labels", LABEL),
     Join((*ROW, "reference_label_id"), "export_labels", LABEL),
     Join(("dataset_id",), "datasets", ("id",)),
-    Join(("data_row_id",), "data_rows", ("id",)),
+    Join(("data_row_id",), "data_rows", ("id",), besides=("export_errors",)),
     Join(("slice_id",), "catalog_slices", ("id",)),
     Join(("schema_id",), "metadata_schema", ("id",)),
     Join(("metadata_schema_id",), "metadata_schema", ("id",)),

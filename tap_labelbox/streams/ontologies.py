@@ -43,10 +43,10 @@ class OntologiesStream(LabelboxStream):
         key("id", "Ontology ID."),
         text("name", "Its name."),
         text("description", "Free text."),
-        text("media_type", "Kind of data rows it is for."),
+        text("media_type", "Kind of data row, such as IMAGE."),
         integer("object_schema_count", "Tools in it."),
         integer("classification_schema_count", "Questions in it."),
-        json_value("normalized", "The whole tree."),
+        json_value("normalized", "The tree, all that is nested in it included."),
         text("created_by_id", "ID of the user who made it."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
@@ -140,7 +140,7 @@ class FeatureSchemasStream(LabelboxStream):
         text("name", "Its name."),
         text("kind", "tool or classification."),
         text("type", "rectangle, radio and so on."),
-        json_value("normalized", "It, and what is nested in it."),
+        json_value("normalized", "The tree, all that is nested in it included."),
     )
 
     def explode(self, row: Row) -> Iterable[Any]:

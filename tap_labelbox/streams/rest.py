@@ -20,41 +20,42 @@ MAX_REFUSALS = 3  # in a row, before any reply: it is the key that may not
 
 
 class RestColumn(NamedTuple):
-    """What the REST API says of a row of a document.
+    """A column of the rows of a document that is asked of the REST API.
 
-    It is put into the row, as ``rest``. Where it says nothing, the column is null.
+    The reply is put into the row, as ``rest``. Without one the column is null.
     """
 
     name: str
     """The column."""
     path: str
     """Where it is asked for, beside the configured address, with ``{id}`` in it."""
-    only: str = ""
+    condition: str = ""
     """The field that is true where there is something to ask, if not everywhere."""
 
     def completed(
         self, rows: Iterator[Row], stream: str, workspace: Workspace, max_in_flight: int
     ) -> Iterator[Row]:
-        """Yield rows with what is said of each; the next ones are in flight.
+        """Yield rows with the reply to each; the next ones are in flight.
 
         What is refused costs the column, and one line in the log.
         """
-        rows, ahead = tee(rows)
+        rows, to_ask = tee(rows)
         refusals = 0
         has_reply = False
 
         def ask(row: Row) -> Any:
             is_hopeless = not has_reply and refusals >= MAX_REFUSALS
-            if is_hopeless or (self.only and row.get(self.only) is not True):
+            is_out = self.condition and row.get(self.condition) is not True
+            if is_hopeless or is_out:
                 return None
             row_id = quote(str(row["id"]), safe="")
             return workspace.client.get_at(self.path.format(id=row_id))
 
-        replies = prefetch((partial(ask, row) for row in ahead), max_in_flight)
-        for row, reply in zip(rows, replies, strict=True):
+        outcomes = prefetch((partial(ask, row) for row in to_ask), max_in_flight)
+        for row, outcome in zip(rows, outcomes, strict=True):
             what = f"{self.name} of {stream}"
             try:
-                said = reply.result()
+                reply = outcome.result()
             except UnavailableError as error:
                 workspace.failures_in_a_row.end()
                 if not refusals:
@@ -64,8 +65,8 @@ class RestColumn(NamedTuple):
                 workspace.record_failure(f"{what} {row['id']}", error)
                 workspace.failures_in_a_row.count(error)
             else:
-                if said is not None:
+                if reply is not None:
                     has_reply = True
                     workspace.failures_in_a_row.end()
-                    row = row | {"rest": said}  # noqa: PLW2901  # the same, and more
+                    row = row | {"rest": reply}  # noqa: PLW2901  # the same, and more
             yield row
