@@ -140,9 +140,8 @@ def _feature(node: Row, made: Row) -> Row:
     if values.get("tool") is not None:
         result["type"] = values.pop("tool")
     values.pop("tool", None)
-    own_name = values.pop("name", None)
-    if own_name not in (None, "") and as_string_or_number(own_name) != made["name"]:
-        values["name"] = own_name
+    if as_string_or_number(values.get("name")) is not None:  # or else it is no name
+        del values["name"]
     for key, value in values.items():
         column = snake_case(key)
         result[f"normalized.{key}" if column in result else column] = value
