@@ -205,6 +205,14 @@ def feature_schemas(world: World) -> list[Row]:
     ]
 
 
+def _count_roots(kind: str) -> Callable[..., int | None]:
+    def count_roots(source: Row, _: Info) -> int | None:
+        tree = source["normalized"]
+        return len(tree.get(kind) or ()) if isinstance(tree, dict) else None
+
+    return count_roots
+
+
 def _feature_schema(_: Any, info: Info, where: Row) -> Row:
     given_id = where.get("feature_schema_id")
     for schema in feature_schemas(info.context.world):
@@ -594,12 +602,8 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     ),
     "LabelVersion.label": lambda source, _: source["label"].label,
     "LabelVersion.labelJson": lambda source, _: notation.old(source["label"]),
-    "Ontology.objectSchemaCount": lambda source, _: len(
-        (source["normalized"] or {}).get("tools", ())
-    ),
-    "Ontology.classificationSchemaCount": lambda source, _: len(
-        (source["normalized"] or {}).get("classifications", ())
-    ),
+    "Ontology.objectSchemaCount": _count_roots("tools"),
+    "Ontology.classificationSchemaCount": _count_roots("classifications"),
     "Ontology.projects": lambda source, info, **_: [
         project for project in info.context.world.projects if project.ontology is source
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.api.errors import NotOfferedError, UnavailableError
 from tap_labelbox.records import timestamps
 from tap_labelbox.streams.base import ProjectStream
 
@@ -34,7 +34,8 @@ class NewestFirstStream(ProjectStream):
                 yield from self._downwards(project_id, context, since, first_page)
                 read_until = timestamps.shift(reading["until"], -self.lookback)
                 since = max(read_until, since or "")
-            except UnavailableError:  # the row that is the cursor may be gone
+            # The row that is the cursor may be gone.
+            except (NotOfferedError, UnavailableError):
                 self.state_manager.writable(project_id).pop(READING, None)
             first_page = next(self._prefetch([self._window(context)]))
         yield from self._downwards(project_id, context, since, first_page)
