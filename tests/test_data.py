@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tracemalloc
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -730,3 +733,48 @@ def test_counts_are_in_flight_together(
     assert [row["id"] for row in output.records("embedding_types")] == [
         row["id"] for row in many_embeddings.embeddings
     ]
+
+
+# --- data_rows: a first load --------------------------------------------------------
+
+
+def test_a_huge_dataset_is_read_in_bounded_memory(run: Runner, world: World) -> None:
+    """Ten times as many rows take no more of it."""
+    del world.datasets[1:]
+    pages = 0
+
+    def page(request: Request) -> Reply | None:
+        if request.operation != "DataRows":
+            return None
+        number = int(request.variables.get("after") or 0)
+        first = request.variables["first"]
+        rows = [
+            {"id": f"r{number + n}", "row_data": "x" * 1000}
+            | {"created_at": "2025-01-01T00:00:00Z"}
+            for n in range(first)
+        ]
+        following = str(number + first) if number + first < first * pages else None
+        body = {"data_rows": {"rows": rows, "page": {"next": following}}}
+        return Reply(200, {}, {"data": body})
+
+    def peak_bytes(number: int) -> int:
+        nonlocal pages
+        pages = number
+        tap = run.tap("data_rows")
+        stream: Any = tap.streams["data_rows"]
+        tracemalloc.start()
+        with redirect_stdout(io.StringIO()):
+            counts = [
+                sum(1 for _ in stream.get_records(context))
+                for context in stream.partitions
+            ]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert counts == [500 * number]
+        run.sandbox.requests.clear()
+        return peak
+
+    run.sandbox.before = page
+    peak_bytes(2)  # what is made once
+
+    assert peak_bytes(40) < 1.5 * peak_bytes(4)

@@ -472,7 +472,8 @@ class ProjectStream(LabelboxStream):
         if not self.refusals.is_offered or self.has_enough:
             return
         project_id = context[self.parent_key]
-        self.workspace.progress.turn(self._turn_count, len(self._turns))
+        what = self.parents.removesuffix("s")
+        self.workspace.progress.turn(self._turn_count, len(self._turns), what)
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
         if project_id == self._turns[0]:
