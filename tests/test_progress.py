@@ -199,7 +199,7 @@ def test_the_table_adds_up(run: Runner, told: Any) -> None:
     }
     for stream in streams:
         assert counts[stream] == len(output.records(stream))
-    asked = [r for r in run.sandbox.requests if r.operation]
+    asked = [r for r in run.sandbox.requests if not r.path.startswith("/files/")]
     assert sum(int(row[1]) for row in rows.values() if len(row) > 1) == len(asked)
     assert told.messages[0].startswith(
         f"Reading {len(DEFAULT)} streams from start_date (2020-01-01T00:00:00.000Z): "

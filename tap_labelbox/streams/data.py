@@ -5,14 +5,13 @@ from __future__ import annotations
 from tap_labelbox.records.columns import (
     boolean,
     integer,
-    json_value,
     key,
     objects_with,
-    saved_search,
     table,
     text,
     timestamp,
 )
+from tap_labelbox.records.json_columns import json_value, saved_search
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.newest_first import NewestFirstStream
 from tap_labelbox.streams.rest import RestColumn
