@@ -208,9 +208,7 @@ class LabelboxStream(BookmarkedStream):
 
     @property
     def _others(self) -> list[LabelboxStream]:
-        """The other selected streams; none in a test, which is one of each stream."""
-        if self.is_test:
-            return []
+        """The other selected streams."""
         streams = cast("Iterable[LabelboxStream]", self.tap.streams.values())
         return [s for s in streams if s is not self and s.selected]
 
@@ -222,8 +220,11 @@ class LabelboxStream(BookmarkedStream):
 
     @property
     def _is_wanted(self) -> bool:
-        """True if another stream, whose turn has not come, will want these rows."""
-        return any(
+        """True if another stream, whose turn has not come, will want these rows.
+
+        None does in a test, which is one of each stream.
+        """
+        return not self.is_test and any(
             self.document_name in (stream.document_name, stream.parents)
             for stream in self._others
             if not stream.has_begun
