@@ -134,6 +134,14 @@ def test_a_line_says_where_a_run_is(progress: Progress, clock: Clock) -> None:
         assert progress.line().endswith("12,400 records, 2 retries")
 
 
+def test_a_line_names_what_has_its_turn(progress: Progress) -> None:
+    """Which need not be projects."""
+    with progress.reading("data_rows", []):
+        progress.turn(3, 13, "dataset")
+
+        assert progress.line().startswith("3 of 13 datasets")
+
+
 def test_warnings_of_one_kind_are_few(progress: Progress, caplog: Any) -> None:
     """However many there are; the rest is at DEBUG."""
     caplog.set_level(logging.DEBUG)
