@@ -139,7 +139,7 @@ def test_a_line_names_what_has_its_turn(progress: Progress) -> None:
     with progress.reading("data_rows", []):
         progress.turn(3, 13, "dataset")
 
-        assert progress.line().startswith("3 of 13 datasets")
+        assert progress.line() == "data_rows: 3 of 13 datasets, 0 records"
 
 
 def test_warnings_of_one_kind_are_few(progress: Progress, caplog: Any) -> None:
