@@ -151,8 +151,10 @@ def bookmark(stream: Any) -> str:
         return "none, each run adds its rows"
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
-    by_project = ", by project" * issubclass(stream, ProjectStream)
-    return f"`{replication_key}`{by_project}" if incremental else "none"
+    by = ""
+    if issubclass(stream, ProjectStream):
+        by = f", by {stream.parents.removesuffix('s')}"
+    return f"`{replication_key}`{by}" if incremental else "none"
 
 
 def requests(stream: Any) -> str:
@@ -323,9 +325,10 @@ def column_type(schema: dict[str, Any]) -> str:
 
 def selection() -> list[str]:
     """Return what Meltano has to be told, which by itself selects everything."""
-    off = [s.name for s in STREAMS if not s.selected_by_default]
+    off = [f"{s.name}.*" for s in STREAMS if not s.selected_by_default]
+    off += [f"{s.name}.{column}" for s in STREAMS for column in sorted(s.columns_off)]
     # Labelbox has retired it for most accounts.
-    return ["*.*", "!bulk_export.*", *(f"!{name}.*" for name in off)]
+    return ["*.*", "!bulk_export.*", *(f"!{pattern}" for pattern in off)]
 
 
 def plugin_block() -> str:

@@ -127,7 +127,7 @@ def test_a_catalog_of_an_earlier_version_can_be_flattened(run: Runner) -> None:
         now=NOW, catalog=catalog, flattening_enabled=True, flattening_max_depth=1
     )
 
-    assert_flat(output, run(*STREAMS, now=NOW))
+    assert_flat(output, run(*PRIMARY_KEYS, now=NOW))
     assert catalog == given
 
 

@@ -253,11 +253,16 @@ class Client:
             LabelboxError: As :meth:`execute` does.
 
         """
+        return self.get_at(REST + path, **parameters)
+
+    def get_at(self, path: str, **parameters: object) -> dict[str, Any]:
+        """Return the object at a path beside the configured address, as :meth:`get`."""
         request = self._api.prepare_request(
-            requests.Request("GET", self.address(REST + path), params=parameters)
+            requests.Request("GET", self.address(path), params=parameters)
         )
-        send = partial(self._send, path, request.copy, _rest_object)
-        report: dict[str, Any] = self._retry(path, send)
+        operation = path.removeprefix(REST)
+        send = partial(self._send, operation, request.copy, _rest_object)
+        report: dict[str, Any] = self._retry(operation, send)
         return report
 
     def execute_once(

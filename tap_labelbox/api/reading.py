@@ -64,6 +64,8 @@ class Reader:
     def __post_init__(self) -> None:
         """Remember the size that first pages may have been asked for with."""
         self._largest = self.size
+        self.cursor: Any = None
+        """What asks for the page after the last one that was yielded."""
 
     def first_question(self, arguments: dict[str, Any]) -> Question[Page]:
         """Return what asks for the first page.
@@ -127,6 +129,7 @@ class Reader:
             for row in page:
                 if isinstance(row, Malformed):
                     self.leave_out(row)
+            self.cursor = page.cursor
             yield [row for row in page if not isinstance(row, Malformed)]
             if not page.cursor or "after" not in declared:
                 return

@@ -244,7 +244,7 @@ DATA_ROW_EXPORTS = Table.of(
     ),
     *within(
         "data_row.details",
-        identifier("dataset_id", "ID of the data row's dataset."),
+        identifier("dataset_id", "ID of the dataset."),
         string("dataset_name", "Name of the data row's dataset."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
@@ -283,7 +283,7 @@ DATA_ROW_EXPORTS = Table.of(
     ),
     *within(
         "project.project_details",
-        identifier("ontology_id", "ID of the project's ontology."),
+        identifier("ontology_id", "ID of the ontology."),
         identifier("task_queue_id", "ID of the workflow step it is in.", "task_id"),
         string("task_queue_name", "Name of the workflow step it is in.", "task_name"),
         identifier("batch_id", "ID of the batch it was sent to the project in."),

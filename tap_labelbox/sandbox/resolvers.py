@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.sandbox import content, notation, work
+from tap_labelbox.sandbox import catalog, content, notation, work
 from tap_labelbox.sandbox.knobs import Knobs
-from tap_labelbox.sandbox.schema import refusal, snake
+from tap_labelbox.sandbox.schema import connection, refusal, snake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -192,13 +192,40 @@ def search_by_name(rows: Callable[[World], list[Row]]) -> Callable[..., list[Row
 
 
 def feature_schemas(world: World) -> list[Row]:
-    """Return the tools and questions of all ontologies."""
-    return [
-        {"id": node["featureSchemaId"], "name": node["name"], "normalized": node}
+    """Return the tools and questions of all ontologies, by their nodes."""
+    nodes = [
+        node
         for ontology in world.ontologies
-        for nodes in ontology["normalized"].values()
-        for node in nodes
+        for kind in ("tools", "classifications")
+        for node in (ontology["normalized"] or {}).get(kind, ())
     ]
+    return [
+        {"id": node["schemaNodeId"], "name": node["name"], "normalized": node}
+        for node in {node["schemaNodeId"]: node for node in nodes}.values()
+    ]
+
+
+def _count_roots(kind: str) -> Callable[..., int | None]:
+    def count_roots(source: Row, _: Info) -> int | None:
+        tree = source["normalized"]
+        return len(tree.get(kind) or ()) if isinstance(tree, dict) else None
+
+    return count_roots
+
+
+def _feature_schema(_: Any, info: Info, where: Row) -> Row:
+    given_id = where.get("feature_schema_id")
+    for schema in feature_schemas(info.context.world):
+        if schema["normalized"]["featureSchemaId"] == given_id:
+            return schema
+    raise missing("FeatureSchema", given_id)
+
+
+def _found_by_slice(_: Any, info: Info, **arguments: Any) -> Row:
+    page, world = arguments["input"], info.context.world
+    by_id("Slice", world.slices, page["saved_query_id"])
+    rows = catalog.found_by(world, page["saved_query_id"])
+    return connection(rows, page["first"], page.get("after"))
 
 
 def _issue(_: Any, info: Info, where: Row) -> Row:
@@ -470,11 +497,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.ontology": find_by_id("Ontology", lambda world: world.ontologies),
     "Query.ontologies": search_by_name(lambda world: world.ontologies),
     "Query.rootSchemaNodes": search_by_name(feature_schemas),
-    "Query.rootSchemaNode": lambda _, info, where: by_id(
-        "FeatureSchema",
-        feature_schemas(info.context.world),
-        where.get("feature_schema_id"),
-    ),
+    "Query.rootSchemaNode": _feature_schema,
     "Query.customMetadataOntology": every(lambda world: world.metadata_ontology),
     "Query.models": every(lambda world: world.models),
     "Query.model": find_by_id("Model", lambda world: world.models),
@@ -483,6 +506,8 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.getSavedQuery": lambda _, info, given_id: by_id(
         "Slice", info.context.world.slices, given_id
     ),
+    "Query.getDataRowIdentifiersBySavedQuery": _found_by_slice,
+    "Query.labelingFrontends": every(lambda _: catalog.FRONTENDS),
     "Query.embeddings": every(lambda world: world.embeddings),
     "Query.roles": every(lambda world: world.roles),
     "Query.iamIntegrations": every(lambda world: world.iam_integrations),
@@ -562,10 +587,8 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     ),
     "LabelVersion.label": lambda source, _: source["label"].label,
     "LabelVersion.labelJson": lambda source, _: notation.old(source["label"]),
-    "Ontology.objectSchemaCount": lambda source, _: len(source["normalized"]["tools"]),
-    "Ontology.classificationSchemaCount": lambda source, _: len(
-        source["normalized"]["classifications"]
-    ),
+    "Ontology.objectSchemaCount": _count_roots("tools"),
+    "Ontology.classificationSchemaCount": _count_roots("classifications"),
     "Ontology.projects": lambda source, info, **_: [
         project for project in info.context.world.projects if project.ontology is source
     ],

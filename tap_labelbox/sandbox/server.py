@@ -18,6 +18,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tap_labelbox.sandbox import catalog
 from tap_labelbox.sandbox.bulk import BulkExports
 from tap_labelbox.sandbox.files import Files
 from tap_labelbox.sandbox.knobs import Knobs
@@ -135,13 +136,19 @@ class Sandbox(Knobs):
         path = urlsplit(request.path).path
         if path.startswith("/files/"):
             return self._files.get(request.path, request.headers)
-        if path not in GRAPHQL_PATHS and not path.startswith("/api/v1"):
+        is_rest = path.startswith(("/api/v1", *catalog.PATHS))
+        if path not in GRAPHQL_PATHS and not is_rest:
             return Reply(404, dict(HTML), "<html><h1>404 Not Found</h1></html>")
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return Reply(401, {}, error("Invalid API key", "AUTHENTICATION_ERROR"))
         if path not in GRAPHQL_PATHS:
             with self.world.lock:
-                return self._performance.get(request.path)
+                is_catalog = path.startswith(catalog.PATHS)
+                return (
+                    catalog.get(self.world, path)
+                    if is_catalog
+                    else self._performance.get(request.path)
+                )
         if request.method != "POST" or request.query is None:
             text = f"a POST of JSON with a query is expected, not {body[:80]!r}"
             return Reply(400, {}, error(text, "MALFORMED_REQUEST"))

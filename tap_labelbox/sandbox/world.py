@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tap_labelbox.sandbox import content, notation
+from tap_labelbox.sandbox import catalog, content, notation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,19 +107,18 @@ class Dataset:
 
     id: str
     name: str
-    description: str
+    description: str | None
     created_at: datetime
     created_by: User
     data_rows: list[DataRow] = field(default_factory=list)
+    """Oldest first."""
+    signer: Row | None = None
+    """The integration that the files are read with, unless they are anybody's."""
 
     @property
     def organization(self) -> Row:
         """Return the only one there is."""
         return self.created_by.organization
-
-    @property
-    def signer(self) -> None:
-        """Return nothing: the files are anybody's to read."""
 
     @property
     def row_count(self) -> int:
@@ -297,6 +296,10 @@ class Project:
         return sum(row.status == "DONE" for row in self.data_rows)
 
 
+def _made(row: DataRow) -> datetime:
+    return row.created_at
+
+
 def age(label: Label) -> tuple[datetime, str]:
     """Order labels by creation, and by id where that is the same."""
     return label.created_at, label.id
@@ -341,6 +344,7 @@ class World:
         self.forbidden_project.forbidden = True
         self.deleted_project = self.add_project("Abandoned", labels=3)
         self.delete_project(self.deleted_project.id)
+        self._add_catalog()
 
     # --- what is there ---
 
@@ -574,6 +578,17 @@ class World:
             self.user_groups.append(group)
         self._random = chance
 
+    def _add_catalog(self) -> None:
+        """Add what is in no project."""
+        chance = self._random
+        self._random = Random(f"catalog of {self.organization['id']}")
+        made = ANCHOR - 590 * DAY
+        dataset = Dataset(self.cuid(made), "Für später 🗂", None, made, self.users[1])
+        dataset.signer = self.iam_integrations[0]
+        self.datasets.append(dataset)
+        catalog.fill(self)
+        self._random = chance
+
     def _make_project(self, name: str, media: str, era: str) -> Project:
         number = len(self._projects)
         has_consensus = number % 3 == 2 or media == "PDF"
@@ -581,9 +596,8 @@ class World:
         owner = self.users[number % 2]
         stamps = {"createdAt": made, "updatedAt": made}
         if number % 2 == 0:
-            self.datasets.append(
-                Dataset(self.cuid(made), f"{name} – files", "", made, owner)
-            )
+            self._dataset = Dataset(self.cuid(made), f"{name} – files", "", made, owner)
+            self.datasets.append(self._dataset)
         ontology: Row = {"id": self.cuid(made), "name": f"{name} ontology"}
         ontology |= {"description": None, "mediaType": media, "createdBy": owner}
         ontology |= stamps
@@ -598,7 +612,7 @@ class World:
             media=media,
             era=era,
             ontology=ontology,
-            dataset=self.datasets[-1],
+            dataset=self._dataset,
             batches=[
                 {"id": self.uuid(), "name": f"batch {letter}", "createdBy": owner}
                 | {"consensusSettingsJson": '{"numberOfLabels":1}'}
@@ -689,7 +703,7 @@ class World:
         )
         self._data_rows[row.id] = row
         project.data_rows.append(row)
-        project.dataset.data_rows.append(row)
+        insort(project.dataset.data_rows, row, key=_made)
         return row
 
     def _make_label(

@@ -17,7 +17,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL as INCREMENTAL
 
 from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.singer.shared_state import WITHOUT_RECORDS
-from tap_labelbox.singer.state import PROJECT_ID, READ_AT, RUNS
+from tap_labelbox.singer.state import READ_AT, RUNS
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -272,10 +272,10 @@ def state_problems(
         for partition in partitions:
             key = partition.get("replication_key", stream.replication_key)
             if key != stream.replication_key:
-                project_id = (partition.get("context") or {}).get(PROJECT_ID)
+                context = (partition.get("context") or {}).items()
+                where = " ".join(f"{k.removesuffix('_id')} {v}" for k, v in context)
                 yield (
-                    f"--state has a bookmark of {stream.name} for project "
-                    f"{project_id} by {key}, not by {stream.replication_key}: run "
-                    "once without --state"
+                    f"--state has a bookmark of {stream.name} for {where} by {key}, "
+                    f"not by {stream.replication_key}: run once without --state"
                 )
                 break

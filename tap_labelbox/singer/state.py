@@ -64,11 +64,17 @@ PROJECT_ID = "project_id"
 
 
 class ProjectState(StreamStateManager):
-    """A bookmark for each project."""
+    """A bookmark for each project, or whatever else a stream is read by."""
 
-    def __init__(self, **options: Any) -> None:
-        """Index what the last run left."""
+    def __init__(self, *, parent_key: str = PROJECT_ID, **options: Any) -> None:
+        """Index what the last run left.
+
+        Args:
+            parent_key: What the ID of a project is called in a context.
+            **options: Of the SDK.
+        """
         super().__init__(**options)
+        self._parent_key = parent_key
         self._partitions: dict[str, dict[str, Any]] | None = None
 
     def partition(self, project_id: str | None) -> dict[str, Any]:
@@ -84,14 +90,14 @@ class ProjectState(StreamStateManager):
         """Return the state of a project; what the SDK adds to a new one is not kept."""
         if not context:
             return self.stream_state
-        return self._by_project.get(context[PROJECT_ID], {})
+        return self._by_project.get(context[self._parent_key], {})
 
     def writable(self, project_id: str | None) -> dict[str, Any]:
         """Return the state of a project, which from now on is part of every STATE."""
         if project_id is None:
             return self.stream_state
         if project_id not in self._by_project:
-            partition: dict[str, Any] = {"context": {PROJECT_ID: project_id}}
+            partition: dict[str, Any] = {"context": {self._parent_key: project_id}}
             self._by_project[project_id] = partition
             self.stream_state.setdefault("partitions", []).append(partition)
         return self._by_project[project_id]
@@ -105,17 +111,18 @@ class ProjectState(StreamStateManager):
     def _by_project(self) -> dict[str, dict[str, Any]]:
         if self._partitions is None:
             by_project: dict[str, dict[str, Any]] = {}
+            what = self._parent_key.removesuffix("_id")
             for partition in self.stream_state.get("partitions", []):
                 context = partition.get("context")
                 is_ours = isinstance(context, dict)
-                project_id = context.get(PROJECT_ID) if is_ours else None
+                project_id = context.get(self._parent_key) if is_ours else None
                 stream = self.stream_name
                 if not isinstance(project_id, str):
-                    msg = f"--state has a partition of {stream} without project"
+                    msg = f"--state has a partition of {stream} without {what}"
                     raise SettingsError(msg)
                 if project_id in by_project:  # whoever merges states must choose
                     msg = (
-                        f"--state has two bookmarks of {stream} for project "
+                        f"--state has two bookmarks of {stream} for {what} "
                         f"{project_id}: remove one of them"
                     )
                     raise SettingsError(msg)
@@ -236,24 +243,25 @@ def bookmarks(state: TapState, streams: Iterable[str]) -> list[str]:
     return [value for value in map(timestamps.normalize_or_empty, values) if value]
 
 
-def prune(state: TapState, project_ids: Iterable[str]) -> int:
-    """Remove the partitions of projects that are no longer there.
+def prune(state: TapState, ids: Iterable[str], parent_key: str = PROJECT_ID) -> int:
+    """Remove the partitions of projects, or other parents, that are no longer there.
 
     Args:
         state: The state of the tap.
-        project_ids: All projects there are.
+        ids: All that there are.
+        parent_key: What their IDs are called in a context.
 
     Returns:
         How many partitions were removed.
     """
-    known = {*project_ids, str(None)}  # the latter of what is not by project
+    known = {*ids, str(None)}  # the latter of what is by something else
     removed = 0
     for bookmark in state.get("bookmarks", {}).values():
         if partitions := bookmark.get("partitions"):
             bookmark["partitions"] = [
                 partition
                 for partition in partitions
-                if str((partition.get("context") or {}).get(PROJECT_ID)) in known
+                if str((partition.get("context") or {}).get(parent_key)) in known
             ]
             removed += len(partitions) - len(bookmark["partitions"])
     return removed

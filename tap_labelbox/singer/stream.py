@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap, metrics
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.singerlib import Catalog, RecordMessage
+    from singer_sdk.singerlib import Catalog, MetadataMapping, RecordMessage
 
     from tap_labelbox.singer.state import StateWriter
     from tap_labelbox.singer.writer import MessageWriter
@@ -51,6 +51,8 @@ class DirectStream(Stream):
 
     # Nothing to conform: see above. The SDK would also not understand Raw.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+    columns_off: frozenset[str] = frozenset()
+    """Columns that are not selected by default."""
     has_records = False
     """Whether this run has written any."""
     record_count = 0
@@ -67,6 +69,16 @@ class DirectStream(Stream):
     def is_test(self) -> bool:
         """True if a few records are wanted, not all."""
         return self.ABORT_AT_RECORD_COUNT is not None
+
+    @property
+    def metadata(self) -> MetadataMapping:
+        """The stream's part of the catalog, or its default."""
+        metadata = super().metadata
+        for column in self.columns_off:
+            entry = metadata.get(("properties", column))
+            if entry and entry.selected_by_default is None:
+                entry.selected_by_default = False
+        return metadata
 
     @cached_property
     def is_direct(self) -> bool:

@@ -3,8 +3,10 @@
 from itertools import chain
 
 from tap_labelbox.streams import (
+    data,
     data_rows,
     issues,
+    ontologies,
     organization,
     project_setup,
     quality,
@@ -50,6 +52,20 @@ SUBJECTS = {
         BulkExportStream,
         LabelVersionsStream,
         quality.ReviewsStream,
+    ),
+    "Data": (
+        data.DatasetsStream,
+        data.DataRowsStream,
+        data.CatalogSlicesStream,
+        data.CatalogSliceDataRowsStream,
+        data.MetadataSchemaStream,
+        data.MetadataSchemaOptionsStream,
+        data.EmbeddingTypesStream,
+    ),
+    "Ontology": (
+        ontologies.OntologiesStream,
+        ontologies.OntologyFeaturesStream,
+        ontologies.FeatureSchemasStream,
     ),
     "People": (
         organization.UsersStream,

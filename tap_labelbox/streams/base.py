@@ -15,7 +15,7 @@ from tap_labelbox.api.reading import Reader
 from tap_labelbox.api.together import Together
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
-from tap_labelbox.singer.state import PROJECT_ID
+from tap_labelbox.singer.state import PROJECT_ID, prune
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
 
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from tap_labelbox.api.reading import Page
     from tap_labelbox.records.columns import Column, Table
     from tap_labelbox.singer.state import ProjectState
+    from tap_labelbox.streams.rest import RestColumn
     from tap_labelbox.tap import TapLabelbox
 
 MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
+MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
 
 
 class LabelboxStream(BookmarkedStream):
@@ -43,7 +45,8 @@ class LabelboxStream(BookmarkedStream):
     """What the rows are read with; of the stream's own name if nothing is said."""
     path = GRAPHQL
     """Of the endpoint, beside the configured address."""
-    max_page_rows = 100
+    max_page_rows = MAX_PAGE_ROWS
+    """Rows of a page at most; asked for where ``page_size`` is at its own limit."""
     may_be_null = False
     """Whether null in place of the rows stands for none."""
     parents = PROJECTS
@@ -60,6 +63,10 @@ class LabelboxStream(BookmarkedStream):
     """The column that has the place in the list, from 0."""
     snapshot_column = ""
     """The column that has the start of the run, where each run appends its rows."""
+    needed: frozenset[str] = frozenset()
+    """Fields of a row that are asked for whichever columns are selected."""
+    rest_column: RestColumn | None = None
+    """The column that only the REST API knows, if there is one."""
     _unmapped_records = 0  # records with something that fits no column
     has_begun = False
     """Whether its turn has come."""
@@ -122,11 +129,18 @@ class LabelboxStream(BookmarkedStream):
         self.has_begun = True
         # Half a snapshot would be taken for a whole one: nothing is written of it.
         rows = list(self.rows()) if self.snapshot_column else self.rows()
-        for row in rows:
+        for row in self._completed(rows):
             for record in self.records(row):
                 if self.workspace.is_requested(record.get(PROJECT_ID)):
                     yield record
         self.note_turn()
+
+    def _completed(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Return rows of the document, with what the REST API says of each."""
+        column = self.rest_column
+        if not column or column.name in self.deselected:
+            return rows
+        return column.completed(rows, self.name, self.workspace, self.max_in_flight)
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows of the document, which are asked for once in a run.
@@ -216,18 +230,26 @@ class LabelboxStream(BookmarkedStream):
                 for key in keys
                 if key not in {document.parent, self.place, self.snapshot_column}
             ),
-            min(int(self.config["page_size"]), self.max_page_rows),
+            self._page_rows,
             partial(self.workspace.leave_out, self.name),
             self.max_in_flight,
             may_be_null=self.may_be_null,
         )
 
     @property
+    def _page_rows(self) -> int:
+        """The rows that a page is asked for with."""
+        size = int(self.config["page_size"])
+        if size == MAX_PAGE_ROWS:
+            return self.max_page_rows
+        return min(size, self.max_page_rows)
+
+    @property
     def fields(self) -> frozenset[str]:
         """The fields of a row that are asked for."""
         if self.nested_in:
             return frozenset({"id", self.nested_in})
-        kept = {*type(self).primary_keys, self.replication_key}
+        kept = {*type(self).primary_keys, self.replication_key, *self.needed}
         return frozenset(
             outer
             if (outer := path.partition(".")[0]) in self.columns
@@ -243,9 +265,7 @@ class LabelboxStream(BookmarkedStream):
 
     @property
     def _others(self) -> list[LabelboxStream]:
-        """The other selected streams; none in a test, which is one of each stream."""
-        if self.is_test:
-            return []
+        """The other selected streams."""
         streams = cast("Iterable[LabelboxStream]", self.tap.streams.values())
         return [s for s in streams if s is not self and s.selected]
 
@@ -448,7 +468,7 @@ class LabelboxStream(BookmarkedStream):
                     column = self._by_path.get(path, f"{name}_{key}")
                     flat.append((column, path, inner))
             else:
-                flat.append((name, name, value))
+                flat.append((self._by_path.get(name, name), name, value))
         for column, path, value in flat:
             if value is None:
                 continue
@@ -497,8 +517,8 @@ class LabelboxStream(BookmarkedStream):
 class ProjectStream(LabelboxStream):
     """A table that is read project by project, with a bookmark for each.
 
-    The projects are partitions of one stream. As children of ``projects`` the
-    SDK would write the whole state once a project.
+    So it may be with other parents. The projects are partitions of one stream. As
+    children of ``projects`` the SDK would write the whole state once a project.
     """
 
     _turn_count = 0  # projects that had their turn
@@ -513,7 +533,7 @@ class ProjectStream(LabelboxStream):
         pages = self.reader.pages(self._window(context), next(self._first_pages))
         for page in pages:
             for row in page:
-                for record in self.records(row | {PROJECT_ID: project_id}):
+                for record in self.records({**row, **context}):
                     in_order = in_order and latest <= record[key]
                     latest = max(latest, record[key])
                     yield record
@@ -547,7 +567,14 @@ class ProjectStream(LabelboxStream):
 
         So runs that are always cut off get round all of them.
         """
-        return [{PROJECT_ID: project_id} for project_id in self._turns]
+        return [{self.parent_key: parent_id} for parent_id in self._turns]
+
+    @cached_property
+    def parent_key(self) -> str:
+        """The name of the ID in a context: what the document calls it."""
+        if self.parents == PROJECTS:
+            return PROJECT_ID
+        return Document.load(self.document_name).parent
 
     @property
     def has_enough(self) -> bool:
@@ -557,10 +584,13 @@ class ProjectStream(LabelboxStream):
     @cached_property
     def _turns(self) -> list[str]:
         """The projects, in an order that stays while they are read."""
-        cast("TapLabelbox", self.tap).prune_state()
-        if self.is_test:
-            return list(self.workspace.sample)
-        return sorted(self.workspace.project_ids, key=self.turn_state.turn)
+        if self.parents == PROJECTS:
+            cast("TapLabelbox", self.tap).prune_state()
+        gaps = self.workspace.gaps
+        ids = self.parent_ids
+        if self.parents != PROJECTS and self.workspace.gaps == gaps:
+            prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
+        return ids if self.is_test else sorted(ids, key=self.turn_state.turn)
 
     @property
     def turn_state(self) -> ProjectState:
@@ -573,8 +603,9 @@ class ProjectStream(LabelboxStream):
             return
         if not self.refusals.is_offered or self.has_enough:
             return
-        project_id = context[PROJECT_ID]
-        self.workspace.progress.turn(self._turn_count, len(self._turns))
+        project_id = context[self.parent_key]
+        what = self.parents.removesuffix("s")
+        self.workspace.progress.turn(self._turn_count, len(self._turns), what)
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
         if project_id == self._turns[0]:
@@ -605,4 +636,8 @@ class ProjectStream(LabelboxStream):
     @property
     def is_whole(self) -> bool:
         """True if all projects were there to be read, and the stream as well."""
-        return self.refusals.is_offered and self.workspace.knows_all_projects
+        if self.parents == PROJECTS:
+            knows_all = self.workspace.knows_all_projects
+        else:  # a key that sees none has rather lost its rights
+            knows_all = bool(self._turns)
+        return self.refusals.is_offered and knows_all

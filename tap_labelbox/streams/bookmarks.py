@@ -14,6 +14,8 @@ from tap_labelbox.singer.state import PROJECT_ID, READ_AT, ProjectState
 from tap_labelbox.singer.stream import DirectStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from singer_sdk.helpers.types import Context
 
     from tap_labelbox.streams.workspace import Workspace
@@ -32,8 +34,16 @@ class BookmarkedStream(DirectStream):
     def state_manager(self) -> ProjectState:
         """Keep the bookmarks as :mod:`tap_labelbox.singer.state` says."""
         return ProjectState(
-            tap_name=self.tap_name, stream_name=self.name, tap_state=self.tap_state
+            tap_name=self.tap_name,
+            stream_name=self.name,
+            tap_state=self.tap_state,
+            parent_key=self.parent_key,
         )
+
+    @property
+    def parent_key(self) -> str:
+        """The name of the ID in a context."""
+        return PROJECT_ID
 
     @property
     def is_incremental(self) -> bool:
@@ -91,7 +101,7 @@ class BookmarkedStream(DirectStream):
                 "The bookmark of %s%s lies in the future (%s): check "
                 "this machine's clock; if it is right, run once without state",
                 self.name,
-                f" for project {_project_id(context)}" if context else "",
+                f" for {' '.join(_words(context))}" if context else "",
                 bookmark,
             )
         lookback = self.lookback
@@ -134,4 +144,10 @@ class BookmarkedStream(DirectStream):
 
 
 def _project_id(context: Context | None) -> str | None:
-    return context[PROJECT_ID] if context else None
+    return next(iter(context.values())) if context else None
+
+
+def _words(context: Context) -> Iterator[str]:
+    """Yield how the log names a context: ``project``, and its ID."""
+    for key, value in context.items():
+        yield from (key.removesuffix("_id"), str(value))

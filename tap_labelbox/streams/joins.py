@@ -15,6 +15,8 @@ Columns = tuple[str, ...]
 
 ROW: Columns = ("project_id", "data_row_id")
 LABEL: Columns = (*ROW, "label_id")
+OPTION: Columns = ("schema_id", "option_id")
+FEATURE: Columns = ("ontology_id", "parent_id")
 
 
 OFF: Columns = ("workspace_labelers",)
@@ -41,6 +43,14 @@ JOINS = (
     Join((*ROW, "id"), "export_labels", LABEL, streams=("bulk_export", "labels")),
     Join((*ROW, "selected_label_id"), "export_labels", LABEL),
     Join((*ROW, "reference_label_id"), "export_labels", LABEL),
+    Join(("dataset_id",), "datasets", ("id",)),
+    Join(("data_row_id",), "data_rows", ("id",), besides=("export_errors",)),
+    Join(("slice_id",), "catalog_slices", ("id",)),
+    Join(("schema_id",), "metadata_schema", ("id",)),
+    Join(("metadata_schema_id",), "metadata_schema", ("id",)),
+    Join(OPTION, "metadata_schema_options", ("metadata_schema_id", "id")),
+    Join(("ontology_id",), "ontologies", ("id",)),
+    Join(FEATURE, "ontology_features", ("ontology_id", "id")),
     Join(("label_id",), "labels", ("id",)),
     Join(("reference_label_id",), "labels", ("id",), streams=("benchmarks",)),
     Join(("created_by_id",), "users", ("id",)),

@@ -325,7 +325,11 @@ class Workspace:
     def note_gap(self, what: str, why: str) -> None:
         """Warn of something that is left out, which is no failure of this run."""
         self.gaps += 1
-        self._noted[what] = why
+        self.note_loss(what, why)
+
+    def note_loss(self, what: str, why: object) -> None:
+        """Warn of a column that has no values; its rows are all there."""
+        self._noted[what] = str(why)
         self.progress.warn("%s: %s", what, why)
 
     @property

@@ -153,7 +153,9 @@ def test_it_lists_ontologies(client: Any, world: World) -> None:
     for ontology, made in zip(ontologies, world.ontologies, strict=True):
         tools = [tool.name for tool in ontology.tools()]
         assert tools == [tool["name"] for tool in made["normalized"]["tools"]]
-        assert len(ontology.classifications()) == 2
+        questions = [one.instructions for one in ontology.classifications()]
+        told = made["normalized"]["classifications"]
+        assert questions == [one["instructions"] for one in told]
 
 
 def test_it_reads_what_is_behind_the_experimental_address(

@@ -455,6 +455,8 @@ def test_every_field_can_be_asked_for(
         "Query.rootSchemaNode": "where: {featureSchemaId: "
         f'"{project.ontology["normalized"]["tools"][0]["featureSchemaId"]}"}}',
         "Query.getSavedQuery": f'id: "{world.slices[0]["id"]}"',
+        "Query.getDataRowIdentifiersBySavedQuery": "input: {first: 9, savedQueryId: "
+        f'"{world.slices[0]["id"]}"}}',
         "Query.projectWorkflow": f'projectId: "{project.id}"',
         "Task.exportMetadataHeader": "streamType: RESULT",
         "Task.exportFileFromOffset": "streamType: RESULT, offset: 0",
