@@ -216,11 +216,11 @@ def benchmarks(source: Project, _: Info) -> list[Row]:
         {
             "id": f"benchmark-{row.id}",
             "createdAt": row.created_at,
-            "lastActivity": row.updated_at if number % 2 else None,
-            "averageAgreement": round(Random(row.id).random(), 4)
+            "lastActivity": None if number % 2 else row.updated_at,
+            "averageAgreement": None
             if number % 2
-            else None,
-            "completedCount": number % 2 * 3,
+            else round(Random(row.id).random(), 4),
+            "completedCount": 3 - number % 2 * 3,
             "createdBy": row.created_by,
             "referenceLabel": row,
         }
