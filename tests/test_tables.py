@@ -99,6 +99,17 @@ def rows_field(selections: SelectionSetNode | None) -> FieldNode | None:
     return None
 
 
+def columns(field: FieldNode, prefix: str = "") -> Iterator[str]:
+    """Yield the columns that the fields of a row become."""
+    for inner in field.selection_set.selections if field.selection_set else ():
+        assert isinstance(inner, FieldNode)
+        name = prefix + (inner.alias or inner.name).value
+        if not inner.selection_set:
+            yield name
+        elif not name.startswith("_"):
+            yield from columns(inner, f"{name}_")
+
+
 def paths(field: FieldNode, whole: set[str], prefix: str = "") -> Iterator[str]:
     """Yield where in a row there are values; the content of some is one value."""
     for inner in field.selection_set.selections if field.selection_set else ():

@@ -135,7 +135,7 @@ class LabelboxStream(BookmarkedStream):
                     yield record
         self.note_turn()
 
-    def _completed(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def _completed(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return rows of the document, with what the REST API says of each."""
         column = self.rest_column
         if not column or column.name in self.deselected:
@@ -587,7 +587,7 @@ class ProjectStream(LabelboxStream):
         if self.parents == PROJECTS:
             cast("TapLabelbox", self.tap).prune_state()
         gaps = self.workspace.gaps
-        ids = self.parent_ids
+        ids = list(self._parents)
         if self.parents != PROJECTS and self.workspace.gaps == gaps:
             prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
         return ids if self.is_test else sorted(ids, key=self.turn_state.turn)

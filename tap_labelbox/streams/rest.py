@@ -11,7 +11,7 @@ from tap_labelbox.api.errors import TransientError, UnavailableError
 from tap_labelbox.api.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.streams.workspace import Workspace
@@ -33,7 +33,7 @@ class RestColumn(NamedTuple):
     """The field that is true where there is something to ask, if not everywhere."""
 
     def completed(
-        self, rows: Iterator[Row], stream: str, workspace: Workspace, max_in_flight: int
+        self, rows: Iterable[Row], stream: str, workspace: Workspace, max_in_flight: int
     ) -> Iterator[Row]:
         """Yield rows with the reply to each; the next ones are in flight.
 
