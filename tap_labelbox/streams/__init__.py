@@ -2,12 +2,11 @@
 
 from itertools import chain
 
-from tap_labelbox.streams import data_rows, organization
+from tap_labelbox.streams import data_rows, organization, reports
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.streams.projects import ProjectsStream
-from tap_labelbox.streams.reports import WorkspaceLabelersStream
 from tap_labelbox.streams.workflow import TaskQueuesStream
 
 SUBJECTS = {
@@ -35,6 +34,15 @@ SUBJECTS = {
         organization.UserGroupsStream,
         organization.UserGroupMembersStream,
     ),
-    "Reports": (WorkspaceLabelersStream,),
+    "Reports": (
+        reports.PerformanceMetricsStream,
+        reports.ProjectMetricSeriesStream,
+        reports.WorkspaceMetricSeriesStream,
+        reports.ProjectLabelersStream,
+        reports.ProjectReviewersStream,
+        reports.WorkspaceLabelersStream,
+        reports.SignInEventsStream,
+        reports.SignInSessionsStream,
+    ),
 }
 STREAMS = tuple(chain.from_iterable(SUBJECTS.values()))

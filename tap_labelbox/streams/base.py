@@ -165,7 +165,7 @@ class LabelboxStream(BookmarkedStream):
             partial(self.execute, self.document_name),
             partial(self.client.document, self.document_name),
             tuple(k for k in keys if k not in {document.parent, self.place}),
-            min(int(self.config["page_size"]), self.max_page_rows),
+            self.page_size,
             partial(self.workspace.leave_out, self.name),
             self.max_in_flight,
             may_be_null=self.may_be_null,
@@ -222,6 +222,11 @@ class LabelboxStream(BookmarkedStream):
         if self.is_test:
             return 1
         return int(self.config["concurrency"])
+
+    @property
+    def page_size(self) -> int:
+        """The rows that are asked for at a time."""
+        return min(int(self.config["page_size"]), self.max_page_rows)
 
     @cached_property
     def refusals(self) -> Refusals:
@@ -290,16 +295,16 @@ class LabelboxStream(BookmarkedStream):
         """Yield the records of a row of the document; malformed ones are left out."""
         for item in self.explode(row):
             if not isinstance(item, dict):
-                self._leave_out_item(row, f"{described(item)}, not an object")
+                self.leave_out_item(row, f"{described(item)}, not an object")
                 continue
             record = self.record(item)
             if lacking := [c for c in self._required if record[c] in (None, "")]:
                 why = f"it has no {' and no '.join(lacking)} ({described(item)})"
-                self._leave_out_item(row, why)
+                self.leave_out_item(row, why)
             else:
                 yield record
 
-    def _leave_out_item(self, row: Any, why: str) -> None:
+    def leave_out_item(self, row: Any, why: str) -> None:
         """Log that a row, or one within it, is left out."""
         row_id = as_id(row.get("id")) if isinstance(row, dict) else None
         where = f"item {shortened(row_id)}" if row_id else "an item"
