@@ -511,7 +511,12 @@ def _type_problems(name: str, error: Any) -> Iterator[str]:
 def _address_problems(config: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the addresses that the API key is sent to."""
     for name, form, ending, example in (
-        ("api_url", GRAPHQL, " that ends in /graphql", "https://api.labelbox.com/graphql"),
+        (
+            "api_url",
+            GRAPHQL,
+            " that ends in /graphql",
+            "https://api.labelbox.com/graphql",
+        ),
         ("rest_url", REST, "", "https://api.labelbox.com/api/v1"),
     ):
         if (address := config.get(name)) is None:

@@ -219,7 +219,7 @@ class Client:
             requests.Request("GET", address, params=parameters)
         )
         send = partial(
-            *(self._send, path, request.copy, _rest_object, REST_TIMEOUTS, self._rest)
+            self._send, path, request.copy, _rest_object, REST_TIMEOUTS, self._rest
         )
         report: dict[str, Any] = self._retry(path, send)
         return report

@@ -10,13 +10,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tap_labelbox.sandbox.replies import Reply
 from tap_labelbox.sandbox.sign_ins import SignIns
-from tap_labelbox.sandbox.world import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tap_labelbox.sandbox.knobs import Knobs
-    from tap_labelbox.sandbox.world import Label, User, World
+    from tap_labelbox.sandbox.world import Label, Project, User, World
 
 ROOT = "/api/v1/performance"
 MOST_ROWS = 100  # of a page
@@ -102,37 +101,44 @@ class Performance:
         size = int(parameters.get("perPage", 100 if is_feed else 50))
         if not page > 0 < size <= MOST_ROWS:
             return _refusal(400, "Validation failed", parameter="page or perPage")
-        match rest, project:
-            case ["metrics", name], _:
-                shown = {"projectId": project.id} if project else {}
-                body = self._series(unquote(name), projects, (first, last), parameters)
-                if not project:
-                    shown = {"organizationId": self._world.organization["id"]}
-                return Reply(200, {}, body | shown)
-            case ["labelers"], None:
-                rows = self._labelers(projects, first, last)
-            case ["labelers"], _:
-                rows = [
-                    {k: v for k, v in row.items() if k not in OF_PROJECTS}
-                    | {"avgRating": _rating(row)}
-                    for row in self._labelers(projects, first, last)
-                ]
-            case ["reviewers"], Project():
-                rows = self._reviewers(project, first, last)
-            case ["sign-in-events"], None:
-                cursor = parameters.get("cursor", "")
-                return Reply(200, {}, self._sign_ins.events(first, last, cursor, size))
-            case ["sign-in-sessions"], None:
-                cursor = parameters.get("cursor", "")
-                body = self._sign_ins.sessions(first, last, cursor, size)
-                return Reply(200, {}, body)
-            case _:
-                return _refusal(404, "Not found")
+        if is_feed and not project:
+            feed = {
+                "sign-in-events": self._sign_ins.events,
+                "sign-in-sessions": self._sign_ins.sessions,
+            }[rest[0]]
+            return Reply(200, {}, feed(first, last, parameters.get("cursor", ""), size))
+        if rest[0] == "metrics":
+            body = self._series(unquote(rest[1]), projects, (first, last), parameters)
+            if project:
+                return Reply(200, {}, body | {"projectId": project.id})
+            own = {"organizationId": self._world.organization["id"]}
+            return Reply(200, {}, body | own)
+        rows = self._table(rest[0], project, projects, (first, last))
         body = {"data": rows[(page - 1) * size : page * size], "total": len(rows)}
         if last < self._world.now().date():
             computed = datetime.combine(last + timedelta(days=1), time(0, 5))
             body["cachedAt"] = f"{computed.isoformat()}.000Z"
         return Reply(200, {}, body)
+
+    def _table(
+        self,
+        name: str,
+        project: Project | None,
+        projects: list[Project],
+        period: tuple[date, date],
+    ) -> list[dict[str, Any]]:
+        if name == "reviewers" and project:
+            return self._reviewers(project, *period)
+        if name != "labelers":
+            raise KeyError(name)
+        rows = self._labelers(projects, *period)
+        if not project:
+            return rows
+        return [
+            {k: v for k, v in row.items() if k not in OF_PROJECTS}
+            | {"avgRating": _rating(row)}
+            for row in rows
+        ]
 
     def _visible(self, project_id: str) -> Project | None:
         """Return a project if the key may see its performance."""

@@ -17,13 +17,13 @@ ROW: Columns = ("project_id", "data_row_id")
 LABEL: Columns = (*ROW, "label_id")
 
 
-GONE_PROJECTS: Columns = ("workspace_labelers",)
-"""Streams that also have rows of projects that are gone, or of somebody else."""
+OFF: Columns = ("workspace_labelers",)
+"""Streams that also have rows of projects and users that are gone."""
 GONE_USERS: Columns = (
-    *("project_labelers", "project_reviewers", "workspace_labelers"),
+    *("project_labelers", "project_reviewers"),
     *("sign_in_events", "sign_in_sessions"),
 )
-"""Streams that also have rows of users that are gone, or of somebody else."""
+"""Streams that also have rows of users that are gone, or of another organization."""
 
 
 class Join(NamedTuple):
@@ -39,7 +39,7 @@ class Join(NamedTuple):
 
 
 JOINS = (
-    Join(("project_id",), "projects", ("id",), besides=GONE_PROJECTS),
+    Join(("project_id",), "projects", ("id",), besides=OFF),
     # What could not be exported is not there.
     Join(ROW, "data_row_exports", ROW, besides=("export_errors",)),
     Join(LABEL, "export_labels", LABEL),
@@ -48,7 +48,7 @@ JOINS = (
     Join((*ROW, "reference_label_id"), "export_labels", LABEL),
     Join(("label_id",), "labels", ("id",)),
     Join(("created_by_id",), "users", ("id",)),
-    Join(("user_id",), "users", ("id",), besides=GONE_USERS),
+    Join(("user_id",), "users", ("id",), besides=(*OFF, *GONE_USERS)),
     Join(("user_group_id",), "user_groups", ("id",)),
     Join(("role_id",), "roles", ("id",)),
     Join(("org_role_id",), "roles", ("id",)),

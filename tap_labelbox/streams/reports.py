@@ -28,7 +28,7 @@ from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import LabelboxStream, ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
@@ -91,10 +91,15 @@ class ReportStream(LabelboxStream):
     @cached_property
     def _openings(self) -> Iterator[Future[Any]]:
         """The beginnings of the reports of all projects, in their turn."""
-        reports = (self.parts(context) for context in self.partitions or [None])
+        reports = map(self.parts, self._contexts)
         # What one may not see costs a request, so the rest of a report waits for it.
         jobs = (partial(self._opening, parts[:1]) for parts in reports)
         return prefetch(jobs, self.max_in_flight)
+
+    @property
+    def _contexts(self) -> Sequence[Context | None]:
+        """What there is a report on: each project, or all of them."""
+        return [None]
 
     def _opening(self, parts: list[Part]) -> Any:
         return self.read(parts[0]) if parts else None
@@ -174,6 +179,10 @@ class ReportStream(LabelboxStream):
 
 class ProjectReport(ProjectStream, ReportStream):
     """A report on one project, with a bookmark for each."""
+
+    @property
+    def _contexts(self) -> Sequence[Context]:
+        return self.partitions
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read the report on a project."""
@@ -384,12 +393,12 @@ def spans(days: Iterable[str], max_days: int) -> list[tuple[str, str]]:
         max_days: The most that one has.
     """
     result: list[tuple[date, date]] = []
-    for day in map(date.fromisoformat, days):
-        first, last = result[-1] if result else (day, day)
-        if result and day - last == DAY and day - first < max_days * DAY:
-            result[-1] = first, day
+    for date_ in map(date.fromisoformat, days):
+        first, last = result[-1] if result else (date_, date_)
+        if date_ - last == DAY and date_ - first < max_days * DAY:
+            result[-1] = first, date_
         else:
-            result.append((day, day))
+            result.append((date_, date_))
     return [(first.isoformat(), last.isoformat()) for first, last in result]
 
 
@@ -628,9 +637,7 @@ class SignInSessionsStream(Feed):
         key("session_id", "ID of the session."),
         *_SESSION,
         boolean("member_deleted", "Whether the user has left the organization."),
-        timestamp(
-            "started_at", "When it began. The bookmark is kept by this column."
-        ),
+        timestamp("started_at", "When it began. The bookmark is kept by this column."),
         _START_KIND,
         text("status", "OPEN or ENDED, as of the run that read it."),
         timestamp("ended_at", "When it ended; null while it is open."),
