@@ -11,12 +11,13 @@ import argparse
 import csv
 import json
 import logging
+import os
 import sys
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.errors import (
     NotOfferedError,
@@ -29,13 +30,16 @@ from tap_labelbox.records.columns import as_id, as_integer
 from tap_labelbox.records.json_text import decode
 from tap_labelbox.singer.input_files import read_catalog
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.singer.tap import plain_errors
+from tap_labelbox.singer.tap import plain_errors, set_up_log
+from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.exported import ExportedStream
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers.types import Context
 
     from tap_labelbox.streams.base import LabelboxStream
 
@@ -50,7 +54,7 @@ PROJECT_COUNTS = {
 """Which column of projects says how many rows of a project a stream has."""
 TOTALS = {"user_groups": "total_user_groups"}
 """Documents that ask how many rows a stream has."""
-UNASKED = "not asked: it takes an export; tap-labelbox --test reads a small one"
+UNASKED = "not asked, for it takes an export: tap-labelbox --test reads a small one"
 INCREMENTAL = "the run went on from a bookmark, so it has only what was new"
 FEWER = {
     "labels": "made after the run, or drafts, which are counted and not listed",
@@ -61,6 +65,9 @@ FEWER = {
     "not it is in a project",
 }
 MORE = "deleted since they were read, and kept where they were loaded"
+
+
+ONCE: tuple[None] = (None,)  # a table that is not by project
 
 
 @dataclass
@@ -140,7 +147,10 @@ def read_messages(lines: IO[bytes], where: str) -> Given:
             case {"type": str()}:
                 pass
             case _:
-                msg = f"{where} has no Singer message in line {number}: give the output of a run"
+                msg = (
+                    f"{where} has no Singer message in line {number}: give the output "
+                    "of a run"
+                )
                 raise SettingsError(msg)
     return Given(
         {place: len(hashes) for place, hashes in found.items()},
@@ -166,10 +176,10 @@ def read_counts(path: Path) -> Given:
     counts = Counter[Place]()
     for row in rows if isinstance(rows, list) else [None]:
         match row:
-            case {"stream": str(name), "count": count} if (
+            case {"stream": str(name), "count": count, **rest} if (
                 number := as_integer(count)
             ) is not None:
-                counts[name, as_id(row.get(PROJECT_ID))] += number
+                counts[name, as_id(rest.get(PROJECT_ID))] += number
             case _:
                 msg = (
                     f"--counts {path} is no list of counts: each needs stream and "
@@ -195,15 +205,10 @@ def expected_counts(tap: TapLabelbox, given: Given | None) -> dict[Place, int | 
         except (NotOfferedError, UnavailableError, TransientError):
             continue  # whether it may be read is asked anyway
     if "datasets" in tap.streams and given and "data_rows" in given.streams:
-        sizes = [as_integer(row.get("row_count")) for row in _rows(tap, "datasets")]
-        if None not in sizes:
-            counts["data_rows", None] = sum(map(int, filter(None, sizes)))
+        datasets = cast("LabelboxStream", tap.streams["datasets"]).rows()
+        sizes = [as_integer(dataset.get("row_count")) for dataset in datasets]
+        counts["data_rows", None] = _sum(sizes)
     return counts
-
-
-def _rows(tap: TapLabelbox, name: str) -> Iterator[dict[str, Any]]:
-    stream: LabelboxStream = tap.streams[name]  # type: ignore[assignment]
-    yield from stream.rows()
 
 
 def _total(data: Any) -> int | None:
@@ -212,7 +217,8 @@ def _total(data: Any) -> int | None:
         return None
     if "total" in data:
         return as_integer(data["total"])
-    return next(filter(None, map(_total, data.values())), None)
+    totals = map(_total, data.values())
+    return next((total for total in totals if total is not None), None)
 
 
 def probe(stream: LabelboxStream) -> tuple[bool | None, str]:
@@ -223,19 +229,22 @@ def probe(stream: LabelboxStream) -> tuple[bool | None, str]:
     if isinstance(stream, ExportedStream | BulkExportStream):
         return None, UNASKED
     workspace = stream.workspace
-    known = len(workspace.left_out)
+    known = {*workspace.left_out}
     stream.ABORT_AT_RECORD_COUNT = stream.max_page_rows = 1
     try:
-        for context in stream.partitions or [None]:
+        for context in _contexts(stream):
             if next(iter(stream.get_records(context)), None):
                 return True, ""
     except (NotOfferedError, UnavailableError, TransientError) as error:
         return False, str(error)
-    new = workspace.left_out[known:]
-    reasons = [why for what, why in new if what.startswith(stream.name)]
-    if reasons and not stream.refusals.has_read:
-        return False, reasons[0]
+    new = [why for what, why in workspace.left_out if (what, why) not in known]
+    if new and not stream.refusals.has_read:
+        return False, new[0]
     return True, ""
+
+
+def _contexts(stream: LabelboxStream) -> Sequence[Context | None]:
+    return stream.partitions or ONCE
 
 
 # --- what they differ in -----------------------------------------------------------
@@ -245,34 +254,40 @@ def findings(tap: TapLabelbox, given: Given | None) -> Iterator[Finding]:
     """Yield what is found out about each stream, and of the projects that differ."""
     workspace = tap.workspace
     expected = expected_counts(tap, given)
-    workspace.sample = dict.fromkeys(workspace.project_ids[:MAX_SAMPLE_PROJECTS], {})
-    for name, stream in tap.streams.items():
-        selected = bool(stream.selected)
-        readable, why = probe(stream)  # type: ignore[arg-type]
-        own = {place: n for place, n in expected.items() if place[0] == name}
-        finding = Finding(name, None, selected, readable, why=why)
-        if own and None not in own.values():
-            finding.expected = sum(filter(None, own.values()))
+    sample = workspace.project_ids[:MAX_SAMPLE_PROJECTS]
+    workspace.sample = {project_id: {} for project_id in sample}
+    for name in (stream.name for stream in STREAMS):
+        stream = cast("LabelboxStream", tap.streams[name])
+        readable, why = probe(stream)
+        finding = Finding(name, None, bool(stream.selected), readable, why=why)
+        own = {project: n for (of, project), n in expected.items() if of == name}
+        finding.expected = _sum(own.values())
         if not given or name not in given.streams:
             yield finding
             continue
-        counts = {p: n for p, n in given.counts.items() if p[0] == name}
+        counts = {p: n for (of, p), n in given.counts.items() if of == name}
         finding.given = sum(counts.values())
-        by_project = (name, None) not in own.keys() | counts.keys()
-        differing = [
-            Finding(name, place[1], selected, readable, own.get(place, 0), count)
-            for place in sorted(own.keys() | counts.keys(), key=str)
-            if (count := counts.get(place, 0)) != own.get(place, 0)
-            and own.get(place, 0) is not None
+        finding.why = why * (readable is not None)
+        # Where either is not counted by project, only the sums can be compared.
+        projects = own.keys() | counts.keys() if own else set()
+        of_projects = [
+            replace(finding, project_id=project, expected=own.get(project, 0))
+            for project in sorted(filter(None, projects))
+            if None not in projects
         ]
-        if not own:
-            differing = []
-        if finding.differs or (by_project and differing):
-            finding.why = _why(tap, given, finding)
-        yield finding
-        for one in differing if by_project else ():
+        for one in of_projects:
+            one.given = counts.get(one.project_id, 0)
+        differing = [one for one in of_projects if one.differs]
+        for one in [finding] * (finding.differs or bool(differing)) + differing:
             one.why = _why(tap, given, one)
-            yield one
+        yield finding
+        yield from differing
+
+
+def _sum(counts: Collection[int | None]) -> int | None:
+    """Return the sum of counts; None if there is none, or one is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _why(tap: TapLabelbox, given: Given, finding: Finding) -> str:
@@ -283,12 +298,13 @@ def _why(tap: TapLabelbox, given: Given, finding: Finding) -> str:
         return "the sums are equal, those of projects are not"
     if difference > 0:
         return f"{difference:,} more: {MORE}"
-    reasons = [INCREMENTAL] if name in given.incremental else []
     filters = "label_filters" if name == "labels" else "export_filters"
-    for setting in ("start_date", filters):
-        if tap.config.get(setting) and name in PROJECT_COUNTS:
-            reasons.append(f"{setting} leaves some out")
-    reasons += [FEWER[name]] if name in FEWER else ["added after the run"]
+    chosen = [s for s in ("start_date", filters) if tap.config.get(s)]
+    reasons = [
+        *[INCREMENTAL] * (name in given.incremental),
+        *(f"{s} leaves some out" for s in chosen if name in PROJECT_COUNTS),
+        FEWER.get(name, "added after the run"),
+    ]
     return f"{-difference:,} fewer: {'; or '.join(reasons)}"
 
 
@@ -298,7 +314,8 @@ def _why(tap: TapLabelbox, given: Given, finding: Finding) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Print what is found out, and end the process with an exit code that tells."""
     options = _parser().parse_args(arguments)
-    logger = logging.getLogger(TapLabelbox.name)
+    logger = TapLabelbox.logger
+    set_up_log(logger)
     with plain_errors(logger):
         config = TapLabelbox.cb_config(None, None, tuple(options.config))
         tap = TapLabelbox(
@@ -321,7 +338,10 @@ def main(arguments: Sequence[str]) -> None:
         text = json.dumps([asdict(finding) for finding in found], indent=1)
     else:
         text = "\n".join(table(found, has_given=given is not None))
-    print(text)  # noqa: T201  # this is what it is for
+    try:
+        print(text, flush=True)  # noqa: T201  # this is what it is for
+    except BrokenPipeError:  # head has seen enough; Python would flush once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(Ending.DONE.code if is_fine else Ending.INCOMPLETE.code)
 
 
@@ -339,24 +359,24 @@ def _read_input(path: str) -> Given:
 
 def table(found: Sequence[Finding], *, has_given: bool) -> Iterator[str]:
     """Yield the lines of a table of what was found out."""
-    rows = [("stream", "selected", "readable", "Labelbox", "given", "why")]
-    for one in found:
-        is_project = one.project_id is not None
-        readable = {True: "yes", False: "NO", None: "-"}[one.readable]
-        rows.append(
-            (
-                f"- {one.project_id}" if is_project else one.stream,
-                "" if is_project else ("yes" if one.selected else "no"),
-                "" if is_project else readable,
-                "" if one.expected is None else f"{one.expected:,}",
-                "" if one.given is None else f"{one.given:,}",
-                one.why,
-            )
-        )
+    rows = [
+        ("stream", "selected", "readable", "Labelbox", "given", "why"),
+        *map(_cells, found),
+    ]
     width = max(len(name) for name, *_ in rows)
     for name, selected, readable, expected, given, why in rows:
         counts = f"{expected:>10}" + (f"{given:>10}" if has_given else "")
         yield f"{name:{width}}  {selected:8}  {readable:8}{counts}  {why}".rstrip()
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    counts = (finding.expected, finding.given)
+    expected, given = ("" if count is None else f"{count:,}" for count in counts)
+    if finding.project_id is not None:
+        return f"- {finding.project_id}", "", "", expected, given, finding.why
+    selected = "yes" if finding.selected else "no"
+    readable = {True: "yes", False: "NO", None: "-"}[finding.readable]
+    return finding.stream, selected, readable, expected, given, finding.why
 
 
 @contextmanager

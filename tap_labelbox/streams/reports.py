@@ -171,7 +171,7 @@ class ReportStream(LabelboxStream):
         if context and (made_at := self.workspace.made_at(context[PROJECT_ID])):
             first = max(first, timestamps.parse(made_at))
         if self.is_test:
-            first = max(first, today - self.lookback)
+            first = max(first, today - DAY)
         if (self.bookmark(context) or "") > self.workspace.started_at:
             first = min(first, today - self.lookback)
         return days_between(first.date().isoformat(), today.date().isoformat())
