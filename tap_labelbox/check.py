@@ -1,7 +1,7 @@
 """``tap-labelbox check``: what the API key may read, and whether all has arrived.
 
 It asks Labelbox what the account holds, and for each stream the least that shows
-whether it may be read. Given the messages of a run, or a table of counts, it says where
+whether it may be read. With the messages of a run, or a table of counts, it says where
 they differ from that. It writes no message, and changes nothing.
 """
 
@@ -72,7 +72,7 @@ ONCE: tuple[None] = (None,)  # a table that is not by project
 
 @dataclass
 class Finding:
-    """What was found out about a stream, or of a project in one."""
+    """A row of the result: on a stream, or on a project in one."""
 
     stream: str
     project_id: str | None = None
@@ -81,18 +81,21 @@ class Finding:
     """None where it was not asked."""
     expected: int | None = None
     """Rows by Labelbox's count; None where it counts none."""
-    given: int | None = None
+    received: int | None = None
     """Rows in the messages, or by the table of counts."""
     why: str = ""
 
     @property
     def differs(self) -> bool:
-        """Whether there are two counts, and they are not the same."""
-        return None not in (self.expected, self.given) and self.expected != self.given
+        """True if there are two counts, and they are not the same."""
+        return (
+            None not in (self.expected, self.received)
+            and self.expected != self.received
+        )
 
     @property
     def is_fine(self) -> bool:
-        """Whether a run reads all of it, as far as is known."""
+        """True if a run reads all of it, as far as is known."""
         return not self.differs and not (self.selected and self.readable is False)
 
 
@@ -101,8 +104,8 @@ Place = tuple[str, str | None]
 
 
 @dataclass
-class Given:
-    """What has arrived."""
+class Received:
+    """The rows that have arrived, by number."""
 
     counts: Mapping[Place, int]
     streams: frozenset[str] = frozenset()
@@ -114,14 +117,14 @@ class Given:
 # --- what has arrived ----------------------------------------------------------
 
 
-def read_messages(lines: IO[bytes], where: str) -> Given:
+def read_messages(lines: IO[bytes], where: str) -> Received:
     """Count the keys in the messages of a run; a record that comes twice counts once.
 
     Raises:
         SettingsError: If these are none.
     """
     keys: dict[str, list[str]] = {}
-    found: dict[Place, set[int]] = defaultdict(set)
+    hashes: dict[Place, set[int]] = defaultdict(set)
     unknown, incremental = set(), None
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -134,7 +137,7 @@ def read_messages(lines: IO[bytes], where: str) -> Given:
             case {"type": "RECORD", "stream": str(name), "record": dict(record)}:
                 key = [record.get(column) for column in keys.get(name) or record]
                 place = name, as_id(record.get(PROJECT_ID))
-                found[place].add(hash(json.dumps(key)))
+                hashes[place].add(hash(json.dumps(key)))
             case {"type": "SCHEMA", "stream": str(name)}:
                 keys[name] = message.get("key_properties") or []
             case {"type": "STATE", "value": dict(value)} if incremental is None:
@@ -152,14 +155,14 @@ def read_messages(lines: IO[bytes], where: str) -> Given:
                     "of a run"
                 )
                 raise SettingsError(msg)
-    return Given(
-        {place: len(hashes) for place, hashes in found.items()},
+    return Received(
+        {place: len(own) for place, own in hashes.items()},
         frozenset(keys.keys() - unknown),
         incremental or frozenset(),
     )
 
 
-def read_counts(path: Path) -> Given:
+def read_counts(path: Path) -> Received:
     """Return a table of counts: stream, count, and project_id if it is by project.
 
     Raises:
@@ -186,13 +189,15 @@ def read_counts(path: Path) -> Given:
                     "count, and project_id if it is by project"
                 )
                 raise SettingsError(msg)
-    return Given(counts, frozenset(name for name, _ in counts))
+    return Received(counts, frozenset(name for name, _ in counts))
 
 
 # --- what Labelbox has -----------------------------------------------------------
 
 
-def expected_counts(tap: TapLabelbox, given: Given | None) -> dict[Place, int | None]:
+def expected_counts(
+    tap: TapLabelbox, received: Received | None
+) -> dict[Place, int | None]:
     """Return how many rows Labelbox counts, of streams that it counts any of."""
     workspace = tap.workspace
     rows = list(workspace.projects("projects"))
@@ -204,7 +209,7 @@ def expected_counts(tap: TapLabelbox, given: Given | None) -> dict[Place, int | 
             counts[name, None] = _total(workspace.client.execute(document))
         except (NotOfferedError, UnavailableError, TransientError):
             continue  # whether it may be read is asked anyway
-    if "datasets" in tap.streams and given and "data_rows" in given.streams:
+    if "datasets" in tap.streams and received and "data_rows" in received.streams:
         datasets = cast("LabelboxStream", tap.streams["datasets"]).rows()
         sizes = [as_integer(dataset.get("row_count")) for dataset in datasets]
         counts["data_rows", None] = _sum(sizes)
@@ -250,10 +255,10 @@ def _contexts(stream: LabelboxStream) -> Sequence[Context | None]:
 # --- what they differ in -----------------------------------------------------------
 
 
-def findings(tap: TapLabelbox, given: Given | None) -> Iterator[Finding]:
+def findings(tap: TapLabelbox, received: Received | None) -> Iterator[Finding]:
     """Yield what is found out about each stream, and of the projects that differ."""
     workspace = tap.workspace
-    expected = expected_counts(tap, given)
+    expected = expected_counts(tap, received)
     sample = workspace.project_ids[:MAX_SAMPLE_PROJECTS]
     workspace.sample = {project_id: {} for project_id in sample}
     for name in (stream.name for stream in STREAMS):
@@ -262,11 +267,11 @@ def findings(tap: TapLabelbox, given: Given | None) -> Iterator[Finding]:
         finding = Finding(name, None, bool(stream.selected), readable, why=why)
         own = {project: n for (of, project), n in expected.items() if of == name}
         finding.expected = _sum(own.values())
-        if not given or name not in given.streams:
+        if not received or name not in received.streams:
             yield finding
             continue
-        counts = {p: n for (of, p), n in given.counts.items() if of == name}
-        finding.given = sum(counts.values())
+        counts = {p: n for (of, p), n in received.counts.items() if of == name}
+        finding.received = sum(counts.values())
         finding.why = why * (readable is not None)
         # Where either is not counted by project, only the sums can be compared.
         projects = own.keys() | counts.keys() if own else set()
@@ -275,11 +280,11 @@ def findings(tap: TapLabelbox, given: Given | None) -> Iterator[Finding]:
             for project in sorted(filter(None, projects))
             if None not in projects
         ]
-        for one in of_projects:
-            one.given = counts.get(one.project_id, 0)
-        differing = [one for one in of_projects if one.differs]
-        for one in [finding] * (finding.differs or bool(differing)) + differing:
-            one.why = _why(tap, given, one)
+        for part in of_projects:
+            part.received = counts.get(part.project_id, 0)
+        differing = [part for part in of_projects if part.differs]
+        for part in [finding] * (finding.differs or bool(differing)) + differing:
+            part.why = _why(tap, received, part)
         yield finding
         yield from differing
 
@@ -290,10 +295,10 @@ def _sum(counts: Collection[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def _why(tap: TapLabelbox, given: Given, finding: Finding) -> str:
+def _why(tap: TapLabelbox, received: Received, finding: Finding) -> str:
     """Return why the counts of a stream may differ."""
     name = finding.stream
-    difference = (finding.given or 0) - (finding.expected or 0)
+    difference = (finding.received or 0) - (finding.expected or 0)
     if not difference:
         return "the sums are equal, those of projects are not"
     if difference > 0:
@@ -301,7 +306,7 @@ def _why(tap: TapLabelbox, given: Given, finding: Finding) -> str:
     filters = "label_filters" if name == "labels" else "export_filters"
     chosen = [s for s in ("start_date", filters) if tap.config.get(s)]
     reasons = [
-        *[INCREMENTAL] * (name in given.incremental),
+        *[INCREMENTAL] * (name in received.incremental),
         *(f"{s} leaves some out" for s in chosen if name in PROJECT_COUNTS),
         FEWER.get(name, "added after the run"),
     ]
@@ -326,18 +331,18 @@ def main(arguments: Sequence[str]) -> None:
         if tap.workspace.offline:
             msg = "export_files are read without Labelbox: there is nothing to check"
             raise SettingsError(msg)
-        given = None
+        received = None
         if options.counts:
-            given = read_counts(options.counts)
+            received = read_counts(options.counts)
         elif options.input:
-            given = _read_input(options.input)
+            received = _read_input(options.input)
         with _only_warnings(logger):
-            found = list(findings(tap, given))
-    is_fine = all(finding.is_fine for finding in found)
+            results = list(findings(tap, received))
+    is_fine = all(finding.is_fine for finding in results)
     if options.format == "json":
-        text = json.dumps([asdict(finding) for finding in found], indent=1)
+        text = json.dumps([asdict(finding) for finding in results], indent=1)
     else:
-        text = "\n".join(table(found, has_given=given is not None))
+        text = "\n".join(table(results, has_received=received is not None))
     try:
         print(text, flush=True)  # noqa: T201  # this is what it is for
     except BrokenPipeError:  # head has seen enough; Python would flush once more
@@ -345,7 +350,7 @@ def main(arguments: Sequence[str]) -> None:
     sys.exit(Ending.DONE.code if is_fine else Ending.INCOMPLETE.code)
 
 
-def _read_input(path: str) -> Given:
+def _read_input(path: str) -> Received:
     if path == "-":
         return read_messages(sys.stdin.buffer, "--input")
     try:
@@ -357,40 +362,40 @@ def _read_input(path: str) -> Given:
         ) from None
 
 
-def table(found: Sequence[Finding], *, has_given: bool) -> Iterator[str]:
+def table(results: Sequence[Finding], *, has_received: bool) -> Iterator[str]:
     """Yield the lines of a table of what was found out."""
     rows = [
-        ("stream", "selected", "readable", "Labelbox", "given", "why"),
-        *map(_cells, found),
+        ("stream", "selected", "readable", "Labelbox", "received", "why"),
+        *map(_cells, results),
     ]
     width = max(len(name) for name, *_ in rows)
-    for name, selected, readable, expected, given, why in rows:
-        counts = f"{expected:>10}" + (f"{given:>10}" if has_given else "")
+    for name, selected, readable, expected, received, why in rows:
+        counts = f"{expected:>10}" + (f"{received:>10}" if has_received else "")
         yield f"{name:{width}}  {selected:8}  {readable:8}{counts}  {why}".rstrip()
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:
-    counts = (finding.expected, finding.given)
-    expected, given = ("" if count is None else f"{count:,}" for count in counts)
+    counts = (finding.expected, finding.received)
+    expected, received = ("" if count is None else f"{count:,}" for count in counts)
     if finding.project_id is not None:
-        return f"- {finding.project_id}", "", "", expected, given, finding.why
+        return f"- {finding.project_id}", "", "", expected, received, finding.why
     selected = "yes" if finding.selected else "no"
     readable = {True: "yes", False: "NO", None: "-"}[finding.readable]
-    return finding.stream, selected, readable, expected, given, finding.why
+    return finding.stream, selected, readable, expected, received, finding.why
 
 
 @contextmanager
 def _only_warnings(logger: logging.Logger) -> Iterator[None]:
     """Log waits and the like; what cannot be read is in the table."""
 
-    def is_told(record: logging.LogRecord) -> bool:
+    def is_wanted(record: logging.LogRecord) -> bool:
         return record.levelno in (logging.WARNING, logging.DEBUG)
 
-    logger.addFilter(is_told)
+    logger.addFilter(is_wanted)
     try:
         yield
     finally:
-        logger.removeFilter(is_told)
+        logger.removeFilter(is_wanted)
 
 
 def _parser() -> argparse.ArgumentParser:

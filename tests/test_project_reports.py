@@ -256,6 +256,23 @@ def test_faults_of_many_projects_end_the_run(
     assert isinstance(output.error, OutageError)
 
 
+def test_each_project_has_its_own_values(run: Runner, world: World) -> None:
+    """Also where the first one failed before it was asked for."""
+    failures = [Reply(503, {}, {})]
+    run.sandbox.before = lambda r: (
+        failures.pop() if r.path.endswith("/metrics") and failures else None
+    )
+
+    name = "project_metric_series"
+    output = run(name, now=NOW, retry_seconds=0, start_date="2026-06-10")
+
+    first, *others = [p.id for p in sorted(world.projects, key=lambda p: p.created_at)]
+    assert isinstance(output.error, IncompleteError)
+    assert {r["project_id"] for r in output.records(name)} == {*others}
+    assert bookmarks(output, name) == dict.fromkeys(others, "2026-06-10")
+    assert first not in bookmarks(output, name)
+
+
 def test_what_a_run_that_was_cut_off_has_read_counts(run: Runner, world: World) -> None:
     """The next one goes on in the middle of a project."""
     first, second, third = (
@@ -457,8 +474,8 @@ def test_a_series_without_values_is_not_read(
 
 def test_metrics_without_a_name_are_left_out(run: Runner, caplog: Any) -> None:
     """Of their list, and of the series."""
-    metrics = [None, {"name": None}, {"name": ""}, {"name": "labels_created"}]
-    metrics[-1] |= {"buckets": "time"}  # type: ignore[operator]
+    good = {"name": "labels_created", "buckets": "time"}
+    metrics = [None, {"name": None}, {"name": ""}, good]
     run.sandbox.before = lambda r: (
         Reply(200, {}, {"data": metrics})
         if r.path.endswith("/performance/metrics")

@@ -67,20 +67,20 @@ class Performance:
                 rows = [dict(zip(names, row, strict=True)) for row in METRICS]
                 return Reply(200, {}, {"data": rows})
             case ["projects", project_id, *rest]:
-                found = self._visible(unquote(project_id))
-                if not found:
-                    return _refusal(404, "Project not found")
-                projects = [found]
+                project = self._visible(unquote(project_id))
+                if not project:
+                    return _refusal(404, "Project not project")
+                projects = [project]
             case ["workspace", *rest]:
                 if self._knobs.performance == "forbidden":
                     msg = "You may not view performance across the workspace"
                     return _refusal(403, msg)
                 projects = [*self._world.projects, self._world.deleted_project]
-                found = None
+                project = None
             case _:
-                return _refusal(404, "Not found")
+                return _refusal(404, "Not project")
         try:
-            return self._report(rest, found, projects, parameters)
+            return self._report(rest, project, projects, parameters)
         except (KeyError, ValueError) as error:
             return _refusal(400, "Validation failed", parameter=str(error))
 

@@ -52,13 +52,13 @@ class SignIns:
         """Return a page of the events of these days, oldest first."""
         begin, end = _midnight(first), _midnight(last + DAY)
         complete = min(end, self._world.now() - LAG)
-        found = [
+        events = [
             event
             for session in self._sessions(first - LONG_LIFE, last)
             for event in _events(session)
             if _text(begin) <= event["occurredAt"] < _text(complete)
         ]
-        rows = sorted(found, key=_event_order)
+        rows = sorted(events, key=_event_order)
         rows = [row for row in rows if _mark(_event_order(row)) > cursor]
         page = rows[:size]
         if len(rows) > size:

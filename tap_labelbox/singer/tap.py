@@ -247,7 +247,7 @@ class SingerTap(Tap):
 
 
 def set_up_log(logger: logging.Logger) -> None:
-    """Let the log go where that of a run goes, for a command that is no run."""
+    """Send the log where that of a run goes, for a command that is no run."""
     _setup_console_logging(log_level=logger.level)
 
 

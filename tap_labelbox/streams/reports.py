@@ -80,8 +80,10 @@ class ReportStream(LabelboxStream):
     def report(self, context: Context | None) -> Iterator[Record]:
         """Read the parts of a report from its bookmark on, and move it."""
         parts = self.parts(context)
-        openings = chain([next(self._openings)], self._readings(parts[1:]))
-        for part, reading in zip(parts, openings, strict=False):
+        # That of a project which failed before is passed over.
+        first = next(f for owner, f in self._first_readings if owner == context)
+        readings = chain([first], self._readings(parts[1:]))
+        for part, reading in zip(parts, readings, strict=False):
             for row in self.part_rows(part, reading.result()):
                 yield from self.records(row)
             self.end_part(part, context)
@@ -89,19 +91,19 @@ class ReportStream(LabelboxStream):
             self.checkpoint()
 
     @cached_property
-    def _openings(self) -> Iterator[Future[Any]]:
+    def _first_readings(self) -> Iterator[tuple[Context | None, Future[Any]]]:
         """The beginnings of the reports of all projects, in their turn."""
         reports = map(self.parts, self._contexts)
         # What one may not see costs a request, so the rest of a report waits for it.
-        jobs = (partial(self._opening, parts[:1]) for parts in reports)
-        return prefetch(jobs, self.max_in_flight)
+        jobs = (partial(self._first_reading, parts[:1]) for parts in reports)
+        return zip(self._contexts, prefetch(jobs, self.max_in_flight), strict=False)
 
     @property
     def _contexts(self) -> Sequence[Context | None]:
-        """What there is a report on: each project, or all of them."""
+        """The contexts that have a report of their own: projects, or just one."""
         return [None]
 
-    def _opening(self, parts: list[Part]) -> Any:
+    def _first_reading(self, parts: list[Part]) -> Any:
         return self.read(parts[0]) if parts else None
 
     def _readings(self, parts: list[Part]) -> Iterator[Future[Any]]:
@@ -118,7 +120,7 @@ class ReportStream(LabelboxStream):
         """Return a list that has no days, which is asked for once in a run."""
         kept = self.workspace.kept_rows
         if path not in kept:
-            kept[path] = listed(self.client.get(path))
+            kept[path] = data_of(self.client.get(path))
         return kept[path]
 
     # --- what kinds of reports differ in ---------------------------------------------
@@ -351,7 +353,7 @@ class Feed(ReportStream):
         """
         cursors = set[str]()
         while True:
-            yield from map(in_snake_case, listed(reading))
+            yield from map(in_snake_case, data_of(reading))
             if not (cursor := reading.get("nextCursor")):
                 break
             if str(cursor) in cursors:
@@ -361,7 +363,7 @@ class Feed(ReportStream):
         self._last_page = reading
 
 
-def listed(reply: dict[str, Any]) -> list[Any]:
+def data_of(reply: dict[str, Any]) -> list[Any]:
     """Return the list in a reply.
 
     Raises:
@@ -600,7 +602,7 @@ class SignInEventsStream(Feed):
             "When it happened. The bookmark, up to which Labelbox says that the list "
             "is complete, is kept by this column.",
         ),
-        text("session_id", "ID of the session that it begins or ends."),
+        text("session_id", "ID of the session, which it begins or ends."),
         *_SESSION,
         _START_KIND,
         _END_REASON,

@@ -155,9 +155,7 @@ def test_series(read: Any, client: Any, world: World, of: str) -> None:
                     shared["organization_id"] = series.organization_id
                 for number, bucket in enumerate(series.buckets, 1):
                     theirs.append(shared | in_columns(bucket, number, last))
-    key = ("metric", "date", "bucket")
-    if of == "project":
-        key = ("project_id", *key)
+    key = ["project_id"] * (of == "project") + ["metric", "date", "bucket"]
     ours = [{k: v for k, v in r.items() if k != "additional_columns"} for r in records]
     assert {r["bucket"] for r in ours} == {*range(11)}
     assert in_order(ours, key) == in_order(theirs, key)
