@@ -69,7 +69,7 @@ class Performance:
             case ["projects", project_id, *rest]:
                 project = self._visible(unquote(project_id))
                 if not project:
-                    return _refusal(404, "Project not project")
+                    return _refusal(404, "Project not found")
                 projects = [project]
             case ["workspace", *rest]:
                 if self._knobs.performance == "forbidden":
@@ -78,7 +78,7 @@ class Performance:
                 projects = [*self._world.projects, self._world.deleted_project]
                 project = None
             case _:
-                return _refusal(404, "Not project")
+                return _refusal(404, "Not found")
         try:
             return self._report(rest, project, projects, parameters)
         except (KeyError, ValueError) as error:
