@@ -28,15 +28,17 @@ def main() -> None:
         _end(closed, Ending.USAGE.code)
     try:
         # ruff: disable[PLC0415]  # not before there are handlers
-        from tap_labelbox import check
         from tap_labelbox.api import errors
         from tap_labelbox.tap import TapLabelbox
+
+        if is_check := sys.argv[1:2] == ["check"]:
+            from tap_labelbox import check
 
         # ruff: enable[PLC0415]
     except (OSError, ImportError, MemoryError) as error:  # limits of the system
         _end(f"{NAME} cannot be loaded ({_one_line(error)})", ending(error).code)
     try:
-        if sys.argv[1:2] == [check.COMMAND]:
+        if is_check:
             check.main(sys.argv[2:])
         else:
             TapLabelbox.cli()

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from tap_labelbox.streams.base import LabelboxStream
 
-COMMAND = "check"
 MAX_SAMPLE_PROJECTS = 3  # that are asked, until one has a row
 PROJECT_COUNTS = {
     "labels": "label_count",
@@ -400,7 +399,7 @@ def _only_warnings(logger: logging.Logger) -> Iterator[None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"{TapLabelbox.name} {COMMAND}",
+        prog=f"{TapLabelbox.name} check",
         description="Ask Labelbox what the account holds and whether the API key may "
         "read each stream; compare it with what a run has brought.",
         epilog="Exit code: 0 if every selected stream can be read and no count "
