@@ -160,7 +160,8 @@ def bookmark(stream: Any) -> str:
 def requests(stream: Any) -> str:
     """Return the requests that a stream takes, as it follows from its declaration."""
     if issubclass(stream, ReportStream):
-        return "1 a day"
+        by_project = " and project" if "{project_id}" in stream.path else ""
+        return f"1 a day{by_project}" if stream.replication_key else "1"
     if issubclass(stream, ExportedStream):
         return "an export a project, shared"
     name = stream.document or stream.name

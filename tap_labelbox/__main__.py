@@ -1,4 +1,4 @@
-"""``tap-labelbox``, also as ``python -m tap_labelbox``.
+"""``tap-labelbox``, also as ``python -m tap_labelbox``; and ``tap-labelbox check``.
 
 What the tap needs takes a while to be imported. Until then a signal would end in a
 traceback, or in click's "Aborted!" and exit code 1. So this module imports nothing
@@ -7,6 +7,7 @@ heavy before it has its handlers, and is the last to see what ends a run.
 
 import os
 import signal
+import sys
 from types import FrameType
 
 from tap_labelbox.exit_codes import Ending, ending
@@ -17,7 +18,7 @@ STDIN, STDOUT, STDERR = range(3)
 
 
 def main() -> None:
-    """Run the tap's command, and end the process with its exit code."""
+    """Run the tap's command or a check, and end the process with its exit code."""
     for number in SIGNALS:
         # One that is ignored, as nohup and & have it, stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -30,11 +31,17 @@ def main() -> None:
         from tap_labelbox.api import errors
         from tap_labelbox.tap import TapLabelbox
 
+        if is_check := sys.argv[1:2] == ["check"]:
+            from tap_labelbox import check
+
         # ruff: enable[PLC0415]
     except (OSError, ImportError, MemoryError) as error:  # limits of the system
         _end(f"{NAME} cannot be loaded ({_one_line(error)})", ending(error).code)
     try:
-        TapLabelbox.cli()
+        if is_check:
+            check.main(sys.argv[2:])
+        else:
+            TapLabelbox.cli()
     except (MemoryError, OSError) as error:
         if not (text := errors.shortage(error)):
             raise

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -23,6 +25,8 @@ hours has some twenty lines, and one of ten minutes has ten."""
 CHECK_EVERY_SECONDS = 1.0  # whether it is time for a line
 MAX_SAME_WARNINGS = 5  # of one kind in a run; more are logged at DEBUG
 MAX_NAMED_GAPS = 10  # things left out that the summary names
+SUMMARY_LOGGER = "summary"
+"""The name, below that of the tap, of the logger of the summary as JSON."""
 
 
 class Counted(Protocol):
@@ -192,41 +196,50 @@ class Progress:
             left_out: What was left out, and why.
         """
         now = self._clock()
+        passes = self.passes.values()
         return {
             "outcome": outcome,
-            "seconds": now - self._began,
+            "seconds": round(now - self._began, 3),
+            "records": sum(item.records for item in passes),
+            "requests": sum(item.requests for item in passes),
+            "retries": sum(item.retries for item in passes),
             "passes": [
                 {
                     "name": item.name,
                     "records": {s.name: s.record_count for s in item.streams},
                     "requests": item.requests,
                     "retries": item.retries,
-                    "seconds": now - item.began
-                    if item.seconds is None
-                    else item.seconds,
+                    "seconds": round(
+                        now - item.began if item.seconds is None else item.seconds, 3
+                    ),
                 }
-                for item in self.passes.values()
+                for item in passes
             ],
             "left_out": [{"what": what, "why": why} for what, why in left_out],
         }
 
     def log_summary(self, outcome: str, left_out: Sequence[tuple[str, str]]) -> None:
-        """Log what the run did, as a table."""
-        for line in summary_lines(self.summary(outcome, left_out)):
+        """Log what the run did, as a table; and as JSON, for programs.
+
+        Nobody reads that at a terminal, so there it is only for whoever gives its
+        logger a handler.
+        """
+        summary = self.summary(outcome, left_out)
+        for line in summary_lines(summary):
             self._logger.info("%s", line)
+        logger = self._logger.getChild(SUMMARY_LOGGER)
+        if logger.handlers or not sys.stderr or not sys.stderr.isatty():
+            logger.info("%s", json.dumps(summary))
 
 
 def summary_lines(summary: Any) -> Iterator[str]:
     """Yield the lines of a table of what a run did."""
     passes = summary["passes"]
-    records = sum(sum(item["records"].values()) for item in passes)
-    requests, retries = (
-        sum(item[name] for item in passes) for name in ("requests", "retries")
-    )
     yield (
         f"{summary['outcome']} after {duration(summary['seconds'])}: "
-        f"{_counted(records, 'record')}, {_counted(requests, 'request')}, "
-        f"{_counted(retries, 'retry', 'retries')}"
+        f"{_counted(summary['records'], 'record')}, "
+        f"{_counted(summary['requests'], 'request')}, "
+        f"{_counted(summary['retries'], 'retry', 'retries')}"
     )
     rows = [("stream", "records", "requests", "retries", "seconds")]
     for item in passes:

@@ -170,6 +170,13 @@ SETTINGS = th.PropertiesList(
         default=API_URL,
     ),
     _setting(
+        th.StringType,
+        "rest_url",
+        "REST URL",
+        "Address of the REST API, which has the reports; by default api_url with "
+        "/api/v1 in place of /graphql.",
+    ),
+    _setting(
         th.DateTimeType,
         "start_date",
         "Start date",
@@ -322,7 +329,7 @@ SETTINGS = th.PropertiesList(
         th.BooleanType,
         "allow_plain_http",
         "Allow plain HTTP",
-        "Whether api_url may be http:// of another machine. Whoever is "
+        "Whether api_url and rest_url may be http:// of another machine. Whoever is "
         "on the way can then read the API key.",
         default=False,
     ),
@@ -366,6 +373,7 @@ SETTINGS = th.PropertiesList(
 
 
 GRAPHQL = re.compile(r"/(?:[^?]*/)?graphql")
+REST = re.compile(r"/[^?]*")
 KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
 HEADER = re.compile(r"[!-~][ -~]*")
 BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
@@ -413,7 +421,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         if config.get(name) == []:
             errors.append(f"{name} is empty: fill it or remove it")
     if not errors:
-        errors += _address_problems(config["api_url"], config["allow_plain_http"])
+        errors += _address_problems(config)
         if not KEY.fullmatch(config.get("api_key", "key")):
             errors.append("api_key has characters that no key has: set it anew")
         if not HEADER.fullmatch(config.get("user_agent", "tap")):
@@ -510,21 +518,36 @@ def _type_problems(name: str, error: Any) -> Iterator[str]:
     yield f"{name} must be of type {requested}{why}"
 
 
-def _address_problems(api_url: str, allow_plain_http: bool) -> Iterator[str]:  # noqa: FBT001
-    try:
-        link = Link.parse(api_url)
-    except ValueError:
-        link = None
-    if not link or not api_url.endswith(link.rest) or not GRAPHQL.fullmatch(link.rest):
-        yield (
-            "api_url must be a web address that ends in /graphql, such as "
-            f"https://api.labelbox.com/graphql, not {redact.mask(repr(api_url))}"
-        )
-    elif link.scheme == "http" and not (link.is_loopback or allow_plain_http):
-        yield (
-            f"api_url is http:// of another machine ({link.host}), so the API key "
-            "would travel in the clear: use https://, or set allow_plain_http"
-        )
+def _address_problems(config: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the addresses that the API key is sent to."""
+    for name, form, ending, example in (
+        (
+            "api_url",
+            GRAPHQL,
+            " that ends in /graphql",
+            "https://api.labelbox.com/graphql",
+        ),
+        ("rest_url", REST, "", "https://api.labelbox.com/api/v1"),
+    ):
+        if (address := config.get(name)) is None:
+            continue
+        try:
+            link = Link.parse(address)
+        except ValueError:
+            link = None
+        is_plain = link and (link.rest == "/" or address.endswith(link.rest))
+        if not link or not is_plain or not form.fullmatch(link.rest):
+            yield (
+                f"{name} must be a web address{ending}, such as {example}, not "
+                f"{redact.mask(repr(address))}"
+            )
+        elif link.scheme == "http" and not (
+            link.is_loopback or config["allow_plain_http"]
+        ):
+            yield (
+                f"{name} is http:// of another machine ({link.host}), so the API key "
+                "would travel in the clear: use https://, or set allow_plain_http"
+            )
 
 
 def _date_problems(

@@ -37,6 +37,13 @@ class TapLabelbox(SingerTap):
     check_settings = staticmethod(settings.problems)
     _pruned = False
 
+    @classmethod
+    def get_singer_command(cls) -> Any:
+        """Return the command, whose help names the other one."""
+        result = super().get_singer_command()
+        result.epilog = f"Whether the key may read all of it: {cls.name} check --help"
+        return result
+
     @cached_property
     def workspace(self) -> Workspace:
         """The client, the projects and the log that the streams of this run share."""

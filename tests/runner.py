@@ -154,10 +154,21 @@ class Runner:
         self, *arguments: str, **settings: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run the tap as a user does, in a process of its own."""
+        return command("--config", str(self.config_file(**settings)), *arguments)
+
+    def command_of(
+        self, subcommand: str, *arguments: str, **settings: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the tap that is not a run, in the same way."""
+        config = str(self.config_file(**settings))
+        return command(subcommand, "--config", config, *arguments)
+
+    def config_file(self, **settings: Any) -> Path:
+        """Write the settings to a file, and return where it is."""
         assert self.folder
         config = self.folder / "config.json"
         config.write_text(json.dumps(self.config(**settings)))
-        return command("--config", str(config), *arguments)
+        return config
 
 
 def read_files(*files: Path) -> Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,10 @@ ALL = [(stream.name, join) for stream in STREAMS for join in joins_of(stream)]
 def output() -> Output:
     """Read a workspace in which everything happens."""
     world = World(projects=6, labels_per_project=80)
+    # For reports, which go back a month; some of them are reviewed.
+    for number in range(20):
+        at = datetime.now(UTC) - timedelta(days=2, minutes=number)
+        world.add_label(world.projects[0].id, at)
     with serve(world, unexportable=1) as sandbox:
         return Runner(sandbox, world)(*PRIMARY_KEYS)
 

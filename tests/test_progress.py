@@ -23,7 +23,7 @@ from tap_labelbox.streams import STREAMS
 from tests.runner import Output, command, read_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tap_labelbox.sandbox import Request, Sandbox
     from tests.runner import Runner
@@ -33,6 +33,7 @@ MAX_LINES = 25  # beside the table
 SECOND = timedelta(seconds=1)
 TABLE_HEAD = "stream records requests retries seconds"
 LOGGER = logging.getLogger("tap-labelbox")
+SUMMARY = LOGGER.getChild("summary")
 DEFAULT = [stream for stream in STREAMS if stream.selected_by_default]
 
 
@@ -74,11 +75,20 @@ def progress(clock: Clock, caplog: pytest.LogCaptureFixture) -> Progress:
     return Progress(LOGGER, clock=clock, now=clock.now)
 
 
+class ForPeople(logging.Filter):
+    """Takes out what is logged for programs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether people read a record."""
+        return record.name != SUMMARY.name
+
+
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Return what is logged from INFO on."""
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Return what is logged for people from INFO on."""
     caplog.set_level(logging.INFO)
-    return caplog
+    with caplog.filtering(ForPeople()):
+        yield caplog
 
 
 def table(lines: list[str]) -> dict[str, list[str]]:
@@ -193,6 +203,88 @@ def test_a_summary_is_json_and_a_table(progress: Progress, clock: Clock) -> None
     ]
 
 
+def shown(name: str, language: str) -> str:
+    """Return what the page shows under a name."""
+    block = PAGE.split(f"<!-- begin {name} -->\n```{language}\n")[1]
+    return block.split("```")[0]
+
+
+def form(value: Any) -> Any:
+    """Return JSON with types in place of what differs from run to run."""
+    if isinstance(value, list):
+        return [form(item) for item in value]
+    if isinstance(value, dict):
+        return {name: form(item) for name, item in value.items()}
+    return value if isinstance(value, str) else "number"
+
+
+def test_the_summary_that_is_shown_is_one(run: Runner, caplog: Any) -> None:
+    """But for its numbers."""
+    caplog.set_level(logging.INFO)
+    expected = json.loads(shown("summary", "json"))
+    streams = {name for item in expected["passes"] for name in item["records"]}
+    project_ids = [*(p.id for p in run.world.projects), "nope"]
+
+    output = run(*streams, project_ids=project_ids)
+
+    (record,) = [r for r in caplog.records if r.name == SUMMARY.name]
+    assert record.levelno == logging.INFO
+    summary = json.loads(record.getMessage())
+    assert "\n" not in record.getMessage()
+    assert form(summary) == form(expected)
+    assert [*summary] == [*expected]
+    for item in summary["passes"]:
+        for name, count in item["records"].items():
+            assert count == len(output.records(name))
+    assert summary["requests"] == len([r for r in run.sandbox.requests if r.operation])
+
+
+def test_people_at_a_terminal_get_no_json(
+    progress: Progress, caplog: Any, monkeypatch: Any
+) -> None:
+    """Unless they have said where it is to go."""
+    monkeypatch.setattr("sys.stderr", Terminal())
+    progress.log_summary("Finished", [])
+    assert [r.name for r in caplog.records] == [LOGGER.name]
+
+    handler = logging.NullHandler()
+    SUMMARY.addHandler(handler)
+    try:
+        progress.log_summary("Finished", [])
+    finally:
+        SUMMARY.removeHandler(handler)
+    assert [r.name for r in caplog.records].count(SUMMARY.name) == 1
+
+
+class Terminal:
+    """Standard error at which somebody sits."""
+
+    @staticmethod
+    def isatty() -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_a_summary_has_a_file_of_its_own(
+    run: Runner, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """With the configuration that is shown: a line a run, and none in the log."""
+    (tmp_path / "log.yaml").write_text(shown("log config", "yaml"))
+    (tmp_path / "config.json").write_text(json.dumps(run.config()))
+    (tmp_path / "catalog.json").write_text('{"streams": []}')
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--config", "config.json", "--catalog", "catalog.json")
+
+    for _ in range(2):
+        done = command(*arguments, environment={"SINGER_SDK_LOG_CONFIG": "log.yaml"})
+        assert done.returncode == 0
+        assert "Finished after" in done.stderr
+        assert '"outcome"' not in done.stderr
+
+    lines = (tmp_path / "runs.jsonl").read_text().splitlines()
+    assert [json.loads(line)["outcome"] for line in lines] == ["Finished", "Finished"]
+
+
 # --- whole runs ------------------------------------------------------------------
 
 
@@ -244,7 +336,7 @@ def test_the_log_that_is_shown_is_a_log(
     serving: Callable[..., Runner], told: Any, progress: Progress
 ) -> None:
     """But for its numbers."""
-    text = PAGE.split("<!-- begin log -->\n```text\n")[1].split("```")[0]
+    text = shown("log", "text")
     run = serving(World(projects=13, labels=1300))
     progress.retry(10, everybody=True)
     streams = text.partition("\n")[0].partition(": ")[2].split(", ")
@@ -471,7 +563,7 @@ def test_structured_logging_says_the_same(logged: Any) -> None:
 
     told = [line["message"] for line in lines]
     assert table(told)["projects"][0] == "4"
-    assert len(told) - len(DEFAULT) < MAX_LINES
+    assert len(told) - len(table(told)) < MAX_LINES
     assert not [line for line in lines if "metric_info" in line]
 
 
@@ -551,8 +643,9 @@ def test_a_test_starts_one_export_of_a_few_data_rows(thirteen: Runner) -> None:
     assert 1 <= len(ids(asked)) <= 10
     streams = [m["stream"] for m in output.messages if m["type"] == "SCHEMA"]
     assert len(streams) == len(set(streams)) == len(STREAMS)
-    read = {s: len(output.records(s)) for s in streams if s != "workspace_labelers"}
-    assert set(read.values()) == {1}  # of the last days there may be none in a report
+    by_default = {stream.name for stream in DEFAULT}
+    read = {s: len(output.records(s)) for s in streams if s in by_default}
+    assert set(read.values()) == {1}  # reports may have none of the last days
     operations = [r.operation for r in thirteen.sandbox.requests]
     assert len(operations) < 2 * len(STREAMS)
 

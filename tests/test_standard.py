@@ -31,8 +31,10 @@ TestTapLabelbox = pytest.mark.usefixtures("standard")(SDK_SUITE)
 def standard() -> Iterator[None]:
     """Serve a sandbox to the SDK's suite, once one of its tests is about to run."""
     world = World()
-    # For reports, which go back a month.
-    world.add_label(world.projects[0].id, datetime.now(UTC) - timedelta(days=2))
+    # For reports, which go back a month; some of them are reviewed.
+    for number in range(20):
+        at = datetime.now(UTC) - timedelta(days=2, minutes=number)
+        world.add_label(world.projects[0].id, at)
     with serve(world, unexportable=1) as sandbox:
         CONFIG.update(Runner(sandbox, world).config())
         yield

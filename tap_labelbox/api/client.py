@@ -19,6 +19,7 @@ from functools import cached_property, partial
 from http import HTTPStatus
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import backoff
 import requests
@@ -44,7 +45,7 @@ from tap_labelbox.progress import Progress
 from tap_labelbox.records.json_text import decode, encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
 Answer = TypeVar("Answer")
@@ -59,6 +60,9 @@ FIRST_CONTACT_SECONDS = 30.0
 MAX_REDIRECTS = 5  # of one download
 
 REST = "/api/v1"
+REST_TIMEOUTS = 2.0
+"""How many times as long as other replies one of the REST API may take: a report takes
+up to two minutes."""
 
 USER_AGENT = "tap-labelbox"
 with suppress(metadata.PackageNotFoundError):  # run from a checkout
@@ -84,6 +88,7 @@ class Client:
         max_row_bytes: Of a row of an export; kept for those who read these.
         allow_private_links: Whether files may be downloaded from addresses of a
             private network although the API has a public one.
+        rest_url: The address of the REST API; by default the one beside api_url.
         user_agent: The header of all requests; by default this tap and its version.
         logger: Logs waits and dropped fields.
         progress: Where requests and retries are counted.
@@ -104,12 +109,14 @@ class Client:
         max_reply_bytes: int = MAX_REPLY_BYTES,
         max_row_bytes: int = MAX_ROW_BYTES,
         allow_private_links: bool = False,
+        rest_url: str | None = None,
         user_agent: str | None = None,
     ) -> None:
         """Open nothing yet: the first request connects."""
         redact.hide(api_key)
         redact.hide_proxies()
         self._base = api_url.removesuffix(GRAPHQL)
+        self._rest = (rest_url or self._base + REST).rstrip("/")
         self.max_row_bytes = max_row_bytes
         self._max_reply_bytes = max_reply_bytes
         self._allow_private_links = allow_private_links
@@ -137,18 +144,22 @@ class Client:
         self._api.headers["Accept-Encoding"] = "gzip, deflate"
         # What the environment says of proxies and certificates, once: requests would
         # go through all of it for each request.
-        result = self._api.merge_environment_settings(self._base, {}, None, None, None)
-        self._api.proxies, self._api.verify = result["proxies"], result["verify"]
+        self._proxies = {base: self._ways(base) for base in (self._base, self._rest)}
         self._api.trust_env = False
-        if self._is_plain_loopback(self._base):  # the key would leave this machine
-            self._api.proxies = {}
-        else:
-            _proxy(self._base)
         self._files = _session(_unsigned, concurrency, files)
         for session in (self._api, self._files):
             session.headers["User-Agent"] = user_agent or USER_AGENT
         # Failures are logged here. urllib3 would log each address, and each retry.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+    def _ways(self, base: str) -> Any:
+        """Return the proxies on the way to an address."""
+        result = self._api.merge_environment_settings(base, {}, None, None, None)
+        self._api.verify = result["verify"]
+        if self._is_plain_loopback(base):  # the key would leave this machine
+            return {}
+        _proxy(base)
+        return result["proxies"]
 
     def address(self, path: str) -> str:
         """Return an address beside the configured one: ``/_gql``, ``/api/v1/...``."""
@@ -242,26 +253,41 @@ class Client:
         ):
             return None
 
-    def get(self, path: str, **parameters: object) -> dict[str, Any]:
+    def get(
+        self, path: str, ids: Mapping[str, str] | None = None, /, **parameters: object
+    ) -> dict[str, Any]:
         """Return what the REST API answers at a path.
 
         Args:
-            path: Behind the version, such as ``/performance/metrics``.
+            path: Behind the version, such as ``/performance/projects/{project_id}``.
+            ids: What stands in the path in place of names in braces.
             **parameters: Of the query; None is not sent.
 
         Raises:
             LabelboxError: As :meth:`execute` does.
 
         """
-        return self.get_at(REST + path, **parameters)
+        return self.get_at(REST + path, ids, **parameters)
 
-    def get_at(self, path: str, **parameters: object) -> dict[str, Any]:
+    def get_at(
+        self, path: str, ids: Mapping[str, str] | None = None, /, **parameters: object
+    ) -> dict[str, Any]:
         """Return the object at a path beside the configured address, as :meth:`get`."""
-        request = self._api.prepare_request(
-            requests.Request("GET", self.address(path), params=parameters)
-        )
+        quoted = {name: quote(text, safe="") for name, text in (ids or {}).items()}
         operation = path.removeprefix(REST)
-        send = partial(self._send, operation, request.copy, _rest_object)
+        base = self._base if operation == path else self._rest
+        address = base + operation.format_map(quoted)
+        request = self._api.prepare_request(
+            requests.Request("GET", address, params=parameters)
+        )
+        send = partial(
+            self._send,
+            operation,
+            request.copy,
+            _rest_object,
+            timeout_factor=REST_TIMEOUTS,
+            base=base,
+        )
         report: dict[str, Any] = self._retry(operation, send)
         return report
 
@@ -412,8 +438,10 @@ class Client:
         decoded: Callable[[requests.Response, bytes], Any],
         timeout_factor: float = 1,
         max_bytes: float = math.inf,
+        base: str = "",
     ) -> Any:
         """Send a request once, and return its reply as it is decoded."""
+        base = base or self._base
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
             with self._slots:
@@ -427,14 +455,14 @@ class Client:
                         timeout=self._timeouts(timeout_factor),
                         allow_redirects=False,
                         stream=True,
-                        proxies=self._api.proxies,
+                        proxies=self._proxies[base],
                     )
                     self._is_reached = True
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
                     with response:
                         content = self._content(response, max_bytes)
         except (OSError, ValueError) as fault:  # the latter of what is no address
-            raise self._network_error(fault, self._base) from None
+            raise self._network_error(fault, base) from None
         try:
             if response.is_redirect:
                 raise errors.redirect_error(response)

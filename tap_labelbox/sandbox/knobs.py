@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 # How many exports may run at once.
 EXPORTS_PER_PROJECT = 10
@@ -48,6 +48,8 @@ class Knobs:
     """Whether exportLabels works, is unknown to the API, or not part of the plan."""
     performance: Literal["all", "own", "forbidden"] = "all"
     """Whose performance the key may see: everybody's, its owner's, or nobody's."""
+    hidden_performance: Collection[str] = ()
+    """Projects whose performance the key may not see, by ID."""
     export_outcome: Literal["COMPLETE", "FAILED", "CANCELED"] = "COMPLETE"
     """How a data row export ends."""
     export_lag: float = 0.0

@@ -18,6 +18,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
+from singer_sdk._logging import _setup_console_logging
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.plugin_base import _ConfigInput as Inputs
@@ -243,6 +244,11 @@ class SingerTap(Tap):
                 if path != "ENV":
                     inputs.config |= read_config(path)
         return inputs
+
+
+def set_up_log(logger: logging.Logger) -> None:
+    """Send the log where that of a run goes, for a command that is no run."""
+    _setup_console_logging(log_level=logger.level)
 
 
 def refuse(errors: Iterable[str]) -> None:

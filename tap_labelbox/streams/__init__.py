@@ -10,13 +10,13 @@ from tap_labelbox.streams import (
     organization,
     project_setup,
     quality,
+    reports,
     workflow,
 )
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.streams.projects import ProjectsStream
-from tap_labelbox.streams.reports import WorkspaceLabelersStream
 
 SUBJECTS = {
     "Work": (
@@ -73,6 +73,15 @@ SUBJECTS = {
         organization.UserGroupsStream,
         organization.UserGroupMembersStream,
     ),
-    "Reports": (WorkspaceLabelersStream,),
+    "Reports": (
+        reports.PerformanceMetricsStream,
+        reports.ProjectMetricSeriesStream,
+        reports.WorkspaceMetricSeriesStream,
+        reports.ProjectLabelersStream,
+        reports.ProjectReviewersStream,
+        reports.WorkspaceLabelersStream,
+        reports.SignInEventsStream,
+        reports.SignInSessionsStream,
+    ),
 }
 STREAMS = tuple(chain.from_iterable(SUBJECTS.values()))

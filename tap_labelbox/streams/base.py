@@ -230,14 +230,14 @@ class LabelboxStream(BookmarkedStream):
                 for key in keys
                 if key not in {document.parent, self.place, self.snapshot_column}
             ),
-            self._page_rows,
+            self.page_size,
             partial(self.workspace.leave_out, self.name),
             self.max_in_flight,
             may_be_null=self.may_be_null,
         )
 
     @property
-    def _page_rows(self) -> int:
+    def page_size(self) -> int:
         """The rows that a page is asked for with."""
         size = int(self.config["page_size"])
         if size == MAX_PAGE_ROWS:
@@ -422,16 +422,16 @@ class LabelboxStream(BookmarkedStream):
         """Yield the records of a row of the document; malformed ones are left out."""
         for item in self.explode(row):
             if not isinstance(item, dict):
-                self._leave_out_item(row, f"{described(item)}, not an object")
+                self.leave_out_item(row, f"{described(item)}, not an object")
                 continue
             record = self.record(item)
             if lacking := [c for c in self._required if record[c] in (None, "")]:
                 why = f"it has no {' and no '.join(lacking)} ({described(item)})"
-                self._leave_out_item(row, why)
+                self.leave_out_item(row, why)
             else:
                 yield record
 
-    def _leave_out_item(self, row: Any, why: str) -> None:
+    def leave_out_item(self, row: Any, why: str) -> None:
         """Log that a row, or one within it, is left out."""
         row_id = as_id(row.get("id")) if isinstance(row, dict) else None
         where = f"item {shortened(row_id)}" if row_id else "an item"

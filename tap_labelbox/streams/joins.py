@@ -21,6 +21,11 @@ FEATURE: Columns = ("ontology_id", "parent_id")
 
 OFF: Columns = ("workspace_labelers",)
 """Streams that also have rows of projects and users that are gone."""
+GONE_USERS: Columns = (
+    *("project_labelers", "project_reviewers"),
+    *("sign_in_events", "sign_in_sessions"),
+)
+"""Streams that also have rows of users that are gone, or of another organization."""
 
 
 class Join(NamedTuple):
@@ -55,13 +60,14 @@ JOINS = (
     Join(("reference_label_id",), "labels", ("id",), streams=("benchmarks",)),
     Join(("created_by_id",), "users", ("id",)),
     Join(("resolved_by_id",), "users", ("id",)),
-    Join(("user_id",), "users", ("id",), besides=OFF),
+    Join(("user_id",), "users", ("id",), besides=(*OFF, *GONE_USERS)),
     Join(("user_group_id",), "user_groups", ("id",)),
     Join(("role_id",), "roles", ("id",)),
     Join(("org_role_id",), "roles", ("id",)),
     Join(("stage_task_queue_id",), "task_queues", ("id",)),
     Join(("issue_id",), "issues", ("id",)),
     Join(("category_id",), "issue_categories", ("id",)),
+    Join(("metric",), "performance_metrics", ("name",)),
     Join((*LABEL, "parent_annotation_id"), "annotations", (*LABEL, "annotation_id")),
     Join((*LABEL, "source_feature_id"), "annotations", (*LABEL, "feature_id")),
     Join((*LABEL, "target_feature_id"), "annotations", (*LABEL, "feature_id")),

@@ -41,7 +41,8 @@ class Refusals:
         self.is_offered = True
         """Whether there is more of the stream to be had, as far as is known."""
         self._stream, self._parents, self._workspace = stream, parents, workspace
-        self._has_read = False  # some parent
+        self.has_read = False
+        """Whether some parent, or all of a table without any, could be read."""
         self._pending: dict[str, LabelboxError] = {}  # by parent, before one was read
         self._recorded = 0  # parents
 
@@ -68,7 +69,7 @@ class Refusals:
         if not parent_id:
             self.is_offered = False
             self._workspace.record_failure(self._stream, error)
-        elif isinstance(error, TransientError) or self._has_read:
+        elif isinstance(error, TransientError) or self.has_read:
             self._record(parent_id, error)
         else:
             self._pending[parent_id] = error
@@ -76,7 +77,7 @@ class Refusals:
 
     def note_read(self) -> None:
         """Note that a parent, or a table without any, could be read."""
-        self._has_read = True
+        self.has_read = True
         self._workspace.failures_in_a_row.end()
         self.record()
 
@@ -85,7 +86,7 @@ class Refusals:
         refused = dict(self._pending)
         self._pending.clear()
         reasons = {str(error) for error in refused.values()}
-        if len(refused) > len(reasons) == 1 and not self._has_read:
+        if len(refused) > len(reasons) == 1 and not self.has_read:
             self.is_offered = False
             count = f"{len(refused)} {self._parents}, none could be read"
             self._workspace.record_failure(self._stream, f"{reasons.pop()} ({count})")

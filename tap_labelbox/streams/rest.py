@@ -49,7 +49,7 @@ class RestColumn(NamedTuple):
             if is_hopeless or is_out:
                 return None
             row_id = quote(str(row["id"]), safe="")
-            return workspace.client.get_at(self.path.format(id=row_id))
+            return workspace.client.get_at(self.path, {"id": row_id})
 
         outcomes = prefetch((partial(ask, row) for row in to_ask), max_in_flight)
         for row, outcome in zip(rows, outcomes, strict=True):

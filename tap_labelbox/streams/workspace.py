@@ -99,6 +99,7 @@ class Workspace:
             max_reply_bytes=config["max_reply_bytes"],
             max_row_bytes=config["max_row_bytes"],
             allow_private_links=config["allow_private_links"],
+            rest_url=config.get("rest_url"),
             user_agent=config.get("user_agent"),
             logger=logger,
             progress=self.progress,
@@ -115,6 +116,7 @@ class Workspace:
         self._start_date: str | None = config.get("start_date")
         self._export_filters: dict[str, Any] = config["export_filters"]
         self._names: dict[str, str] = {}  # of projects, by their ID
+        self._made_at: dict[str, str] = {}  # the same
         self._page_size: int = config["page_size"]
         self._max_in_flight: int = config["concurrency"]
         self._logger = logger
@@ -128,6 +130,8 @@ class Workspace:
         """How often something was left out: where this has not moved, all was read."""
         self._has_warned_of_none = False
         self._unlisted = 0  # gaps in the list of the projects to read
+        self.kept_lists: dict[str, list[Any]] = {}
+        """Lists of the REST API that several streams need, by their path."""
         self.kept_rows: dict[str, tuple[Iterable[Row], int]] = {}
         """Rows that other streams are made of as well, by their document, and how
         often something was left out of them."""
@@ -215,6 +219,7 @@ class Workspace:
         for project in sorted(projects, key=_made_at):
             project_ids.append(project["id"])
             self._names[project["id"]] = shortened(project.get("name") or "")
+            self._made_at[project["id"]] = _made_at(project)
         self._unlisted += self.gaps - gaps
         self._warn_of_none(project_ids)
         return project_ids
@@ -226,6 +231,10 @@ class Workspace:
     def project_name(self, project_id: str) -> str:
         """Return how the log names a project."""
         return f"project {self._names.get(project_id) or project_id}"
+
+    def made_at(self, project_id: str) -> str:
+        """Return when a project was made; "" if Labelbox does not say."""
+        return self._made_at.get(project_id, "")
 
     @cached_property
     def project_ids(self) -> list[str]:
