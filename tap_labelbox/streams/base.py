@@ -13,6 +13,7 @@ from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
+from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
@@ -178,6 +179,14 @@ class LabelboxStream(BookmarkedStream):
             return frozenset({"id", self.nested_in})
         kept = {*type(self).primary_keys, self.replication_key}
         return frozenset(self.columns.keys() - (self.deselected - kept))
+
+    @cached_property
+    def replace(self) -> Callable[[Record], Record] | None:
+        """Puts pseudonyms into records, if the settings ask for that."""
+        pseudonyms = self.workspace.pseudonyms
+        if pseudonyms is None:
+            return None
+        return Pseudonymizer(self.columns.values(), pseudonyms)
 
     @property
     def document_name(self) -> str:
@@ -461,7 +470,7 @@ class ProjectStream(LabelboxStream):
 
     def finish(self) -> None:
         """Note that all projects have had their turn."""
-        self.state_manager.mark_all_read(self.workspace.started_at)
+        self.state_manager.mark_all_read(self.workspace.started_at, self._turns)
 
     def end_run(self) -> None:
         """Remove from the state what says nothing."""

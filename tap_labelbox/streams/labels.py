@@ -14,6 +14,7 @@ from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import malformed, rows
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
+    EMAIL,
     boolean,
     derived,
     key,
@@ -103,7 +104,7 @@ class LabelsStream(ProjectStream):
         *within(
             "created_by",
             text("created_by_id", "ID of the labeler.", "id"),
-            text("created_by_email", "E-mail of the labeler.", "email"),
+            text("created_by_email", "E-mail of the labeler.", "email", personal=EMAIL),
         ),
         *within(
             "data_row",

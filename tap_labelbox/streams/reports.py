@@ -11,6 +11,7 @@ from tap_labelbox.api.errors import UnavailableError, absent
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
+    EMAIL,
     as_integer,
     boolean,
     day,
@@ -53,7 +54,6 @@ class ReportStream(LabelboxStream):
         del context
         if self.workspace.offline:
             return
-        project_ids = self.config.get("project_ids")
         with self.refusals.leaving_out():
             days = list(self._days())
             tables = prefetch(
@@ -61,10 +61,8 @@ class ReportStream(LabelboxStream):
             )
             for date, rows in zip(days, tables, strict=True):
                 for record in chain.from_iterable(map(self.records, rows.result())):
-                    if project_ids is None or record.get(PROJECT_ID) in {
-                        None,
-                        *project_ids,
-                    }:
+                    project_id = record.get(PROJECT_ID)
+                    if project_id is None or self.workspace.wants(project_id):
                         yield record
                 self.advance(None, date)
                 self.refusals.note_read()
@@ -156,7 +154,7 @@ class WorkspaceLabelersStream(ReportStream):
         key("project_id", "ID of the project, which need not be in projects."),
         key("user_id", "ID of the user."),
         day("date", "UTC day of the figures. The bookmark is kept by this column."),
-        text("email", "E-mail address, which may be masked. Personal data."),
+        text("email", "E-mail address, which may be masked.", personal=EMAIL),
         text("member_type", "internal or external; null where the account is gone."),
         text("member_organization_id", "ID of the organization of the account."),
         text("member_organization_name", "Its name, or org.name and its ID."),
