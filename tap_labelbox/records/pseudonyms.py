@@ -254,9 +254,7 @@ class Pseudonyms:
             new = self.name(value)
         elif value[:1] in {"[", "{"} and "@" in value:
             # JSON as text: fields that may come so, and what is nested too deeply.
-            inner = Raw(value)
-            replaced = self._raw(inner, role)
-            return None if replaced is inner else Raw(encoder.encode(str(replaced)))
+            new = bytes(self._raw(Raw(value), role)).decode()
         else:
             new = self.other(value)
         return None if new == value else Raw(encoder.encode(new))
