@@ -429,6 +429,8 @@ def read(provided: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if isinstance(salt := config.get("pseudonymize_salt"), str):
         config["pseudonymize_salt"] = salt.strip()
         redact.hide(salt.strip())
+        if not salt.strip():
+            del config["pseudonymize_salt"]
     return config
 
 

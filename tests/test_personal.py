@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.runner import Runner
 
+HINT = re.compile(r"personal data|\be-mails?\b", re.IGNORECASE)
 PAGE = Path(__file__).parent.parent / "docs" / "personal-data.md"
 ADDRESS = re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+\.\w+")
 BATCHES = {
@@ -143,12 +144,18 @@ def originals(world: World) -> dict[str, str]:
     return found
 
 
+def by_key(output: Output, stream: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the records of a stream by their keys: exports come in no order."""
+    keys = PRIMARY_KEYS[stream]
+    return {tuple(r[key] for key in keys): r for r in output.records(stream)}
+
+
 def test_pseudonyms_are_all_that_tells_who_somebody_is(
     serving: Callable[..., Runner], people: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No address, name or salt gets out, and nothing but these is replaced."""
     caplog.set_level("DEBUG")
-    run = serving(people, unexportable=2)
+    run = serving(people)
     plain = run(*PRIMARY_KEYS, now=NOW)
     caplog.clear()
 
@@ -163,9 +170,11 @@ def test_pseudonyms_are_all_that_tells_who_somebody_is(
         lambda found: who.get(found[0], "somebody's, masked"), output.text
     )
     for stream in PRIMARY_KEYS:
-        records = Output(restored).records(stream)
-        assert len(records) == len(plain.records(stream)) > 0
-        for record, before in zip(records, plain.records(stream), strict=True):
+        records = by_key(Output(restored), stream)
+        known = by_key(plain, stream)
+        assert records.keys() == known.keys()
+        for of, record in records.items():
+            before = known[of]
             for column, value in record.items():
                 if value != before[column]:
                     assert value == "somebody's, masked"
@@ -184,7 +193,7 @@ def test_pseudonyms_join(serving: Callable[..., Runner], people: World) -> None:
     assert {r["email"] for r in output.records("user_group_members")} < users
     for stream in ("data_row_exports", "export_labels", "bulk_export"):
         within = json.dumps([*output.records(stream)])
-        assert labels < {*PSEUDONYM.findall(within)} < users
+        assert labels <= {*PSEUDONYM.findall(within)} <= users
 
 
 @pytest.mark.parametrize("form", BATCHES)
@@ -192,7 +201,7 @@ def test_batch_files_have_pseudonyms_as_well(
     serving: Callable[..., Runner], people: World, tmp_path: Path, form: str
 ) -> None:
     """Of rows as expected, which are not decoded, and of others."""
-    run = serving(people)
+    run = serving(people, unexportable=2)
     for streams in (("data_row_exports",), (*PRIMARY_KEYS,)):
         storage = {"root": str(tmp_path / f"{len(streams)}")}
         batches = {"encoding": {"format": form}, "storage": storage}
@@ -237,11 +246,11 @@ def test_pseudonyms_are_off_by_default(
 
     assert not PSEUDONYM.search(plain.text)
     for stream in PRIMARY_KEYS:
-        assert salted.records(stream) == plain.records(stream)
+        assert by_key(salted, stream) == by_key(plain, stream)
 
 
 def test_pseudonyms_need_a_salt(run: Runner) -> None:
-    """One line says so; a text that is given part by part is one."""
+    """One line says so; blanks are none."""
     done = run.command(pseudonymize="true", pseudonymize_salt="  ")
 
     assert done.returncode == 78

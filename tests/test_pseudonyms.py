@@ -231,10 +231,17 @@ def test_columns_are_replaced_as_they_are_declared() -> None:
 
 def exported(**label: Any) -> bytes:
     """Return a line of an export."""
-    details = {"created_at": "2026-01-01T00:00:00Z", "created_by": "Ada@example.com"}
+    details: dict[str, Any] = {
+        "created_at": "2026-01-01",
+        "created_by": "Ada@example.com",
+    }
     details |= {"reviews": [{"reviewed_by": "Zoë@example.com", "score": 1.0}]}
-    step = {"action": "Move", "created_by": "Ada Okafor", "next_task_id": "t"}
-    project = {
+    step: dict[str, Any] = {
+        "action": "Move",
+        "created_by": "Ada Okafor",
+        "next_task_id": "t",
+    }
+    project: dict[str, Any] = {
         "name": "ada@example.com",
         "labels": [{"id": "l", "label_details": details} | label],
         "project_details": {"workflow_history": [step, step | {"created_by": None}]},
