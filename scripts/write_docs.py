@@ -86,7 +86,7 @@ def kind(schema: dict[str, Any]) -> str:
 def plugin_settings(
     settings: dict[str, Any], prefix: str = "", label: str = "", *, is_set: bool = True
 ) -> list[dict[str, Any]]:
-    """Return settings as Meltano and its Hub list them: the parts of objects, dotted.
+    """Return settings as Meltano and its Hub list them: objects, and their parts.
 
     Args:
         settings: Their schemas, by name.
@@ -102,6 +102,9 @@ def plugin_settings(
             title = f"{label}: " + re.sub(r"\bid(s?)\b", r"ID\1", title)
         parts = schema.get("properties")
         if parts and not isinstance(schema.get("additionalProperties"), dict):
+            if not prefix:  # as JSON; Meltano merges it with the parts
+                whole = {"name": name, "label": title, "kind": "object"}
+                entries.append(whole | {"description": schema["description"]})
             has_default = is_set and "default" in schema
             entries += plugin_settings(
                 parts, f"{prefix}{name}.", title, is_set=has_default

@@ -104,11 +104,11 @@ class FastDecoder:
         return FastRow(records)
 
 
-USUAL = FastDecoder()
+PLAIN_DECODER = FastDecoder()
 
 
 def decode_fast_rows(
-    lines: bytes, decoder: FastDecoder = USUAL
+    lines: bytes, decoder: FastDecoder = PLAIN_DECODER
 ) -> list[FastRow | DataRow]:
     """Return the data rows of some lines.
 
@@ -120,8 +120,10 @@ def decode_fast_rows(
         MalformedError: If one of the lines is no data row with an ID.
         ValueError: If one is no JSON.
     """
-    for tried in dict.fromkeys((decoder, USUAL)):
+    for tried in dict.fromkeys((decoder, PLAIN_DECODER)):
         if (rows := tried.rows(lines)) is not None:
             return [*rows]
     texts = (line for line in lines.split(b"\n") if line.strip())
-    return [row for line in texts for row in USUAL.rows(line) or decode_rows(line)]
+    return [
+        row for line in texts for row in PLAIN_DECODER.rows(line) or decode_rows(line)
+    ]

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hmac
 import re
+from contextlib import suppress
 from functools import lru_cache, partial
-from operator import is_, itemgetter
+from operator import is_
 from typing import TYPE_CHECKING, Any, cast
 from unicodedata import normalize
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from tap_labelbox.records.columns import Record, Sources
 
-MAX_CACHED = 2**16
+MAX_CACHED_VALUES = 2**16
 """Pseudonyms that are remembered: more than most organizations have members."""
 MAX_CACHED_CHARACTERS = 320  # the longest address there can be
 MAX_CACHED_BYTES = 512  # of an array or object
@@ -81,7 +82,7 @@ ITEMS = msgspec.json.Decoder(list[Raw])
 MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 ESCAPED_AT = re.compile(rb"\\u0040")  # so it is found twice as fast as by `in`
-ADDRESS_TOKEN = re.compile(rb'"[^\s"\\@]++@[^\s"\\@]++"')
+ADDRESS_TOKEN = re.compile(rb'"\s*+[^\s"@]++@[^\s"@]++\s*+"')
 
 
 def role_of(key: str) -> str:
@@ -114,13 +115,13 @@ class Pseudonyms:
         rows = rows or {}
         self._shapes = {key: Shape(source, rows) for key, source in rows.items()}
         self._keyed = hmac.new(salt.encode(errors="surrogatepass"), digestmod="sha256")
-        self._cached = lru_cache(MAX_CACHED)(self._compute)
+        self._cached = lru_cache(MAX_CACHED_VALUES)(self._compute)
         self._cached_json = lru_cache(MAX_CACHED_OBJECTS)(self._compute_json)
-        self._cached_string = lru_cache(MAX_CACHED)(self._compute_string)
+        self._cached_string = lru_cache(MAX_CACHED_VALUES)(self._compute_string)
 
     @property
     def types(self) -> dict[str, Any]:
-        """What lists in JSON are decoded to if they are as expected, by their keys."""
+        """The types that lists in JSON are decoded to, by their keys."""
         return {key: list[s.type] | None for key, s in self._shapes.items()}  # type: ignore[name-defined]
 
     # --- values ----------------------------------------------------------------
@@ -202,10 +203,10 @@ class Pseudonyms:
         return None if replaced is raw else replaced
 
     def _computed(self, raw: Raw, text: bytes, role: str) -> Raw:
-        try:
-            return self._value(raw, text, role)
-        except (ValueError, RecursionError):  # as text, in which no key is looked at
-            return self._addresses(raw)
+        with suppress(ValueError, RecursionError):
+            raw = self._value(raw, text, role)
+        # What is nested too deeply; also keys, and values of a key that comes twice.
+        return self._addresses(raw) if _may_hold_address(bytes(raw)) else raw
 
     def _value(self, raw: Raw, text: bytes, role: str) -> Raw:
         first = text[0]
@@ -260,7 +261,7 @@ class Pseudonyms:
         return None if new == value else Raw(encoder.encode(new))
 
     def _addresses(self, raw: Raw) -> Raw:
-        """Return a JSON text with pseudonyms for all strings that are addresses."""
+        """Return JSON with pseudonyms for all strings that are addresses, keys too."""
 
         def replaced(token: re.Match[bytes]) -> bytes:
             try:
@@ -268,7 +269,8 @@ class Pseudonyms:
             except ValueError:
                 return token[0]
 
-        return Raw(TOKEN.sub(replaced, bytes(raw)))
+        text = TOKEN.sub(replaced, before := bytes(raw))
+        return raw if text == before else Raw(text)
 
 
 class Shape:
@@ -330,9 +332,9 @@ def is_address(value: str) -> bool:
 
 def _may_hold_address(text: bytes) -> bool:
     """Return False if no string of a JSON text is an address, which is seen at once."""
-    if b"\\" in text:
-        return b"@" in text or ESCAPED_AT.search(text) is not None
-    return b"@" in text and ADDRESS_TOKEN.search(text) is not None
+    if b"@" in text and ADDRESS_TOKEN.search(text):
+        return True
+    return b"\\" in text and ESCAPED_AT.search(text) is not None
 
 
 @lru_cache(2**9)
@@ -377,8 +379,6 @@ class Pseudonymizer:
             elif column.kind.schema == text.schema and column.kind != identifier:
                 self._texts.append(column.name)
 
-        self._text_values = itemgetter(*self._texts, *self._texts[:1])  # always a tuple
-
     def _replacing(self, column: Column) -> Callable[[str], str]:
         """Return what replaces the values of a column that holds personal data."""
         match column.personal:
@@ -408,7 +408,7 @@ class Pseudonymizer:
         for name in self._json:
             if value := record.get(name):
                 changed[name] = self._pseudonyms.json(value, name)
-        for value in self._text_values(record):
+        for value in map(record.get, self._texts):
             if type(value) is str and "@" in value:
                 changed |= self._addresses(record)
                 break

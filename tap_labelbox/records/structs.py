@@ -65,8 +65,8 @@ class StructColumns:
         self._blocks: dict[str, StructColumns] = {}
         for name, source in sources.items():
             if isinstance(source, Column):
-                usual = Raw if source.name in raw else source.kind.struct
-                fields[name] = (types or {}).get(source.name, usual)
+                kind = Raw if source.name in raw else source.kind.struct
+                fields[name] = (types or {}).get(source.name, kind)
                 columns[name] = source
             else:
                 inner = StructColumns(source, raw=raw, types=types, others=others)

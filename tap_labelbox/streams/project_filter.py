@@ -1,4 +1,4 @@
-"""Which projects the settings choose: by ID, name, tag and kind of data rows."""
+"""Filter projects as the settings say: by ID, name, tag and kind of data rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = ("project_ids", "exclude_project_ids", *FIELDS)
 
 
 class ProjectFilter:
-    """Tells which projects are to be read: those that every setting lets through.
+    """Chooses the projects that every setting lets through.
 
     Args:
         config: The settings.
@@ -40,13 +40,13 @@ class ProjectFilter:
         """Whether it is not the user alone who says which ones are read."""
         self.fields = {FIELDS[name] for name in self.settings if name in FIELDS}
         """The fields of a project that have to be known."""
-        wanted = {name: [*map(_folded, config.get(name) or ())] for name in FIELDS}
+        chosen = {name: [*map(_folded, config.get(name) or ())] for name in FIELDS}
         self._tests: list[Callable[[Row], bool]] = []
-        if patterns := wanted["project_names"]:
+        if patterns := chosen["project_names"]:
             self._tests.append(lambda row: _is_like(row.get("name"), patterns))
-        if tags := wanted["project_tags"]:
+        if tags := chosen["project_tags"]:
             self._tests.append(lambda row: not tags_of(row).isdisjoint(tags))
-        if types := wanted["media_types"]:
+        if types := chosen["media_types"]:
             self._tests.append(lambda row: media_type_of(row) in types)
 
     def takes_id(self, project_id: str) -> bool:
@@ -94,8 +94,8 @@ class ProjectFilter:
         msg = f"{names} leave none of the {len(requested)} {among}: correct or remove"
         verb = "them" if len(filters) > 1 else "it"
         if "media_types" in filters:
-            found = sorted({*filter(None, map(media_type_of, requested))})
-            msg = f"{msg} {verb} (their media types: {', '.join(found).upper()})"
+            types = sorted({*filter(None, map(media_type_of, requested))})
+            msg = f"{msg} {verb} (their media types: {', '.join(types).upper()})"
         else:
             msg = f"{msg} {verb}"
         raise SettingsError(msg)

@@ -224,7 +224,7 @@ class Workspace:
         return self._filter.takes_id(project_id)
 
     @cached_property
-    def _listed(self) -> list[Row]:
+    def _all_projects(self) -> list[Row]:
         """All projects that the key may see, oldest first."""
         gaps = self.gaps
         document, field = "project_ids", "projects"
@@ -243,7 +243,7 @@ class Workspace:
     @cached_property
     def all_project_ids(self) -> list[str]:
         """The IDs of all these."""
-        return [project["id"] for project in self._listed]
+        return [project["id"] for project in self._all_projects]
 
     def project_name(self, project_id: str) -> str:
         """Return how the log names a project."""
@@ -255,8 +255,10 @@ class Workspace:
         gaps = self.gaps
         self._record_missing(set(self.all_project_ids))
         self._unlisted += self.gaps - gaps
-        self._filter.refuse_none(self._listed)
-        project_ids = [row["id"] for row in self._listed if self._filter.takes(row)]
+        self._filter.refuse_none(self._all_projects)
+        project_ids = [
+            row["id"] for row in self._all_projects if self._filter.takes(row)
+        ]
         if project_ids:
             self._log_chosen(project_ids)
         return project_ids
