@@ -277,6 +277,8 @@ class Workspace:
             len(self.all_project_ids),
             f": {first_of(names, MAX_NAMED_PROJECTS)}" if is_filtered else "",
         )
+        if not is_filtered:
+            return
         for project_id, name in zip(project_ids, names, strict=True):
             self._logger.debug("To be read: project %s (%s)", name, project_id)
         unknown = {*self._filter.excluded} - {*self.all_project_ids}
