@@ -18,6 +18,7 @@ import yaml
 
 from tap_labelbox.api.documents import Document
 from tap_labelbox.exit_codes import Ending
+from tap_labelbox.records.columns import EMAIL, FREE_TEXT, NAME, PEOPLE
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS, SUBJECTS
 from tap_labelbox.streams.base import ProjectStream
@@ -88,7 +89,7 @@ def kind(schema: dict[str, Any]) -> str:
 def plugin_settings(
     settings: dict[str, Any], prefix: str = "", label: str = "", *, is_set: bool = True
 ) -> list[dict[str, Any]]:
-    """Return settings as Meltano and its Hub list them: the parts of objects, dotted.
+    """Return settings as Meltano and its Hub list them: objects, and their parts.
 
     Args:
         settings: Their schemas, by name.
@@ -104,6 +105,9 @@ def plugin_settings(
             title = f"{label}: " + re.sub(r"\bid(s?)\b", r"ID\1", title)
         parts = schema.get("properties")
         if parts and not isinstance(schema.get("additionalProperties"), dict):
+            if not prefix:  # as JSON; Meltano merges it with the parts
+                whole = {"name": name, "label": title, "kind": "object"}
+                entries.append(whole | {"description": schema["description"]})
             has_default = is_set and "default" in schema
             entries += plugin_settings(
                 parts, f"{prefix}{name}.", title, is_set=has_default
@@ -217,43 +221,38 @@ def streams_table() -> str:
 
 
 def personal_columns() -> dict[str, dict[str, str]]:
-    """Return the columns with e-mails, names or portraits, and what they hold."""
+    """Return the columns that are declared to hold personal data, and of which kind."""
     personal = {
         stream.name: {
-            name: column_type(schema) if "e-mail" in text else "name"
-            for name, schema in stream.schema["properties"].items()
-            if re.search("e-mail|personal data", text := json.dumps(schema).lower())
+            column.name: str(column.personal)
+            for column in stream.schema.columns
+            if column.personal
         }
         for stream in STREAMS
     }
     return {stream: columns for stream, columns in personal.items() if columns}
 
 
-def personal_data() -> str:
-    """Return a table of these columns, and settings that hide the e-mails."""
-    lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
-    lines.append("|---|---|---|---|")
+def personal_data() -> tuple[str, str]:
+    """Return a table of these columns, and stream maps that hide the people in them."""
+    heads = "e-mails", "JSON that names people", "names and portraits", "free text"
+    lines = [f"| stream | {' | '.join(heads)} |", "|---|---|---|---|---|"]
     maps = {}
     for stream, columns in personal_columns().items():
-        plain = [name for name, kind in columns.items() if kind == "string"]
-        names = [name for name, kind in columns.items() if kind == "name"]
-        nested = [name for name in columns if name not in plain + names]
-        cells = (code(*some) for some in (plain, nested, names))
+        groups: dict[str, list[str]] = {}
+        for name, kind in columns.items():
+            group = kind if kind in {EMAIL, PEOPLE, FREE_TEXT} else NAME
+            groups.setdefault(group, []).append(name)
+        order = (EMAIL, PEOPLE, NAME, FREE_TEXT)
+        cells = [code(*groups.get(group, ())) for group in order]
         lines.append(f"| `{stream}` | {' | '.join(cells)} |")
         maps[stream] = {
             name: f"sha256(config['salt'] + {name}) if {name} else None"
-            for name in plain
-        } | dict.fromkeys(nested + names, "__NULL__")
+            for name in groups.get(EMAIL, ())
+        } | dict.fromkeys(groups.get(PEOPLE, []) + groups.get(NAME, []), "__NULL__")
+    maps = {stream: columns for stream, columns in maps.items() if columns}
     settings = {"stream_map_config": {"salt": "a long secret"}, "stream_maps": maps}
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "```json",
-            json.dumps(settings, indent=2, ensure_ascii=False),
-            "```",
-        ]
-    )
+    return "\n".join(lines), json.dumps(settings, indent=2, ensure_ascii=False)
 
 
 def streams_page() -> str:
@@ -439,7 +438,9 @@ def documents() -> dict[str, str]:
             "README.md", plugin=plugin_block(), streams=streams_table()
         ),
         "docs/personal-data.md": filled(
-            "docs/personal-data.md", personal=personal_data()
+            "docs/personal-data.md",
+            personal=personal_data()[0],
+            maps=f"```json\n{personal_data()[1]}\n```",
         ),
         "docs/running.md": filled(
             "docs/running.md", **{"exit codes": exit_codes_table()}

@@ -190,6 +190,32 @@ SETTINGS = th.PropertiesList(
         "Read only these projects. By default all that the API key may see are read.",
     ),
     _setting(
+        TEXTS,
+        "exclude_project_ids",
+        "Excluded project IDs",
+        "Do not read these projects.",
+    ),
+    _setting(
+        TEXTS,
+        "project_names",
+        "Project names",
+        "Read only projects with one of these names, in any case; `*` stands for any "
+        "characters, `?` for one, `[ab]` for a or b.",
+    ),
+    _setting(
+        TEXTS,
+        "project_tags",
+        "Project tags",
+        "Read only projects with one of these tags, in any case.",
+    ),
+    _setting(
+        TEXTS,
+        "media_types",
+        "Media types",
+        "Read only projects with one of these kinds of data rows, such as IMAGE, as in "
+        "projects.allowed_media_type.",
+    ),
+    _setting(
         _one_of("fail", "warn"),
         "on_missing",
         "On missing",
@@ -226,9 +252,8 @@ SETTINGS = th.PropertiesList(
         "Export files",
         "Read rows from these files, saved from Labelbox's app or by a "
         "program, and ask Labelbox nothing; no key is needed. Folders, patterns, .gz, "
-        ".zip and addresses such as s3:// will do. They are read whole: not "
-        "beside project_ids, start_date, label_filters, export_filters or "
-        "export_include.",
+        ".zip and addresses such as s3:// will do. They are read whole: not beside "
+        "settings that choose projects or rows.",
     ),
     _setting(
         th.IntegerType(minimum=2, maximum=100),
@@ -351,6 +376,22 @@ SETTINGS = th.PropertiesList(
         "batch_size.",
     ),
     _setting(
+        th.BooleanType,
+        "pseudonymize",
+        "Pseudonymize",
+        "Whether e-mail addresses and names of people become pseudonyms, the same in "
+        "all streams and in JSON; needs pseudonymize_salt. Free text stays.",
+        default=False,
+    ),
+    _setting(
+        TEXT,
+        "pseudonymize_salt",
+        "Salt of pseudonyms",
+        "What pseudonyms are computed with: a long random text that nobody else knows. "
+        "Another one gives other pseudonyms.",
+        secret=True,
+    ),
+    _setting(
         th.StringType,
         "user_agent",
         "User agent",
@@ -377,9 +418,13 @@ REST = re.compile(r"/[^?]*")
 KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
 HEADER = re.compile(r"[!-~][ -~]*")
 BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
+CHOOSING_PROJECTS = (
+    *("project_ids", "exclude_project_ids"),
+    *("project_names", "project_tags", "media_types"),
+)
 # What chooses among what Labelbox has; saved files hold what they hold.
 CHOOSING = (
-    *("project_ids", "start_date"),
+    *(*CHOOSING_PROJECTS, "start_date"),
     *("label_filters", "export_filters", "export_include"),
 )
 
@@ -399,6 +444,11 @@ def read(provided: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         config["api_key"] = key
         if isinstance(key, str):
             redact.hide(key)
+    if isinstance(salt := config.get("pseudonymize_salt"), str):
+        config["pseudonymize_salt"] = salt.strip()
+        redact.hide(salt.strip())
+        if not salt.strip():
+            del config["pseudonymize_salt"]
     return config
 
 
@@ -417,7 +467,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     errors = [e for error in validator.iter_errors(config) for e in _problems_of(error)]
     if "export_files" in config:  # which need no key
         errors = [e for e in errors if not e.startswith("api_key is not set")]
-    for name in ("project_ids", "export_files"):
+    for name in (*CHOOSING_PROJECTS, "export_files"):
         if config.get(name) == []:
             errors.append(f"{name} is empty: fill it or remove it")
     if not errors:
@@ -444,6 +494,11 @@ def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[s
     """Yield the settings that cannot be obeyed beside each other."""
     if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
         yield "export_filters has data_row_ids and global_keys: remove one"
+    if config["pseudonymize"] and "pseudonymize_salt" not in config:
+        yield (
+            "pseudonymize_salt is not set: set it to a long random text, and keep it; "
+            "or remove pseudonymize"
+        )
     versions = config.get("emit_activate_version_messages")
     if versions and "batch_config" in config:
         yield (

@@ -111,6 +111,7 @@ class TapLabelbox(SingerTap):
         self.log_plan()
         try:
             with self.workspace.progress.running():
+                self.workspace.check_choice()
                 self._sync_selected()
         except Exception:
             self.log_summary("Failed")

@@ -64,7 +64,7 @@ assert BLOCK
 def parts(
     schemas: dict[str, Any], prefix: str = "", *, is_set: bool = True
 ) -> dict[str, Any]:
-    """Return the schemas of settings, of objects those of their parts, dotted.
+    """Return the schemas of settings, and those of the parts of objects, dotted.
 
     A default counts only where the whole has one too.
     """
@@ -73,7 +73,7 @@ def parts(
         if schema.get("properties") and name != "stream_maps":
             within = is_set and "default" in schema
             inner = parts(schema["properties"], f"{prefix}{name}.", is_set=within)
-            found |= inner
+            found |= inner if prefix else inner | {name: {"type": ["object"]}}
         else:
             kept = is_set or schema.get("default") is None
             found[prefix + name] = schema if kept else schema | {"default": None}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hmac
 import json
 import re
+from datetime import timedelta
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet  # type: ignore[import-untyped]  # it has no types
 import pytest
 
-from tap_labelbox.sandbox import World
-from tests.runner import PRIMARY_KEYS
+from tap_labelbox.sandbox import ANCHOR, World
+from tap_labelbox.streams import STREAMS
+from tests.runner import PRIMARY_KEYS, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.runner import Runner
 
+HINT = re.compile(r"personal data|\be-mails?\b", re.IGNORECASE)
 PAGE = Path(__file__).parent.parent / "docs" / "personal-data.md"
 ADDRESS = re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+\.\w+")
 BATCHES = {
@@ -36,8 +40,8 @@ def section() -> str:
 
 @pytest.fixture
 def to_copy(section: str) -> dict[str, Any]:
-    """Return the settings that it shows."""
-    found = re.search(r"```json\n(.*?)```", section, re.DOTALL)
+    """Return the stream maps that it shows."""
+    found = re.search(r"begin maps -->\n```json\n(.*?)```", section, re.DOTALL)
     assert found
     settings: dict[str, Any] = json.loads(found[1])
     return settings
@@ -67,7 +71,7 @@ def test_addresses_are_in_the_listed_columns_and_in_no_other(
     listed: dict[str, set[tuple[str, str]]] = {"addresses": set(), "names": set()}
     for line in section.split("\n"):
         if line.startswith("| `"):
-            _, stream, plain, nested, names, _ = line.split("|")
+            _, stream, plain, nested, names, *_ = line.split("|")
             for kind, cell in (("addresses", plain + nested), ("names", names)):
                 found_in = re.findall(r"`(\w+)`", cell)
                 listed[kind] |= {(stream.strip(" `"), column) for column in found_in}
@@ -90,6 +94,172 @@ def test_addresses_are_in_the_listed_columns_and_in_no_other(
     }
     assert named
     assert named <= listed["names"]
+
+
+def test_a_column_with_personal_data_is_declared() -> None:
+    """By ``personal=``, of which all else follows; a description is not enough."""
+    undeclared = [
+        f"{stream.name}.{column.name}"
+        for stream in STREAMS
+        for column in stream.schema.columns
+        if not column.personal
+        and (
+            re.search(r"(^|_)e?mails?$", column.name)
+            or re.search(
+                "personal data|e-mails? ", f"{column.description} ", re.IGNORECASE
+            )
+        )
+    ]
+    said_twice = [
+        f"{stream.name}.{column.name}"
+        for stream in STREAMS
+        for column in stream.schema.columns
+        if column.personal
+        and re.search("personal data", column.description, re.IGNORECASE)
+    ]
+
+    assert not undeclared, (
+        "declare what they hold, as text(..., personal=EMAIL); also NAME, PICTURE, "
+        "PEOPLE (JSON) and FREE_TEXT of tap_labelbox.records.columns"
+    )
+    assert not said_twice, "leave that out of the description: it follows from personal"
+
+
+# --- pseudonyms -------------------------------------------------------------------
+
+SALT = "a long random text"
+ON: dict[str, Any] = {"pseudonymize": True, "pseudonymize_salt": SALT}
+NOW = ANCHOR + timedelta(days=1)
+PSEUDONYM = re.compile(r"\b(?:email|name|picture)_[0-9a-f]{64}\b")
+
+
+def originals(world: World) -> dict[str, str]:
+    """Return whom each pseudonym stands for, as somebody with the salt computes it."""
+    found = {}
+    for user in world.users:
+        parts = {"email": user.email, "name": user.name, "picture": user.picture or ""}
+        for prefix, value in (*parts.items(), ("name", user.nickname)):
+            digest = hmac.new(SALT.encode(), value.encode(), "sha256").hexdigest()
+            found[f"{prefix}_{digest}"] = value
+    return found
+
+
+def by_key(output: Output, stream: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the records of a stream by their keys: exports come in no order."""
+    keys = PRIMARY_KEYS[stream]
+    return {tuple(r[key] for key in keys): r for r in output.records(stream)}
+
+
+def test_pseudonyms_are_all_that_tells_who_somebody_is(
+    serving: Callable[..., Runner], people: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No address, name or salt gets out, and nothing but these is replaced."""
+    caplog.set_level("DEBUG")
+    run = serving(people)
+    plain = run(*PRIMARY_KEYS, now=NOW)
+    caplog.clear()
+
+    output = run(*PRIMARY_KEYS, now=NOW, **ON)
+
+    assert output.error is None
+    assert not [text for text in (*told(people), SALT) if text in output.text]
+    assert not [text for text in (*told(people), SALT) if text in caplog.text]
+    assert not ADDRESS.search(output.text)
+    who = originals(people)
+    restored = PSEUDONYM.sub(
+        lambda found: who.get(found[0], "somebody's, masked"), output.text
+    )
+    for stream in PRIMARY_KEYS:
+        records = by_key(Output(restored), stream)
+        known = by_key(plain, stream)
+        assert records.keys() == known.keys()
+        for of, record in records.items():
+            before = known[of]
+            for column, value in record.items():
+                if value != before[column]:
+                    assert value == "somebody's, masked"
+                    assert "***" in before[column]
+
+
+def test_pseudonyms_join(serving: Callable[..., Runner], people: World) -> None:
+    """Labels with users, and what is within JSON with both."""
+    output = serving(people)(**ON)
+
+    users = {row["email"] for row in output.records("users")}
+    assert len(users) == len(people.users)
+    labels = {row["created_by_email"] for row in output.records("labels")}
+    assert labels
+    assert labels < users
+    assert {r["email"] for r in output.records("user_group_members")} < users
+    for stream in ("data_row_exports", "export_labels", "bulk_export"):
+        within = json.dumps([*output.records(stream)])
+        assert labels <= {*PSEUDONYM.findall(within)} <= users
+
+
+@pytest.mark.parametrize("form", BATCHES)
+def test_batch_files_have_pseudonyms_as_well(
+    serving: Callable[..., Runner], people: World, tmp_path: Path, form: str
+) -> None:
+    """Of rows as expected, which are not decoded, and of others."""
+    run = serving(people, unexportable=2)
+    for streams in (("data_row_exports",), (*PRIMARY_KEYS,)):
+        storage = {"root": str(tmp_path / f"{len(streams)}")}
+        batches = {"encoding": {"format": form}, "storage": storage}
+
+        output = run(*streams, batch_config=batches, **ON)
+
+        assert output.error is None
+        files = [*(tmp_path / f"{len(streams)}").iterdir()]
+        text = "".join(BATCHES[form](path) for path in files)
+        assert PSEUDONYM.search(text)
+        assert not ADDRESS.search(text)
+        assert not [person for person in told(people) if person in text]
+
+
+def test_maps_and_flattening_see_pseudonyms(
+    serving: Callable[..., Runner], people: World
+) -> None:
+    """Whatever they do with them."""
+    maps = {"data_row_exports": {"who": "created_by_email"}}
+    output = serving(people)(
+        "data_row_exports",
+        "users",
+        stream_maps=maps,
+        flattening_enabled=True,
+        flattening_max_depth=2,
+        **ON,
+    )
+
+    assert output.error is None
+    users = {row["email"] for row in output.records("users")}
+    assert {row["who"] for row in output.records("data_row_exports")} < users
+    assert not ADDRESS.search(output.text)
+
+
+def test_pseudonyms_are_off_by_default(
+    serving: Callable[..., Runner], people: World
+) -> None:
+    """A salt alone changes nothing."""
+    run = serving(people)
+
+    plain, salted = run(now=NOW), run(now=NOW, pseudonymize_salt=SALT)
+
+    assert not PSEUDONYM.search(plain.text)
+    for stream in PRIMARY_KEYS:
+        assert by_key(salted, stream) == by_key(plain, stream)
+
+
+def test_pseudonyms_need_a_salt(run: Runner) -> None:
+    """One line says so; blanks are none."""
+    done = run.command(pseudonymize="true", pseudonymize_salt="  ")
+
+    assert done.returncode == 78
+    (line,) = [line for line in done.stderr.splitlines() if "pseudonymize" in line]
+    assert "pseudonymize_salt is not set: set it to a long random text" in line
+    assert not done.stdout
+
+
+# --- stream maps ------------------------------------------------------------------
 
 
 def test_settings_to_copy_leave_no_address(

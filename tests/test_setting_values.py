@@ -148,5 +148,7 @@ def test_of_an_object_all_parts_must_be_there(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TAP_X_PART", '{"size": 5, "is_on": true}')
 
     assert [*unread({"part": {"size": 5}}, SETTINGS, "TAP_X_")]
+    monkeypatch.setenv("TAP_X_PART", '{"size": null}')  # as Meltano does
+    assert not [*unread({"names": []}, SETTINGS, "TAP_X_")]
     whole = {"part": {"size": 5, "is_on": True, "free": {}}}
     assert not [*unread(whole, SETTINGS, "TAP_X_")]

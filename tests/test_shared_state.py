@@ -172,7 +172,7 @@ def test_runs_are_remembered_until_one_is_finished() -> None:
 
     days = [f"2026-01-0{day}T00:00:00.000Z" for day in range(1, 8)]
     runs = [shared.begin(day) for day in days]
-    shared.finish(days[-1])
+    shared.finish(days[-1], ())
 
     assert runs[0] == []
     assert runs[2] == days[:2]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import (
+    EMAIL,
+    PEOPLE,
     Table,
     additional_columns,
     as_id,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         Column,
         Record,
         Row,
+        Sources,
     )
 
 # --- the parts of a row --------------------------------------------------------
@@ -248,7 +251,12 @@ DATA_ROW_EXPORTS = Table.of(
         string("dataset_name", "Name of the data row's dataset."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
-        string("created_by_email", "E-mail of who uploaded it.", "created_by"),
+        string(
+            "created_by_email",
+            "E-mail of who uploaded it.",
+            "created_by",
+            personal=EMAIL,
+        ),
     ),
     *within(
         "media",
@@ -294,12 +302,13 @@ DATA_ROW_EXPORTS = Table.of(
         identifier("selected_label_id", "ID of the label that won the consensus."),
         objects(
             "workflow_history",
-            "Its way through the workflow, newest first, with e-mails.",
+            "Its way through the workflow, newest first.",
+            personal=PEOPLE,
         ),
     ),
     *within(
         "project",
-        objects("labels", "Its labels in this project, as exported, with e-mails."),
+        objects("labels", "Its labels in this project, as exported.", personal=PEOPLE),
     ),
     objects("attachments", "What labelers were shown with it, as exported."),
     objects("metadata_fields", "Its custom metadata, as exported."),
@@ -327,7 +336,9 @@ EXPORT_LABELS = Table.of(
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
         timestamp("content_last_updated_at", "Latest change to its annotations."),
-        string("created_by_email", "E-mail of the labeler.", "created_by"),
+        string(
+            "created_by_email", "E-mail of the labeler.", "created_by", personal=EMAIL
+        ),
     ),
     *within(
         "performance_details",
@@ -380,7 +391,8 @@ EXPORT_LABELS = Table.of(
         identifiers("consensus_label_ids", "IDs of these labels.", "consensus_labels"),
     ),
     *within(
-        "label_details", objects("reviews", "Its reviews, as exported, with e-mails.")
+        "label_details",
+        objects("reviews", "Its reviews, as exported.", personal=PEOPLE),
     ),
     json("annotations", "Its annotations, as exported."),
     ADDITIONAL_COLUMNS,
@@ -393,7 +405,9 @@ LABEL_REVIEWS = Table.of(
     sequence("Number among the reviews of the label, the oldest being 1."),
     number("score", "1 approves, -1 rejects."),
     timestamp("created_at", "When it was given.", "reviewed_at"),
-    string("created_by_email", "E-mail of the reviewer.", "reviewed_by"),
+    string(
+        "created_by_email", "E-mail of the reviewer.", "reviewed_by", personal=EMAIL
+    ),
     ADDITIONAL_COLUMNS,
 )
 
@@ -439,7 +453,7 @@ WORKFLOW_HISTORY = Table.of(
     sequence("Number among the steps of the data row, the oldest being 1."),
     string("action", "What was done: Move, Approve, Reject, Rework and so on."),
     timestamp("created_at", "When it was taken."),
-    string("created_by_email", "E-mail of who took it.", "created_by"),
+    string("created_by_email", "E-mail of who took it.", "created_by", personal=EMAIL),
     identifier(
         "previous_task_queue_id",
         "ID of the workflow step it came from.",
@@ -542,6 +556,13 @@ def attachment_records(row: ProjectRow) -> Iterator[Record]:
         record = DATA_ROW_ATTACHMENTS.record(item, row.ids)
         yield record | {"sequence": sequence}
 
+
+ROWS_IN_JSON: dict[str, Sources] = {
+    "labels": {**EXPORT_LABELS.sources, "z_order": json("z_order", "")},
+    "reviews": LABEL_REVIEWS.sources,
+    "workflow_history": WORKFLOW_HISTORY.sources,
+}
+"""Lists of a data row whose items are rows of tables: where their columns come from."""
 
 # --- export_errors -----------------------------------------------------------------
 

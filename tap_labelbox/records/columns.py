@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
@@ -33,6 +33,18 @@ Check = Callable[[Any], Any]
 
 Sources: TypeAlias = "dict[str, Column | Sources]"
 """The columns of a block by the names of their values, and the blocks within it."""
+
+Personal = Literal["email", "name", "picture", "people", "free text"]
+"""What of people a column holds."""
+EMAIL: Personal = "email"
+NAME: Personal = "name"
+PICTURE: Personal = "picture"
+PEOPLE: Personal = "people"
+"""JSON that says who did what."""
+FREE_TEXT: Personal = "free text"
+"""Text in which somebody may have written anything."""
+HINT = "Personal data."
+HINTS = {FREE_TEXT: "May hold personal data."}
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
@@ -57,7 +69,12 @@ class Kind:
     timestamps, numbers for text, and what is Raw."""
 
     def __call__(
-        self, name: str, description: str, *at: str, required: bool = False
+        self,
+        name: str,
+        description: str,
+        *at: str,
+        required: bool = False,
+        personal: Personal | None = None,
     ) -> Column:
         """Declare a column.
 
@@ -67,8 +84,9 @@ class Kind:
             at: Where in a row its value may be, by dotted path; by its name, if
                 nothing is said.
             required: Whether every record has a value.
+            personal: The personal data it holds, if it does.
         """
-        return Column(name, self, description, at or (name,), required)
+        return Column(name, self, description, at or (name,), required, personal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +98,23 @@ class Column:
     description: str
     paths: tuple[str, ...]
     required: bool = False
+    personal: Personal | None = None
+    """What of people it holds; said here only: the description, the documents and
+    :mod:`tap_labelbox.records.pseudonyms` follow."""
+
+    @property
+    def is_replaced(self) -> bool:
+        """True if whole values are personal data that a pseudonym can stand for."""
+        return self.personal not in {None, PEOPLE, FREE_TEXT}
 
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the column."""
         kind = self.kind.schema["type"]
         types = [kind] if self.required else [kind, "null"]
-        return {**self.kind.schema, "type": types, "description": self.description}
+        hint = f" {HINTS.get(self.personal, HINT)}" if self.personal else ""
+        description = self.description + hint
+        return {**self.kind.schema, "type": types, "description": description}
 
 
 # --- values: what does not fit is None ----------------------------------------

@@ -45,6 +45,7 @@ class StructColumns:
     Args:
         sources: The columns, by the names of the block.
         raw: Columns of text that are passed on as they are.
+        types: What columns are decoded to, in place of what is usual.
         more: Other fields, and their types.
         others: Whether there may be members of any other name.
     """
@@ -54,6 +55,7 @@ class StructColumns:
         sources: Sources,
         *,
         raw: frozenset[str] = frozenset(),
+        types: Mapping[str, Any] | None = None,
         more: Mapping[str, Any] | None = None,
         others: bool = False,
     ) -> None:
@@ -63,10 +65,11 @@ class StructColumns:
         self._blocks: dict[str, StructColumns] = {}
         for name, source in sources.items():
             if isinstance(source, Column):
-                fields[name] = Raw if source.name in raw else source.kind.struct
+                kind = Raw if source.name in raw else source.kind.struct
+                fields[name] = (types or {}).get(source.name, kind)
                 columns[name] = source
             else:
-                inner = StructColumns(source, raw=raw, others=others)
+                inner = StructColumns(source, raw=raw, types=types, others=others)
                 self._blocks[name] = inner
                 fields[name] = inner.type | None
                 columns |= {f"{name}.{path}": c for path, c in inner.columns.items()}
@@ -135,7 +138,7 @@ class RecordBuilder:
     def _check_raw(self, record: Record) -> None:
         for name in self._lists:
             for item in record[name] or ():
-                if memoryview(item)[0] != BRACE:
+                if type(item) is Raw and memoryview(item)[0] != BRACE:
                     raise ConversionError
         for name, beginning in self._raw.items():
             value = record[name]

@@ -199,6 +199,8 @@ def _has(config: Any, path: list[str], text: str, schema: Schema) -> bool:
         config = config.get(name) if isinstance(config, dict) else None
         schema = schema["properties"][name]
     requested = typed(text, schema)
+    if not requested and "object" in types_of(schema):
+        return True  # Meltano sets one of which no part is set, with its parts null
     if isinstance(requested, dict) and isinstance(config, dict):
         return _merged(config, requested) == config
     return config is not None

@@ -18,7 +18,7 @@ from tap_labelbox.records import timestamps
 from tap_labelbox.singer.state import RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tap_labelbox.singer.state import ProjectState
 
@@ -75,10 +75,10 @@ class SharedState:
         self.first.stream_state[RUNS] = [*earlier, started_at][-MAX_RUNS:]
         return earlier
 
-    def finish(self, started_at: str) -> None:
-        """Note that all projects have had their turn in the run that began then."""
+    def finish(self, started_at: str, project_ids: Iterable[str]) -> None:
+        """Note that these projects have had their turn in the run that began then."""
         self.first.stream_state.pop(RUNS, None)
-        self.first.mark_all_read(started_at)
+        self.first.mark_all_read(started_at, project_ids)
 
     def forget_names(self) -> None:
         """Remove what helps only the run after one that was cut off."""

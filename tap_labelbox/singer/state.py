@@ -205,11 +205,14 @@ class ProjectState(StreamStateManager):
         state.pop(TRIED_AT, None)
         state[FAILED_AT] = started_at
 
-    def mark_all_read(self, started_at: str) -> None:
-        """Note that all projects have had their turn, in fewer words."""
+    def mark_all_read(self, started_at: str, project_ids: Iterable[str]) -> None:
+        """Note that all projects to be read have had their turn, in fewer words.
+
+        The others keep what is known of them.
+        """
         self.stream_state[READ_AT] = started_at
-        for partition in self._by_project.values():
-            partition.pop(READ_AT, None)
+        for project_id in project_ids:
+            self.partition(project_id).pop(READ_AT, None)
 
     def remove_blank(self) -> None:
         """Remove the partitions that say nothing, and put the others in order."""

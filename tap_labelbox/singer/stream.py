@@ -30,7 +30,7 @@ from tap_labelbox.records.malformed import shortened
 from tap_labelbox.singer.metrics import RecordCounter, SyncTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from singer_sdk import Tap, metrics
@@ -174,9 +174,7 @@ class DirectStream(Stream):
         if not self.has_records:
             self.note_first_record()
         writer = self.writer
-        writer.write_record(
-            self.name, self._stream_version, self._selected_columns(record)
-        )
+        writer.write_record(self.name, self._stream_version, self._outgoing(record))
         self.record_count += 1
         if self._counter and self.record_count % CHECK_EVERY_RECORDS == 0:
             self._counter.increment(CHECK_EVERY_RECORDS)
@@ -189,7 +187,7 @@ class DirectStream(Stream):
             return
         if not self.has_records:
             self.note_first_record()
-        chosen = decode_raw(self._selected_columns(record))
+        chosen = decode_raw(self._outgoing(record))
         try:
             super()._write_record_message(chosen)
         except LabelboxError:
@@ -233,7 +231,15 @@ class DirectStream(Stream):
         """Note, before it is written, that there is a record."""
         self.has_records = True
 
-    def _selected_columns(self, record: Record) -> Record:
+    @cached_property
+    def replace(self) -> Callable[[Record], Record] | None:
+        """Returns a record with other values in some columns; None to keep all."""
+        return None
+
+    def _outgoing(self, record: Record) -> Record:
+        """Return what goes out of a record."""
+        if self.replace:
+            record = self.replace(record)
         if not self.deselected:
             return record
         # Not taken out of the record: its maker may need it.

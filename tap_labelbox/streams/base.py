@@ -15,6 +15,7 @@ from tap_labelbox.api.reading import Reader
 from tap_labelbox.api.together import Together
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
+from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.singer.state import PROJECT_ID, prune
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
@@ -131,7 +132,7 @@ class LabelboxStream(BookmarkedStream):
         rows = list(self.rows()) if self.snapshot_column else self.rows()
         for row in self._completed(rows):
             for record in self.records(row):
-                if self.workspace.is_requested(record.get(PROJECT_ID)):
+                if self.workspace.wants(record.get(PROJECT_ID)):
                     yield record
         self.note_turn()
 
@@ -257,6 +258,14 @@ class LabelboxStream(BookmarkedStream):
             for name in self.columns.keys() - (self.deselected - kept)
             for path in self.columns[name].paths
         )
+
+    @cached_property
+    def replace(self) -> Callable[[Record], Record] | None:
+        """Puts pseudonyms into records, if the settings ask for that."""
+        pseudonyms = self.workspace.pseudonyms
+        if pseudonyms is None:
+            return None
+        return Pseudonymizer(self.columns.values(), pseudonyms)
 
     @property
     def document_name(self) -> str:
@@ -626,7 +635,7 @@ class ProjectStream(LabelboxStream):
 
     def finish(self) -> None:
         """Note that all projects have had their turn."""
-        self.state_manager.mark_all_read(self.workspace.started_at)
+        self.state_manager.mark_all_read(self.workspace.started_at, self._turns)
 
     def end_run(self) -> None:
         """Remove from the state what says nothing."""

@@ -19,6 +19,8 @@ from tap_labelbox.exports import bulk
 from tap_labelbox.exports.saved import Item, item_decoder
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
+    EMAIL,
+    PEOPLE,
     Table,
     additional_columns,
     as_id,
@@ -56,7 +58,7 @@ REVIEWS = objects_with(
     text("id", "Review ID."),
     number("score", "1 approves, -1 rejects."),
     text("createdAt", "When it was given."),
-    text("createdBy", "E-mail of the reviewer."),
+    text("createdBy", "E-mail of the reviewer.", personal=EMAIL),
     text("labelId", "ID of the label."),
 )
 """Lists of reviews, in the file's own spelling."""
@@ -101,7 +103,9 @@ class BulkExportStream(ProjectStream):
         text("global_key", "The data row's own ID, unique in the organization."),
         text("dataset_name", "Name of the data row's dataset."),
         text("project_name", "Name of the project."),
-        text("created_by_email", "E-mail of the labeler.", "created_by"),
+        text(
+            "created_by_email", "E-mail of the labeler.", "created_by", personal=EMAIL
+        ),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
         number(
@@ -136,7 +140,7 @@ class BulkExportStream(ProjectStream):
             "file does not tell.",
             "skipped",
         ),
-        REVIEWS("reviews", "Its reviews, as exported."),
+        REVIEWS("reviews", "Its reviews, as exported.", personal=PEOPLE),
         objects(
             "metadata_fields", "Its custom metadata, as exported.", "data_row_metadata"
         ),

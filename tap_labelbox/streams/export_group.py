@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.api.prefetch import prefetch
-from tap_labelbox.exports.fast_rows import decode_fast_rows
+from tap_labelbox.exports.fast_rows import FastDecoder, decode_fast_rows
 from tap_labelbox.exports.prepare import ExportPreparer, Plan
 from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.saved import Item
@@ -310,6 +310,9 @@ class ExportGroup:
     @cached_property
     def _decode(self) -> Callable[[bytes], list[Any]]:
         is_fast = all(stream.takes_fast_rows for stream in self.streams)
+        if is_fast and (pseudonyms := self._workspace.pseudonyms):
+            decoder = FastDecoder(pseudonyms.types)
+            return partial(decode_fast_rows, decoder=decoder)
         return decode_fast_rows if is_fast else decode_rows
 
     def _leave_out(self, row: Malformed, project_id: str, source: str) -> None:

@@ -114,7 +114,7 @@ class ExportedStream(ProjectStream):
 
     def finish(self) -> None:
         """Note that all projects have had their turn."""
-        self.group.state.finish(self.workspace.started_at)
+        self.group.state.finish(self.workspace.started_at, self._turns)
 
     def settle(self) -> None:
         """Note the exports that have been started meanwhile."""

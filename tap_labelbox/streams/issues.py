@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import json_or_text, key, table, text, timestamp
+from tap_labelbox.records.columns import (
+    FREE_TEXT,
+    json_or_text,
+    key,
+    table,
+    text,
+    timestamp,
+)
 from tap_labelbox.streams.base import LabelboxStream
 
 
@@ -21,7 +28,7 @@ class IssuesStream(LabelboxStream):
         text("label_id", "ID of the label."),
         text("data_row_id", "ID of the data row; null in old issues."),
         text("category_id", "ID of the issue category."),
-        text("content", "What it says. Personal data, maybe."),
+        text("content", "What it says.", personal=FREE_TEXT),
         json_or_text("position", "Where it is pinned: a shape that suits the media."),
         text("status", "Its status: Open or Resolved."),
         text("created_by_id", "ID of the user who raised it."),
@@ -48,7 +55,7 @@ class IssueCommentsStream(LabelboxStream):
         key("id", "Comment ID."),
         text("issue_id", "ID of the issue."),
         text("project_id", "ID of the project."),
-        text("content", "What it says. Personal data, maybe."),
+        text("content", "What it says.", personal=FREE_TEXT),
         text("created_by_id", "ID of the user who wrote it."),
         timestamp("created_at", "When it was written."),
         timestamp("updated_at", "Latest change to it."),

@@ -15,6 +15,7 @@ from tap_labelbox.api.reading import malformed, rows
 from tap_labelbox.api.together import Question
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
+    EMAIL,
     boolean,
     derived,
     key,
@@ -104,7 +105,7 @@ class LabelsStream(ProjectStream):
         *within(
             "created_by",
             text("created_by_id", "ID of the labeler.", "id"),
-            text("created_by_email", "E-mail of the labeler.", "email"),
+            text("created_by_email", "E-mail of the labeler.", "email", personal=EMAIL),
         ),
         *within(
             "data_row",

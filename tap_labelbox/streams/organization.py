@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records.columns import (
+    EMAIL,
+    NAME,
+    PICTURE,
     boolean,
     integer,
     key,
@@ -30,10 +33,10 @@ class UsersStream(LabelboxStream):
     name = "users"
     schema = table(
         key("id", "User ID."),
-        text("email", "E-mail address. Personal data."),
-        text("name", "Full name. Personal data."),
-        text("nickname", "Short name. Personal data."),
-        text("picture", "Address of the portrait. Personal data."),
+        text("email", "E-mail address.", personal=EMAIL),
+        text("name", "Full name.", personal=NAME),
+        text("nickname", "Short name.", personal=NAME),
+        text("picture", "Address of the portrait.", personal=PICTURE),
         boolean("is_viewer", "Whether the user may only look."),
         boolean("is_external_user", "Whether the user is of another organization."),
         text("timezone", "Time zone in the profile."),
@@ -100,7 +103,7 @@ class UserGroupMembersStream(LabelboxStream):
     schema = table(
         key("user_group_id", "ID of the user group."),
         key("user_id", "ID of the user."),
-        text("email", "E-mail address. Personal data."),
+        text("email", "E-mail address.", personal=EMAIL),
         text("role_id", "ID of the role: in the group's projects; null where none is."),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import json_or_text, key, table, text
+from tap_labelbox.records.columns import EMAIL, json_or_text, key, table, text
 from tap_labelbox.streams.base import LabelboxStream
 
 
@@ -18,7 +18,7 @@ class ProjectMembersStream(LabelboxStream):
         key("project_id", "ID of the project."),
         key("id", "Membership ID, which may be the same in several projects."),
         text("user_id", "ID of the user."),
-        text("user_email", "E-mail address of the user. Personal data."),
+        text("user_email", "E-mail address of the user.", personal=EMAIL),
         text("role_id", "ID of the role: in the project."),
         text("role_name", "Name of the role."),
         text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tap_labelbox.records.columns import (
+    EMAIL,
     integer,
     key,
     number,
@@ -47,7 +48,7 @@ class LabelerPerformanceStream(LabelboxStream):
     schema = table(
         key("project_id", "ID of the project."),
         key("user_id", "ID of the user."),
-        text("user_email", "E-mail address of the user. Personal data."),
+        text("user_email", "E-mail address of the user.", personal=EMAIL),
         integer("count", "Number of labels: those that the user made."),
         number("seconds_per_label", "Mean time for a label, in seconds."),
         number("total_time_labeling", "Seconds of labeling in all."),

@@ -11,6 +11,7 @@ from tap_labelbox.api.errors import NotOfferedError, UnavailableError, absent
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
+    EMAIL,
     as_day,
     as_integer,
     as_number,
@@ -471,7 +472,7 @@ class WorkspaceMetricSeriesStream(Series):
 _DAY = (
     key("user_id", "ID of the user."),
     day("date", "UTC day of the figures. The bookmark is kept by this column."),
-    text("email", "E-mail address, which may be masked. Personal data."),
+    text("email", "E-mail address, which may be masked.", personal=EMAIL),
     text("member_type", "internal or external; null where the account is gone."),
     text("member_organization_id", "ID of the organization of the account."),
     text("member_organization_name", "Its name, or org.name and its ID."),
@@ -560,15 +561,14 @@ class WorkspaceLabelersStream(DailyTable):
 
     def records(self, row: Row) -> Iterator[Record]:
         """Yield the record of a row, unless it is of a project that is not wanted."""
-        project_ids = self.config.get("project_ids")
         for record in super().records(row):
-            if project_ids is None or record[PROJECT_ID] in project_ids:
+            if self.workspace.wants(record[PROJECT_ID]):
                 yield record
 
 
 _SESSION = (
     text("user_id", "ID of the user."),
-    text("email", "E-mail address; null once the user is gone. Personal data."),
+    text("email", "E-mail address; null once the user is gone.", personal=EMAIL),
 )
 _END_REASON = text(
     "end_reason",

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.client import Client
+from tap_labelbox.api.documents import GRAPHQL
 from tap_labelbox.api.errors import (
     IncompleteError,
     LabelboxError,
@@ -19,6 +20,7 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.reading import rows
+from tap_labelbox.exports.rows import ROWS_IN_JSON
 from tap_labelbox.exports.saved import SavedFiles
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
@@ -29,7 +31,9 @@ from tap_labelbox.records.malformed import (
     first_of,
     shortened,
 )
+from tap_labelbox.records.pseudonyms import Pseudonyms
 from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.streams.project_filter import ProjectFilter
 
 if TYPE_CHECKING:
     import logging
@@ -51,6 +55,8 @@ MIN_LOOKBACK_SECONDS = 10
 
 MAX_SAMPLE_ROWS = 10  # data rows of a project that a test exports
 MAX_SAMPLE_PROJECTS = 3  # that a test reads
+MAX_NAMED_PROJECTS = 10
+CHOSEN_PROJECTS = "chosen_projects"
 MAX_PROBED_PROJECTS = 20  # that are asked for labels, to find these
 
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
@@ -112,7 +118,13 @@ class Workspace:
             self.record_failure,
             logger,
         )
-        self._requested: list[str] | None = config.get("project_ids")
+        self._filter = ProjectFilter(config)
+        self.pseudonyms = (
+            Pseudonyms(config["pseudonymize_salt"], ROWS_IN_JSON)
+            if config["pseudonymize"]
+            else None
+        )
+        """Stand for people in all records; None where these are named."""
         self._start_date: str | None = config.get("start_date")
         self._export_filters: dict[str, Any] = config["export_filters"]
         self._names: dict[str, str] = {}  # of projects, by their ID
@@ -205,28 +217,44 @@ class Workspace:
         project_ids = set()
         for project in self.list_rows(document, "projects"):
             project_ids.add(project["id"])
-            if self._requested is None or project["id"] in self._requested:
+            if self.wants(project["id"]):
                 yield project
         self._record_missing(project_ids)
         self._warn_of_none(project_ids)
 
+    def wants(self, project_id: str | None) -> bool:
+        """Return whether the settings ask for a project, which may be gone.
+
+        They do for what is of none.
+        """
+        if project_id is None:
+            return True
+        if self._filter.fields:
+            return project_id in self._chosen
+        return self._filter.takes_id(project_id)
+
     @cached_property
-    def all_project_ids(self) -> list[str]:
+    def _all_projects(self) -> list[Row]:
         """All projects that the key may see, oldest first."""
         gaps = self.gaps
-        projects = self.list_rows("project_ids", "projects")
-        project_ids = []
-        for project in sorted(projects, key=_made_at):
-            project_ids.append(project["id"])
+        document, field = "project_ids", "projects"
+        if fields := self._filter.fields:
+            document, field = CHOSEN_PROJECTS, "rows"
+            self.client.narrow(document, GRAPHQL, {"id", "name", "created_at", *fields})
+        projects = sorted(self.list_rows(document, field), key=_made_at)
+        if fields:
+            self._filter.refuse_unknown(self.client.document(document).columns)
+        for project in projects:
             self._names[project["id"]] = shortened(project.get("name") or "")
             self._made_at[project["id"]] = _made_at(project)
         self._unlisted += self.gaps - gaps
-        self._warn_of_none(project_ids)
-        return project_ids
+        self._warn_of_none(projects)
+        return projects
 
-    def is_requested(self, project_id: str | None) -> bool:
-        """Return whether the settings ask for a project, or for what is of none."""
-        return self._requested is None or project_id in {None, *self._requested}
+    @cached_property
+    def all_project_ids(self) -> list[str]:
+        """The IDs of all these."""
+        return [project["id"] for project in self._all_projects]
 
     def project_name(self, project_id: str) -> str:
         """Return how the log names a project."""
@@ -239,19 +267,51 @@ class Workspace:
     @cached_property
     def project_ids(self) -> list[str]:
         """The projects to read, oldest first; which are missing is logged."""
-        project_ids = self.all_project_ids
-        if self._requested is not None:
-            gaps = self.gaps
-            self._record_missing(set(project_ids))
-            self._unlisted += self.gaps - gaps
-            project_ids = [p for p in project_ids if p in self._requested]
+        gaps = self.gaps
+        self._record_missing(set(self.all_project_ids))
+        self._unlisted += self.gaps - gaps
+        self._filter.refuse_none(self._all_projects)
+        project_ids = [
+            row["id"] for row in self._all_projects if self._filter.takes(row)
+        ]
         if project_ids:
-            self._logger.info(
-                "Projects to read: %d of the %d that the API key sees",
-                len(project_ids),
-                len(self.all_project_ids),
-            )
+            self._log_chosen(project_ids)
         return project_ids
+
+    @cached_property
+    def _chosen(self) -> frozenset[str]:
+        return frozenset(self.project_ids)
+
+    def _log_chosen(self, project_ids: list[str]) -> None:
+        """Log how many projects are read, and which if settings choose them."""
+        names = [self._names.get(p) or p for p in project_ids]
+        is_filtered = self._filter.is_more_than_ids
+        self._logger.info(
+            "Projects to read: %d of the %d that the API key sees%s",
+            len(project_ids),
+            len(self.all_project_ids),
+            f": {first_of(names, MAX_NAMED_PROJECTS)}" if is_filtered else "",
+        )
+        if not is_filtered:
+            return
+        for project_id, name in zip(project_ids, names, strict=True):
+            self._logger.debug("To be read: project %s (%s)", name, project_id)
+        unknown = {*self._filter.excluded} - {*self.all_project_ids}
+        if unknown:
+            self._logger.info(
+                "exclude_project_ids has %d that the API key does not see: %s",
+                len(unknown),
+                first_of(sorted(map(shortened, unknown)), MAX_NAMED_PROJECTS),
+            )
+
+    def check_choice(self) -> None:
+        """Find the projects to read before anything is, where settings choose them.
+
+        Raises:
+            SettingsError: If they choose none.
+        """
+        if self._filter.is_more_than_ids and not self.offline:
+            _ = self.project_ids
 
     @cached_property
     def sample(self) -> dict[str, dict[str, list[str]]]:
@@ -302,9 +362,9 @@ class Workspace:
         ids = (as_id(row.get("id")) for row in data_rows if isinstance(row, dict))
         return list(dict.fromkeys(filter(None, ids)))
 
-    def _warn_of_none(self, project_ids: Collection[str]) -> None:
+    def _warn_of_none(self, projects: Collection[Any]) -> None:
         """Warn once if there is no project at all."""
-        if not project_ids and not self.offline and not self._has_warned_of_none:
+        if not projects and not self.offline and not self._has_warned_of_none:
             self._has_warned_of_none = True
             self._logger.warning(
                 "The API key sees no project, so there is nothing to read: take a key "
@@ -313,7 +373,7 @@ class Workspace:
 
     def _record_missing(self, known: set[str]) -> None:
         """Record the projects that are requested and not there."""
-        for project_id in dict.fromkeys(self._requested or ()):
+        for project_id in dict.fromkeys(self._filter.requested or ()):
             if project_id not in known and not self.offline:
                 self.record_failure(
                     f"project {project_id}",

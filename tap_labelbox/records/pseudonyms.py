@@ -1,0 +1,415 @@
+"""Pseudonyms for e-mail addresses and names of people, the same wherever they stand.
+
+A pseudonym is a prefix that says what it stands for, and the HMAC-SHA-256 of the value
+with a salt. Without the salt nobody can compute it, so no list of addresses tells who
+it is; and tables still join by it.
+
+Columns that hold addresses or names say so where they are declared. In JSON it is the
+keys that tell (``created_by``, ``reviewedBy``, ``email``, the ``name`` of a user), and
+an address by itself is one under any key. Of JSON that is kept as text no more is
+decoded than what may hold one, level by level; all else is passed on as it is.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from contextlib import suppress
+from functools import lru_cache, partial
+from operator import is_
+from typing import TYPE_CHECKING, Any, cast
+from unicodedata import normalize
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, defstruct
+
+from tap_labelbox.records.columns import (
+    EMAIL,
+    NAME,
+    Column,
+    identifier,
+    snake_case,
+    text,
+)
+from tap_labelbox.records.json_text import OPENERS, encode, encoder, shallow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tap_labelbox.records.columns import Record, Sources
+
+MAX_CACHED_VALUES = 2**16
+"""Pseudonyms that are remembered: more than most organizations have members."""
+MAX_CACHED_CHARACTERS = 320  # the longest address there can be
+MAX_CACHED_BYTES = 512  # of an array or object
+MAX_CACHED_OBJECTS = 2**12
+MAX_CACHED_KEYS = 50  # of an object
+MAX_KEY_CHARACTERS = 100  # of a key that says something
+
+ADDRESS = re.compile(
+    r"[^\s\"'<>(),:;/\\@]+@[^\s\"'<>(),:;/\\@]+\.[^\s\"'<>(),:;/\\@.]+"
+)
+ID = re.compile(r"c[a-z0-9]{24}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+")
+
+PSEUDONYM = re.compile(r"[a-z]+_[0-9a-f]{64}")
+
+# Keys of JSON in snake_case, less what else may divide words.
+PERSON_KEY = re.compile(
+    r"(?:.*_)?(?:\w*ed|made|done|sent|given|taken|written|drawn)_by(?:_name)?"
+    r"|(?:.*_)?(?:actor|annotator|approver|assignee|author|creator|invitee|label+er"
+    r"|member|owner|person|reviewer|submitter|uploader|user)s?(?:_?names?)?"
+)
+EMAIL_KEY = re.compile(r"(?:.*_)?e_?mails?(?:_address(?:es)?)?")
+NAME_KEY = re.compile(
+    r"(?:(?:first|last|full|given|family|display|nick)_?)?name|login|picture"
+    r"|avatar(?:_url)?"
+)
+NO_WORD = re.compile(r"[\W_]+")
+
+PERSON, CONTENT = "person", "content"
+CONTENT_KEYS = frozenset(
+    (
+        *("annotations", "classifications", "embeddings", "geometry"),
+        *("media_attributes", "performance_details", "performance_details_v2"),
+    )
+)
+"""What is drawn, answered and measured: no key in there says who did what."""
+
+QUOTE, BRACKET = b'"['
+SCALAR: Any = str | int | float | bool | None
+STRING = msgspec.json.Decoder(str)
+ITEMS = msgspec.json.Decoder(list[Raw])
+MEMBERS = msgspec.json.Decoder(dict[str, Raw])
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+ESCAPED_AT = re.compile(rb"\\u0040")  # so it is found twice as fast as by `in`
+ADDRESS_TOKEN = re.compile(rb'"\s*+[^\s"@]++@[^\s"@]++\s*+"')
+
+
+def role_of(key: str) -> str:
+    """Return what a key of JSON says of its value; "" for nothing."""
+    return _role(key) if len(key) <= MAX_KEY_CHARACTERS else ""
+
+
+@lru_cache(2**12)
+def _role(key: str) -> str:
+    words = NO_WORD.sub("_", snake_case(key)).strip("_")
+    if words in CONTENT_KEYS:
+        return CONTENT
+    if EMAIL_KEY.fullmatch(words):
+        return EMAIL
+    if PERSON_KEY.fullmatch(words):
+        return PERSON
+    return NAME if NAME_KEY.fullmatch(words) else ""
+
+
+class Pseudonyms:
+    """Returns pseudonyms.
+
+    Args:
+        salt: The secret without which nobody can compute them.
+        rows: By the keys of lists in JSON, where the columns of their rows come from.
+    """
+
+    def __init__(self, salt: str, rows: Mapping[str, Sources] | None = None) -> None:
+        """Remember none yet."""
+        rows = rows or {}
+        self._shapes = {key: Shape(source, rows) for key, source in rows.items()}
+        self._keyed = hmac.new(salt.encode(errors="surrogatepass"), digestmod="sha256")
+        self._cached = lru_cache(MAX_CACHED_VALUES)(self._compute)
+        self._cached_json = lru_cache(MAX_CACHED_OBJECTS)(self._compute_json)
+        self._cached_string = lru_cache(MAX_CACHED_VALUES)(self._compute_string)
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """The types that lists in JSON are decoded to, by their keys."""
+        return {key: list[s.type] | None for key, s in self._shapes.items()}  # type: ignore[name-defined]
+
+    # --- values ----------------------------------------------------------------
+
+    def email(self, value: str) -> str:
+        """Return the pseudonym of an address, in whichever case it is written."""
+        return self.of(EMAIL, value)
+
+    def name(self, value: str) -> str:
+        """Return the pseudonym of a name; of an address, if it is one."""
+        return self.of(EMAIL if is_address(value) else NAME, value)
+
+    def person(self, value: str) -> str:
+        """Return the pseudonym of somebody's address or name; an ID stays."""
+        if "@" in value:
+            return self.of(EMAIL, value)
+        return value if ID.fullmatch(value) else self.of(NAME, value)
+
+    def other(self, value: str) -> str:
+        """Return the pseudonym of an address; anything else as it is."""
+        return self.email(value) if is_address(value) else value
+
+    def of(self, prefix: str, value: str) -> str:
+        """Return the pseudonym of a value; itself if it is one, or blank."""
+        of = self._cached if len(value) <= MAX_CACHED_CHARACTERS else self._compute
+        return of(prefix, value)
+
+    def _compute(self, prefix: str, value: str) -> str:
+        text = normalize("NFC", value).strip()
+        if not text or PSEUDONYM.fullmatch(text):
+            return value
+        if prefix == EMAIL:
+            text = text.casefold()
+        keyed = self._keyed.copy()
+        keyed.update(text.encode(errors="surrogatepass"))
+        return f"{prefix}_{keyed.hexdigest()}"
+
+    # --- JSON --------------------------------------------------------------------
+
+    def json(self, value: Any, key: str = "") -> Any:
+        """Return JSON with pseudonyms in it; itself if there are none.
+
+        Args:
+            value: Decoded, Raw, or a list of what is Raw.
+            key: Under which it stands.
+        """
+        if type(value) is Raw:
+            return self._raw(value, role_of(key))
+        if type(value) is list and value and type(value[0]) is Raw:
+            return [self._raw(item, role_of(key)) for item in value]
+        if type(value) is list and value and isinstance(value[0], Struct):
+            return self._rows(value, self._shapes[key])
+        try:
+            raw = Raw(encoder.encode(value))
+        except RecursionError:
+            replaced = self._addresses(Raw(encode(value)))
+            return Raw(shallow(bytes(replaced)))
+        replaced = self._raw(raw, role_of(key))
+        return value if replaced is raw else replaced
+
+    def _rows(self, rows: list[Struct], shape: Shape) -> Raw:
+        for row in rows:
+            shape.replace(row, self.person)
+        text = encoder.encode(rows)
+        # What is left is content, in which there may be addresses.
+        return self._raw(Raw(text), "") if _may_hold_address(text) else Raw(text)
+
+    def _raw(self, raw: Raw, role: str) -> Raw:
+        """Return JSON that stands under a key of this role with pseudonyms in it."""
+        text = bytes(raw)
+        if len(text) > MAX_CACHED_BYTES:
+            return self._computed(raw, text, role)
+        # Tags, metadata and the like are the same in many rows.
+        return self._cached_json(text, role) or raw
+
+    def _compute_json(self, text: bytes, role: str) -> Raw | None:
+        raw = Raw(text)
+        replaced = self._computed(raw, text, role)
+        return None if replaced is raw else replaced
+
+    def _computed(self, raw: Raw, text: bytes, role: str) -> Raw:
+        with suppress(ValueError, RecursionError):
+            raw = self._value(raw, text, role)
+        # What is nested too deeply; also keys, and values of a key that comes twice.
+        return self._addresses(raw) if _may_hold_address(bytes(raw)) else raw
+
+    def _value(self, raw: Raw, text: bytes, role: str) -> Raw:
+        first = text[0]
+        if first == QUOTE:
+            is_plain = not role and b"@" not in text and b"\\" not in text
+            return raw if is_plain else self._string(raw, text, role)
+        if first not in OPENERS or (role == CONTENT and not _may_hold_address(text)):
+            return raw
+        if first == BRACKET:
+            items = ITEMS.decode(text)
+            values = [self._value(item, bytes(item), role) for item in items]
+            is_same = all(map(is_, items, values))
+            return raw if is_same else Raw(encoder.encode(values))
+        return self._object(raw, text, role)
+
+    def _object(self, raw: Raw, text: bytes, role: str) -> Raw:
+        members = MEMBERS.decode(text)
+        # A string without a role is looked at only if it may be an address, a number
+        # never: most objects have neither.
+        is_plain = b"@" not in text and b"\\" not in text
+        is_flat = text.find(b"{", 1) < 0 and b"[" not in text
+        is_changed = False
+        keys = tuple(members)
+        roles = _roles if len(keys) <= MAX_CACHED_KEYS else _roles.__wrapped__
+        for key, inner in roles(keys, role):
+            if is_plain and (inner == CONTENT or (is_flat and not inner)):
+                continue
+            member = members[key]
+            new = self._value(member, bytes(member), inner)
+            if new is not member:
+                members[key] = new
+                is_changed = True
+        return Raw(encoder.encode(members)) if is_changed else raw
+
+    def _string(self, raw: Raw, text: bytes, role: str) -> Raw:
+        is_short = len(text) <= MAX_CACHED_CHARACTERS
+        new = (self._cached_string if is_short else self._compute_string)(text, role)
+        return raw if new is None else new
+
+    def _compute_string(self, text: bytes, role: str) -> Raw | None:
+        """Return a pseudonym in the place of a string; None if that stays."""
+        value = STRING.decode(text)
+        if role in {PERSON, EMAIL}:
+            new = self.person(value)
+        elif role == NAME:
+            new = self.name(value)
+        elif value[:1] in {"[", "{"} and "@" in value:
+            # JSON as text: fields that may come so, and what is nested too deeply.
+            new = bytes(self._raw(Raw(value), role)).decode()
+        else:
+            new = self.other(value)
+        return None if new == value else Raw(encoder.encode(new))
+
+    def _addresses(self, raw: Raw) -> Raw:
+        """Return JSON with pseudonyms for all strings that are addresses, keys too."""
+
+        def replaced(token: re.Match[bytes]) -> bytes:
+            try:
+                return bytes(self._string(Raw(token[0]), token[0], ""))
+            except ValueError:
+                return token[0]
+
+        text = TOKEN.sub(replaced, before := bytes(raw))
+        return raw if text == before else Raw(text)
+
+
+class Shape:
+    """An object as expected, of which only strings and what holds people is decoded.
+
+    Args:
+        sources: Where the columns of its row come from.
+        rows: Those of the rows that stand in its lists, by the lists' keys.
+    """
+
+    def __init__(self, sources: Sources, rows: Mapping[str, Sources]) -> None:
+        """Declare it to msgspec."""
+        self._personal: list[str] = []
+        self._inner: list[tuple[str, Shape]] = []
+        fields: list[tuple[str, Any, Any]] = []
+        for name, source in sources.items():
+            kind: Any = SCALAR
+            if not isinstance(source, Column) or name in rows:
+                is_list = isinstance(source, Column)
+                inner = Shape(rows[name] if is_list else cast("Sources", source), rows)
+                kind = Raw
+                if inner.has_people:
+                    self._inner.append((name, inner))
+                    kind = list[inner.type] if is_list else inner.type  # type: ignore[name-defined]
+            elif source.is_replaced:
+                self._personal.append(name)
+            elif source.kind.schema["type"] in {"array", "object"}:
+                kind = Raw
+            fields.append((name, kind, UNSET))
+        self.type: type[Struct] = defstruct("Shape", fields, forbid_unknown_fields=True)
+
+    @property
+    def has_people(self) -> bool:
+        """True if there may be something to replace."""
+        return bool(self._personal or self._inner)
+
+    def replace(self, struct: Struct, replace: Callable[[str], str]) -> None:
+        """Put pseudonyms into an object of this type."""
+        for name in self._personal:
+            if type(value := getattr(struct, name)) is str:
+                setattr(struct, name, replace(value))
+        for name, inner in self._inner:
+            value = getattr(struct, name)
+            if type(value) is list:
+                for part in value:
+                    inner.replace(part, replace)
+            elif value is not UNSET:
+                inner.replace(value, replace)
+
+
+def is_address(value: str) -> bool:
+    """Return whether a text is an e-mail address and nothing else."""
+    return (
+        "@" in value
+        and len(value) <= MAX_CACHED_CHARACTERS
+        and ADDRESS.fullmatch(value.strip()) is not None
+    )
+
+
+def _may_hold_address(text: bytes) -> bool:
+    """Return False if no string of a JSON text is an address, which is seen at once."""
+    if b"@" in text and ADDRESS_TOKEN.search(text):
+        return True
+    return b"\\" in text and ESCAPED_AT.search(text) is not None
+
+
+@lru_cache(2**9)
+def _roles(keys: tuple[str, ...], outer: str) -> tuple[tuple[str, str], ...]:
+    """Return the keys of an object, each with its role.
+
+    Args:
+        keys: The keys.
+        outer: The role of the object's own key.
+    """
+    if outer == CONTENT:
+        return tuple((key, CONTENT) for key in keys)
+    roles = {key: role_of(key) for key in keys}
+    is_person = outer in {PERSON, EMAIL} or EMAIL in roles.values()
+    return tuple(
+        (k, "" if r == NAME and not is_person else r) for k, r in roles.items()
+    )
+
+
+# --- records ---------------------------------------------------------------------
+
+
+class Pseudonymizer:
+    """Puts pseudonyms into the records of a table.
+
+    Args:
+        columns: Of the table.
+        pseudonyms: Returns them.
+    """
+
+    def __init__(self, columns: Iterable[Column], pseudonyms: Pseudonyms) -> None:
+        """Sort the columns by what has to be done with them."""
+        self._pseudonyms = pseudonyms
+        self._personal: list[tuple[str, Callable[[str], str]]] = []
+        self._json: list[str] = []
+        self._texts: list[str] = []
+        for column in columns:
+            if column.is_replaced:
+                self._personal.append((column.name, self._replacing(column)))
+            elif column.kind.schema["type"] in {"array", "object"}:
+                self._json.append(column.name)
+            elif column.kind.schema == text.schema and column.kind != identifier:
+                self._texts.append(column.name)
+
+    def _replacing(self, column: Column) -> Callable[[str], str]:
+        """Return what replaces the values of a column that holds personal data."""
+        match column.personal:
+            case "email":
+                return self._pseudonyms.person
+            case "name":
+                return self._pseudonyms.name
+        return partial(self._pseudonyms.of, str(column.personal))
+
+    def _addresses(self, record: Record) -> Record:
+        """Return columns of text without personal data that hold an address."""
+        values = ((name, record.get(name)) for name in self._texts)
+        return {
+            name: self._pseudonyms.other(value)
+            for name, value in values
+            if type(value) is str
+        }
+
+    def __call__(self, record: Record) -> Record:
+        """Return a record with pseudonyms in it; its maker keeps the one it has."""
+        changed: Record = {}
+        for name, replace in self._personal:
+            if value := record.get(name):
+                changed[name] = (
+                    replace(value) if type(value) is str else [*map(replace, value)]
+                )
+        for name in self._json:
+            if value := record.get(name):
+                changed[name] = self._pseudonyms.json(value, name)
+        for value in map(record.get, self._texts):
+            if type(value) is str and "@" in value:
+                changed |= self._addresses(record)
+                break
+        return record | changed if changed else record

@@ -1,0 +1,126 @@
+"""Filter projects as the settings say: by ID, name, tag and kind of data rows."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
+
+from tap_labelbox.api.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from tap_labelbox.api.pagination import Row
+
+FIELDS = {
+    "project_names": "name",
+    "project_tags": "_resource_tags",
+    "media_types": "allowed_media_type",
+}
+"""The settings that look at a project, and the field of it that each looks at."""
+SETTINGS = ("project_ids", "exclude_project_ids", *FIELDS)
+
+
+class ProjectFilter:
+    """Chooses the projects that every setting lets through.
+
+    Args:
+        config: The settings.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Read the settings; a project has to match one item of each."""
+        self.requested: list[str] | None = config.get("project_ids")
+        """The projects that are named one by one."""
+        self.excluded: list[str] = config.get("exclude_project_ids") or []
+        self.settings = [name for name in SETTINGS if config.get(name)]
+        """The settings that leave out projects."""
+        self.is_more_than_ids = not {*self.settings} <= {"project_ids"}
+        """Whether it is not the user alone who says which ones are read."""
+        self.fields = {FIELDS[name] for name in self.settings if name in FIELDS}
+        """The fields of a project that have to be known."""
+        chosen = {name: [*map(_folded, config.get(name) or ())] for name in FIELDS}
+        self._tests: list[Callable[[Row], bool]] = []
+        if patterns := chosen["project_names"]:
+            self._tests.append(lambda row: _is_like(row.get("name"), patterns))
+        if tags := chosen["project_tags"]:
+            self._tests.append(lambda row: not tags_of(row).isdisjoint(tags))
+        if types := chosen["media_types"]:
+            self._tests.append(lambda row: media_type_of(row) in types)
+
+    def takes_id(self, project_id: str) -> bool:
+        """Return whether a project is chosen as far as its ID tells."""
+        is_requested = self.requested is None or project_id in self.requested
+        return is_requested and project_id not in self.excluded
+
+    def takes(self, row: Row) -> bool:
+        """Return whether a project is chosen."""
+        return self.takes_id(row["id"]) and all(test(row) for test in self._tests)
+
+    def refuse_unknown(self, dropped: Collection[str]) -> None:
+        """Raise an error if a setting looks at what Labelbox does not tell.
+
+        Args:
+            dropped: Fields of projects that it does not know.
+
+        Raises:
+            SettingsError: With what to do.
+        """
+        names = [n for n in self.settings if FIELDS.get(n) in dropped]
+        if names:
+            msg = (
+                f"{' and '.join(names)} cannot be used: Labelbox does not tell that of "
+                "projects; choose them by project_ids"
+            )
+            raise SettingsError(msg)
+
+    def refuse_none(self, rows: list[Row]) -> None:
+        """Raise an error if none of the projects that there are is chosen.
+
+        Those that are requested one by one and are not there are no matter of this.
+
+        Raises:
+            SettingsError: With what to do.
+        """
+        requested = [
+            row for row in rows if self.requested is None or row["id"] in self.requested
+        ]
+        if not requested or any(map(self.takes, requested)):
+            return
+        filters = [name for name in self.settings if name != "project_ids"]
+        among = "requested projects" if self.requested else "projects that the key sees"
+        names = " and ".join(filters)
+        msg = f"{names} leave none of the {len(requested)} {among}: correct or remove"
+        verb = "them" if len(filters) > 1 else "it"
+        if "media_types" in filters:
+            types = sorted({*filter(None, map(media_type_of, requested))})
+            msg = f"{msg} {verb} (their media types: {', '.join(types).upper()})"
+        else:
+            msg = f"{msg} {verb}"
+        raise SettingsError(msg)
+
+
+def tags_of(row: Row) -> set[str]:
+    """Return the texts of a project's tags."""
+    tags = row.get(FIELDS["project_tags"])
+    return {
+        _folded(tag["text"])
+        for tag in (tags if isinstance(tags, list) else ())
+        if isinstance(tag, dict) and isinstance(tag.get("text"), str)
+    }
+
+
+def media_type_of(row: Row) -> str:
+    """Return a project's kind of data rows; "" if it has none."""
+    return _folded(row.get(FIELDS["media_types"]))
+
+
+def _is_like(name: Any, patterns: Iterable[str]) -> bool:
+    folded = _folded(name)
+    return any(fnmatchcase(folded, pattern) for pattern in patterns)
+
+
+def _folded(text: Any) -> str:
+    """Return a text as it is compared: not by its case, nor by how it is encoded."""
+    return normalize("NFC", text).casefold() if isinstance(text, str) else ""
