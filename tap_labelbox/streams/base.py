@@ -563,7 +563,7 @@ class ProjectStream(LabelboxStream):
 
         It may keep others waiting that share a request with it.
         """
-        project_id = variables[PROJECT_ID]
+        project_id = variables[self.parent_key]
         return self.turn_state.is_suspect(project_id, self.workspace.started_at)
 
     def _window(self, context: Context) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class DatasetsStream(LabelboxStream):
         key("id", "Dataset ID."),
         text("name", "Its name."),
         text("description", "Free text."),
-        integer("row_count", "Data rows in it, as last counted."),
+        integer("row_count", "Data rows of the dataset, as last counted."),
         text("created_by_id", "ID of the user who made it."),
         text("organization_id", "ID of the organization."),
         text("iam_integration_id", "ID of the integration its files are read with."),

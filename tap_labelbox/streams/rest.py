@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from itertools import tee
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from tap_labelbox.api.errors import TransientError, UnavailableError
 from tap_labelbox.api.prefetch import prefetch
@@ -48,8 +47,7 @@ class RestColumn(NamedTuple):
             is_out = self.condition and row.get(self.condition) is not True
             if is_hopeless or is_out:
                 return None
-            row_id = quote(str(row["id"]), safe="")
-            return workspace.client.get_at(self.path, {"id": row_id})
+            return workspace.client.get_at(self.path, {"id": str(row["id"])})
 
         outcomes = prefetch((partial(ask, row) for row in to_ask), max_in_flight)
         for row, outcome in zip(rows, outcomes, strict=True):
