@@ -7,7 +7,7 @@
   a password: in a query, in a header, in JSON, percent-encoded;
 * all that follows the question mark of an address, and all that stands before an @.
 
-It takes too much rather than too little. Known secrets are taken out first, then the
+:func:`bare_address` decides the same for what is no log but a record. It takes too much rather than too little. Known secrets are taken out first, then the
 text is cut, and what is left is searched by patterns; so a secret that the cut would
 halve is gone already, and no pattern ever sees a long text.
 """
@@ -73,6 +73,11 @@ AUTHORITY = re.compile(
 QUERY = re.compile(r"\?|%(?:25){0,4}3f|\\{1,4}u003f", re.IGNORECASE)
 EQUALS = re.compile(r"=|%(?:25){0,4}3d|\\{1,4}u003d", re.IGNORECASE)
 AT = re.compile(r"@|%(?:25){0,4}40|\\{1,4}u0040", re.IGNORECASE)
+# The same of a text that is to be one address, and its host.
+START = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]+", re.IGNORECASE)
+END = re.compile(rf"{QUERY.pattern}|#|%(?:25){{0,4}}23", re.IGNORECASE)
+HOST = re.compile(r"(?:[^/\\:\s\[\]]+|\[[^/\\\s\]]+\])(?::\d{0,5})?(?=[/\\]|$)")
+LOOKALIKES = str.maketrans("\uff20\uff1f\uff03", "@?#")
 
 _hidden: dict[str, re.Pattern[str]] = {}
 
@@ -125,6 +130,50 @@ def mask(value: object) -> str:
             text = f"{words[0]}{words[1]}{words[2][: result.end()]}{MASK}"
         text += f"... ({left} more characters)"
     return text
+
+
+def bare_address(text: str) -> str | None:
+    """Return an address without user info, query and fragment; None if it is none.
+
+    What stands before an @ of its path is masked as well: it may be a password.
+    """
+    text = one_line(text.translate(LOOKALIKES))
+    if not (scheme := START.match(text)):
+        return None
+    end = END.search(text, scheme.end())
+    kept = text[scheme.end() : end.start() if end else len(text)]
+    ats = [*AT.finditer(kept)]
+    host = kept[ats[-1].end() :] if ats else kept
+    if not HOST.match(host):
+        return None
+    is_in_path = ats and not {"/", "\\"}.isdisjoint(kept[: ats[-1].start()])
+    return mask(f"{scheme[0]}{MASK}@{host}" if is_in_path else f"{scheme[0]}{host}")
+
+
+def mask_within(value: Any, *, is_secret: bool = False, depth: int = 100) -> Any:
+    """Return a JSON value with each of its texts masked as in the log.
+
+    Args:
+        value: Any value.
+        is_secret: Whether it stands under a name of something secret.
+        depth: How many levels are looked into; what is below is masked.
+    """
+    if depth == 0:
+        return MASK
+    if isinstance(value, dict):
+        return {
+            name: mask_within(
+                inner, is_secret=is_secret or _is_secret(name), depth=depth - 1
+            )
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            mask_within(item, is_secret=is_secret, depth=depth - 1) for item in value
+        ]
+    if isinstance(value, str):
+        return MASK if is_secret else mask(value)
+    return value
 
 
 def one_line(text: str) -> str:

@@ -12,13 +12,16 @@ import copy
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
-from tap_labelbox.records import timestamps
+from tap_labelbox.records import json_text, timestamps
+from tap_labelbox.redact import MASK, bare_address, mask_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +56,8 @@ class Kind:
     struct: Any
     """What msgspec decodes a value to that passes the check; it stays as it is, but for
     timestamps, numbers for text, and what is Raw."""
+    put_aside: Check = lambda value: value
+    """Returns what stands in ``additional_columns`` for a value that does not fit."""
 
     def __call__(
         self, name: str, description: str, *at: str, required: bool = False
@@ -167,6 +172,30 @@ def as_tags(value: Any) -> list[Row] | None:
     return as_objects(tags)
 
 
+def as_address(value: Any) -> str | None:
+    """Return an address without what may be secret in it."""
+    return bare_address(value) if isinstance(value, str) else None
+
+
+def as_epoch(value: Any) -> str | None:
+    """Return the timestamp of so many seconds since 1970, also if they are a string."""
+    seconds = as_number(value)
+    if seconds is None:
+        return timestamps.as_timestamp(value)
+    try:
+        return timestamps.isoformat(datetime.fromtimestamp(seconds, UTC))
+    except (ValueError, OverflowError, OSError):  # beyond the calendar
+        return None
+
+
+def as_masked_object(value: Any) -> Row | None:
+    """Return an object, also if it is JSON text, without what may be secret in it."""
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        with suppress(ValueError):
+            value = json_text.decode(value.encode())
+    return mask_within(value) if isinstance(value, dict) else None
+
+
 def as_ids(value: Any) -> list[str] | None:
     """Return a list of IDs, each as a string."""
     ids = [as_id(item) for item in value] if isinstance(value, list) else [None]
@@ -194,9 +223,15 @@ timestamp = Kind(
     {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
 )
 """Timestamps, in UTC."""
+epoch = Kind(timestamp.schema, as_epoch, Raw)
+"""Timestamps that come as seconds since 1970."""
+address = Kind(text.schema, as_address, Raw, put_aside=lambda _: MASK)
+"""Addresses that may hold a password or a signature, which is left out."""
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
+masked_json = Kind(json.schema, as_masked_object, Raw, put_aside=mask_within)
+"""Objects that may hold signed addresses or other secrets, which are masked."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
     as_strings,
@@ -347,4 +382,6 @@ def populate(
         elif column is not None and isinstance(value, dict):
             populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
             continue
+        if type(column) is Column:
+            value = column.kind.put_aside(value)
         unmapped[path + key] = value

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.sandbox import content, notation
+from tap_labelbox.sandbox import content, notation, people
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.schema import refusal, snake
 
@@ -77,7 +77,7 @@ def missing(kind: str, given_id: Any) -> Exception:
 def by_id(kind: str, rows: Iterable[Any], given_id: Any) -> Any:
     """Return the row with this id."""
     for row in rows:
-        if (row["id"] if isinstance(row, dict) else row.id) == given_id:
+        if _id(row) == given_id:
             return row
     raise missing(kind, given_id)
 
@@ -131,6 +131,12 @@ def _user(_: Any, info: Info, where: Row | None = None) -> Any:
     if not where or where.get("id") is None:
         return world.key_owner
     return by_id("User", world.users, where["id"])
+
+
+def _invites_limit(_: Any, info: Info, where: Row) -> Row:
+    world: World = info.context.world
+    by_id("Organization", [world.organization], where.get("id"))
+    return world.people.invites_limit
 
 
 def _project(_: Any, info: Info, where: Row) -> Project:
@@ -247,35 +253,6 @@ def _label_version(_: Any, info: Info, where: Row) -> Row:
     given_id = where.get("id") or ""
     row = _label(_, info, {"id": given_id.removeprefix("v1-")})
     return {"id": given_id, "labelId": row.id, "label": row, "project": row.project}
-
-
-def _audit_events(_: Any, info: Info, where: Row | None = None) -> Any:
-    world: World = info.context.world
-    group, role, where = world.user_groups[0], world.roles[1], where or {}
-    events: list[Row] = [
-        {
-            "id": f"event-{person.id}",
-            "groupId": group["id"],
-            "groupName": group["name"],
-            "type": "MEMBER_ADDED",
-            "occurredAt": person.created_at,
-            "actorKind": "PERSON",
-            "channel": "UI",
-            "actorUserId": world.key_owner.id,
-            "memberUserId": person.id,
-            "roleId": role["id"],
-            "roleName": role["name"],
-        }
-        for person in group["members"]
-    ]
-    after, before = where.get("occurred_after"), where.get("occurred_before")
-    return [
-        event
-        for event in events
-        if (after is None or event["occurredAt"] >= after)
-        and (before is None or event["occurredAt"] < before)
-        and where.get("group_id") in (None, event["groupId"])
-    ]
 
 
 # --- of a project ------------------------------------------------------------
@@ -467,10 +444,16 @@ def start_export(kind: str) -> Callable[..., Row]:
 
 
 def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[Any]:
-    tasks = info.context.data_row_exports.tasks
+    world: World = info.context.world
+    tasks = [*info.context.data_row_exports.tasks, *world.people.tasks]
+    if source is not world.key_owner:
+        return []
     task_id = (where or {}).get("id")
-    owner = info.context.world.key_owner
-    return [t for t in tasks if source is owner and task_id in (None, t.id)]
+    return tasks if task_id is None else [t for t in tasks if _id(t) == task_id]
+
+
+def _id(row: Any) -> Any:
+    return row["id"] if isinstance(row, dict) else row.id
 
 
 def model_runs(world: World) -> list[Row]:
@@ -479,9 +462,11 @@ def model_runs(world: World) -> list[Row]:
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
+    **people.RESOLVERS,
     "Query.user": _user,
     "Query.users": every(lambda world: world.users),
     "Query.organization": lambda _, info: info.context.world.organization,
+    "Query.invitesLimit": _invites_limit,
     "Query.project": _project,
     "Query.projects": _projects,
     "Query.dataset": find_by_id("Dataset", lambda world: world.datasets),
@@ -509,9 +494,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     ),
     "Query.embeddings": every(lambda world: world.embeddings),
     "Query.roles": every(lambda world: world.roles),
-    "Query.iamIntegrations": every(lambda world: world.iam_integrations),
     "Query.userGroupsV2": every(lambda world: world.user_groups),
-    "Query.userGroupAuditEvents": _audit_events,
     "Query.projectWorkflow": _project_workflow,
     "Query.issue": _issue,
     "Query.task": _task,
@@ -522,11 +505,6 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Mutation.exportDataRowsInModelRun": start_export("ModelRun"),
     "Organization.users": every(lambda world: world.users),
     "Organization.projects": _projects,
-    "Organization.webhooks": every(
-        lambda world: [hook for project in world.projects for hook in project.webhooks]
-    ),
-    "Organization.resourceTag": every(lambda world: world.resource_tags),
-    "Organization.invites": every(lambda world: world.invites),
     "User.projects": _projects,
     "User.createdTasks": _created_tasks,
     "UserGroup.projects": lambda source, _: {
@@ -555,7 +533,11 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Project.benchmarks": _benchmarks,
     "Project.issues": guarded(_issues),
     "Project.issueExportUrl": _issue_export_url,
-    "Task.status": lambda source, info: info.context.data_row_exports.status(source),
+    "Task.status": lambda source, info: (
+        source["status"]
+        if isinstance(source, dict)
+        else info.context.data_row_exports.status(source)
+    ),
     "Task.exportMetadataHeader": lambda source, info, stream_type: (
         info.context.data_row_exports.header(source, stream_type)
     ),

@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from tap_labelbox.streams import data_rows, organization
+from tap_labelbox.streams import data_rows, organization, user_groups
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
@@ -30,10 +30,21 @@ SUBJECTS = {
         LabelVersionsStream,
     ),
     "People": (
+        organization.OrganizationStream,
         organization.UsersStream,
         organization.RolesStream,
-        organization.UserGroupsStream,
-        organization.UserGroupMembersStream,
+        user_groups.UserGroupsStream,
+        user_groups.UserGroupMembersStream,
+        user_groups.UserGroupProjectsStream,
+        user_groups.UserGroupAuditEventsStream,
+        organization.InvitesStream,
+        organization.InviteProjectsStream,
+        organization.ResourceTagsStream,
+        organization.ProjectResourceTagsStream,
+        organization.ApiKeysStream,
+        organization.WebhooksStream,
+        organization.IamIntegrationsStream,
+        organization.TasksStream,
     ),
     "Reports": (WorkspaceLabelersStream,),
 }

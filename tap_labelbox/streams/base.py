@@ -8,11 +8,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
-from tap_labelbox.api.errors import NotOfferedError
+from tap_labelbox.api.errors import ForbiddenError, NotOfferedError, TransientError
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
+from tap_labelbox.records.timestamps import MILLISECOND, shift
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
@@ -52,7 +53,10 @@ class LabelboxStream(BookmarkedStream):
     """The column that has the ID of the row of the document."""
     place = ""
     """The column that has the place in the list, from 0."""
+    details = ""
+    """A document with more columns of a row, which takes its ID as ``$id``."""
     _unmapped_records = 0  # records with something that fits no column
+    _has_no_details = False  # for they were refused
     has_begun = False
     """Whether its rows have been asked for."""
 
@@ -96,7 +100,8 @@ class LabelboxStream(BookmarkedStream):
     def is_whole(self) -> bool:
         """True if all was there to be read."""
         parent = Document.load(self.document_name).parent
-        knows_all = parent != PROJECT_ID or self.workspace.knows_all_projects
+        is_by_project = PROJECT_ID in (parent, self.nested_key)
+        knows_all = not is_by_project or self.workspace.knows_all_projects
         return knows_all and self.refusals.is_offered and self.has_records
 
     @property
@@ -143,11 +148,41 @@ class LabelboxStream(BookmarkedStream):
             numbers = count()
             with self.refusals.leaving_out(parent_id):
                 for page in self.reader.pages(variables, first_page):
-                    for row in page:
+                    for row in self._detailed(page):
                         yield row | variables | self._placed(next(numbers))
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
+
+    def _detailed(self, rows: list[Row]) -> Iterator[Row]:
+        """Yield rows, each with what another document has of it, if it is to be had."""
+        jobs = (partial(self._details, row["id"]) for row in rows)
+        if not self._wants_details:
+            yield from rows
+            return
+        for row, details in zip(rows, prefetch(jobs, self.max_in_flight), strict=True):
+            yield details.result() | row
+
+    @cached_property
+    def _wants_details(self) -> bool:
+        text = Document.load(self.details).text if self.details else ""
+        return any(f" {column}:" in text for column in self.fields)
+
+    def _details(self, row_id: Any) -> Row:
+        if self._has_no_details:
+            return {}
+        try:
+            data = self.client.execute(self.details, id=row_id)
+        except LEFT_OUT as error:
+            self._has_no_details = True
+            what = f"{self.name}, in part ({self.details})"
+            if isinstance(error, TransientError):
+                self.workspace.record_failure(what, error)
+            else:
+                self.workspace.note_gap(what, str(error))
+            return {}
+        details = data.get("details")
+        return details if isinstance(details, dict) else {}
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
@@ -236,8 +271,17 @@ class LabelboxStream(BookmarkedStream):
         decode_fast: Callable[[bytes], Any] | None = None,
         **variables: object,
     ) -> Any:
-        """Run a document of this stream; see :meth:`Client.execute`."""
-        data = self.client.execute(document, decode_fast, **variables)
+        """Run a document of this stream; see :meth:`Client.execute`.
+
+        Of a document with several lists, the last one is left out if it is refused.
+        """
+        try:
+            data = self.client.execute(document, decode_fast, **variables)
+        except (ForbiddenError, NotOfferedError) as error:
+            if not (part := self.client.drop_last_list(document)):
+                raise
+            self.workspace.note_gap(f"{self.name} ({part})", str(error))
+            return self.execute(document, decode_fast, **variables)
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             if key in dropped:
@@ -265,6 +309,8 @@ class LabelboxStream(BookmarkedStream):
         """
         if not self.nested_in:
             return [row]
+        if self.nested_key == PROJECT_ID and row["id"] not in self._project_ids:
+            return []
         items: Any = row.get(self.nested_in)
         total = None
         if isinstance(items, dict):
@@ -282,6 +328,10 @@ class LabelboxStream(BookmarkedStream):
             else item
             for number, item in enumerate(items)
         ]
+
+    @cached_property
+    def _project_ids(self) -> frozenset[str]:
+        return frozenset(self.workspace.project_ids)
 
     def _placed(self, number: int) -> Row:
         return {self.place: number} if self.place else {}
@@ -347,6 +397,7 @@ class LabelboxStream(BookmarkedStream):
             if converted is not None:
                 record[column] = converted
             else:
+                value = known.kind.put_aside(value) if known else value
                 unmapped[path if column in unmapped else column] = value
         return record
 
@@ -366,6 +417,51 @@ class LabelboxStream(BookmarkedStream):
             ", ".join(map(shortened, record["additional_columns"])),
             " (no more are named)" if is_last else "",
         )
+
+
+class NewestFirstStream(LabelboxStream):
+    """A table with one bookmark, whose rows come newest first.
+
+    Only after the last row can the bookmark move to the first one. How far down a run
+    has come is noted at each page, and if it is cut off, the next one goes on there.
+    The document takes the window as ``$since``, which it includes, and ``$before``.
+    """
+
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Read what the last run has left, if it was cut off, and what is new."""
+        del context
+        if self.workspace.offline:
+            return
+        with self.refusals.leaving_out():
+            if self.client.first_date is None:
+                self.client.execute("user")  # whose reply says what day it is there
+            if self.is_incremental and (rest := self.state_manager.rest()):
+                yield from self._window(*rest)
+                self._since.clear()  # it follows from the bookmark, which has moved
+            yield from self._window(self.workspace.started_at)
+        self.note_turn()
+
+    def _window(self, before: str, newest: str = "") -> Iterator[Record]:
+        """Yield what was made before then, back to the bookmark, and move that."""
+        key, oldest, in_order = str(self.replication_key), before, True
+        window = {"since": self.since(None), "before": before}
+        for page in self.reader.pages(window, next(self._prefetch([window]))):
+            for row in page:
+                for record in self.records(row):
+                    if made_at := record[key]:
+                        in_order = in_order and made_at <= oldest
+                        oldest = min(oldest, made_at)
+                        newest = max(newest, made_at)
+                    yield record
+            if self.is_incremental and in_order and newest:
+                # Others may share the timestamp of the last one.
+                self.state_manager.mark_rest(shift(oldest, MILLISECOND), newest)
+            self.checkpoint()
+        if self.is_incremental:
+            self.state_manager.mark_no_rest()
+        if newest:
+            self.advance(None, min(newest, self.workspace.started_at))
+        self.checkpoint()
 
 
 class ProjectStream(LabelboxStream):

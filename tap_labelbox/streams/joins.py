@@ -17,8 +17,8 @@ ROW: Columns = ("project_id", "data_row_id")
 LABEL: Columns = (*ROW, "label_id")
 
 
-OFF: Columns = ("workspace_labelers",)
-"""Streams that also have rows of projects and users that are gone."""
+OFF: Columns = ("workspace_labelers", "invite_projects", "user_group_audit_events")
+"""Streams that also have rows of projects, users and roles that are gone."""
 
 
 class Join(NamedTuple):
@@ -45,7 +45,10 @@ JOINS = (
     Join(("created_by_id",), "users", ("id",)),
     Join(("user_id",), "users", ("id",), besides=OFF),
     Join(("user_group_id",), "user_groups", ("id",)),
-    Join(("role_id",), "roles", ("id",)),
+    Join(("role_id",), "roles", ("id",), besides=OFF),
+    Join(("invite_id",), "invites", ("id",)),
+    Join(("organization_id",), "organization", ("id",), streams=("projects", "webhooks")),
+    Join(("resource_tag_id",), "resource_tags", ("id",)),
     Join(("org_role_id",), "roles", ("id",)),
     Join(("stage_task_queue_id",), "task_queues", ("id",)),
     Join((*LABEL, "parent_annotation_id"), "annotations", (*LABEL, "annotation_id")),
