@@ -7,9 +7,10 @@
   a password: in a query, in a header, in JSON, percent-encoded;
 * all that follows the question mark of an address, and all that stands before an @.
 
-:func:`bare_address` decides the same for what is no log but a record. It takes too much rather than too little. Known secrets are taken out first, then the
-text is cut, and what is left is searched by patterns; so a secret that the cut would
-halve is gone already, and no pattern ever sees a long text.
+:func:`bare_address` and :func:`mask_within` decide the same for records. They take
+too much rather than too little. Known secrets are taken out first, then the text is
+cut, and what is left is searched by patterns; so a secret that the cut would halve is
+gone already, and no pattern ever sees a long text.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def mask(value: object) -> str:
 def bare_address(text: str) -> str | None:
     """Return an address without user info, query and fragment; None if it is none.
 
-    What stands before an @ of its path is masked as well: it may be a password.
+    Of one with an @ in its path only the scheme is left: it may be in a password.
     """
     text = one_line(text.translate(LOOKALIKES))
     if not (scheme := START.match(text)):
@@ -143,11 +144,12 @@ def bare_address(text: str) -> str | None:
     end = END.search(text, scheme.end())
     kept = text[scheme.end() : end.start() if end else len(text)]
     ats = [*AT.finditer(kept)]
-    host = kept[ats[-1].end() :] if ats else kept
-    if not HOST.match(host):
-        return None
-    is_in_path = ats and not {"/", "\\"}.isdisjoint(kept[: ats[-1].start()])
-    return mask(f"{scheme[0]}{MASK}@{host}" if is_in_path else f"{scheme[0]}{host}")
+    user_info, host = (
+        ("", kept) if not ats else (kept[: ats[-1].start()], kept[ats[-1].end() :])
+    )
+    if "/" in user_info or "\\" in user_info:
+        return scheme[0] + MASK
+    return mask(scheme[0] + host) if HOST.match(host) else None
 
 
 def mask_within(value: Any, *, is_secret: bool = False, depth: int = 100) -> Any:

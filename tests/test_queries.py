@@ -21,7 +21,7 @@ SCHEMA_TEXT = (
 )
 SCHEMA = build_schema(SCHEMA_TEXT)
 # Of one field, without which nothing is left to ask for.
-ONE_FIELD = "user"
+ONE_FIELD = ("user", "organization_role")
 NEEDED = re.compile(r"\b(rows|next): ")
 NAMES = sorted(
     file.name.removesuffix(".graphql")
@@ -76,7 +76,7 @@ def test_a_document_has_one_operation_by_its_own_name(name: str) -> None:
     assert operation.name.value == name.title().replace("_", "")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != ONE_FIELD])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ONE_FIELD])
 def test_any_field_can_be_dropped(name: str) -> None:
     """What is left is valid, and asks for all the rest."""
     for field in fields(text := Document.load(name).text):
@@ -102,7 +102,7 @@ def test_the_last_field_cannot_be_dropped() -> None:
     """An operation without a field is none."""
     unknown = [{"message": 'Cannot query field "id" on type "User".'}]
 
-    assert not Document.load(ONE_FIELD).less(unknown, {})
+    assert not Document.load(ONE_FIELD[0]).less(unknown, {})
 
 
 def test_several_fields_can_be_dropped_at_once() -> None:

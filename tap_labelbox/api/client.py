@@ -166,7 +166,7 @@ class Client:
                 self._documents[name] = document.narrowed(columns)
 
     def drop_last_list(self, name: str) -> str | None:
-        """Take the last of several lists out of a document, and return its alias.
+        """Remove the last of several lists from a document, and return its alias.
 
         None, and no change, if there is only one.
         """

@@ -80,7 +80,7 @@ class Document:
 
     @cached_property
     def list_count(self) -> int:
-        """How many lists of rows it asks for: nearly always one."""
+        """The number of lists of rows that it asks for: nearly always one."""
         return len(ROWS.findall(self.text))
 
     def narrowed(self, columns: Collection[str]) -> Document:
@@ -150,13 +150,10 @@ class Document:
         elif match := UNKNOWN_ORDER.search(message):
             name = match[2]
             changed = self._less_argument("orderBy")
-        elif UNWRITABLE.search(message):
-            if match := FIELD.match(self.text, self._offset(place)):
-                name = f"{match[2]} (it cannot write a value)"
-                changed = self._less_field(match[2], place)
         elif match := UNKNOWN_TYPE.search(message):
-            name = match[1]
-            changed = self._less_type(name)
+            name, changed = match[1], self._less_type(match[1])
+        elif UNWRITABLE.search(message):
+            name, changed = self._less_unwritable(place)
         elif match := UNKNOWN_INPUT.search(message):
             name = f"{match[2]}.{match[1]}"
             if match[1] in OPTIONAL_INPUTS:
@@ -188,6 +185,13 @@ class Document:
         within_a_relation = "{" in line
         dropped = self.columns if within_a_relation else self.columns | {column}
         return replace(self, text=text, columns=dropped)
+
+    def _less_unwritable(self, place: Place) -> tuple[str, Document | None]:
+        if not (field := FIELD.match(self.text, self._offset(place))):
+            return "", None
+        return f"{field[2]} (which has values that it cannot write)", self._less_field(
+            field[2], place
+        )
 
     def _less_type(self, name: str) -> Document | None:
         if not (fragment := re.search(FRAGMENT.format(name), self.text)):

@@ -163,7 +163,9 @@ class Reader:
         lists += [None] * (list_count - len(lists))
         for rows in lists:
             if not isinstance(rows, list) and not (rows is None and self.may_be_null):
-                lacking = next((n for n, value in data.items() if value is None), "rows")
+                lacking = next(
+                    (n for n, value in data.items() if value is None), "rows"
+                )
                 raise absent(lacking)
         return [row for rows in lists for row in rows or ()]
 

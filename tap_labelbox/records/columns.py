@@ -382,6 +382,5 @@ def populate(
         elif column is not None and isinstance(value, dict):
             populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
             continue
-        if type(column) is Column:
-            value = column.kind.put_aside(value)
-        unmapped[path + key] = value
+        known = column if isinstance(column, Column) else None
+        unmapped[path + key] = known.kind.put_aside(value) if known else value

@@ -1,10 +1,11 @@
-"""Who belongs to the organization, what may get in, and what has been done by whom.
+"""People of the organization: invitations, keys, webhooks, changes to groups, tasks.
 
 Where a real workspace may hold a secret, this one does: they all begin with `SECRET`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from random import Random
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-SECRET = "s3cr3t-"
+SECRET = "s3cr3t-"  # noqa: S105  # which opens nothing
 SEATS = 25
 DAY = timedelta(days=1)
 PERMISSIONS = ("project:read", "label:read", "user:read", "webhook:read", "tag:read")
@@ -27,8 +28,35 @@ SIGNED = f"https://files.example.com/input.ndjson?bewit={SECRET}bewit"
 EVENTS = 12
 
 
+@dataclass
+class OtherTask:
+    """A task that is no export."""
+
+    id: str
+    name: str | None
+    type: str
+    status: str
+    completion_percentage: float | None
+    metadata: Any
+    created_at: datetime
+    created_by: User
+    result: str = SIGNED
+    errors: str = f'{{"error": "{SIGNED}"}}'
+    streams: Row = field(default_factory=dict)
+
+    @property
+    def updated_at(self) -> datetime:
+        """Return when it ended."""
+        return self.created_at + timedelta(hours=5)
+
+    @property
+    def organization(self) -> Row:
+        """Return the only one there is."""
+        return self.created_by.organization
+
+
 class People:
-    """What a workspace holds of people, made up when it is asked for.
+    """The part of a workspace that is about people, made up when it is asked for.
 
     Args:
         world: The workspace; none of its own chance is used up.
@@ -53,27 +81,27 @@ class People:
     @cached_property
     def invites(self) -> list[Row]:
         """The pending invitations; one is for a project that has been deleted."""
-        gone, *some = [self._world.deleted_project, *self._world.projects[:2]]
-        invites = [
+        projects = [*self._world.projects[:2], self._world.deleted_project]
+        roles = "Labeler", "Team Manager", "Labeler"
+        invites: list[Row] = [
             {
                 "id": self._id(),
                 "createdAt": self._began + 95 * DAY,
                 "organizationRoleName": "None",
                 "inviteeEmail": "søren@example.org",
                 "projectInvites": [
-                    self._invite_project(project, role)
-                    for project, role in zip(
-                        [*some, gone], ("Labeler", "Team Manager", "Labeler")
-                    )
+                    {
+                        "id": self._id(),
+                        "projectId": project.id,
+                        "projectRoleName": role,
+                    }
+                    for project, role in zip(projects, roles, strict=False)
                 ],
             },
             {"id": self._id(), "createdAt": None, "organizationRoleName": None}
             | {"inviteeEmail": None, "projectInvites": None},
         ]
         return [*self._world.invites, *invites]
-
-    def _invite_project(self, project: Project, role: str) -> Row:
-        return {"id": self._id(), "projectId": project.id, "projectRoleName": role}
 
     @cached_property
     def resource_tags(self) -> list[Row]:
@@ -239,33 +267,22 @@ class People:
         return row | {"type": ("MEMBER_ADDED", "MEMBER_ROLE_CHANGED")[number % 2]}
 
     @cached_property
-    def tasks(self) -> list[Row]:
+    def tasks(self) -> list[OtherTask]:
         """Tasks of the owner of the key that are no exports, some of them odd."""
-        owner = self._world.key_owner
+        text = f'{{"queue": "Rework ♻", "token": "{SECRET}task"}}'
+        kinds: tuple[tuple[str | None, str, str, float | None, Any], ...] = (
+            ("JSON Import", "adv-upsert-data-rows", "COMPLETE", 100.0, {"url": SIGNED}),
+            ("Köln → batch A", "send-to-task-queue", "FAILED", 12.5, text),
+            (None, "not-known-yet", "POSTPONED", None, None),
+        )
         return [
-            {
-                "id": self._id(),
-                "name": ("JSON Import", "Köln → batch A", None)[number],
-                "type": kind,
-                "status": ("COMPLETE", "FAILED", "POSTPONED")[number],
-                "completionPercentage": (100.0, 12.5, None)[number],
-                "metadata": metadata,
-                "result": SIGNED,
-                "errors": f'{{"error": "{SIGNED}"}}',
-                "createdBy": owner,
-                "organization": self._world.organization,
-            }
-            | self._stamps(number)
-            for number, (kind, metadata) in enumerate(
-                (
-                    ("adv-upsert-data-rows", {"source": "SDK", "inputFileUrl": SIGNED}),
-                    (
-                        "send-to-task-queue",
-                        f'{{"queue": "Rework ♻", "token": "{SECRET}task"}}',
-                    ),
-                    ("not-known-yet", None),
-                )
+            OtherTask(
+                self._id(),
+                *kind,
+                created_at=self._began + number * DAY,
+                created_by=self._world.key_owner,
             )
+            for number, kind in enumerate(kinds)
         ]
 
 

@@ -77,7 +77,7 @@ def missing(kind: str, given_id: Any) -> Exception:
 def by_id(kind: str, rows: Iterable[Any], given_id: Any) -> Any:
     """Return the row with this id."""
     for row in rows:
-        if _id(row) == given_id:
+        if (row["id"] if isinstance(row, dict) else row.id) == given_id:
             return row
     raise missing(kind, given_id)
 
@@ -449,11 +449,7 @@ def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[An
     if source is not world.key_owner:
         return []
     task_id = (where or {}).get("id")
-    return tasks if task_id is None else [t for t in tasks if _id(t) == task_id]
-
-
-def _id(row: Any) -> Any:
-    return row["id"] if isinstance(row, dict) else row.id
+    return [task for task in tasks if task_id in (None, task.id)]
 
 
 def model_runs(world: World) -> list[Row]:
@@ -533,11 +529,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Project.benchmarks": _benchmarks,
     "Project.issues": guarded(_issues),
     "Project.issueExportUrl": _issue_export_url,
-    "Task.status": lambda source, info: (
-        source["status"]
-        if isinstance(source, dict)
-        else info.context.data_row_exports.status(source)
-    ),
+    "Task.status": lambda source, info: info.context.data_row_exports.status(source),
     "Task.exportMetadataHeader": lambda source, info, stream_type: (
         info.context.data_row_exports.header(source, stream_type)
     ),

@@ -397,8 +397,8 @@ class LabelboxStream(BookmarkedStream):
             if converted is not None:
                 record[column] = converted
             else:
-                value = known.kind.put_aside(value) if known else value
-                unmapped[path if column in unmapped else column] = value
+                rest = known.kind.put_aside(value) if known else value
+                unmapped[path if column in unmapped else column] = rest
         return record
 
     def log_unmapped(self, record: Record) -> None:

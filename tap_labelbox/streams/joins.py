@@ -47,7 +47,9 @@ JOINS = (
     Join(("user_group_id",), "user_groups", ("id",)),
     Join(("role_id",), "roles", ("id",), besides=OFF),
     Join(("invite_id",), "invites", ("id",)),
-    Join(("organization_id",), "organization", ("id",), streams=("projects", "webhooks")),
+    Join(
+        ("organization_id",), "organization", ("id",), streams=("projects", "webhooks")
+    ),
     Join(("resource_tag_id",), "resource_tags", ("id",)),
     Join(("org_role_id",), "roles", ("id",)),
     Join(("stage_task_queue_id",), "task_queues", ("id",)),

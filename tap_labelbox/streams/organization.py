@@ -171,15 +171,15 @@ class IamIntegrationsStream(LabelboxStream):
         text("settings_type", "Kind of its settings; null if it has none."),
         text(
             "role_arn",
-            "AWS: the role that Labelbox takes on. The account number is in it.",
+            "Role that Labelbox takes on at AWS. The account number is in it.",
             "settings.role_arn",
         ),
         text(
             "service_account_email_id",
-            "GCP: the service account that Labelbox uses, as an e-mail address.",
+            "Service account that Labelbox uses at GCP, by its e-mail address.",
             "settings.service_account_email_id",
         ),
-        text("read_bucket", "GCP: the bucket that is read.", "settings.read_bucket"),
+        text("read_bucket", "Bucket that is read at GCP.", "settings.read_bucket"),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
         timestamp("last_valid_at", "When a check last succeeded."),

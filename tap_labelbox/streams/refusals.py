@@ -110,7 +110,7 @@ class Refusals:
         self._workspace.record_failure(what, why, is_gone=is_gone)
 
     def _explained(self, error: LabelboxError) -> str:
-        """Return what an error says; once, of a missing right, what rights there are."""
+        """Return what an error says; once, of a missing right, also which there are."""
         if not isinstance(error, ForbiddenError) or self._has_explained:
             return str(error)
         self._has_explained = True

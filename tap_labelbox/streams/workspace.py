@@ -312,17 +312,17 @@ class Workspace:
 
     @cached_property
     def rights(self) -> str:
-        """What the role behind the API key allows, in short; "" if that is not told."""
+        """The rights of the role behind the API key, in short; "" if unknown."""
         try:
             data = self.client.execute("organization_role")
         except (NotOfferedError, TransientError, UnavailableError):
             return ""
         role = data.get("role")
-        given = role.get("permissions") if isinstance(role, dict) else None
-        if not (permissions := as_strings(given)):
+        names = as_strings(role.get("permissions")) if isinstance(role, dict) else None
+        if not names:
             return ""
-        names = first_of(permissions, MAX_NAMED_PERMISSIONS, shortened)
-        return f"the key's role allows {names}"
+        first = first_of(names, MAX_NAMED_PERMISSIONS, shortened)
+        return f"the key's role allows {first}"
 
     @property
     def knows_all_projects(self) -> bool:

@@ -436,6 +436,7 @@ def test_every_field_can_be_asked_for(
     label = project.labels[0]
     values = {
         "Query.user": world.users[0].id,
+        "Query.invitesLimit": world.organization["id"],
         "Query.project": project.id,
         "Query.dataset": project.dataset.id,
         "Query.dataRow": label.data_row.id,
