@@ -99,7 +99,7 @@ class People:
                 ],
             },
             {"id": self._id(), "createdAt": None, "organizationRoleName": None}
-            | {"inviteeEmail": None, "projectInvites": None},
+            | {"inviteeEmail": None, "projectInvites": []},
         ]
         return [*self._world.invites, *invites]
 
@@ -230,7 +230,8 @@ class People:
             for number in range(EVENTS)
         ]
         bare: Row = {"id": self._id(), "occurredAt": self._began + 39 * DAY}
-        events.append(bare | {"type": "GROUP_RENAMED", "actorUserId": None})
+        bare |= {"groupId": self._id(), "actorKind": "MARTIAN", "channel": "TELEPATHY"}
+        events.append(bare | {"type": "GROUP_RENAMED"})
         return sorted(events, key=_age, reverse=True)
 
     def add_audit_event(self, occurred_at: datetime) -> Row:

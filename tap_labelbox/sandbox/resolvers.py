@@ -225,7 +225,12 @@ def _issue(_: Any, info: Info, where: Row) -> Row:
 
 
 def _task(_: Any, info: Info, where: Row | None = None) -> Any:
-    return by_id("Task", info.context.data_row_exports.tasks, (where or {}).get("id"))
+    return by_id("Task", _all_tasks(info), (where or {}).get("id"))
+
+
+def _all_tasks(info: Info) -> list[Any]:
+    others = info.context.world.people.tasks
+    return [*info.context.data_row_exports.tasks, *others]
 
 
 def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
@@ -444,11 +449,9 @@ def start_export(kind: str) -> Callable[..., Row]:
 
 
 def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[Any]:
-    world: World = info.context.world
-    tasks = [*info.context.data_row_exports.tasks, *world.people.tasks]
-    if source is not world.key_owner:
-        return []
     task_id = (where or {}).get("id")
+    owner = info.context.world.key_owner
+    tasks = _all_tasks(info) if source is owner else []
     return [task for task in tasks if task_id in (None, task.id)]
 
 
@@ -481,6 +484,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
         where.get("feature_schema_id"),
     ),
     "Query.customMetadataOntology": every(lambda world: world.metadata_ontology),
+    "Query.webhook": find_by_id("Webhook", lambda world: world.people.webhooks),
     "Query.models": every(lambda world: world.models),
     "Query.model": find_by_id("Model", lambda world: world.models),
     "Query.modelRun": find_by_id("ModelRun", model_runs),
