@@ -75,7 +75,7 @@ QUERY = re.compile(r"\?|%(?:25){0,4}3f|\\{1,4}u003f", re.IGNORECASE)
 EQUALS = re.compile(r"=|%(?:25){0,4}3d|\\{1,4}u003d", re.IGNORECASE)
 AT = re.compile(r"@|%(?:25){0,4}40|\\{1,4}u0040", re.IGNORECASE)
 # The same of a text that is to be one address, and its host.
-START = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]+", re.IGNORECASE)
+START = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2,}", re.IGNORECASE)
 END = re.compile(rf"{QUERY.pattern}|#|%(?:25){{0,4}}23", re.IGNORECASE)
 HOST = re.compile(r"(?:[^/\\:\s\[\]]+|\[[^/\\\s\]]+\])(?::\d{0,5})?(?=[/\\]|$)")
 LOOKALIKES = str.maketrans("\uff20\uff1f\uff03", "@?#")
@@ -165,7 +165,7 @@ def mask_within(value: Any, *, is_secret: bool = False, depth: int = 100) -> Any
     if isinstance(value, dict):
         return {
             name: mask_within(
-                inner, is_secret=is_secret or _is_secret(name), depth=depth - 1
+                inner, is_secret=is_secret or has_secret_name(name), depth=depth - 1
             )
             for name, inner in value.items()
         }
@@ -212,7 +212,7 @@ def _without_values(text: str) -> Iterator[str]:
             name = text[
                 max(start, divider.start() - MAX_NAME_CHARACTERS) : divider.start()
             ]
-            value = VALUE.match(text, divider.end()) if _is_secret(name) else None
+            value = VALUE.match(text, divider.end()) if has_secret_name(name) else None
             if value:
                 yield text[at : divider.end()]
                 yield MASK
@@ -222,7 +222,8 @@ def _without_values(text: str) -> Iterator[str]:
     yield text[at:]
 
 
-def _is_secret(name: str) -> bool:
+def has_secret_name(name: str) -> bool:
+    """Return whether a value of this name is likely to be secret."""
     words = NO_NAME.split(normalize("NFKC", unquote(unquote(name))).lower())
     plain = "".join(words)
     return (

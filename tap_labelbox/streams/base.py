@@ -14,6 +14,7 @@ from tap_labelbox.api.reading import Reader
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.timestamps import MILLISECOND, shift
+from tap_labelbox.redact import MASK, has_secret_name
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
@@ -397,7 +398,10 @@ class LabelboxStream(BookmarkedStream):
             if converted is not None:
                 record[column] = converted
             else:
-                rest = known.kind.put_aside(value) if known else value
+                if known:
+                    rest = known.kind.put_aside(value)
+                else:
+                    rest = MASK if has_secret_name(column) else value
                 unmapped[path if column in unmapped else column] = rest
         return record
 
