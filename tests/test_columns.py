@@ -132,7 +132,7 @@ def test_what_a_struct_takes_passes_the_check(kind: Kind) -> None:
         expected = None if value is None else kind.check(value)
         assert decode_raw(record["value"]) == expected
         assert value is None or expected is not None
-    assert taken
+    assert taken or kind.struct is None
 
 
 def test_copies_of_a_table_are_its_schema() -> None:

@@ -55,7 +55,7 @@ class Kind:
     check: Check
     struct: Any
     """What msgspec decodes a value to that passes the check; it stays as it is, but for
-    timestamps, numbers for text, and what is Raw."""
+    timestamps, numbers for text, and what is Raw. None if each has to be converted."""
     put_aside: Check = lambda value: value
     """Returns what stands in ``additional_columns`` for a value that does not fit."""
 
@@ -223,14 +223,14 @@ timestamp = Kind(
     {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
 )
 """Timestamps, in UTC."""
-epoch = Kind(timestamp.schema, as_epoch, Raw)
+epoch = Kind(timestamp.schema, as_epoch, None)
 """Timestamps that come as seconds since 1970."""
-address = Kind(text.schema, as_address, Raw, put_aside=lambda _: MASK)
+address = Kind(text.schema, as_address, None, put_aside=lambda _: MASK)
 """Addresses that may hold a password or a signature, which is left out."""
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
-masked_json = Kind(json.schema, as_masked_object, Raw, put_aside=mask_within)
+masked_json = Kind(json.schema, as_masked_object, None, put_aside=mask_within)
 """Objects that may hold signed addresses or other secrets, which are masked."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
