@@ -200,7 +200,9 @@ def personal_columns() -> dict[str, dict[str, str]]:
 
 def personal_data() -> str:
     """Return a table of these columns, and settings that hide the e-mails."""
-    lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
+    lines = [
+        "| stream | e-mails | JSON with e-mails | names, portraits, network addresses |"
+    ]
     lines.append("|---|---|---|---|")
     maps = {}
     for stream, columns in personal_columns().items():

@@ -258,6 +258,51 @@ def test_a_filter_goes_with_no_argument() -> None:
     assert not document.less(unknown, {"where": {"type": {"id": "t"}}})
 
 
+def test_a_type_can_be_dropped() -> None:
+    """With it goes all that is asked of it; not what other types have."""
+    document = Document.load("iam_integrations")
+    unknown = [{"message": 'Unknown type "GcpIamIntegrationSettings".'}]
+
+    changed = document.less(unknown, {})
+
+    assert changed
+    assert "Gcp" not in changed[0].text
+    assert "roleArn" in changed[0].text
+    assert problems(changed[0].text) == []
+    assert not Document.load("users").less(unknown, {})
+
+
+def test_a_field_with_values_that_cannot_be_written_is_dropped() -> None:
+    """One of them spoils the whole reply, whatever the others are."""
+    document = Document.load("webhooks")
+    line = next(n for n, t in enumerate(document.text.split("\n"), 1) if "topics" in t)
+    message = "String cannot represent value: []"
+    places = {"locations": [{"line": line, "column": 7}]}
+
+    changed = document.less([{"message": message, **places}], {})
+
+    assert changed
+    assert changed[0].columns == {"topics"}
+    assert problems(changed[0].text) == []
+    assert not document.less([{"message": message}], {})
+
+
+def test_the_last_of_several_lists_can_be_dropped() -> None:
+    """But not the only one."""
+    document = Document.load("api_keys")
+
+    assert document.list_count == 2
+    less = document.less_last_list()
+
+    assert less
+    changed, part = less
+    assert part == "others"
+    assert changed.list_count == 1
+    assert problems(changed.text) == []
+    assert not changed.less_last_list()
+    assert not Document.load("users").less_last_list()
+
+
 def test_a_column_and_a_filter_of_one_name_are_two_things() -> None:
     """The column ``type`` is dropped; the filter by ``type`` stays."""
     unknown = [{"message": 'Cannot query field "type" on type "Label".'}]

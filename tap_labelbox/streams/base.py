@@ -316,7 +316,7 @@ class LabelboxStream(BookmarkedStream):
         """
         if not self.nested_in:
             return [row]
-        if self.nested_key == PROJECT_ID and row["id"] not in self._project_ids:
+        if self.nested_key == PROJECT_ID and str(row["id"]) not in self._project_ids:
             return []
         items: Any = row.get(self.nested_in)
         total = None
