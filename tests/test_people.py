@@ -193,6 +193,18 @@ def test_an_odd_rest_in_a_state_counts_for_nothing(run: Runner, rest: Any) -> No
     assert REST not in bookmark(output.state)
 
 
+def test_a_rest_before_the_start_date_is_not_asked_for(run: Runner) -> None:
+    """A window that ends before it begins might be refused, by every run."""
+    rest = {"before": "2024-01-01T00:00:00Z", "newest": "2024-01-02T00:00:00Z"}
+    state = {"bookmarks": {EVENTS: {REST: rest}}}
+
+    output = run(EVENTS, state=state, start_date="2024-06-01T00:00:00Z")
+
+    assert output.ids(EVENTS) == [e["id"] for e in run.world.people.audit_events]
+    assert len(asked(run, "UserGroupAuditEvents")) == 1
+    assert REST not in bookmark(output.state)
+
+
 def test_changes_after_the_start_of_a_run_are_left_to_the_next(
     run: Runner, world: World
 ) -> None:

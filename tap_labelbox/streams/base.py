@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cached_property, partial
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
@@ -454,8 +454,12 @@ class NewestFirstStream(LabelboxStream):
     def _window(self, before: str, newest: str = "") -> Iterator[Record]:
         """Yield what was made before then, back to the bookmark, and move that."""
         key, oldest, in_order = str(self.replication_key), before, True
-        window = {"since": self.since(None), "before": before}
-        for page in self.reader.pages(window, next(self._prefetch([window]))):
+        since = self.since(None)
+        window = {"since": since, "before": before}
+        is_empty = since is not None and since >= before  # as start_date may have it
+        first_pages = self._prefetch([] if is_empty else [window])
+        pages = (self.reader.pages(window, page) for page in first_pages)
+        for page in chain.from_iterable(pages):
             for row in page:
                 for record in self.records(row):
                     if made_at := record[key]:
