@@ -168,13 +168,14 @@ def requests(stream: Any) -> str:
         document = Document.load(name)
     except KeyError:
         return "an export a project"
-    if stream.nested_in:
+    if stream.nested_in and name != stream.name:
         return f"none beside `{name}`"
     is_paged = not document.declared.isdisjoint({"skip", "after"})
     rows = f"{stream.max_page_rows} rows"
-    if not document.parent:
-        return f"1 for {rows}" if is_paged else "1"
     number = SETTINGS["properties"]["projects_per_request"]["default"]
+    if not document.parent:
+        details = f", and 1 more for {number} of these" if stream.details else ""
+        return (f"1 for {rows}" if is_paged else "1") + details
     return f"1 for {number} {stream.parents}" + f", and for each {rows} more" * is_paged
 
 
@@ -230,7 +231,9 @@ def personal_columns() -> dict[str, dict[str, str]]:
 
 def personal_data() -> str:
     """Return a table of these columns, and settings that hide the e-mails."""
-    lines = ["| stream | e-mails | JSON with e-mails | names and portraits |"]
+    lines = [
+        "| stream | e-mails | JSON with e-mails | names, portraits, network addresses |"
+    ]
     lines.append("|---|---|---|---|")
     maps = {}
     for stream, columns in personal_columns().items():
