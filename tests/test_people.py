@@ -267,6 +267,29 @@ def test_seats_may_be_refused(serving: Any, caplog: Any, options: Any) -> None:
     assert [m for m in output.messages if m["type"] == "ACTIVATE_VERSION"]
 
 
+def test_what_is_asked_for_by_row_shares_requests(run: Runner) -> None:
+    """One that has nothing to it costs nothing but itself."""
+    rows = [{"id": name} for name in "abc"]
+    seats = {"p0_details": {"invites_used": 1}, "p1_details": None}
+    replies = {
+        "Organization": data(rows=rows),
+        "InvitesLimit": data(**seats, p2_details={"invites_used": 3}),
+    }
+    run.sandbox.before = lambda r: replies.get(r.operation or "")
+
+    output = run("organization")
+
+    assert output.error is None
+    assert [
+        (row["id"], row["invites_used"]) for row in output.records("organization")
+    ] == [
+        ("a", 1),
+        ("b", None),
+        ("c", 3),
+    ]
+    assert operations(run).count("InvitesLimit") == 1
+
+
 def test_seats_that_nobody_wants_are_not_asked_for(run: Runner) -> None:
     """They would cost a request."""
     catalog = run.tap().catalog_dict
