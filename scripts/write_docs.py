@@ -173,13 +173,14 @@ def requests(stream: Any) -> str:
         document = Document.load(name)
     except KeyError:
         return "an export a project"
-    if stream.nested_in:
+    if stream.nested_in and name != stream.name:
         return f"none beside `{name}`"
     is_paged = not document.declared.isdisjoint({"skip", "after"})
     rows = f"{stream.max_page_rows} rows"
-    if not document.parent:
-        return f"1 for {rows}" if is_paged else "1"
     number = SETTINGS["properties"]["projects_per_request"]["default"]
+    if not document.parent:
+        details = f", and 1 more for {number} of these" if stream.details else ""
+        return (f"1 for {rows}" if is_paged else "1") + details
     return f"1 for {number} {stream.parents}" + f", and for each {rows} more" * is_paged
 
 

@@ -7,9 +7,10 @@
   a password: in a query, in a header, in JSON, percent-encoded;
 * all that follows the question mark of an address, and all that stands before an @.
 
-It takes too much rather than too little. Known secrets are taken out first, then the
-text is cut, and what is left is searched by patterns; so a secret that the cut would
-halve is gone already, and no pattern ever sees a long text.
+:func:`bare_address` and :func:`mask_within` decide the same for records. They take
+too much rather than too little. Known secrets are taken out first, then the text is
+cut, and what is left is searched by patterns; so a secret that the cut would halve is
+gone already, and no pattern ever sees a long text.
 """
 
 from __future__ import annotations
@@ -73,6 +74,11 @@ AUTHORITY = re.compile(
 QUERY = re.compile(r"\?|%(?:25){0,4}3f|\\{1,4}u003f", re.IGNORECASE)
 EQUALS = re.compile(r"=|%(?:25){0,4}3d|\\{1,4}u003d", re.IGNORECASE)
 AT = re.compile(r"@|%(?:25){0,4}40|\\{1,4}u0040", re.IGNORECASE)
+# The same of a text that is to be one address, and its host.
+START = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2,}", re.IGNORECASE)
+END = re.compile(rf"{QUERY.pattern}|#|%(?:25){{0,4}}23", re.IGNORECASE)
+HOST = re.compile(r"(?:[^/\\:\s\[\]]+|\[[^/\\\s\]]+\])(?::\d{0,5})?(?=[/\\]|$)")
+LOOKALIKES = str.maketrans("\uff20\uff1f\uff03", "@?#")
 
 _hidden: dict[str, re.Pattern[str]] = {}
 
@@ -127,6 +133,51 @@ def mask(value: object) -> str:
     return text
 
 
+def bare_address(text: str) -> str | None:
+    """Return an address without user info, query and fragment; None if it is none.
+
+    Of one with an @ in its path only the scheme is left: it may be in a password.
+    """
+    text = one_line(text.translate(LOOKALIKES))
+    if not (scheme := START.match(text)):
+        return None
+    end = END.search(text, scheme.end())
+    kept = text[scheme.end() : end.start() if end else len(text)]
+    ats = [*AT.finditer(kept)]
+    user_info, host = (
+        ("", kept) if not ats else (kept[: ats[-1].start()], kept[ats[-1].end() :])
+    )
+    if "/" in user_info or "\\" in user_info:
+        return scheme[0] + MASK
+    return mask(scheme[0] + host) if HOST.match(host) else None
+
+
+def mask_within(value: Any, *, is_secret: bool = False, depth: int = 100) -> Any:
+    """Return a JSON value with each of its texts masked as in the log.
+
+    Args:
+        value: Any value.
+        is_secret: Whether it stands under a name of something secret.
+        depth: How many levels are looked into; what is below is masked.
+    """
+    if depth == 0:
+        return MASK
+    if isinstance(value, dict):
+        return {
+            name: mask_within(
+                inner, is_secret=is_secret or has_secret_name(name), depth=depth - 1
+            )
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            mask_within(item, is_secret=is_secret, depth=depth - 1) for item in value
+        ]
+    if isinstance(value, str):
+        return MASK if is_secret else mask(value)
+    return value
+
+
 def one_line(text: str) -> str:
     """Return a text without what would begin a line, or colour one, or the like."""
     return " ".join(CONTROL.sub(" ", text).split())
@@ -161,7 +212,7 @@ def _without_values(text: str) -> Iterator[str]:
             name = text[
                 max(start, divider.start() - MAX_NAME_CHARACTERS) : divider.start()
             ]
-            value = VALUE.match(text, divider.end()) if _is_secret(name) else None
+            value = VALUE.match(text, divider.end()) if has_secret_name(name) else None
             if value:
                 yield text[at : divider.end()]
                 yield MASK
@@ -171,7 +222,8 @@ def _without_values(text: str) -> Iterator[str]:
     yield text[at:]
 
 
-def _is_secret(name: str) -> bool:
+def has_secret_name(name: str) -> bool:
+    """Return whether a value of this name is likely to be secret."""
     words = NO_NAME.split(normalize("NFKC", unquote(unquote(name))).lower())
     plain = "".join(words)
     return (

@@ -293,7 +293,7 @@ REPORTS: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("REST 5xx", http(500), errors.TransientError),
     ("REST 5xx", http(503), errors.TransientError),
     ("REST", http(400), errors.UnavailableError),
-    ("REST", http(403), errors.UnavailableError),
+    ("REST 403", http(403), errors.ForbiddenError),
     ("REST", http(404), errors.UnavailableError),
     ("REST", PAGE_404, errors.UnavailableError),
     ("page", Reply(302, {"Location": "/login"}), errors.AddressError),

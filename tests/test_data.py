@@ -11,19 +11,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphql import parse
 from jsonschema import (  # type: ignore[import-untyped]  # it has no types
     Draft202012Validator,
 )
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_labelbox.api.documents import Document
 from tap_labelbox.api.errors import IncompleteError
 from tap_labelbox.sandbox import Dataset, Reply
 from tap_labelbox.streams import data, ontologies
 from tap_labelbox.streams.newest_first import READING
 from tests.runner import PRIMARY_KEYS
-from tests.test_tables import FORBIDDEN, columns, rows_field, selecting, told
+from tests.test_tables import FORBIDDEN, selecting, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,50 +42,10 @@ DECLARED = (
     ontologies.FeatureSchemasStream,
 )
 NAMES = [stream.name for stream in DECLARED]
-MADE = {
-    "embedding_types": {"vector_count"},
-    "feature_schemas": {"schema_node_id", "kind", "type"},
-}
-"""Columns that are not in the document by their names."""
-
 COUNT = "/vectors/_count"
 
 
 # --- what all of them have in common ------------------------------------------------
-
-
-@pytest.mark.parametrize("stream", DECLARED, ids=NAMES)
-def test_columns_are_what_is_asked_for(stream: Any) -> None:
-    """No column without a field, and no field without a column."""
-    if stream is ontologies.OntologyFeaturesStream:
-        return
-    document = Document.load(stream.document or stream.name)
-    (operation,) = parse(document.text).definitions
-    field = rows_field(operation.selection_set)  # type: ignore[attr-defined]
-    assert field
-    fields: Any = field.selection_set
-    if stream.nested_in:
-        field = next(
-            f
-            for f in fields.selections
-            if f.alias and f.alias.value == stream.nested_in
-        )
-    asked = {LISTS.get(name, name) for name in columns(field)}
-    own = {"additional_columns", document.parent, stream.place, stream.nested_key}
-    own |= MADE.get(stream.name, set())
-
-    assert asked == stream.schema["properties"].keys() - own
-
-
-LISTS = {
-    f"{column}_{member}": column
-    for column, members in {
-        "metadata_fields": ("schemaId", "name", "value", "kind"),
-        "attachments": ("id", "type", "value", "name"),
-    }.items()
-    for member in members
-}
-"""Fields of the items of a column that is a list."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -211,7 +169,7 @@ def test_one_forbidden_parent_costs_itself(
         Reply(200, {}, FORBIDDEN) if r.variables.get(parent) == forbidden else None
     )
 
-    output = run(name)
+    output = run(name, projects_per_request=1)
 
     (line,) = told(caplog)
     what = "dataset" if parent == "dataset_id" else "catalog_slice"
@@ -306,7 +264,13 @@ def test_rows_at_the_bookmark_come_again_and_older_ones_do_not(
     later = add_row(world, dataset, newest + timedelta(seconds=1))
     asked(run)
 
-    second = run("data_rows", state=first.state, lookback_seconds=0, page_size=2)
+    second = run(
+        "data_rows",
+        state=first.state,
+        lookback_seconds=0,
+        page_size=2,
+        projects_per_request=1,
+    )
 
     same = [row.id for row in dataset.data_rows if row.created_at == newest]
     of_dataset = [
@@ -327,7 +291,8 @@ def test_nothing_new_costs_a_request_for_each_dataset(
     state = run("data_rows").state
     asked(run)
 
-    run("data_rows", state=state, lookback_seconds=0, page_size=100)
+    settings: dict[str, Any] = {"lookback_seconds": 0, "page_size": 100}
+    run("data_rows", state=state, projects_per_request=1, **settings)
 
     assert len(asked(run)) == len(world.datasets)
 
@@ -444,7 +409,8 @@ def cut_off(run: Runner, world: World) -> tuple[Output, str]:
         return Reply(503, {}, "down") if pages > 4 else None
 
     run.sandbox.before = fail
-    output = run("data_rows", page_size=10, concurrency=1, retry_seconds=0)
+    settings: dict[str, Any] = {"page_size": 10, "projects_per_request": 1}
+    output = run("data_rows", concurrency=1, retry_seconds=0, **settings)
     run.sandbox.before = None
     asked(run)
     return output, dataset.id
@@ -457,7 +423,8 @@ def test_the_next_run_goes_on_where_one_was_cut_off(run: Runner, world: World) -
     partition = bookmarks(first.state)[dataset_id]
     new = add_row(world, dataset, dataset.data_rows[-1].created_at + timedelta(hours=1))
 
-    second = run("data_rows", state=first.state, page_size=10, lookback_seconds=0)
+    settings: dict[str, Any] = {"page_size": 10, "projects_per_request": 1}
+    second = run("data_rows", state=first.state, lookback_seconds=0, **settings)
 
     assert isinstance(first.error, IncompleteError)
     assert "replication_key_value" not in partition
@@ -494,7 +461,7 @@ def test_a_cursor_that_is_gone_is_no_end(
         else None
     )
 
-    second = run("data_rows", state=first.state)
+    second = run("data_rows", state=first.state, projects_per_request=1)
 
     assert second.error is None
     assert told(caplog) == []

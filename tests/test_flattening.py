@@ -118,7 +118,8 @@ def test_a_catalog_of_an_earlier_version_can_be_flattened(run: Runner) -> None:
     """Its object columns list no properties, which once were none."""
     catalog = json.loads(TapLabelbox(config=run.config()).catalog_json_text)
     for stream in catalog["streams"]:
-        stream["metadata"][-1]["metadata"]["selected"] = True
+        entry = stream["metadata"][-1]["metadata"]
+        entry["selected"] = entry["selected-by-default"]
         for column in OBJECTS[stream["tap_stream_id"]]:
             stream["schema"]["properties"][column]["properties"] = {}
     given = json.loads(json.dumps(catalog))

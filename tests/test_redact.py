@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,6 +47,75 @@ def test_a_key_is_masked_wherever_it_stands() -> None:
 
     assert redact.mask(f"a{KEY}b") == f"a{MASK}b"
     assert KEY[:6] not in redact.mask(f"and it ends with {KEY[:6]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("https://a.test/b", "https://a.test/b"),
+        ("https://a.test", "https://a.test"),
+        ("https://a.test:8443/b/c", "https://a.test:8443/b/c"),
+        ("https://[2001:db8::1]:8443/b", "https://[2001:db8::1]:8443/b"),
+        ("https://münchen.test/straße", "https://münchen.test/straße"),
+        ("//a.test/b", "//a.test/b"),
+        ("https://a.test/b?S3CRET", "https://a.test/b"),
+        ("https://a.test?S3CRET", "https://a.test"),
+        ("https://a.test/b#S3CRET", "https://a.test/b"),
+        ("https://a.test/b?x=1#S3CRET?S3CRET", "https://a.test/b"),
+        ("https://a.test/b?to=S3CRET@b.test", "https://a.test/b"),
+        ("https://a.test/b%3FS3CRET", "https://a.test/b"),
+        ("https://a.test/b%253fS3CRET", "https://a.test/b"),
+        ("https://a.test/b\uff1fS3CRET", "https://a.test/b"),
+        ("https://S3CRET@a.test/b", "https://a.test/b"),
+        ("https://me:S3CRET@a.test:1/b?S3CRET", "https://a.test:1/b"),
+        ("https://me:S3@CRET@a.test/b", "https://a.test/b"),
+        ("https://me%3AS3CRET%40a.test/b", "https://a.test/b"),
+        ("https:///S3CRET@a.test/b", "https:///a.test/b"),
+        ("HTTPS:\\\\me:S3CRET@a.test\\b", "HTTPS:\\\\a.test\\b"),
+        (" https://me:S3CRET@a.test/b", "https://a.test/b"),
+        ("https://a.test/\nb", "https://a.test/ b"),
+        ("https://a.test/hook;token=S3CRET", f"https://a.test/hook;token={MASK}"),
+        # What is before the @ may be a password with a slash, or no password.
+        ("https://me:12/S3CRET@a.test/b", f"https://{MASK}"),
+        ("https://a.test/S3CRET@b/c", f"https://{MASK}"),
+        # No client can open these.
+        ("https://me:S3CRET/x@a.test/b", f"https://{MASK}"),
+        ("https://me:S3?CRET@a.test/b", None),
+        ("https://me:S3CRET", None),
+        ("https://S3CRET S3CRET/x", None),
+        ("https://", None),
+        ("https://@", None),
+        ("me:S3CRET@a.test/b", None),
+        ("S3CRET", None),
+        ("data:text/plain,S3CRET", None),
+        ("", None),
+    ],
+)
+def test_an_address_is_bare(text: str, bare: str | None) -> None:
+    """Of host and path; what is none is not taken for one."""
+    assert redact.bare_address(text) == bare
+    assert "S3CRET" not in str(bare)
+
+
+def test_a_value_is_masked_at_any_depth() -> None:
+    """By names and by what its texts look like; all else stays as it is."""
+    signed = "https://me:S3CRET@a.test/b?bewit=S3CRET"
+    value = {
+        "plain": [1, 2.5, True, None, "naïve text"],
+        "deep": [{"inputFileUrl": signed, "token": "S3CRET"}],
+        "secrets": {"a": ["S3CRET"]},
+        "text": f"see {signed} there",
+    }
+
+    masked = redact.mask_within(value)
+
+    assert masked["plain"] == value["plain"]
+    assert masked["deep"][0]["inputFileUrl"] == f"https://{MASK}@a.test/b?{MASK}"
+    assert "S3CRET" not in str(masked)
+    nested: Any = "S3CRET"
+    for _ in range(5000):
+        nested = [nested]
+    assert "S3CRET" not in json.dumps(redact.mask_within(nested))
 
 
 @pytest.mark.parametrize("secrets", [("only", KEY), (KEY, "only"), (KEY, KEY[9:])])

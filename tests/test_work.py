@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -64,19 +65,26 @@ def records(run: Runner, name: str, **settings: Any) -> list[Record]:
     return output.records(name)
 
 
+ROWS = re.compile(r"(p\d+_)?rows|_reviews")
+"""What rows are under, in a request of their own and in a shared one."""
+
+
 def changing(run: Runner, name: str, change: Callable[[Row], Row]) -> None:
     """Have Labelbox give other rows than it does."""
 
     def changed(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        for key in ("_reviews", "rows"):
-            if isinstance(rows := value.get(key), list):
-                new = [row if "_reviews" in row else change(row) for row in rows]
-                return value | {key: [changed(row) for row in new]}
-            if isinstance(rows, dict):
-                return value | {key: change(rows)}
-        return {key: changed(inner) for key, inner in value.items()}
+        return {
+            key: changed_rows(inner) if ROWS.fullmatch(key) else changed(inner)
+            for key, inner in value.items()
+        }
+
+    def changed_rows(rows: Any) -> Any:
+        if isinstance(rows, list):
+            new = [row if "_reviews" in row else change(row) for row in rows]
+            return [changed(row) for row in new]
+        return change(rows) if isinstance(rows, dict) else rows
 
     def answer(request: Request, reply: Reply) -> Reply | None:
         if request.operation != operation(name) or not isinstance(reply.body, dict):
@@ -235,7 +243,7 @@ def test_one_forbidden_project_costs_itself(
             else None
         )
 
-    output = run(name, now=NOON)
+    output = run(name, now=NOON, projects_per_request=1 if name == "reviews" else 20)
 
     (line,) = told(caplog)
     assert line.startswith(f"{name} of project {forbidden.id} is left out: You")
@@ -392,7 +400,7 @@ def test_half_a_snapshot_is_none(run: Runner, monkeypatch: Any, world: World) ->
         else None
     )
 
-    output = run("project_overview", retry_seconds=0.01)
+    output = run("project_overview", retry_seconds=0.01, projects_per_request=1)
 
     assert isinstance(output.error, OutageError)
     assert output.records("project_overview") == []
@@ -461,7 +469,7 @@ def test_issues_are_asked_for_once(
     ]
     operations(run)
 
-    output = run(*streams, state=state if turn else None)
+    output = run(*streams, state=state if turn else None, projects_per_request=1)
 
     asked = [r.variables.get("issue_id") for r in run.sandbox.requests]
     assert sorted(filter(None, asked)) == sorted(replied)
@@ -500,7 +508,7 @@ def test_all_issues_are_asked_where_none_says_that_it_has_a_reply(
     run = serving(world, forget=["Issue.latestReplyAt"])
     run.settings["projects_per_request"] = 1
 
-    found = records(run, "issue_comments")
+    found = records(run, "issue_comments", projects_per_request=1)
 
     assert found == everything
     issues = sum(len(project.issues) for project in world.projects)
@@ -514,7 +522,7 @@ def test_issues_that_are_forbidden_cost_their_comments(
     """One line says so, and names what was wanted; no target deletes what was there."""
     world.projects[0].restricted = True
 
-    output = run(*streams, emit_activate_version_messages=True)
+    output = run(*streams, emit_activate_version_messages=True, projects_per_request=1)
 
     (line,) = told(caplog)
     assert line.startswith(
@@ -553,7 +561,7 @@ def test_an_issue_that_is_gone_costs_its_comments(run: Runner, caplog: Any) -> N
         else None
     )
 
-    output = run("issue_comments")
+    output = run("issue_comments", projects_per_request=1)
 
     (line,) = told(caplog)
     assert line.startswith(f"issue_comments of issue {gone} is left out")
@@ -602,7 +610,7 @@ def test_a_score_that_is_not_counted_is_null(run: Runner, world: World) -> None:
         else None
     )
 
-    output = run("review_metrics")
+    output = run("review_metrics", projects_per_request=1)
 
     first, _, _, last = (project.id for project in world.projects)
     assert isinstance(output.error, IncompleteError)
@@ -624,7 +632,7 @@ def test_more_reviews_than_are_asked_for_are_missed(run: Runner, caplog: Any) ->
         return Reply(200, {}, {"data": {"project": {"rows": rows}}})
 
     run.sandbox.before = answer
-    output = run("reviews", emit_activate_version_messages=True)
+    output = run("reviews", emit_activate_version_messages=True, projects_per_request=1)
 
     assert "reviews of label_id label: Labelbox gives 100 at most" in caplog.text
     assert not [m for m in output.messages if m["type"] == "ACTIVATE_VERSION"]

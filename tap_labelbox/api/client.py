@@ -179,6 +179,17 @@ class Client:
                 document = replace(Document.load(name), path=path)
                 self._documents[name] = document.narrowed(columns)
 
+    def drop_last_list(self, name: str) -> str | None:
+        """Remove the last of several lists from a document, and return its alias.
+
+        None, and no change, if there is only one.
+        """
+        with self._lock:
+            if less := self._documents[name].less_last_list():
+                self._documents[name], part = less
+                return part
+        return None
+
     def execute(
         self,
         name: str,

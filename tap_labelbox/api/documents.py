@@ -18,6 +18,8 @@ from tap_labelbox.api.errors import (
     UNKNOWN_FIELD,
     UNKNOWN_INPUT,
     UNKNOWN_ORDER,
+    UNKNOWN_TYPE,
+    UNWRITABLE,
 )
 
 if TYPE_CHECKING:
@@ -34,12 +36,14 @@ ROOT_TYPES = frozenset({"Query", "Mutation"})
 GRAPHQL = "/graphql"
 PARENT = re.compile(r"\$(\w+_id)\b")
 ROWS = re.compile(r"\brows:\s*\w+\s*(?:\([^()]*\)\s*)?\{")
+ROOT = re.compile(r"^  (\w+): \w+ \{$", re.MULTILINE)  # field that has a list
 FIELD = re.compile(r"\s*(?:(\w+):\s*)?(\w+)\s*(?:\([^()]*\)\s*)?(\{)?")
 ALIAS_BEFORE = re.compile(r"(\w+):\s*$")
 VARIABLE = re.compile(r"\$(\w+)")
 COMMENT = re.compile(r"#.*")
 HEAD = re.compile(r"query\s+\w+\s*(?:\(([^()]*)\)\s*)?\{")
-EMPTY_RELATION = re.compile(r"(?:\w+:\s*)?\w+\s*\{\s*\}")
+EMPTY_RELATION = re.compile(r"(?:\.{3}\s*on\s+|\w+:\s*)?\w+\s*\{\s*\}")
+FRAGMENT = r"\.{{3}}\s*on\s+{}\s*\{{"
 # Without these nothing is left to read, or it would not be read to its end.
 INDISPENSABLE = re.compile(r"\b(?:rows|next):")
 
@@ -77,17 +81,22 @@ class Document:
         result = PARENT.search(self.text)
         return result[1] if result else ""
 
+    @cached_property
+    def list_count(self) -> int:
+        """The number of lists of rows that it asks for: nearly always one."""
+        return len(ROWS.findall(self.text))
+
     def narrowed(self, columns: Collection[str]) -> Document:
         """Return the document without the fields of rows that are in no column.
 
         Args:
             columns: Those that are wanted, and the aliases of rows of other streams.
         """
-        if not (rows := ROWS.search(self.text)):
-            return self
-        end = _closing(self.text, rows.end())
-        fields = _narrowed(self.text[rows.end() : end], columns)
-        text = self.text[: rows.end()] + fields + self.text[end:]
+        text, position = self.text, 0
+        while rows := ROWS.search(text, position):
+            end = _closing(text, rows.end())
+            fields = _narrowed(text[rows.end() : end], columns)
+            text, position = text[: rows.end()] + fields + text[end:], rows.end()
         return replace(self, text=text)
 
     def together(self, asks: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
@@ -123,6 +132,15 @@ class Document:
         if declared:
             beginning = beginning.replace(head[1], ", ".join(declarations))
         return f"{beginning}{selections}}}", sent
+
+    def less_last_list(self) -> tuple[Document, str] | None:
+        """Return the document without the last of several lists, and its alias."""
+        if self.list_count < 2 or not (roots := [*ROOT.finditer(self.text)]):  # noqa: PLR2004
+            return None
+        last = roots[-1]
+        end = _closing(self.text, last.end()) + 1
+        text = self.text[: last.start()] + self.text[end:]
+        return replace(self, text=text), last[1]
 
     def variables(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the variables less those that are no longer sent."""
@@ -169,6 +187,10 @@ class Document:
         elif match := UNKNOWN_ORDER.search(message):
             name = match[2]
             changed = self._less_argument("orderBy")
+        elif match := UNKNOWN_TYPE.search(message):
+            name, changed = match[1], self._less_type(match[1])
+        elif UNWRITABLE.search(message):
+            name, changed = self._less_unwritable(place)
         elif match := UNKNOWN_INPUT.search(message):
             name = f"{match[2]}.{match[1]}"
             if match[1] in OPTIONAL_INPUTS:
@@ -189,18 +211,31 @@ class Document:
         if alias := ALIAS_BEFORE.search(self.text[:start]):
             start, column = alias.start(), alias[1]
         end = _closing(self.text, result.end()) + 1 if result[2] else result.end()
-        if INDISPENSABLE.search(self.text[start:end]):
+        removed = self.text[start:end]
+        is_one_of_several = self.list_count > len(ROWS.findall(removed)) > 0
+        if INDISPENSABLE.search(removed) and not is_one_of_several:
             return None
         line = self.text[:start].rpartition("\n")[2]
-        text = self.text[:start] + self.text[end:]
-        # A relation of which no field is left has to go as well.
-        while (less := EMPTY_RELATION.sub("", text)) != text:
-            text = less
+        text = _without_empty(self.text[:start] + self.text[end:])
         if "{" not in text.partition("{")[2]:  # nothing is left to ask for
             return None
         within_a_relation = "{" in line
         dropped = self.columns if within_a_relation else self.columns | {column}
         return replace(self, text=text, columns=dropped)
+
+    def _less_unwritable(self, place: Place) -> tuple[str, Document | None]:
+        if not (field := FIELD.match(self.text, self._offset(place))):
+            return "", None
+        return f"{field[2]} (which has values that it cannot write)", self._less_field(
+            field[2], place
+        )
+
+    def _less_type(self, name: str) -> Document | None:
+        if not (fragment := re.search(FRAGMENT.format(name), self.text)):
+            return None
+        end = _closing(self.text, fragment.end()) + 1
+        text = _without_empty(self.text[: fragment.start()] + self.text[end:])
+        return replace(self, text=text)
 
     def _less_argument(self, name: str, of: str = r"\w+") -> Document:
         def kept(match: re.Match[str]) -> str:
@@ -229,6 +264,13 @@ def _place(error: dict[str, Any]) -> Place:
         case {"line": int(line), "column": int(column)}:
             return line, column
     return 0, 0
+
+
+def _without_empty(text: str) -> str:
+    """Return a document without the relations of which no field is left."""
+    while (less := EMPTY_RELATION.sub("", text)) != text:
+        text = less
+    return text
 
 
 def _narrowed(fields: str, columns: Collection[str], prefix: str = "") -> str:

@@ -65,6 +65,8 @@ UNKNOWN_ORDER = re.compile(
 )
 UNKNOWN_INPUT = re.compile(r"Field .(\w+). is not defined by type .(\w+).")
 UNKNOWN_TYPE = re.compile(r"Unknown type .(\w+).")
+# A value that does not fit its type spoils the reply that it is in.
+UNWRITABLE = re.compile(r"^(?:Int|Float|String|Boolean|ID|Enum .\w+.) cannot represent")
 VARIABLE = re.compile(r"Variable .\$\w+. got invalid value")
 ABOUT_THE_QUERY = (
     UNKNOWN_FIELD,
@@ -72,6 +74,7 @@ ABOUT_THE_QUERY = (
     UNKNOWN_ORDER,
     UNKNOWN_INPUT,
     UNKNOWN_TYPE,
+    UNWRITABLE,
     VARIABLE,
 )
 MAX_STATUS = 599
@@ -284,6 +287,7 @@ TABLE: dict[str | type[Exception], type[LabelboxError]] = {
     # A reply of the REST API, by its HTTP status. What a key may not see is refused
     # with 403, or as if it were not there.
     "REST 401": AccessError,
+    "REST 403": ForbiddenError,
     "REST 408": TransientError,
     "REST 429": RateLimitError,
     "REST 5xx": TransientError,

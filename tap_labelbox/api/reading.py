@@ -159,22 +159,28 @@ class Reader:
     def _read(self, number: int, answer: Callable[[], dict[str, Any]]) -> Page:
         """Return the page that an answer is."""
         data = answer()
-        block = _holder(data, "rows")
-        rows = block["rows"] if block else None
-        if isinstance(rows, dict):
-            rows = [rows]
-        if rows is None and self.may_be_null:
-            rows = []
-        if not isinstance(rows, list):
-            lacking = next((n for n, value in data.items() if value is None), "rows")
-            raise absent(lacking)
+        document = self.document()  # as it is after what the answer has changed
+        rows = self._rows(data, max(document.list_count, 1))
         page = Page(self._row(row, at) for at, row in enumerate(rows, number + 1))
-        if "after" in self.document().declared:
-            if (block := _holder(data, "next")) is None:
+        if "after" in document.declared:
+            if (block := next(_holders(data, "next"), None)) is None:
                 msg = "Labelbox answered without saying whether there is another page"
                 raise UnavailableError(msg)
             page.cursor = block["next"]
         return page
+
+    def _rows(self, data: dict[str, Any], list_count: int) -> list[Any]:
+        """Return the items of the lists in a reply."""
+        lists = [block["rows"] for block in _holders(data, "rows")]
+        lists = [[rows] if isinstance(rows, dict) else rows for rows in lists]
+        lists += [None] * (list_count - len(lists))
+        for rows in lists:
+            if not isinstance(rows, list) and not (rows is None and self.may_be_null):
+                lacking = next(
+                    (n for n, value in data.items() if value is None), "rows"
+                )
+                raise absent(lacking)
+        return [row for rows in lists for row in rows or ()]
 
     def _row(self, row: Any, number: int) -> Row | Malformed:
         """Return an item of a list if it is a row."""
@@ -202,14 +208,16 @@ def _value(row: Row, column: str) -> Any:
     return None
 
 
-def _holder(data: Any, name: str) -> dict[str, Any] | None:
-    """Return the object in a reply that has a member of this name, but in no row."""
+def _holders(data: Any, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects in a reply that have a member of this name, but in no row."""
     if not isinstance(data, dict):
-        return None
+        return
     if name in data:
-        return data
-    inner = (_holder(value, name) for key, value in data.items() if key != "rows")
-    return next((result for result in inner if result), None)
+        yield data
+        return
+    for key, value in data.items():
+        if key != "rows":
+            yield from _holders(value, name)
 
 
 def rows(

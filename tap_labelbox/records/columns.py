@@ -12,15 +12,15 @@ import copy
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
 from tap_labelbox.records import timestamps
-from tap_labelbox.records.json_text import decode
+from tap_labelbox.redact import MASK, bare_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,9 @@ class Kind:
     check: Check
     struct: Any
     """What msgspec decodes a value to that passes the check; it stays as it is, but for
-    timestamps, numbers for text, and what is Raw."""
+    timestamps, numbers for text, and what is Raw. None if each has to be converted."""
+    put_aside: Check = lambda value: value
+    """Returns what stands in ``additional_columns`` for a value that does not fit."""
 
     def __call__(
         self,
@@ -178,14 +180,6 @@ def as_object(value: Any) -> Row | None:
     return value if isinstance(value, dict) else None
 
 
-def as_parsed_object(value: Any) -> Row | None:
-    """Return an object, also if it is JSON text."""
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = decode(value.encode())
-    return as_object(value)
-
-
 def as_object_of_pairs(name: str, content: str, value: Any) -> Row | None:
     """Return a list of names with what each has as one object."""
     items = as_objects(value) or []
@@ -212,6 +206,22 @@ def as_tags(value: Any) -> list[Row] | None:
     tags = value if isinstance(value, list) else [None]
     tags = [{"text": tag} if isinstance(tag, str) else tag for tag in tags]
     return as_objects(tags)
+
+
+def as_address(value: Any) -> str | None:
+    """Return an address without what may be secret in it."""
+    return bare_address(value) if isinstance(value, str) else None
+
+
+def as_epoch(value: Any) -> str | None:
+    """Return the timestamp of so many seconds since 1970, also if they are a string."""
+    seconds = as_number(value)
+    if seconds is None:
+        return timestamps.as_timestamp(value)
+    try:
+        return timestamps.isoformat(datetime.fromtimestamp(seconds, UTC))
+    except (ValueError, OverflowError, OSError):  # beyond the calendar
+        return None
 
 
 def as_ids(value: Any) -> list[str] | None:
@@ -241,11 +251,13 @@ timestamp = Kind(
     {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
 )
 """Timestamps, in UTC."""
+epoch = Kind(timestamp.schema, as_epoch, None)
+"""Timestamps that come as seconds since 1970."""
+address = Kind(text.schema, as_address, None, put_aside=lambda _: MASK)
+"""Addresses that may hold a password or a signature, which is left out."""
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
-json_or_text = Kind(json.schema, as_parsed_object, Row | None)
-"""Objects that may come as JSON text."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
     as_strings,
@@ -406,4 +418,5 @@ def populate(
         elif column is not None and isinstance(value, dict):
             populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
             continue
-        unmapped[path + key] = value
+        known = column if isinstance(column, Column) else None
+        unmapped[path + key] = known.kind.put_aside(value) if known else value

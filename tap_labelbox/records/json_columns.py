@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Raw
-
 from tap_labelbox.records.columns import Kind, as_object, json
 from tap_labelbox.records.json_text import decode
+from tap_labelbox.redact import mask_within
 
 if TYPE_CHECKING:
     from tap_labelbox.records.columns import Row
@@ -25,6 +24,12 @@ def as_search(value: Any) -> Row | None:
     return {"query": value} if isinstance(value, list) else as_object(value)
 
 
+def as_masked_object(value: Any) -> Row | None:
+    """Return an object, also if it is JSON text, without what may be secret in it."""
+    value = as_json_object(value)
+    return None if value is None else mask_within(value)
+
+
 def _decoded(value: Any) -> Any:
     """Return what a JSON text says; anything else as it is."""
     if isinstance(value, str):
@@ -33,5 +38,9 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-json_value = Kind(json.schema, as_json_object, Raw)
-saved_search = Kind(json.schema, as_search, Raw)
+json_or_text = Kind(json.schema, as_json_object, None)
+"""Objects that may come as JSON text."""
+saved_search = Kind(json.schema, as_search, None)
+"""The same of saved searches, which may be lists."""
+masked_json = Kind(json.schema, as_masked_object, None, put_aside=mask_within)
+"""The same of what may hold signed addresses or other secrets, which are masked."""

@@ -12,6 +12,8 @@ from typing import Any
 
 UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
 SECOND = timedelta(seconds=1)
+MILLISECOND = timedelta(milliseconds=1)
+"""What is one is the next timestamp after another."""
 # A day from the ends of the calendar, so that any zone and any filter has room.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)

@@ -53,6 +53,13 @@ def main() -> None:
         "Query.projects.orderBy, …",
     )
     add(
+        "--refuse",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="fields that the key may not read: Query.iamIntegrations, …",
+    )
+    add(
         "--export-lag",
         type=float,
         default=0.0,

@@ -17,7 +17,7 @@ EXPORTS_PER_ORGANIZATION = 20
 class Knobs:
     """The behaviour of a sandbox.
 
-    All may be turned any time but `seed`, `forget`, `ignore` and a retired
+    All may be turned any time but `seed`, `forget`, `ignore`, `refuse` and a retired
     `exports_v1`, which are looked at when the sandbox starts.
     """
 
@@ -32,6 +32,8 @@ class Knobs:
     argument), LabelWhereInput.createdAt_lt (an input), LabelOrderBy.createdAt_ASC."""
     ignore: Sequence[str] = ()
     """Arguments that the API takes and does not obey: Query.projects.orderBy."""
+    refuse: Sequence[str] = ()
+    """Fields that the key may not read: Query.iamIntegrations."""
     projects_order: Literal["createdAt_DESC", "createdAt_ASC", "name_ASC"] = (
         "createdAt_DESC"
     )

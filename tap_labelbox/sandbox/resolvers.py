@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.sandbox import catalog, content, notation, work
+from tap_labelbox.sandbox import catalog, content, notation, people, work
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.schema import connection, refusal, snake
 
@@ -133,6 +133,12 @@ def _user(_: Any, info: Info, where: Row | None = None) -> Any:
     return by_id("User", world.users, where["id"])
 
 
+def _invites_limit(_: Any, info: Info, where: Row) -> Row:
+    world: World = info.context.world
+    by_id("Organization", [world.organization], where.get("id"))
+    return world.people.invites_limit
+
+
 def _project(_: Any, info: Info, where: Row) -> Project:
     project: Project = info.context.project(where.get("id"))
     return project
@@ -236,7 +242,12 @@ def _issue(_: Any, info: Info, where: Row) -> Row:
 
 
 def _task(_: Any, info: Info, where: Row | None = None) -> Any:
-    return by_id("Task", info.context.data_row_exports.tasks, (where or {}).get("id"))
+    return by_id("Task", _all_tasks(info), (where or {}).get("id"))
+
+
+def _all_tasks(info: Info) -> list[Any]:
+    others = info.context.world.people.tasks
+    return [*info.context.data_row_exports.tasks, *others]
 
 
 def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
@@ -264,35 +275,6 @@ def _label_version(_: Any, info: Info, where: Row) -> Row:
     given_id = where.get("id") or ""
     row = _label(_, info, {"id": given_id.removeprefix("v1-")})
     return {"id": given_id, "labelId": row.id, "label": row, "project": row.project}
-
-
-def _audit_events(_: Any, info: Info, where: Row | None = None) -> Any:
-    world: World = info.context.world
-    group, role, where = world.user_groups[0], world.roles[1], where or {}
-    events: list[Row] = [
-        {
-            "id": f"event-{person.id}",
-            "groupId": group["id"],
-            "groupName": group["name"],
-            "type": "MEMBER_ADDED",
-            "occurredAt": person.created_at,
-            "actorKind": "PERSON",
-            "channel": "UI",
-            "actorUserId": world.key_owner.id,
-            "memberUserId": person.id,
-            "roleId": role["id"],
-            "roleName": role["name"],
-        }
-        for person in group["members"]
-    ]
-    after, before = where.get("occurred_after"), where.get("occurred_before")
-    return [
-        event
-        for event in events
-        if (after is None or event["occurredAt"] >= after)
-        and (before is None or event["occurredAt"] < before)
-        and where.get("group_id") in (None, event["groupId"])
-    ]
 
 
 # --- of a project ------------------------------------------------------------
@@ -470,10 +452,10 @@ def start_export(kind: str) -> Callable[..., Row]:
 
 
 def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[Any]:
-    tasks = info.context.data_row_exports.tasks
     task_id = (where or {}).get("id")
     owner = info.context.world.key_owner
-    return [t for t in tasks if source is owner and task_id in (None, t.id)]
+    tasks = _all_tasks(info) if source is owner else []
+    return [task for task in tasks if task_id in (None, task.id)]
 
 
 def model_runs(world: World) -> list[Row]:
@@ -482,9 +464,11 @@ def model_runs(world: World) -> list[Row]:
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
+    **people.RESOLVERS,
     "Query.user": _user,
     "Query.users": every(lambda world: world.users),
     "Query.organization": lambda _, info: info.context.world.organization,
+    "Query.invitesLimit": _invites_limit,
     "Query.project": _project,
     "Query.projects": _projects,
     "Query.dataset": find_by_id("Dataset", lambda world: world.datasets),
@@ -499,6 +483,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.rootSchemaNodes": search_by_name(feature_schemas),
     "Query.rootSchemaNode": _feature_schema,
     "Query.customMetadataOntology": every(lambda world: world.metadata_ontology),
+    "Query.webhook": find_by_id("Webhook", lambda world: world.people.webhooks),
     "Query.models": every(lambda world: world.models),
     "Query.model": find_by_id("Model", lambda world: world.models),
     "Query.modelRun": find_by_id("ModelRun", model_runs),
@@ -510,9 +495,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.labelingFrontends": every(lambda _: catalog.FRONTENDS),
     "Query.embeddings": every(lambda world: world.embeddings),
     "Query.roles": every(lambda world: world.roles),
-    "Query.iamIntegrations": every(lambda world: world.iam_integrations),
     "Query.userGroupsV2": every(lambda world: world.user_groups),
-    "Query.userGroupAuditEvents": _audit_events,
     "Query.projectWorkflow": work.workflow,
     "Query.labelImports": work.imports("labels"),
     "Query.modelAssistedLabelingPredictionImports": work.imports("pre-labels"),
@@ -528,11 +511,6 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Mutation.exportDataRowsInModelRun": start_export("ModelRun"),
     "Organization.users": every(lambda world: world.users),
     "Organization.projects": _projects,
-    "Organization.webhooks": every(
-        lambda world: [hook for project in world.projects for hook in project.webhooks]
-    ),
-    "Organization.resourceTag": every(lambda world: world.resource_tags),
-    "Organization.invites": every(lambda world: world.invites),
     "User.projects": _projects,
     "User.createdTasks": _created_tasks,
     "UserGroup.projects": lambda source, _: {

@@ -58,6 +58,7 @@ class Schema:
         forget: Parts of the schema to leave out: `Type.field`,
             `Type.field.argument`, `Input.field` or `Enum.VALUE`.
         ignore: Each a `Type.field.argument` that may be given and changes nothing.
+        refuse: Fields that may not be read.
         without: Fields that another endpoint has; those that are forgotten may be here.
     """
 
@@ -66,6 +67,7 @@ class Schema:
         resolvers: Mapping[str, Resolver],
         forget: Iterable[str] = (),
         ignore: Iterable[str] = (),
+        refuse: Iterable[str] = (),
         without: Iterable[str] = (),
     ) -> None:
         text = files(__package__).joinpath("schema.graphql").read_text("utf-8")
@@ -77,6 +79,8 @@ class Schema:
         _wire(self._schema, dict(resolvers))
         for name in ignore:
             _ignore(self._schema, name)
+        for name in refuse:
+            _refuse(self._schema, name)
         for name in without:
             with suppress(ValueError):
                 _forget(self._schema, name)
@@ -275,6 +279,20 @@ def _forget(schema: GraphQLSchema, name: str) -> None:
     raise ValueError(msg)
 
 
+def _refuse(schema: GraphQLSchema, name: str) -> None:
+    """Refuse to resolve a field."""
+    kind, _, field_name = name.partition(".")
+    fields: dict[str, GraphQLField] = getattr(schema.type_map.get(kind), "fields", {})
+    if field_name not in fields:
+        msg = f"the schema has no {name}"
+        raise ValueError(msg)
+
+    def refuse(*_: Any, **_arguments: Any) -> Any:
+        raise refusal("AUTHORIZATION_ERROR", f"You are not authorized to read {name}")
+
+    fields[field_name].resolve = refuse
+
+
 def _ignore(schema: GraphQLSchema, name: str) -> None:
     """Remove an argument from the call of its resolver."""
     kind, _, rest = name.partition(".")
@@ -372,6 +390,8 @@ class _Complexity(graphql.ValidationRule):
         if parent is None or parent.name.startswith("__"):
             return False  # what the schema holds is no data
         input_type = self.context.get_type()
-        return input_type is not None and graphql.is_list_type(
-            graphql.get_nullable_type(input_type)
+        return (
+            input_type is not None
+            and graphql.is_list_type(graphql.get_nullable_type(input_type))
+            and graphql.is_composite_type(graphql.get_named_type(input_type))
         )

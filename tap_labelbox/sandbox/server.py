@@ -98,7 +98,12 @@ class Sandbox(Knobs):
         retired = ["Mutation.exportLabels"] if self.exports_v1 == "retired" else []
         self._performance = Performance(self.world, self)
         self._schemas = {
-            path: _schema((*self.forget, *retired), tuple(self.ignore), without)
+            path: _schema(
+                (*self.forget, *retired),
+                tuple(self.ignore),
+                tuple(self.refuse),
+                without,
+            )
             for path, without in GRAPHQL_PATHS.items()
         }
         self._chance = Random(self.seed)
@@ -170,10 +175,13 @@ class Sandbox(Knobs):
 
 @cache
 def _schema(
-    forget: tuple[str, ...], ignore: tuple[str, ...], without: tuple[str, ...]
+    forget: tuple[str, ...],
+    ignore: tuple[str, ...],
+    refuse: tuple[str, ...],
+    without: tuple[str, ...],
 ) -> Schema:
     """Build a schema once: it keeps nothing but documents."""
-    return Schema(RESOLVERS, forget, ignore, without)
+    return Schema(RESOLVERS, forget, ignore, refuse, without)
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import threading
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.sandbox import catalog, content, notation
+from tap_labelbox.sandbox.people import People
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -374,6 +376,11 @@ class World:
     def data_rows(self) -> list[DataRow]:
         """Return the data rows of every listed project."""
         return [row for project in self.projects for row in project.data_rows]
+
+    @cached_property
+    def people(self) -> People:
+        """Invitations, keys, webhooks and the like, made up when somebody asks."""
+        return People(self)
 
     @property
     def key_owner(self) -> User:

@@ -60,6 +60,9 @@ TRIED_AT = "tried_at"
 RUNS = "unfinished_runs"
 # Up to where a project is being read that has been read in part.
 READING_UNTIL = "reading_until"
+# What is left of a list that is read from its newest row down: all before a row, and
+# the newest one, up to which everything is read once that is.
+REST = "rest"
 PROJECT_ID = "project_id"
 
 
@@ -156,6 +159,25 @@ class ProjectState(StreamStateManager):
             state = self.writable(project_id)
             state["replication_key"] = key
             state["replication_key_value"] = value
+
+    def rest(self) -> tuple[str, str] | None:
+        """Return what :meth:`mark_rest` has noted; None if there is nothing of it."""
+        noted = self.stream_state.get(REST)
+        if not isinstance(noted, dict):
+            return None
+        before, newest = (
+            timestamps.normalize_or_empty(noted.get(name))
+            for name in ("before", "newest")
+        )
+        return (before, newest) if before and newest else None
+
+    def mark_rest(self, before: str, newest: str) -> None:
+        """Note that a list has been read from its newest row down to before another."""
+        self.stream_state[REST] = {"before": before, "newest": newest}
+
+    def mark_no_rest(self) -> None:
+        """Note that a list has been read to its end."""
+        self.stream_state.pop(REST, None)
 
     # Runs that are cut off get round all projects in turn: whichever was read, or
     # tried in vain, longest ago comes first.

@@ -11,6 +11,7 @@ from tap_labelbox.streams import (
     project_setup,
     quality,
     reports,
+    user_groups,
     workflow,
 )
 from tap_labelbox.streams.bulk_export import BulkExportStream
@@ -68,10 +69,21 @@ SUBJECTS = {
         ontologies.FeatureSchemasStream,
     ),
     "People": (
+        organization.OrganizationStream,
         organization.UsersStream,
         organization.RolesStream,
-        organization.UserGroupsStream,
-        organization.UserGroupMembersStream,
+        user_groups.UserGroupsStream,
+        user_groups.UserGroupMembersStream,
+        user_groups.UserGroupProjectsStream,
+        user_groups.UserGroupAuditEventsStream,
+        organization.InvitesStream,
+        organization.InviteProjectsStream,
+        organization.ResourceTagsStream,
+        organization.ProjectResourceTagsStream,
+        organization.ApiKeysStream,
+        organization.WebhooksStream,
+        organization.IamIntegrationsStream,
+        organization.TasksStream,
     ),
     "Reports": (
         reports.PerformanceMetricsStream,

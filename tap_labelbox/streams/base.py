@@ -10,12 +10,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
-from tap_labelbox.api.errors import NotOfferedError
+from tap_labelbox.api.errors import ForbiddenError, NotOfferedError, TransientError
 from tap_labelbox.api.reading import Reader
-from tap_labelbox.api.together import Together
+from tap_labelbox.api.together import Question, Together
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
+from tap_labelbox.redact import MASK, has_secret_name
 from tap_labelbox.singer.state import PROJECT_ID, prune
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
@@ -68,7 +69,10 @@ class LabelboxStream(BookmarkedStream):
     """Fields of a row that are asked for whichever columns are selected."""
     rest_column: RestColumn | None = None
     """The column that only the REST API knows, if there is one."""
+    details = ""
+    """A document with more columns of a row, which takes its ID as ``$id``."""
     _unmapped_records = 0  # records with something that fits no column
+    _has_no_details = False  # for they were refused
     has_begun = False
     """Whether its turn has come."""
 
@@ -114,7 +118,8 @@ class LabelboxStream(BookmarkedStream):
         if self.snapshot_column:  # what earlier runs have written stays
             return False
         parent = Document.load(self.document_name).parent
-        knows_all = parent != PROJECT_ID or self.workspace.knows_all_projects
+        is_by_project = PROJECT_ID in (parent, self.nested_key)
+        knows_all = not is_by_project or self.workspace.knows_all_projects
         return knows_all and self.refusals.is_offered and self.has_records
 
     @property
@@ -180,12 +185,40 @@ class LabelboxStream(BookmarkedStream):
             numbers = count()
             with self.refusals.leaving_out(parent_id):
                 for page in self.reader.pages(variables, first_page):
-                    for row in page:
+                    for row in self._detailed(page):
                         placed = self._placed(next(numbers))
                         yield row | own | inherited | variables | placed
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
+
+    def _detailed(self, rows: list[Row]) -> Iterator[Row]:
+        """Yield rows, each with what another document has of it, if it is to be had."""
+        if not self._wants_details:
+            yield from rows
+            return
+        questions = (Question({"id": row["id"]}, _details) for row in rows)
+        answers = self.together(self.details).answers(questions)
+        for row in rows:
+            yield ({} if self._has_no_details else self._taken(next(answers))) | row
+
+    @cached_property
+    def _wants_details(self) -> bool:
+        text = Document.load(self.details).text if self.details else ""
+        return any(f" {column}:" in text for column in self.fields)
+
+    def _taken(self, details: Future[Row]) -> Row:
+        """Return the details of a row; if they are refused, none is asked for again."""
+        try:
+            return details.result()
+        except LEFT_OUT as error:
+            self._has_no_details = True
+            what = f"{self.name}, in part ({self.details})"
+            if isinstance(error, TransientError):
+                self.workspace.record_failure(what, error)
+            else:
+                self.workspace.note_loss(what, error)
+            return {}
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
@@ -343,8 +376,17 @@ class LabelboxStream(BookmarkedStream):
         decode_fast: Callable[[bytes], Any] | None = None,
         **variables: object,
     ) -> Any:
-        """Run a document of this stream; see :meth:`Client.execute`."""
-        data = self.client.execute(document, decode_fast, **variables)
+        """Run a document of this stream; see :meth:`Client.execute`.
+
+        Of a document with several lists, the last one is left out if it is refused.
+        """
+        try:
+            data = self.client.execute(document, decode_fast, **variables)
+        except (ForbiddenError, NotOfferedError) as error:
+            if not (part := self.client.drop_last_list(document)):
+                raise
+            self.workspace.note_gap(f"{self.name} ({part})", str(error))
+            return self.execute(document, decode_fast, **variables)
         self._check_dropped(document)
         return data
 
@@ -410,7 +452,8 @@ class LabelboxStream(BookmarkedStream):
                 f"{self.name} of {self.nested_key} {shortened(row['id'])}",
                 f"Labelbox gives {len(items)} at most, and there may be others",
             )
-        own = {column: row[column] for column in {PROJECT_ID} & self.columns.keys()}
+        above = {PROJECT_ID} & self.columns.keys() & row.keys()
+        own = {column: row[column] for column in above}
         own[self.nested_key] = row["id"]
         return [
             item | own | self._placed(number) if isinstance(item, dict) else item
@@ -488,12 +531,19 @@ class LabelboxStream(BookmarkedStream):
             if converted is not None:
                 record[column] = converted
             else:
-                unmapped[path if column in unmapped else column] = value
+                place = path if column in unmapped else column
+                unmapped[place] = self._put_aside(column, value)
         for column, outer, member in self._inner_columns:
             record[column] = self.columns[column].kind.check(
                 (record[outer] or {}).get(member)
             )
         return record
+
+    def _put_aside(self, column: str, value: Any) -> Any:
+        """Return a value that does not fit its column, without what may be secret."""
+        if known := self.columns.get(column):
+            return known.kind.put_aside(value)
+        return MASK if has_secret_name(column) else value
 
     @cached_property
     def _inner_columns(self) -> list[tuple[str, str, str]]:
@@ -650,3 +700,9 @@ class ProjectStream(LabelboxStream):
         else:  # a key that sees none has rather lost its rights
             knows_all = bool(self._turns)
         return self.refusals.is_offered and knows_all
+
+
+def _details(answer: Callable[[], Any]) -> Row:
+    """Return what a document has of one row."""
+    details = answer().get("details")
+    return details if isinstance(details, dict) else {}

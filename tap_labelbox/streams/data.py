@@ -11,9 +11,9 @@ from tap_labelbox.records.columns import (
     text,
     timestamp,
 )
-from tap_labelbox.records.json_columns import json_value, saved_search
+from tap_labelbox.records.json_columns import json_or_text, saved_search
 from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.newest_first import NewestFirstStream
+from tap_labelbox.streams.newest_first import NewestFirstCursorStream
 from tap_labelbox.streams.rest import RestColumn
 
 attachments = objects_with(
@@ -49,7 +49,7 @@ class DatasetsStream(LabelboxStream):
     )
 
 
-class DataRowsStream(NewestFirstStream):
+class DataRowsStream(NewestFirstCursorStream):
     """Every data row of every dataset, in a project or not.
 
     Good for what has not been sent to a project yet. Changes to rows that have been
@@ -71,7 +71,7 @@ class DataRowsStream(NewestFirstStream):
             "What is labeled: an address (which may expire), or the text or JSON "
             "itself.",
         ),
-        json_value("media_attributes", "All that is known of the file."),
+        json_or_text("media_attributes", "All that is known of the file."),
         metadata_fields("metadata_fields", "Its custom metadata."),
         attachments("attachments", "What labelers were shown with it."),
         text("created_by_id", "ID of the user who uploaded it."),

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import (
-    FREE_TEXT,
-    json_or_text,
-    key,
-    table,
-    text,
-    timestamp,
-)
+from tap_labelbox.records.columns import FREE_TEXT, key, table, text, timestamp
+from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
 
 

@@ -19,8 +19,8 @@ OPTION: Columns = ("schema_id", "option_id")
 FEATURE: Columns = ("ontology_id", "parent_id")
 
 
-OFF: Columns = ("workspace_labelers",)
-"""Streams that also have rows of projects and users that are gone."""
+OFF: Columns = ("workspace_labelers", "invite_projects", "user_group_audit_events")
+"""Streams that also have rows of projects, users and roles that are gone."""
 GONE_USERS: Columns = (
     *("project_labelers", "project_reviewers"),
     *("sign_in_events", "sign_in_sessions"),
@@ -62,7 +62,12 @@ JOINS = (
     Join(("resolved_by_id",), "users", ("id",)),
     Join(("user_id",), "users", ("id",), besides=(*OFF, *GONE_USERS)),
     Join(("user_group_id",), "user_groups", ("id",)),
-    Join(("role_id",), "roles", ("id",)),
+    Join(("role_id",), "roles", ("id",), besides=OFF),
+    Join(("invite_id",), "invites", ("id",)),
+    Join(
+        ("organization_id",), "organization", ("id",), streams=("projects", "webhooks")
+    ),
+    Join(("resource_tag_id",), "resource_tags", ("id",)),
     Join(("org_role_id",), "roles", ("id",)),
     Join(("stage_task_queue_id",), "task_queues", ("id",)),
     Join(("issue_id",), "issues", ("id",)),

@@ -1,12 +1,13 @@
-"""Tables whose lists come newest first."""
+"""Tables whose lists come newest first: by time, or by nothing but a cursor."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError
 from tap_labelbox.records import timestamps
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.base import LabelboxStream, ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ READING = "reading"
 """In the state: the cursor of the page that is next, and the newest row above it."""
 
 
-class NewestFirstStream(ProjectStream):
+class NewestFirstCursorStream(ProjectStream):
     """A table by parent, in lists that come newest first and know no point in time.
 
     Each list is read down to what is older than its bookmark: rows of one timestamp
@@ -83,3 +84,54 @@ class NewestFirstStream(ProjectStream):
         until = timestamps.normalize_or_empty(reading.get("until"))
         cursor = reading.get("cursor")
         return {"cursor": cursor, "until": until} if cursor and until else {}
+
+
+class NewestFirstWindowStream(LabelboxStream):
+    """A table with one bookmark, whose rows come newest first.
+
+    Only after the last row can the bookmark move to the first one. How far down a run
+    has come is noted at each page, and if it is cut off, the next one goes on there.
+    The document takes the window as ``$since``, which it includes, and ``$before``.
+    """
+
+    def get_records(self, context: Context | None) -> Iterator[Record]:
+        """Read what the last run has left, if it was cut off, and what is new."""
+        del context
+        if self.workspace.offline:
+            return
+        with self.refusals.leaving_out():
+            if self.client.first_date is None:
+                self.client.execute("user")  # whose reply says what day it is there
+            if self.is_incremental and (rest := self.state_manager.rest()):
+                yield from self._window(*rest)
+                self._since.clear()  # it follows from the bookmark, which has moved
+            yield from self._window(self.workspace.started_at)
+        self.note_turn()
+
+    def _window(self, before: str, newest: str = "") -> Iterator[Record]:
+        """Yield what was made before then, back to the bookmark, and move that."""
+        key, oldest, in_order = str(self.replication_key), before, True
+        since = self.since(None)
+        window = {"since": since, "before": before}
+        is_empty = since is not None and since >= before  # as start_date may have it
+        first_pages = self._prefetch([] if is_empty else [window])
+        pages = (self.reader.pages(window, page) for page in first_pages)
+        for page in chain.from_iterable(pages):
+            for row in page:
+                for record in self.records(row):
+                    if made_at := record[key]:
+                        in_order = in_order and made_at <= oldest
+                        oldest = min(oldest, made_at)
+                        newest = max(newest, made_at)
+                    yield record
+            if self.is_incremental and in_order and newest:
+                # Others may share the timestamp of the last one.
+                self.state_manager.mark_rest(
+                    timestamps.shift(oldest, timestamps.MILLISECOND), newest
+                )
+            self.checkpoint()
+        if self.is_incremental:
+            self.state_manager.mark_no_rest()
+        if newest:
+            self.advance(None, min(newest, self.workspace.started_at))
+        self.checkpoint()

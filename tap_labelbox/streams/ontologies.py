@@ -15,7 +15,7 @@ from tap_labelbox.records.columns import (
     text,
     timestamp,
 )
-from tap_labelbox.records.json_columns import as_json_object, json_value
+from tap_labelbox.records.json_columns import as_json_object, json_or_text
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.rest import RestColumn
 
@@ -45,7 +45,7 @@ class OntologiesStream(LabelboxStream):
         text("media_type", "Kind of data row, such as IMAGE."),
         integer("object_schema_count", "Tools in it."),
         integer("classification_schema_count", "Questions in it."),
-        json_value("normalized", "The tree, all that is nested in it included."),
+        json_or_text("normalized", "The tree, all that is nested in it included."),
         text("created_by_id", "ID of the user who made it."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
@@ -97,7 +97,7 @@ class OntologyFeaturesStream(LabelboxStream):
         integer("min_characters", "The fewest characters of a text."),
         integer("max_characters", "The most characters of a text."),
         attributes("attributes", "Further properties."),
-        json_value("definition", "Variants or constraints of special tools."),
+        json_or_text("definition", "Variants or constraints of special tools."),
         boolean(
             "is_archived",
             "Whether it is archived; null below the top. Not selected by default: "
@@ -139,7 +139,7 @@ class FeatureSchemasStream(LabelboxStream):
         text("name", "Its name."),
         text("kind", "tool or classification."),
         text("type", "rectangle, radio and so on."),
-        json_value("normalized", "The tree, all that is nested in it included."),
+        json_or_text("normalized", "The tree, all that is nested in it included."),
     )
 
     def explode(self, row: Row) -> Iterable[Any]:

@@ -1,27 +1,43 @@
-"""Members of the organization, their roles and groups."""
+"""The organization: members, roles, invitations, tags, and what has access to it."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records.columns import (
     EMAIL,
     NAME,
     PICTURE,
+    address,
     boolean,
+    epoch,
     integer,
     key,
+    number,
     table,
     text,
     texts,
     timestamp,
 )
+from tap_labelbox.records.json_columns import masked_json
 from tap_labelbox.streams.base import LabelboxStream
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
-    from tap_labelbox.api.pagination import Row
+class OrganizationStream(LabelboxStream):
+    """The organization of the API key, with its seats.
+
+    Good for seats that are left before the next people are invited.
+    """
+
+    name = "organization"
+    details = "invites_limit"
+    schema = table(
+        key("id", "Organization ID."),
+        text("name", "Its name."),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+        integer("invites_used", "Seats taken, by users and pending invitations."),
+        integer("invites_limit", "Seats there are."),
+        integer("invites_remaining", "Seats left."),
+    )
 
 
 class UsersStream(LabelboxStream):
@@ -73,52 +89,180 @@ class RolesStream(LabelboxStream):
     )
 
 
-class UserGroupsStream(LabelboxStream):
-    """Every group of users.
+class InvitesStream(LabelboxStream):
+    """Every pending invitation.
 
-    Good for teams, and how large they are.
+    Good for who has been asked to join and has not answered.
     """
 
-    name = "user_groups"
+    name = "invites"
+    selected_by_default = False
     schema = table(
-        key("id", "Group ID."),
-        text("name", "Its name."),
+        key("id", "Invitation ID."),
+        text("invitee_email", "E-mail address of whoever is invited.", personal=EMAIL),
+        text(
+            "organization_role_name",
+            "Name of the role in the organization once it is accepted.",
+        ),
+        timestamp("created_at", "When it was sent."),
+    )
+
+
+class InviteProjectsStream(LabelboxStream):
+    """Every project that a pending invitation is for.
+
+    Good for who is about to join which project.
+    """
+
+    name = "invite_projects"
+    document = InvitesStream.name
+    nested_in, nested_key = "_projects", "invite_id"
+    primary_keys = ("invite_id", "project_id")
+    selected_by_default = False
+    schema = table(
+        key("invite_id", "ID of the invitation."),
+        key("project_id", "ID of the project, which may have been deleted since."),
+        text("id", "ID of the pair."),
+        text("project_role_name", "Name of the role in the project."),
+    )
+
+
+class ResourceTagsStream(LabelboxStream):
+    """Every tag that projects can have.
+
+    Good for what there is to group projects by.
+    """
+
+    name = "resource_tags"
+    schema = table(
+        key("id", "Tag ID."),
+        text("text", "What it says."),
         text("color", "Its color, in hexadecimal digits."),
-        text("description", "Free text."),
-        integer("member_count", "Users in it."),
-        integer("project_count", "Projects that it has access to."),
     )
 
 
-class UserGroupMembersStream(LabelboxStream):
-    """Every user in every group.
+class ProjectResourceTagsStream(LabelboxStream):
+    """Every tag on every project.
 
-    Good for labels by team.
+    Good for labels and costs by team, customer or whatever the tags stand for.
     """
 
-    name = "user_group_members"
-    document = UserGroupsStream.name
-    nested_in, nested_key = "_members", "user_group_id"
-    primary_keys = ("user_group_id", "user_id")
+    name = "project_resource_tags"
+    nested_in, nested_key = "_resource_tags", "project_id"
+    primary_keys = ("project_id", "resource_tag_id")
     schema = table(
-        key("user_group_id", "ID of the user group."),
-        key("user_id", "ID of the user."),
-        text("email", "E-mail address.", personal=EMAIL),
-        text("role_id", "ID of the role: in the group's projects; null where none is."),
+        key("project_id", "ID of the project."),
+        key("resource_tag_id", "ID of the tag."),
+        text("text", "What it says."),
+        text("color", "Its color, in hexadecimal digits."),
     )
 
-    def explode(self, row: Row) -> Iterable[Any]:
-        """Return the members of a group, each with the role listed beside them."""
-        members = row.get(self.nested_in)
-        listed_roles = members.get("roles") if isinstance(members, dict) else None
-        roles = {
-            role.get("user_id"): role.get("role_id")
-            for role in (listed_roles if isinstance(listed_roles, list) else [])
-            if isinstance(role, dict)
-        }
-        return [
-            item | {"role_id": roles.get(item.get("user_id"))}
-            if isinstance(item, dict)
-            else item
-            for item in super().explode(row)
-        ]
+
+class IamIntegrationsStream(LabelboxStream):
+    """Every access that Labelbox has to the buckets of a cloud; no secret of it.
+
+    Good for integrations that no longer work.
+    """
+
+    name = "iam_integrations"
+    schema = table(
+        key("id", "Integration ID."),
+        text("name", "Its name."),
+        text("provider", "Cloud, such as AWS, GCP or Azure."),
+        boolean("valid", "Whether the last check succeeded."),
+        boolean("is_org_default", "Whether new datasets use it."),
+        text("settings_type", "Kind of its settings; null if it has none."),
+        text(
+            "role_arn",
+            "Role that Labelbox takes on at AWS. The account number is in it.",
+            "settings.role_arn",
+        ),
+        text(
+            "service_account_email_id",
+            "Service account that Labelbox uses at GCP, by its e-mail address.",
+            "settings.service_account_email_id",
+        ),
+        text("read_bucket", "Bucket that is read at GCP.", "settings.read_bucket"),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+        timestamp("last_valid_at", "When a check last succeeded."),
+    )
+
+
+class ApiKeysStream(LabelboxStream):
+    """Every API key that the user may see, expired and revoked ones too; not the keys.
+
+    Good for keys that nobody watches, and for those that are about to expire.
+    """
+
+    name = "api_keys"
+    may_be_null = True
+    selected_by_default = False
+    schema = table(
+        key("id", "ID of the API key, which is not the key."),
+        text("name", "Its name."),
+        text("user_id", "ID of the user."),
+        text("user_email", "E-mail address of the user.", personal=EMAIL),
+        text(
+            "created_by_user_id",
+            "ID of the user who made the API key; null for old ones: then user_id.",
+        ),
+        boolean("revoked", "Whether it has been switched off."),
+        epoch("expires_at", "When it ends to be valid."),
+        texts(
+            "allowed_ip_cidrs",
+            "Network addresses it can be used from; null or empty for any. Personal "
+            "data.",
+        ),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+    )
+
+
+class WebhooksStream(LabelboxStream):
+    """Every webhook, of the organization and of projects; no secret of it.
+
+    Good for where labels are sent to, and by whom that was set up.
+    """
+
+    name = "webhooks"
+    schema = table(
+        key("id", "Webhook ID."),
+        address(
+            "url",
+            "Address that it sends to, without user info, query and fragment. What may "
+            "be user info in a malformed one is masked.",
+        ),
+        texts("topics", "What it sends, such as LABEL_CREATED or WORKFLOW_ACTION."),
+        text("status", "State, such as ACTIVE, INACTIVE (or deleted) or REVOKED."),
+        text("project_id", "ID of the project; null where it is for all of them."),
+        text("created_by_id", "ID of the user who made it."),
+        text("organization_id", "ID of the organization."),
+        timestamp("created_at", "When it was made."),
+        timestamp("updated_at", "Latest change to it."),
+    )
+
+
+class TasksStream(LabelboxStream):
+    """Every task of the owner of the API key, exports of this tap included.
+
+    Good for imports that failed. Labelbox lists the tasks of nobody else.
+    """
+
+    name = "tasks"
+    document = "created_tasks"
+    selected_by_default = False
+    schema = table(
+        key("id", "Task ID."),
+        text("name", "Its name."),
+        text("type", "Kind, such as export-data-rows or adv-upsert-data-rows."),
+        text("status", "State, such as IN_PROGRESS, COMPLETE, FAILED or CANCELED."),
+        number("completion_percentage", "How far it is, 0 to 100."),
+        masked_json(
+            "metadata",
+            "What belongs to its kind. Signatures and other secrets are masked.",
+        ),
+        text("created_by_id", "ID of the user who made it."),
+        timestamp("created_at", "When it was started."),
+        timestamp("updated_at", "Latest change to it."),
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import EMAIL, json_or_text, key, table, text
+from tap_labelbox.records.columns import EMAIL, key, table, text
+from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
 
 

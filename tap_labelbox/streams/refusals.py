@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tap_labelbox.api.errors import (
     ComplexityError,
+    ForbiddenError,
     NotOfferedError,
     TransientError,
     UnavailableError,
@@ -43,6 +44,7 @@ class Refusals:
         self._stream, self._parents, self._workspace = stream, parents, workspace
         self.has_read = False
         """Whether some parent, or all of a table without any, could be read."""
+        self._has_explained = False  # which rights the key has
         self._pending: dict[str, LabelboxError] = {}  # by parent, before one was read
         self._recorded = 0  # parents
 
@@ -68,7 +70,7 @@ class Refusals:
             return
         if not parent_id:
             self.is_offered = False
-            self._workspace.record_failure(self._stream, error)
+            self._workspace.record_failure(self._stream, self._explained(error))
         elif isinstance(error, TransientError) or self.has_read:
             self._record(parent_id, error)
         else:
@@ -89,7 +91,8 @@ class Refusals:
         if len(refused) > len(reasons) == 1 and not self.has_read:
             self.is_offered = False
             count = f"{len(refused)} {self._parents}, none could be read"
-            self._workspace.record_failure(self._stream, f"{reasons.pop()} ({count})")
+            why = f"{self._explained(next(iter(refused.values())))} ({count})"
+            self._workspace.record_failure(self._stream, why)
             return
         for parent_id, error in refused.items():
             self._record(parent_id, error)
@@ -105,4 +108,13 @@ class Refusals:
             and self._workspace.is_gone(parent_id)
         )
         what = f"{self._stream} of {what}"
-        self._workspace.record_failure(what, error, is_gone=is_gone)
+        why = error if is_gone else self._explained(error)
+        self._workspace.record_failure(what, why, is_gone=is_gone)
+
+    def _explained(self, error: LabelboxError) -> str:
+        """Return what an error says; once, of a missing right, also which there are."""
+        if not isinstance(error, ForbiddenError) or self._has_explained:
+            return str(error)
+        self._has_explained = True
+        rights = self._workspace.rights
+        return f"{error} ({rights})" if rights else str(error)

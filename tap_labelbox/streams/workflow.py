@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tap_labelbox.records.columns import (
     integer,
-    json_or_text,
     key,
     object_of_pairs,
     objects_with,
@@ -12,6 +11,7 @@ from tap_labelbox.records.columns import (
     text,
     timestamp,
 )
+from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
 
 
@@ -27,7 +27,7 @@ class BatchesStream(LabelboxStream):
         key("id", "Batch ID."),
         text("project_id", "ID of the project."),
         text("name", "Its name, unique in the project."),
-        integer("size", "Data rows in it."),
+        integer("size", "Data rows that were put into it."),
         json_or_text(
             "consensus_settings",
             "How many labels a data row gets, and for which share of them; null "

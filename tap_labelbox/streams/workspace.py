@@ -24,7 +24,7 @@ from tap_labelbox.exports.rows import ROWS_IN_JSON
 from tap_labelbox.exports.saved import SavedFiles
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
-from tap_labelbox.records.columns import as_id
+from tap_labelbox.records.columns import as_id, as_strings
 from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 MAX_NAMED_SOURCES = 100
 """Sources of which rows are named, and things that the last message names."""
+
+MAX_NAMED_PERMISSIONS = 10  # of the role behind the key
 
 MAX_CLOCK_LEAD = timedelta(seconds=2)
 """What is taken for no lead over Labelbox's clock, which is known by the second."""
@@ -381,6 +383,20 @@ class Workspace:
                     "project_ids or give the key access",
                     is_gone=True,
                 )
+
+    @cached_property
+    def rights(self) -> str:
+        """The rights of the role behind the API key, in short; "" if unknown."""
+        try:
+            data = self.client.execute("organization_role")
+        except (NotOfferedError, TransientError, UnavailableError):
+            return ""
+        role = data.get("role")
+        names = as_strings(role.get("permissions")) if isinstance(role, dict) else None
+        if not names:
+            return ""
+        first = first_of(names, MAX_NAMED_PERMISSIONS, shortened)
+        return f"the key's role allows {first}"
 
     @property
     def knows_all_projects(self) -> bool:

@@ -389,7 +389,7 @@ def test_the_api_can_forget(
     assert reply.json()["errors"][0]["message"].startswith(message)
 
 
-@pytest.mark.parametrize("knob", ["forget", "ignore"])
+@pytest.mark.parametrize("knob", ["forget", "ignore", "refuse"])
 @pytest.mark.parametrize("name", ["Label.typo", "Project.labels.typo", "Typo.x.y"])
 def test_it_cannot_forget_what_it_never_knew(knob: str, name: str) -> None:
     """A misspelt name would test nothing."""
@@ -436,6 +436,8 @@ def test_every_field_can_be_asked_for(
     label = project.labels[0]
     values = {
         "Query.user": world.users[0].id,
+        "Query.webhook": world.people.webhooks[0]["id"],
+        "Query.invitesLimit": world.organization["id"],
         "Query.project": project.id,
         "Query.dataset": project.dataset.id,
         "Query.dataRow": label.data_row.id,
