@@ -45,9 +45,11 @@ class Pass:
     requests: int = 0
     retries: int = 0
     done: int = 0
-    """Projects that had their turn."""
-    projects: int = 0
-    """Projects that will have had it."""
+    """Projects that had their turn, or other things."""
+    total: int = 0
+    """What will have had it."""
+    noun: str = "project"
+    """What one of these is."""
 
     @property
     def records(self) -> int:
@@ -108,9 +110,10 @@ class Progress:
         finally:
             self._current.seconds = self._clock() - self._current.began
 
-    def turn(self, done: int, projects: int) -> None:
-        """Note how many projects had their turn, of how many."""
-        self._current.done, self._current.projects = done, projects
+    def turn(self, done: int, total: int, noun: str = "project") -> None:
+        """Note how many projects, or other things, had their turn, of how many."""
+        self._current.done, self._current.total = done, total
+        self._current.noun = noun
         self.look()
 
     def request(self) -> None:
@@ -165,8 +168,8 @@ class Progress:
         """Return where the run is, and what it waits for."""
         current = self._current
         parts = []
-        if current.projects:
-            parts.append(f"{current.done:,} of {_counted(current.projects, 'project')}")
+        if current.total:
+            parts.append(f"{current.done:,} of {_counted(current.total, current.noun)}")
         records = sum(item.records for item in self.passes.values())
         parts.append(_counted(records, "record"))
         if retries := sum(item.retries for item in self.passes.values()):

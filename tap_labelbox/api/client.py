@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import backoff
 import requests
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 Answer = TypeVar("Answer")
+Judge: TypeAlias = "Callable[[errors.LabelboxError], errors.LabelboxError]"
 
 API_URL = "https://api.labelbox.com/graphql"
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
@@ -169,6 +170,7 @@ class Client:
         self,
         name: str,
         decode_fast: Callable[[bytes], Any] | None = None,
+        judge: Judge | None = None,
         /,
         **variables: object,
     ) -> Any:
@@ -180,13 +182,15 @@ class Client:
             name: Of the document.
             decode_fast: Decodes a reply that has nothing unusual in it to something
                 better than a dict; returns None for any other.
+            judge: Returns the error that an error is for this document.
             **variables: Of the document.
 
         Raises:
             LabelboxError: Of the kind that :mod:`tap_labelbox.api.errors` decides.
 
         """
-        return self._retry(name, partial(self._run, name, variables, decode_fast))
+        attempt: Callable[[], Any] = partial(self._run, name, variables, decode_fast)
+        return self._retry(name, partial(_judged, attempt, judge) if judge else attempt)
 
     def get(self, path: str, **parameters: object) -> dict[str, Any]:
         """Return what the REST API answers at a path.
@@ -210,7 +214,7 @@ class Client:
         self,
         name: str,
         done: Callable[[], dict[str, Any] | None],
-        judge: Callable[[errors.LabelboxError], errors.LabelboxError] = lambda e: e,
+        judge: Judge = lambda e: e,
         timeout_factor: float = 1,
         /,
         **variables: object,
@@ -638,6 +642,14 @@ class Client:
         if is_direct and self._base != API_URL.removesuffix("/graphql"):
             raise errors.AddressError(f"{msg} api_url is probably wrong") from error
         raise type(error)(f"{msg} this machine has probably no way to it") from error
+
+
+def _judged(attempt: Callable[[], Answer], judge: Judge) -> Answer:
+    """Try something, and raise what its errors are judged to be."""
+    try:
+        return attempt()
+    except errors.LabelboxError as fault:
+        raise judge(fault) from None
 
 
 def _session(auth: Any, connections: int, rules: Rules) -> requests.Session:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
@@ -254,7 +254,7 @@ class Table(dict[str, Any]):
     blank: Record
 
     @classmethod
-    def of(cls, *columns: Column) -> Table:
+    def of(cls, *columns: Column) -> Self:
         """Return the table of these columns."""
         properties = {column.name: column.schema for column in columns}
         required = [column.name for column in columns if column.required]

@@ -64,34 +64,38 @@ PROJECT_ID = "project_id"
 
 
 class ProjectState(StreamStateManager):
-    """A bookmark for each project."""
+    """A bookmark for each project, or for whatever else a stream is read by.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        key: What names the ID of these, where a state has it.
+        **options: Of the SDK.
+    """
+
+    def __init__(self, *, key: str = PROJECT_ID, **options: Any) -> None:
         """Index what the last run left."""
         super().__init__(**options)
+        self._key = key
         self._partitions: dict[str, dict[str, Any]] | None = None
 
     def partition(self, project_id: str | None) -> dict[str, Any]:
         """Return what is known of a project, to be read only; {} if nothing is.
 
-        Where a stream has one bookmark for all projects, these are None.
+        Where a stream has one bookmark for all projects, these are None, or empty.
         """
-        if project_id is None:
+        if not project_id:
             return self.stream_state
         return self._by_project.get(project_id, {})
 
     def get_context_state(self, context: Context | None) -> dict[str, Any]:
         """Return the state of a project; what the SDK adds to a new one is not kept."""
-        if not context:
-            return self.stream_state
-        return self._by_project.get(context[PROJECT_ID], {})
+        return self.partition(context_id(context))
 
     def writable(self, project_id: str | None) -> dict[str, Any]:
         """Return the state of a project, which from now on is part of every STATE."""
-        if project_id is None:
+        if not project_id:
             return self.stream_state
         if project_id not in self._by_project:
-            partition: dict[str, Any] = {"context": {PROJECT_ID: project_id}}
+            partition: dict[str, Any] = {"context": {self._key: project_id}}
             self._by_project[project_id] = partition
             self.stream_state.setdefault("partitions", []).append(partition)
         return self._by_project[project_id]
@@ -108,14 +112,14 @@ class ProjectState(StreamStateManager):
             for partition in self.stream_state.get("partitions", []):
                 context = partition.get("context")
                 is_ours = isinstance(context, dict)
-                project_id = context.get(PROJECT_ID) if is_ours else None
-                stream = self.stream_name
+                project_id = context.get(self._key) if is_ours else None
+                stream, what = self.stream_name, singular(self._key)
                 if not isinstance(project_id, str):
-                    msg = f"--state has a partition of {stream} without project"
+                    msg = f"--state has a partition of {stream} without {what}"
                     raise SettingsError(msg)
                 if project_id in by_project:  # whoever merges states must choose
                     msg = (
-                        f"--state has two bookmarks of {stream} for project "
+                        f"--state has two bookmarks of {stream} for {what} "
                         f"{project_id}: remove one of them"
                     )
                     raise SettingsError(msg)
@@ -197,6 +201,11 @@ class ProjectState(StreamStateManager):
         for partition in self._by_project.values():
             partition.pop(READ_AT, None)
 
+    def keep_only(self, project_ids: Collection[str]) -> None:
+        """Remove what is known of others, which are gone."""
+        for project_id in [p for p in self._by_project if p not in project_ids]:
+            self.stream_state["partitions"].remove(self._by_project.pop(project_id))
+
     def remove_blank(self) -> None:
         """Remove the partitions that say nothing, and put the others in order."""
         known = {p: state for p, state in self._by_project.items() if len(state) > 1}
@@ -205,13 +214,23 @@ class ProjectState(StreamStateManager):
             self.stream_state["partitions"] = list(self._partitions.values())
 
 
+def context_id(context: Context | None) -> str | None:
+    """Return the ID of what a context is about; None where there is no context."""
+    return next(iter(context.values())) if context else None
+
+
+def singular(key: str) -> str:
+    """Return what a column of IDs is about, in words."""
+    return key.removesuffix("_id").replace("_", " ")
+
+
 def last_turn(bookmark: Any) -> str:
     """Return when a stream was last read from, by its bookmark; "" if it never was."""
     if not isinstance(bookmark, dict):
         return ""
     runs = bookmark.get(RUNS)
-    times = [bookmark.get(READ_AT), *(runs if isinstance(runs, list) else [])]
-    for partition in bookmark.get("partitions", []):
+    times = [*(runs if isinstance(runs, list) else [])]
+    for partition in (bookmark, *bookmark.get("partitions", [])):
         export = partition.get("export", {})
         names = (READ_AT, FAILED_AT, TRIED_AT, READING_UNTIL)
         times += [partition.get(name) for name in names]
@@ -304,7 +323,10 @@ def malformed_bookmark(state: dict[str, Any]) -> str | None:
         if not isinstance(bookmark, dict):
             return str(name)
         partitions = bookmark.get("partitions", [])
-        if not isinstance(partitions, list) or not all(map(_is_ours, partitions)):
+        whole = isinstance(bookmark.get("export", {}), dict)
+        if not (
+            whole and isinstance(partitions, list) and all(map(_is_ours, partitions))
+        ):
             return str(name)
     return None
 

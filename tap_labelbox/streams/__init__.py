@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from tap_labelbox.streams import data_rows, organization
+from tap_labelbox.streams import data_rows, models, organization
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
@@ -28,6 +28,14 @@ SUBJECTS = {
         LabelsStream,
         BulkExportStream,
         LabelVersionsStream,
+    ),
+    "Data": (data_rows.CatalogDataRowsStream,),
+    "Models": (
+        models.ModelsStream,
+        models.ModelRunsStream,
+        models.ModelRunDataRowsStream,
+        models.ModelRunPredictionsStream,
+        models.FoundryAppsStream,
     ),
     "People": (
         organization.UsersStream,

@@ -8,14 +8,17 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
-from tap_labelbox.api.errors import NotOfferedError
+from tap_labelbox.api.errors import NotFoundError, NotOfferedError, missing_error
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.api.reading import Reader
+from tap_labelbox.exports.rows import in_projects
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
-from tap_labelbox.singer.state import PROJECT_ID
+from tap_labelbox.singer.state import PROJECT_ID, context_id, singular
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
+from tap_labelbox.streams.saved_rows import SavedRows
+from tap_labelbox.streams.workspace import MAX_SAMPLE_PROJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,13 +48,27 @@ class LabelboxStream(BookmarkedStream):
     may_be_null = False
     """Whether null in place of the rows stands for none."""
     parents = PROJECTS
-    """The stream whose IDs the document takes, if it takes any."""
+    """The stream whose IDs the document takes, if it takes any; "" for none at all."""
+    parent_id_column = "id"
+    """The column of that stream that has these IDs; null where there is none."""
+    parent_columns: tuple[str, ...] = ()
+    """What else of its rows has to be known."""
+    may_be_missing = False
+    """Whether a parent that Labelbox does not find stands for no rows."""
+    details = ""
+    """The document of columns that are asked for row by row."""
+    details_of = ""
+    """The column without which a row has none of these."""
     nested_in = ""
     """What holds the rows within a row of the document: an alias with an underscore."""
     nested_key = ""
     """The column that has the ID of the row of the document."""
     place = ""
     """The column that has the place in the list, from 0."""
+    parts: Callable[[Any], Iterable[Any]] = staticmethod(in_projects)
+    """What of a data row records are made of, in streams that ``unfold`` data rows."""
+    takes_fast_rows = False
+    """Whether it needs nothing of a data row but the record of data_row_exports."""
     _unmapped_records = 0  # records with something that fits no column
     has_begun = False
     """Whether its rows have been asked for."""
@@ -97,7 +114,12 @@ class LabelboxStream(BookmarkedStream):
         """True if all was there to be read."""
         parent = Document.load(self.document_name).parent
         knows_all = parent != PROJECT_ID or self.workspace.knows_all_projects
-        return knows_all and self.refusals.is_offered and self.has_records
+        return (
+            knows_all
+            and self.refusals.is_offered
+            and self.has_records
+            and not self.workspace.offline
+        )
 
     @property
     def client(self) -> Client:
@@ -109,6 +131,8 @@ class LabelboxStream(BookmarkedStream):
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read the whole table; there is no context, and none of it in the state."""
         del context
+        if self.has_rows:
+            self.read_files()
         for row in self.rows():
             yield from self.records(row)
         self.note_turn()
@@ -140,11 +164,12 @@ class LabelboxStream(BookmarkedStream):
         first_pages = self._prefetch({parent: parent_id} for parent_id in parent_ids)
         for parent_id, first_page in zip(parent_ids, first_pages, strict=False):
             variables: dict[str, Any] = {parent: parent_id} if parent else {}
+            known = variables if parent in self.columns else {}
             numbers = count()
             with self.refusals.leaving_out(parent_id):
                 for page in self.reader.pages(variables, first_page):
-                    for row in page:
-                        yield row | variables | self._placed(next(numbers))
+                    for row in self._detailed(page):
+                        yield row | known | self._placed(next(numbers))
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
@@ -154,21 +179,86 @@ class LabelboxStream(BookmarkedStream):
         jobs = (partial(self.reader.first, variables) for variables in lists)
         return prefetch(jobs, self.max_in_flight)
 
+    def _detailed(self, page: list[Row]) -> Iterator[Row]:
+        """Yield the rows of a page, each with what is asked for row by row.
+
+        Where that cannot be read, the rows come without it.
+        """
+        if not self._detail_columns:
+            yield from page
+            return
+        jobs = (partial(self._details, row) for row in page)
+        for row, details in zip(page, prefetch(jobs, self.max_in_flight), strict=True):
+            more: Row = {}
+            with self._detail_refusals.leaving_out(str(row["id"])):
+                more = details.result()
+            yield more | row
+        self._detail_refusals.record()
+
+    def _details(self, row: Row) -> Row:
+        """Return what a row has besides what its list gives."""
+        if not row.get(self.details_of) or not self._detail_refusals.is_offered:
+            return {}
+        reader = self._detail_reader
+        answer = reader.first({reader.document().parent: row["id"]})
+        return next((more for more in answer if isinstance(more, dict)), {})
+
+    @cached_property
+    def _detail_columns(self) -> frozenset[str]:
+        """The columns that are asked for row by row."""
+        fields = Document.load(self.details).fields if self.details else frozenset()
+        return fields & self._wanted_fields
+
+    @cached_property
+    def _detail_refusals(self) -> Refusals:
+        """The record of rows of which no more can be read than the list gives."""
+        what = f"{self.name} ({', '.join(sorted(self._detail_columns))})"
+        return Refusals(what, self.name, self.workspace)
+
+    @cached_property
+    def _detail_reader(self) -> Reader:
+        """Reads what there is to know of one row."""
+        return self._reader(self.details, self._detail_columns, (), may_be_null=True)
+
     @cached_property
     def reader(self) -> Reader:
         """Reads the document, in the way that follows from it."""
-        fields = frozenset().union(*(stream.fields for stream in self._sharing))
-        self.client.narrow(self.document_name, self.path, fields)
-        document = self.client.document(self.document_name)
+        document = Document.load(self.document_name)
         keys = ("id",) if self.nested_in else type(self).primary_keys
+        keys = tuple(k for k in keys if k not in {document.parent, self.place})
+        return self._reader(
+            self.document_name,
+            self._wanted_fields | {self.details_of},
+            keys,
+            may_be_null=self.may_be_null or self.may_be_missing,
+        )
+
+    def _reader(
+        self,
+        document: str,
+        fields: frozenset[str],
+        key: tuple[str, ...],
+        *,
+        may_be_null: bool,
+    ) -> Reader:
+        self.client.narrow(document, self.path, fields)
         return Reader(
-            partial(self.execute, self.document_name),
-            partial(self.client.document, self.document_name),
-            tuple(k for k in keys if k not in {document.parent, self.place}),
+            partial(self.execute, document),
+            partial(self.client.document, document),
+            key,
             min(int(self.config["page_size"]), self.max_page_rows),
             partial(self.workspace.leave_out, self.name),
             self.max_in_flight,
-            may_be_null=self.may_be_null,
+            may_be_null=may_be_null,
+        )
+
+    @property
+    def _wanted_fields(self) -> frozenset[str]:
+        """The fields of a row that are asked for, for this stream and for others."""
+        children = (s for s in self._others if s.parents == self.name)
+        return frozenset().union(
+            *(stream.fields for stream in self._sharing),
+            *({s.parent_id_column, *s.parent_columns} for s in children),
         )
 
     @property
@@ -208,13 +298,30 @@ class LabelboxStream(BookmarkedStream):
         )
 
     @property
+    def parent_key(self) -> str:
+        """The column that has the ID of the parent."""
+        if self.parent_id_column != "id":
+            return self.parent_id_column
+        return f"{self.parents.removesuffix('s')}_id"
+
+    @property
     def parent_ids(self) -> list[str]:
         """The parents of which the rows are asked for."""
         if self.parents == PROJECTS:
             workspace = self.workspace
             return [*workspace.sample] if self.is_test else workspace.project_ids
+        if not self.parents:
+            return [] if self.workspace.offline else [""]
+        return list(self.parent_rows)
+
+    @cached_property
+    def parent_rows(self) -> dict[str, Row]:
+        """The rows of the parents, by their IDs."""
+        self.has_begun = True
         parent = cast("LabelboxStream", self.tap.streams[self.parents])
-        return [str(row["id"]) for row in parent.rows()]
+        column = self.parent_id_column
+        ids = ((as_id(row.get(column)), row) for row in parent.rows())
+        return {parent_id: row for parent_id, row in ids if parent_id}
 
     @property
     def max_in_flight(self) -> int:
@@ -226,7 +333,34 @@ class LabelboxStream(BookmarkedStream):
     @cached_property
     def refusals(self) -> Refusals:
         """The record of what cannot be read."""
-        return Refusals(self.name, self.parents, self.workspace)
+        parents = self.parents and f"{self.parent_key.removesuffix('_id')}s"
+        return Refusals(self.name, parents, self.workspace)
+
+    # --- saved files -----------------------------------------------------------
+
+    @staticmethod
+    def unfold(part: Any, /) -> Iterable[Record]:
+        """Return the stream's records of one of the ``parts`` of a data row."""
+        del part
+        return ()
+
+    @property
+    def has_rows(self) -> bool:
+        """True if the stream has records of data rows."""
+        return type(self).unfold is not LabelboxStream.unfold
+
+    def read_files(self) -> None:
+        """Read saved files, once for all streams that are made of their rows."""
+        if self.workspace.saved_rows is None:
+            streams = cast("Iterable[LabelboxStream]", self.tap.streams.values())
+            selected = [s for s in streams if s.selected and s.is_test == self.is_test]
+            self.workspace.saved_rows = SavedRows(
+                self.workspace,
+                [stream for stream in selected if stream.has_rows],
+                self.logger,
+                items_are_read=any(s.name == "bulk_export" for s in selected),
+            )
+        self.workspace.saved_rows.read()
 
     # --- records ---------------------------------------------------------------
 
@@ -237,7 +371,16 @@ class LabelboxStream(BookmarkedStream):
         **variables: object,
     ) -> Any:
         """Run a document of this stream; see :meth:`Client.execute`."""
-        data = self.client.execute(document, decode_fast, **variables)
+        judge = (
+            missing_error if self.may_be_missing or document == self.details else None
+        )
+        try:
+            data = self.client.execute(document, decode_fast, judge, **variables)
+        except NotFoundError as error:
+            if not judge:
+                raise
+            self.logger.info("%s: %s", self.name, error)
+            return {"rows": None, "next": None}
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             if key in dropped:
@@ -371,7 +514,8 @@ class LabelboxStream(BookmarkedStream):
 class ProjectStream(LabelboxStream):
     """A table that is read project by project, with a bookmark for each.
 
-    The projects are partitions of one stream. As children of ``projects`` the
+    Or by other ``parents``; where there are none, the whole has one bookmark. The
+    projects are partitions of one stream. As children of ``projects`` the
     SDK would write the whole state once a project.
     """
 
@@ -387,7 +531,7 @@ class ProjectStream(LabelboxStream):
         pages = self.reader.pages(self._window(context), next(self._first_pages))
         for page in pages:
             for row in page:
-                for record in self.records(row | {PROJECT_ID: project_id}):
+                for record in self.records(row | {self.parent_key: project_id}):
                     in_order = in_order and latest <= record[key]
                     latest = max(latest, record[key])
                     yield record
@@ -413,7 +557,7 @@ class ProjectStream(LabelboxStream):
 
         So runs that are always cut off get round all of them.
         """
-        return [{PROJECT_ID: project_id} for project_id in self._turns]
+        return [{self.parent_key: project_id} for project_id in self._turns]
 
     @property
     def has_enough(self) -> bool:
@@ -423,10 +567,21 @@ class ProjectStream(LabelboxStream):
     @cached_property
     def _turns(self) -> list[str]:
         """The projects, in an order that stays while they are read."""
-        cast("TapLabelbox", self.tap).prune_state()
+        gaps = self.workspace.gaps
+        if self.parents == PROJECTS:
+            cast("TapLabelbox", self.tap).prune_state()
+        parent_ids = self.parent_ids
         if self.is_test:
-            return list(self.workspace.sample)
-        return sorted(self.workspace.project_ids, key=self.turn_state.turn)
+            return parent_ids[:MAX_SAMPLE_PROJECTS]
+        # Those that see none are more likely to have lost a right.
+        if self.parents != PROJECTS and parent_ids and self.workspace.gaps == gaps:
+            self.state_manager.keep_only(parent_ids)
+        return sorted(filter(self.is_due, parent_ids), key=self.turn_state.turn)
+
+    def is_due(self, parent_id: str) -> bool:
+        """Return whether a parent may have something new."""
+        del parent_id
+        return True
 
     @property
     def turn_state(self) -> ProjectState:
@@ -439,8 +594,9 @@ class ProjectStream(LabelboxStream):
             return
         if not self.refusals.is_offered or self.has_enough:
             return
-        project_id = context[PROJECT_ID]
-        self.workspace.progress.turn(self._turn_count, len(self._turns))
+        project_id = str(context_id(context))
+        noun = singular(self.parent_key)
+        self.workspace.progress.turn(self._turn_count, len(self._turns), noun)
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
         if project_id == self._turns[0]:
@@ -471,4 +627,6 @@ class ProjectStream(LabelboxStream):
     @property
     def is_whole(self) -> bool:
         """True if all projects were there to be read, and the stream as well."""
-        return self.refusals.is_offered and self.workspace.knows_all_projects
+        if self.parents == PROJECTS:
+            return self.refusals.is_offered and self.workspace.knows_all_projects
+        return self.refusals.is_offered and bool(self._turns)

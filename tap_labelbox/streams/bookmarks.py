@@ -10,7 +10,13 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
 from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.records import timestamps
-from tap_labelbox.singer.state import PROJECT_ID, READ_AT, ProjectState
+from tap_labelbox.singer.state import (
+    PROJECT_ID,
+    READ_AT,
+    ProjectState,
+    context_id,
+    singular,
+)
 from tap_labelbox.singer.stream import DirectStream
 
 if TYPE_CHECKING:
@@ -23,6 +29,11 @@ if TYPE_CHECKING:
 class BookmarkedStream(DirectStream):
     """A stream that moves its bookmarks itself: one for each project, or just one."""
 
+    @property
+    def parent_key(self) -> str:
+        """The column that has the ID of what the stream is read by."""
+        return PROJECT_ID
+
     @cached_property
     def workspace(self) -> Workspace:
         """The run, which all streams share."""
@@ -32,7 +43,10 @@ class BookmarkedStream(DirectStream):
     def state_manager(self) -> ProjectState:
         """Keep the bookmarks as :mod:`tap_labelbox.singer.state` says."""
         return ProjectState(
-            tap_name=self.tap_name, stream_name=self.name, tap_state=self.tap_state
+            key=self.parent_key,
+            tap_name=self.tap_name,
+            stream_name=self.name,
+            tap_state=self.tap_state,
         )
 
     @property
@@ -59,7 +73,7 @@ class BookmarkedStream(DirectStream):
         if not self.is_incremental:
             return None
         bookmark = self.state_manager.bookmark(
-            _project_id(context), str(self.replication_key)
+            context_id(context), str(self.replication_key)
         )
         if bookmark is None:
             return None
@@ -71,7 +85,7 @@ class BookmarkedStream(DirectStream):
 
     def since(self, context: Context | None) -> str | None:
         """Return the timestamp from which on a context is read; None for all of it."""
-        project_id = _project_id(context)
+        project_id = context_id(context)
         if project_id not in self._since:  # so that a warning comes once
             self._since[project_id] = self._find_since(context)
         return self._since[project_id]
@@ -87,11 +101,12 @@ class BookmarkedStream(DirectStream):
         if not (bookmark := self.bookmark(context)):
             return start_date
         if bookmark > self.workspace.started_at:
+            parent_id = context_id(context)
             self.workspace.progress.warn(
                 "The bookmark of %s%s lies in the future (%s): check "
                 "this machine's clock; if it is right, run once without state",
                 self.name,
-                f" for project {_project_id(context)}" if context else "",
+                f" for {singular(self.parent_key)} {parent_id}" if parent_id else "",
                 bookmark,
             )
         lookback = self.lookback
@@ -119,7 +134,7 @@ class BookmarkedStream(DirectStream):
         """Move the bookmark of a context, which has been read up to a timestamp."""
         if self.is_incremental:
             key = str(self.replication_key)
-            self.state_manager.advance(_project_id(context), key, timestamp)
+            self.state_manager.advance(context_id(context), key, timestamp)
 
     def note_turn(self) -> None:
         """Note when the stream had its turn: those that had none come first."""
@@ -131,7 +146,3 @@ class BookmarkedStream(DirectStream):
 
     def end_run(self) -> None:
         """Bring the state into its final form, when the run went to its end."""
-
-
-def _project_id(context: Context | None) -> str | None:
-    return context[PROJECT_ID] if context else None
