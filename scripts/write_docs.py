@@ -146,8 +146,9 @@ def bookmark(stream: Any) -> str:
     """Return the column that a stream's bookmarks are kept by."""
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
-    by_project = ", by project" * issubclass(stream, ProjectStream)
-    return f"`{replication_key}`{by_project}" if incremental else "none"
+    parents = stream.parents if issubclass(stream, ProjectStream) else ""
+    by_parent = f", by {parents.removesuffix('s').replace('_', ' ')}" if parents else ""
+    return f"`{replication_key}`{by_parent}" if incremental else "none"
 
 
 def code(*names: str) -> str:

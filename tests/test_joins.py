@@ -25,7 +25,7 @@ def output() -> Output:
     """Read a workspace in which everything happens."""
     world = World(projects=6, labels_per_project=60)
     with serve(world, unexportable=1) as sandbox:
-        return Runner(sandbox, world)()
+        return Runner(sandbox, world)(*PRIMARY_KEYS)
 
 
 def values(record: dict[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:

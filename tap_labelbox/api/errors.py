@@ -518,8 +518,8 @@ def missing_error(error: LabelboxError) -> LabelboxError:
         is_missing = not any(pattern.search(text) for pattern in ABOUT_THE_QUERY)
     else:
         kinds = ServerError | UnavailableError
-        may_say_so = isinstance(error, kinds) and not isinstance(error, ForbiddenError)
-        is_missing = may_say_so and bool(NOT_FOUND.search(text))
+        is_likely = isinstance(error, kinds) and not isinstance(error, ForbiddenError)
+        is_missing = is_likely and bool(NOT_FOUND.search(text))
     return NotFoundError(text) if is_missing else error
 
 

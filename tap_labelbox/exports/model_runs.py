@@ -72,7 +72,7 @@ MODEL_RUN_PREDICTIONS = AnnotationTable.of(
     ),
     *within(
         "run",
-        string("data_split", "TRAINING, VALIDATION, TEST or UNASSIGNED."),
+        string("data_split", "Part of a data split it belongs to, such as TRAINING."),
         identifier(
             "model_run_data_row_id",
             "ID of the data row in the model run.",
@@ -119,14 +119,14 @@ class ModelRunRow:
             "data_row_id": data_row_id(row),
             "last_activity_at": row.last_activity_at,
         }
-        for name, sources, (own_id, values), inside in (
+        for name, sources, (own_id, values), apart in (
             ("model", MODEL, model, {names[1] for names in PLACES}),
             ("run", RUN, run, {"labels", "predictions"}),
         ):
             rest = {
                 key: value
                 for key, value in values.items()
-                if key not in inside and (key, value) != ("id", own_id)
+                if key not in apart and (key, value) != ("id", own_id)
             }
             populate(self.ids, self.unmapped, sources, rest, f"{name}.")
 

@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """What a message is about."""
+        """The beginning of messages about it."""
         return self.title or f"Project {self.project_id}"
 
 

@@ -288,7 +288,7 @@ DATA_ROW_EXPORTS = Table.of(
     ),
     *within(
         "project.project_details",
-        identifier("ontology_id", "ID of the project's ontology."),
+        identifier("ontology_id", "ID of the ontology."),
         identifier("task_queue_id", "ID of the workflow step it is in.", "task_id"),
         string("task_queue_name", "Name of the workflow step it is in.", "task_name"),
         identifier("batch_id", "ID of the batch it was sent to the project in."),
@@ -332,7 +332,7 @@ CATALOG_DATA_ROWS = Table.of(
 )
 
 
-def alone(row: DataRow) -> Iterable[DataRow]:
+def as_it_is(row: DataRow) -> Iterable[DataRow]:
     """Return a data row as the one thing that it is, whatever it is in."""
     return (row,)
 

@@ -12,6 +12,7 @@ import copy
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
 from msgspec import Meta, Raw
 
 from tap_labelbox.records import timestamps
+from tap_labelbox.records.json_text import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,6 +150,19 @@ def as_object(value: Any) -> Row | None:
     return value if isinstance(value, dict) else None
 
 
+def as_json_object(value: Any) -> Row | None:
+    """Return an object, also if it is given as JSON text."""
+    return as_object(_decoded(value))
+
+
+def _decoded(value: Any) -> Any:
+    """Return what a JSON text says; anything else as it is."""
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            return decode(value.encode())
+    return value
+
+
 def as_objects(value: Any) -> list[Row] | None:
     """Return a list of objects."""
     fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
@@ -197,6 +212,8 @@ timestamp = Kind(
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
+json_value = Kind(json.schema, as_json_object, Raw)
+"""The same, where an API may give them as JSON text."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
     as_strings,

@@ -81,7 +81,7 @@ def run_info(world: World, run: Row) -> Row | None:
 
 def groups(world: World, run: Row) -> list[Row]:
     """Return the data rows of a run, each with its place in it."""
-    number = [each["id"] for each in model_runs(world)].index(run["id"])
+    number = model_runs(world).index(run)
     rows = world.data_rows[:FIRST_RUN_ROWS]
     if number:
         rows = world.data_rows[number : number + OTHER_RUN_ROWS // number]

@@ -17,7 +17,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL as INCREMENTAL
 
 from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.singer.shared_state import WITHOUT_RECORDS
-from tap_labelbox.singer.state import READ_AT, RUNS, context_id, singular
+from tap_labelbox.singer.state import READ_AT, RUNS, singular
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -270,9 +270,10 @@ def state_problems(state: Mapping[str, Any], streams: Iterable[Any]) -> Iterator
         for partition in partitions:
             key = partition.get("replication_key", stream.replication_key)
             if key != stream.replication_key:
+                context = (partition.get("context") or {}).items()
+                where = " ".join(f"{k.removesuffix('_id')} {v}" for k, v in context)
                 yield (
-                    f"--state has a bookmark of {stream.name} for {what} "
-                    f"{context_id(partition.get('context'))} by {key}, not by "
-                    f"{stream.replication_key}: run once without --state"
+                    f"--state has a bookmark of {stream.name} for {where} by {key}, "
+                    f"not by {stream.replication_key}: run once without --state"
                 )
                 break

@@ -64,17 +64,17 @@ PROJECT_ID = "project_id"
 
 
 class ProjectState(StreamStateManager):
-    """A bookmark for each project, or for whatever else a stream is read by.
+    """A bookmark for each project, or whatever else a stream is read by."""
 
-    Args:
-        key: What names the ID of these, where a state has it.
-        **options: Of the SDK.
-    """
+    def __init__(self, *, parent_key: str = PROJECT_ID, **options: Any) -> None:
+        """Index what the last run left.
 
-    def __init__(self, *, key: str = PROJECT_ID, **options: Any) -> None:
-        """Index what the last run left."""
+        Args:
+            parent_key: What the ID of a project is called in a context.
+            **options: Of the SDK.
+        """
         super().__init__(**options)
-        self._key = key
+        self._parent_key = parent_key
         self._partitions: dict[str, dict[str, Any]] | None = None
 
     def partition(self, project_id: str | None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class ProjectState(StreamStateManager):
         if not project_id:
             return self.stream_state
         if project_id not in self._by_project:
-            partition: dict[str, Any] = {"context": {self._key: project_id}}
+            partition: dict[str, Any] = {"context": {self._parent_key: project_id}}
             self._by_project[project_id] = partition
             self.stream_state.setdefault("partitions", []).append(partition)
         return self._by_project[project_id]
@@ -112,8 +112,8 @@ class ProjectState(StreamStateManager):
             for partition in self.stream_state.get("partitions", []):
                 context = partition.get("context")
                 is_ours = isinstance(context, dict)
-                project_id = context.get(self._key) if is_ours else None
-                stream, what = self.stream_name, singular(self._key)
+                project_id = context.get(self._parent_key) if is_ours else None
+                stream, what = self.stream_name, singular(self._parent_key)
                 if not isinstance(project_id, str):
                     msg = f"--state has a partition of {stream} without {what}"
                     raise SettingsError(msg)
@@ -201,11 +201,6 @@ class ProjectState(StreamStateManager):
         for partition in self._by_project.values():
             partition.pop(READ_AT, None)
 
-    def keep_only(self, project_ids: Collection[str]) -> None:
-        """Remove what is known of others, which are gone."""
-        for project_id in [p for p in self._by_project if p not in project_ids]:
-            self.stream_state["partitions"].remove(self._by_project.pop(project_id))
-
     def remove_blank(self) -> None:
         """Remove the partitions that say nothing, and put the others in order."""
         known = {p: state for p, state in self._by_project.items() if len(state) > 1}
@@ -248,24 +243,25 @@ def bookmarks(state: TapState, streams: Iterable[str]) -> list[str]:
     return [value for value in map(timestamps.normalize_or_empty, values) if value]
 
 
-def prune(state: TapState, project_ids: Iterable[str]) -> int:
-    """Remove the partitions of projects that are no longer there.
+def prune(state: TapState, ids: Iterable[str], parent_key: str = PROJECT_ID) -> int:
+    """Remove the partitions of projects, or other parents, that are no longer there.
 
     Args:
         state: The state of the tap.
-        project_ids: All projects there are.
+        ids: All that there are.
+        parent_key: What their IDs are called in a context.
 
     Returns:
         How many partitions were removed.
     """
-    known = {*project_ids, str(None)}  # the latter of what is not by project
+    known = {*ids, str(None)}  # the latter of what is by something else
     removed = 0
     for bookmark in state.get("bookmarks", {}).values():
         if partitions := bookmark.get("partitions"):
             bookmark["partitions"] = [
                 partition
                 for partition in partitions
-                if str((partition.get("context") or {}).get(PROJECT_ID)) in known
+                if str((partition.get("context") or {}).get(parent_key)) in known
             ]
             removed += len(partitions) - len(bookmark["partitions"])
     return removed

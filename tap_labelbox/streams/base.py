@@ -14,7 +14,7 @@ from tap_labelbox.api.reading import Reader
 from tap_labelbox.exports.rows import in_projects
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
-from tap_labelbox.singer.state import PROJECT_ID, context_id, singular
+from tap_labelbox.singer.state import PROJECT_ID, context_id, prune, singular
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
 from tap_labelbox.streams.saved_rows import SavedRows
@@ -51,8 +51,6 @@ class LabelboxStream(BookmarkedStream):
     """The stream whose IDs the document takes, if it takes any; "" for none at all."""
     parent_id_column = "id"
     """The column of that stream that has these IDs; null where there is none."""
-    parent_columns: tuple[str, ...] = ()
-    """What else of its rows has to be known."""
     may_be_missing = False
     """Whether a parent that Labelbox does not find stands for no rows."""
     details = ""
@@ -69,6 +67,8 @@ class LabelboxStream(BookmarkedStream):
     """What of a data row records are made of, in streams that ``unfold`` data rows."""
     takes_fast_rows = False
     """Whether it needs nothing of a data row but the record of data_row_exports."""
+    needed: frozenset[str] = frozenset()
+    """Fields of a row that are asked for whichever columns are selected."""
     _unmapped_records = 0  # records with something that fits no column
     has_begun = False
     """Whether its rows have been asked for."""
@@ -228,7 +228,7 @@ class LabelboxStream(BookmarkedStream):
         keys = tuple(k for k in keys if k not in {document.parent, self.place})
         return self._reader(
             self.document_name,
-            self._wanted_fields | {self.details_of},
+            self._wanted_fields,
             keys,
             may_be_null=self.may_be_null or self.may_be_missing,
         )
@@ -255,18 +255,14 @@ class LabelboxStream(BookmarkedStream):
     @property
     def _wanted_fields(self) -> frozenset[str]:
         """The fields of a row that are asked for, for this stream and for others."""
-        children = (s for s in self._others if s.parents == self.name)
-        return frozenset().union(
-            *(stream.fields for stream in self._sharing),
-            *({s.parent_id_column, *s.parent_columns} for s in children),
-        )
+        return frozenset().union(*(stream.fields for stream in self._sharing))
 
     @property
     def fields(self) -> frozenset[str]:
         """The fields of a row that are asked for."""
         if self.nested_in:
             return frozenset({"id", self.nested_in})
-        kept = {*type(self).primary_keys, self.replication_key}
+        kept = {*type(self).primary_keys, self.replication_key, *self.needed}
         return frozenset(self.columns.keys() - (self.deselected - kept))
 
     @property
@@ -575,7 +571,8 @@ class ProjectStream(LabelboxStream):
             return parent_ids[:MAX_SAMPLE_PROJECTS]
         # Those that see none are more likely to have lost a right.
         if self.parents != PROJECTS and parent_ids and self.workspace.gaps == gaps:
-            self.state_manager.keep_only(parent_ids)
+            own: Any = {"bookmarks": {self.name: self.stream_state}}
+            prune(own, parent_ids, self.parent_key)
         return sorted(filter(self.is_due, parent_ids), key=self.turn_state.turn)
 
     def is_due(self, parent_id: str) -> bool:

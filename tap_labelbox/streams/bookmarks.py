@@ -43,10 +43,10 @@ class BookmarkedStream(DirectStream):
     def state_manager(self) -> ProjectState:
         """Keep the bookmarks as :mod:`tap_labelbox.singer.state` says."""
         return ProjectState(
-            key=self.parent_key,
             tap_name=self.tap_name,
             stream_name=self.name,
             tap_state=self.tap_state,
+            parent_key=self.parent_key,
         )
 
     @property

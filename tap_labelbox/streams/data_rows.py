@@ -123,7 +123,7 @@ class CatalogDataRowsStream(ExportedStream):
     primary_keys = ("data_row_id",)
     selected_by_default = False
     schema = rows.CATALOG_DATA_ROWS
-    parts, unfold = staticmethod(rows.alone), staticmethod(rows.catalog_records)
+    parts, unfold = staticmethod(rows.as_it_is), staticmethod(rows.catalog_records)
 
 
 class ExportErrorsStream(ExportedStream):

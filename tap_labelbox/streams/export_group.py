@@ -435,8 +435,15 @@ class CatalogExports(ExportGroup):
         ]
         until, latest, is_whole = self._workspace.started_at, "", True
         plans = (
-            Plan("", self._wanted(context, until, one), None, {}, [], f"Dataset {one}")
-            for one in dataset_ids
+            Plan(
+                "",
+                self._inputs_of(context, until, dataset_id),
+                None,
+                {},
+                [],
+                f"Dataset {dataset_id}",
+            )
+            for dataset_id in dataset_ids
         )
         for dataset_id, outcome in zip(dataset_ids, self._prepare(plans), strict=True):
             what = f"dataset {dataset_id}"
@@ -455,9 +462,9 @@ class CatalogExports(ExportGroup):
 
     def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Return the export of all data rows."""
-        return self._wanted(context, until)
+        return self._inputs_of(context, until)
 
-    def _wanted(
+    def _inputs_of(
         self, context: Context, until: str, dataset_id: str | None = None
     ) -> list[dict[str, Any]]:
         config = self.leader.config

@@ -15,6 +15,8 @@ Columns = tuple[str, ...]
 
 ROW: Columns = ("project_id", "data_row_id")
 LABEL: Columns = (*ROW, "label_id")
+RUN: Columns = ("model_run_id",)
+PREDICTION: Columns = (*RUN, "data_row_id", "prediction_id")
 
 
 OFF: Columns = ("workspace_labelers",)
@@ -48,6 +50,14 @@ JOINS = (
     Join(("role_id",), "roles", ("id",)),
     Join(("org_role_id",), "roles", ("id",)),
     Join(("stage_task_queue_id",), "task_queues", ("id",)),
+    Join(("model_id",), "models", ("id",), besides=("foundry_apps",)),
+    Join(RUN, "model_runs", ("id",)),
+    Join((*RUN, "model_run_data_row_id"), "model_run_data_rows", (*RUN, "id")),
+    Join(
+        (*PREDICTION, "parent_annotation_id"),
+        "model_run_predictions",
+        (*PREDICTION, "annotation_id"),
+    ),
     Join((*LABEL, "parent_annotation_id"), "annotations", (*LABEL, "annotation_id")),
     Join((*LABEL, "source_feature_id"), "annotations", (*LABEL, "feature_id")),
     Join((*LABEL, "target_feature_id"), "annotations", (*LABEL, "feature_id")),

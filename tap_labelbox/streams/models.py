@@ -10,7 +10,7 @@ from tap_labelbox.exports.model_runs import (
 )
 from tap_labelbox.records.columns import (
     integer,
-    json,
+    json_value,
     key,
     number,
     table,
@@ -32,7 +32,7 @@ class ModelsStream(LabelboxStream):
     schema = table(
         key("id", "Model ID."),
         text("name", "Its name."),
-        text("ontology_id", "ID of its ontology."),
+        text("ontology_id", "ID of the ontology."),
     )
 
 
@@ -45,13 +45,14 @@ class ModelRunsStream(LabelboxStream):
     name = "model_runs"
     parents = ModelsStream.name
     details, details_of = "model_run_info", "model_app_id"
+    needed = frozenset({"model_app_id", "updated_at"})
     schema = table(
         key("id", "ID of the model run."),
         text("model_id", "ID of the model."),
         text("name", "Its name."),
         text("created_by_id", "ID of who made it."),
         text("model_app_id", "ID of the app that made it; null where none did."),
-        json("training_metadata", "Its configuration, in whatever keys it was given."),
+        json_value("training_metadata", "Its configuration, in its own keys."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
         number("cost", "US dollars; null where no app made it, as are the next two."),
@@ -80,8 +81,8 @@ class ModelRunDataRowsStream(LabelboxStream):
             "the data row.",
         ),
         text("data_row_id", "ID of the data row."),
-        text("label_id", "ID of the label that it has there; null where it has none."),
-        text("data_split", "TRAINING, VALIDATION, TEST or UNASSIGNED."),
+        text("label_id", "ID of the label; null where the run has none of it."),
+        text("data_split", "Part of a data split it belongs to, such as TRAINING."),
     )
 
 
@@ -93,7 +94,7 @@ class ModelRunPredictionsStream(ExportedStream):
     """
 
     name = "model_run_predictions"
-    parents, parent_columns = ModelRunsStream.name, ("updated_at",)
+    parents = ModelRunsStream.name
     exports = ModelRunExports
     primary_keys = ("model_run_id", "data_row_id", "prediction_id", "annotation_id")
     replication_key = "model_run_updated_at"
@@ -117,9 +118,9 @@ class FoundryAppsStream(LabelboxStream):
         key("id", "App ID."),
         text("name", "Its name."),
         text("description", "Free text."),
-        text("model_id", "ID of the foundation model that it runs."),
-        text("ontology_id", "ID of the ontology that it predicts in."),
-        json("inference_params", "Its settings."),
-        json("class_to_schema_id", "Feature schemas by classes of the model."),
+        text("model_id", "ID of the model: here of a foundation model."),
+        text("ontology_id", "ID of the ontology."),
+        json_value("inference_params", "Its settings."),
+        json_value("class_to_schema_id", "Feature schemas by classes of the model."),
         text("created_by_id", "ID of who made it."),
     )

@@ -70,7 +70,7 @@ class ProjectsStream(LabelboxStream):
         ),
         text("created_by_id", "ID of the user who made it."),
         text("organization_id", "ID of the organization."),
-        text("ontology_id", "ID of the project's ontology."),
+        text("ontology_id", "ID of the ontology."),
     )
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
