@@ -173,6 +173,8 @@ class LabelboxStream(BookmarkedStream):
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
+        if self._detail_columns:
+            self._detail_refusals.record()
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
@@ -187,18 +189,18 @@ class LabelboxStream(BookmarkedStream):
         if not self._detail_columns:
             yield from page
             return
-        jobs = (partial(self._details, row) for row in page)
-        for row, details in zip(page, prefetch(jobs, self.max_in_flight), strict=True):
+        with_details = [row for row in page if row.get(self.details_of)]
+        jobs = (partial(self._details, row) for row in with_details)
+        answers = prefetch(jobs, self.max_in_flight)
+        for row in page:
             more: Row = {}
-            with self._detail_refusals.leaving_out(str(row["id"])):
-                more = details.result()
+            if row.get(self.details_of) and self._detail_refusals.is_offered:
+                with self._detail_refusals.leaving_out(str(row["id"])):
+                    more = next(answers).result()
             yield more | row
-        self._detail_refusals.record()
 
     def _details(self, row: Row) -> Row:
         """Return what a row has besides what its list gives."""
-        if not row.get(self.details_of) or not self._detail_refusals.is_offered:
-            return {}
         reader = self._detail_reader
         answer = reader.first({reader.document().parent: row["id"]})
         return next((more for more in answer if isinstance(more, dict)), {})
