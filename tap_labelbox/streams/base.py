@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cached_property, partial
-from itertools import count
+from itertools import count, islice, tee
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
@@ -133,7 +133,7 @@ class LabelboxStream(BookmarkedStream):
         del context
         if self.has_rows:
             self.read_files()
-        for row in self.rows():
+        for row in self._detailed(self.rows()):
             yield from self.records(row)
         self.note_turn()
 
@@ -168,39 +168,39 @@ class LabelboxStream(BookmarkedStream):
             numbers = count()
             with self.refusals.leaving_out(parent_id):
                 for page in self.reader.pages(variables, first_page):
-                    for row in self._detailed(page):
+                    for row in page:
                         yield row | known | self._placed(next(numbers))
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
-        if self._detail_columns:
-            self._detail_refusals.record()
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
         jobs = (partial(self.reader.first, variables) for variables in lists)
         return prefetch(jobs, self.max_in_flight)
 
-    def _detailed(self, page: list[Row]) -> Iterator[Row]:
-        """Yield the rows of a page, each with what is asked for row by row.
+    def _detailed(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield rows, each with what is asked for row by row.
 
         Where that cannot be read, the rows come without it.
         """
-        if not self._detail_columns:
-            yield from page
+        if not self._detail_columns or self.workspace.offline:
+            yield from rows
             return
-        with_details = [row for row in page if row.get(self.details_of)]
-        jobs = (partial(self._details, row) for row in with_details)
-        answers = prefetch(jobs, self.max_in_flight)
-        for row in page:
+        rows, to_ask = tee(rows)
+        jobs = (partial(self._details, row) for row in to_ask)
+        for row, answer in zip(rows, prefetch(jobs, self.max_in_flight), strict=True):
             more: Row = {}
             if row.get(self.details_of) and self._detail_refusals.is_offered:
                 with self._detail_refusals.leaving_out(str(row["id"])):
-                    more = next(answers).result()
+                    more = answer.result()
             yield more | row
+        self._detail_refusals.record()
 
     def _details(self, row: Row) -> Row:
         """Return what a row has besides what its list gives."""
+        if not row.get(self.details_of) or not self._detail_refusals.is_offered:
+            return {}
         reader = self._detail_reader
         answer = reader.first({reader.document().parent: row["id"]})
         return next((more for more in answer if isinstance(more, dict)), {})
@@ -318,7 +318,8 @@ class LabelboxStream(BookmarkedStream):
         self.has_begun = True
         parent = cast("LabelboxStream", self.tap.streams[self.parents])
         column = self.parent_id_column
-        ids = ((as_id(row.get(column)), row) for row in parent.rows())
+        rows = islice(parent.rows(), MAX_SAMPLE_PROJECTS if self.is_test else None)
+        ids = ((as_id(row.get(column)), row) for row in rows)
         return {parent_id: row for parent_id, row in ids if parent_id}
 
     @property
