@@ -172,7 +172,8 @@ def test_an_app_that_is_gone_is_none(
 
     output = run("foundry_apps", retry_seconds=60)
 
-    apps = {each.get("modelAppId") for each in model_runs(world)} - {None}
+    ids = (each.get("modelAppId") for each in model_runs(world))
+    apps = {app_id for app_id in ids if app_id}
     assert output.error is None
     assert output.records("foundry_apps") == []
     assert sorted(v["model_app_id"] for v in asked(run, "FoundryApps")) == sorted(apps)

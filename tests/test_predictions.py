@@ -62,7 +62,11 @@ def predicted(*objects: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"predictions": [{"id": "p", "annotations": {"objects": [*objects]}} | more]}
 
 
-BOX = {"feature_id": "f", "name": "car", "annotation_kind": "ImageBoundingBox"}
+BOX: dict[str, Any] = {
+    "feature_id": "f",
+    "name": "car",
+    "annotation_kind": "ImageBoundingBox",
+}
 BOX |= {"bounding_box": {"top": 1, "left": 2, "height": 3, "width": 4}}
 
 # --- a data row unfolded --------------------------------------------------------
@@ -102,7 +106,7 @@ def test_names_and_splits_are_taken() -> None:
 
     record = one(run, {"name": "cars"})
 
-    expected = {"model_name": "cars", "model_run_name": "night"}
+    expected: dict[str, Any] = {"model_name": "cars", "model_run_name": "night"}
     expected |= {"data_split": "HOLDOUT", "model_run_data_row_id": "7"}
     expected |= {"custom_metrics": [{"name": "IoU", "value": 1}]}
     assert record.items() >= expected.items()

@@ -84,7 +84,8 @@ def groups(world: World, run: Row) -> list[Row]:
     number = model_runs(world).index(run)
     rows = world.data_rows[:FIRST_RUN_ROWS]
     if number:
-        rows = world.data_rows[number : number + OTHER_RUN_ROWS // number]
+        # Of all projects, and with that of all kinds of media.
+        rows = world.data_rows[number :: number + 1][:OTHER_RUN_ROWS]
     if run["name"] == "Nothing in it yet":
         rows = []
     return [_group(run, row, place) for place, row in enumerate(rows)]

@@ -174,9 +174,12 @@ def test_predictions(client: Any, output: Output) -> None:
                     annotations = prediction["annotations"]
                     for kind in ("objects", "classifications"):
                         for annotation in annotations.get(kind, ()):
-                            key = (one.uid, row["data_row"]["id"], prediction["id"])
-                            key = (*key, annotation["feature_id"])
-                            expected[key] = (
+                            expected[
+                                one.uid,
+                                row["data_row"]["id"],
+                                prediction["id"],
+                                annotation["feature_id"],
+                            ] = (
                                 annotation["name"],
                                 annotation["confidence"],
                                 annotation.get("custom_metrics"),
