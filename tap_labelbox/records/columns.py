@@ -212,7 +212,7 @@ timestamp = Kind(
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
-json_value = Kind(json.schema, as_json_object, Raw)
+json_value = Kind(json.schema, as_json_object, dict[str, Any] | None)
 """The same, where an API may give them as JSON text."""
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
