@@ -111,6 +111,9 @@ class ProjectState(StreamStateManager):
             by_project: dict[str, dict[str, Any]] = {}
             for partition in self.stream_state.get("partitions", []):
                 context = partition.get("context")
+                # Those of projects say nothing of anything else, which is read anew.
+                if self._parent_key not in {PROJECT_ID, *(context or ())}:
+                    continue
                 is_ours = isinstance(context, dict)
                 project_id = context.get(self._parent_key) if is_ours else None
                 stream, what = self.stream_name, singular(self._parent_key)

@@ -300,7 +300,7 @@ class LabelboxStream(BookmarkedStream):
         """The column that has the ID of the parent."""
         if self.parent_id_column != "id":
             return self.parent_id_column
-        return f"{self.parents.removesuffix('s')}_id"
+        return self.parents and f"{self.parents.removesuffix('s')}_id"
 
     @property
     def parent_ids(self) -> list[str]:
@@ -595,7 +595,7 @@ class ProjectStream(LabelboxStream):
         if not self.refusals.is_offered or self.has_enough:
             return
         project_id = str(context_id(context))
-        noun = singular(self.parent_key)
+        noun = singular(self.parent_key) or "export"
         self.workspace.progress.turn(self._turn_count, len(self._turns), noun)
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
