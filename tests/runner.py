@@ -87,6 +87,8 @@ class Runner:
         self.sandbox = sandbox
         self.world = world
         self.folder = folder
+        self.settings: dict[str, Any] = {}
+        """Of all runs."""
 
     def config(self, **settings: Any) -> dict[str, Any]:
         """Return settings for the sandbox, quick to wait and quick to give up."""
@@ -95,7 +97,9 @@ class Runner:
             "api_key": self.sandbox.api_key,
             "export_poll_interval": 0.01,
             "retry_seconds": 0.3,
-        } | settings
+            **self.settings,
+            **settings,
+        }
 
     def __call__(
         self,

@@ -116,6 +116,13 @@ def test_pages_may_be_of_any_size(run: Runner, name: str) -> None:
         assert run(name, page_size=size).records(name) == everything
 
 
+@pytest.fixture
+def run(run: Runner) -> Runner:
+    """Ask for each parent in a request of its own, which tests can tell apart."""
+    run.settings["projects_per_request"] = 1
+    return run
+
+
 def nulled(reply: Reply) -> Reply:
     """Return a reply with null in all fields of its rows but IDs."""
 

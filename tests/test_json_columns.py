@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tap_labelbox.records.json_columns import json_value, saved_search
+from tap_labelbox.records.columns import json_value, saved_search
 
 
 @pytest.mark.parametrize(

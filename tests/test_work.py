@@ -45,6 +45,13 @@ CLASSES = {stream.name: stream for stream in STREAMS}
 NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)
 
 
+@pytest.fixture
+def run(run: Runner) -> Runner:
+    """Ask for each project in a request of its own, which tests can tell apart."""
+    run.settings["projects_per_request"] = 1
+    return run
+
+
 def operation(name: str) -> str:
     """Return the operation that a stream is read with."""
     return name.title().replace("_", "")
@@ -491,6 +498,7 @@ def test_all_issues_are_asked_where_none_says_that_it_has_a_reply(
     world = World()
     everything = records(serving(world), "issue_comments")
     run = serving(world, forget=["Issue.latestReplyAt"])
+    run.settings["projects_per_request"] = 1
 
     found = records(run, "issue_comments")
 

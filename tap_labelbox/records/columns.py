@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
@@ -150,12 +150,23 @@ def as_object(value: Any) -> Row | None:
     return value if isinstance(value, dict) else None
 
 
-def as_parsed_object(value: Any) -> Row | None:
-    """Return an object, also if it is JSON text."""
+def as_json_object(value: Any) -> Row | None:
+    """Return an object, also if it is given as JSON text."""
+    return as_object(_decoded(value))
+
+
+def as_search(value: Any) -> Row | None:
+    """Return a saved search; if it is nothing but its conditions, as its query."""
+    value = _decoded(value)
+    return {"query": value} if isinstance(value, list) else as_object(value)
+
+
+def _decoded(value: Any) -> Any:
+    """Return what a JSON text says; anything else as it is."""
     if isinstance(value, str):
-        with suppress(ValueError):
-            value = decode(value.encode())
-    return as_object(value)
+        with suppress(ValueError, RecursionError):
+            return decode(value.encode())
+    return value
 
 
 def as_object_of_pairs(name: str, content: str, value: Any) -> Row | None:
@@ -216,8 +227,9 @@ timestamp = Kind(
 json = Kind({"type": "object", "additionalProperties": True}, as_object, Raw)
 """Objects that may have any members. An object that lists its members, of which there
 would be none, becomes as many columns in the hands of whoever flattens it."""
-json_or_text = Kind(json.schema, as_parsed_object, Row | None)
-"""Objects that may come as JSON text."""
+json_value = Kind(json.schema, as_json_object, Row | None)
+"""The same, where an API may give them as JSON text."""
+saved_search = Kind(json.schema, as_search, Row | None)
 texts = Kind(
     {"type": "array", "items": {"type": ["string"]}},
     as_strings,
@@ -285,7 +297,7 @@ class Table(dict[str, Any]):
     blank: Record
 
     @classmethod
-    def of(cls, *columns: Column) -> Table:
+    def of(cls, *columns: Column) -> Self:
         """Return the table of these columns."""
         properties = {column.name: column.schema for column in columns}
         required = [column.name for column in columns if column.required]

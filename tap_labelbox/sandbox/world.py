@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.sandbox import catalog, content, notation
+from tap_labelbox.sandbox.models import add_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,6 +341,8 @@ class World:
         for count in _shares(projects, labels, labels_per_project):
             self.add_project(labels=count)
         self.user_groups[1]["projects"] = self.projects[:2]
+        self.foundry_apps: list[Row] = []
+        add_models(self, ANCHOR - 400 * DAY)
         self.forbidden_project = self.add_project("Somebody else's", labels=3)
         self.forbidden_project.forbidden = True
         self.deleted_project = self.add_project("Abandoned", labels=3)

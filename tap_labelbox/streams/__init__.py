@@ -6,6 +6,7 @@ from tap_labelbox.streams import (
     data,
     data_rows,
     issues,
+    models,
     ontologies,
     organization,
     project_setup,
@@ -56,6 +57,7 @@ SUBJECTS = {
     "Data": (
         data.DatasetsStream,
         data.DataRowsStream,
+        data_rows.CatalogDataRowsStream,
         data.CatalogSlicesStream,
         data.CatalogSliceDataRowsStream,
         data.MetadataSchemaStream,
@@ -66,6 +68,13 @@ SUBJECTS = {
         ontologies.OntologiesStream,
         ontologies.OntologyFeaturesStream,
         ontologies.FeatureSchemasStream,
+    ),
+    "Models": (
+        models.ModelsStream,
+        models.ModelRunsStream,
+        models.ModelRunDataRowsStream,
+        models.ModelRunPredictionsStream,
+        models.FoundryAppsStream,
     ),
     "People": (
         organization.UsersStream,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from tap_labelbox.records.columns import (
     boolean,
     integer,
+    json_value,
     key,
     objects_with,
+    saved_search,
     table,
     text,
     timestamp,
 )
-from tap_labelbox.records.json_columns import json_value, saved_search
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.newest_first import NewestFirstStream
 from tap_labelbox.streams.rest import RestColumn
@@ -40,7 +41,7 @@ class DatasetsStream(LabelboxStream):
         key("id", "Dataset ID."),
         text("name", "Its name."),
         text("description", "Free text."),
-        integer("row_count", "Data rows in it, as last counted."),
+        integer("row_count", "Data rows of the dataset, as last counted."),
         text("created_by_id", "ID of the user who made it."),
         text("organization_id", "ID of the organization."),
         text("iam_integration_id", "ID of the integration its files are read with."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import json_or_text, key, table, text, timestamp
+from tap_labelbox.records.columns import json_value, key, table, text, timestamp
 from tap_labelbox.streams.base import LabelboxStream
 
 
@@ -22,7 +22,7 @@ class IssuesStream(LabelboxStream):
         text("data_row_id", "ID of the data row; null in old issues."),
         text("category_id", "ID of the issue category."),
         text("content", "What it says. Personal data, maybe."),
-        json_or_text("position", "Where it is pinned: a shape that suits the media."),
+        json_value("position", "Where it is pinned: a shape that suits the media."),
         text("status", "Its status: Open or Resolved."),
         text("created_by_id", "ID of the user who raised it."),
         text("resolved_by_id", "ID of the user who resolved it."),

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.records import features
 from tap_labelbox.records.columns import (
     as_id,
+    as_json_object,
     boolean,
     integer,
+    json_value,
     key,
     objects_with,
     table,
     text,
     timestamp,
 )
-from tap_labelbox.records.json_columns import as_json_object, json_value
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.rest import RestColumn
 

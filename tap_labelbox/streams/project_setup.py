@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import json_or_text, key, table, text
+from tap_labelbox.records.columns import json_value, key, table, text
 from tap_labelbox.streams.base import LabelboxStream
 
 
@@ -41,7 +41,7 @@ class ProjectModelConfigsStream(LabelboxStream):
         text("project_id", "ID of the project."),
         text("model_config_id", "ID of the configuration, which projects may share."),
         text("model_id", "ID of the model.", "model_config.model_id"),
-        json_or_text(
+        json_value(
             "inference_params", "Its settings.", "model_config.inference_params"
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tap_labelbox.records.columns import (
     integer,
-    json_or_text,
+    json_value,
     key,
     object_of_pairs,
     objects_with,
@@ -28,7 +28,7 @@ class BatchesStream(LabelboxStream):
         text("project_id", "ID of the project."),
         text("name", "Its name, unique in the project."),
         integer("size", "Data rows in it."),
-        json_or_text(
+        json_value(
             "consensus_settings",
             "How many labels a data row gets, and for which share of them; null "
             "without consensus.",
@@ -70,7 +70,7 @@ class WorkflowsStream(LabelboxStream):
     primary_keys = ("project_id",)
     schema = table(
         key("project_id", "ID of the project."),
-        json_or_text("config", "The nodes and edges of the graph."),
+        json_value("config", "The nodes and edges of the graph."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
     )

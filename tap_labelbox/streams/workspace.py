@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.records.malformed import Malformed
     from tap_labelbox.streams.export_group import ExportGroup
+    from tap_labelbox.streams.saved_rows import SavedRows
 
 
 MAX_NAMED_SOURCES = 100
@@ -131,8 +132,10 @@ class Workspace:
         self.kept_rows: dict[str, tuple[Iterable[Row], int]] = {}
         """Rows that other streams are made of as well, by their document, and how
         often something was left out of them."""
-        self.export_group: ExportGroup | None = None
-        """The streams of the data row export, since the first of them was asked."""
+        self.export_groups: dict[type[ExportGroup], ExportGroup] = {}
+        """The streams of each kind of export, since the first of them was asked."""
+        self.saved_rows: SavedRows | None = None
+        """Reads saved files for all streams, since the first of them was asked."""
         json_text.begin_run()
         lookback_seconds = config["lookback_seconds"]
         if not self.offline and lookback_seconds < MIN_LOOKBACK_SECONDS:
