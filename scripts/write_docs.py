@@ -33,6 +33,13 @@ ROOT = Path(__file__).parent.parent
 REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox"
 GENERATED = "Written by scripts/write_docs.py: change the code, then run `make docs`."
 
+EXPORTS = {
+    "projects": "an export a project, shared",
+    "model_runs": "an export a model run that has changed",
+    "": "one export; one a dataset where that is too much",
+}
+"""What streams of exports take, by their parents."""
+
 RELEASE = f"v{version('tap-labelbox')}"
 RAW = f"https://raw.githubusercontent.com/tap-labelbox/tap-labelbox/{RELEASE}"
 LOGO = "docs/labelbox.png"
@@ -155,10 +162,14 @@ def bookmark(stream: Any) -> str:
         return "none, each run adds its rows"
     replication_key = getattr(stream, "replication_key", None)
     incremental = isinstance(replication_key, str)  # else it is the SDK's property
-    by = ""
-    if issubclass(stream, ProjectStream):
-        by = f", by {stream.parents.removesuffix('s')}"
-    return f"`{replication_key}`{by}" if incremental else "none"
+    parents = stream.parents if issubclass(stream, ProjectStream) else ""
+    by_parent = f", by {parent_noun(parents)}" if parents else ""
+    return f"`{replication_key}`{by_parent}" if incremental else "none"
+
+
+def parent_noun(parents: str) -> str:
+    """Return what one of a stream's parents is called."""
+    return parents.removesuffix("s").replace("_", " ")
 
 
 def requests(stream: Any) -> str:
@@ -167,7 +178,7 @@ def requests(stream: Any) -> str:
         by_project = " and project" if "{project_id}" in stream.path else ""
         return f"1 a day{by_project}" if stream.replication_key else "1"
     if issubclass(stream, ExportedStream):
-        return "an export a project, shared"
+        return EXPORTS[stream.parents]
     name = stream.document or stream.name
     try:
         document = Document.load(name)
@@ -175,13 +186,18 @@ def requests(stream: Any) -> str:
         return "an export a project"
     if stream.nested_in and name != stream.name:
         return f"none beside `{name}`"
-    is_paged = not document.declared.isdisjoint({"skip", "after"})
-    rows = f"{stream.max_page_rows} rows"
     number = SETTINGS["properties"]["projects_per_request"]["default"]
-    if not document.parent:
-        details = f", and 1 more for {number} of these" if stream.details else ""
-        return (f"1 for {rows}" if is_paged else "1") + details
-    return f"1 for {number} {stream.parents}" + f", and for each {rows} more" * is_paged
+    rows = f"{stream.max_page_rows} rows"
+    is_paged = not document.declared.isdisjoint({"skip", "after"})
+    result = f"1 for {rows}" if is_paged else "1"
+    if document.parent:
+        parents = stream.parents.replace("_", " ")
+        if stream.parent_id_column != "id":
+            parents = f"values of `{stream.parents}.{stream.parent_id_column}`"
+        result = f"1 for {number} {parents}" + f", and for each {rows} more" * is_paged
+    if stream.details:
+        result += f"; 1 more for {number} rows that have `{stream.details_of}`"
+    return result
 
 
 def code(*names: str) -> str:

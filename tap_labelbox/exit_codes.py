@@ -91,6 +91,7 @@ TABLE = {
     "TransientError": Ending.TEMPORARY,
     "ExpiredLinkError": Ending.TEMPORARY,
     "UnavailableError": Ending.UNKNOWN,
+    "FailedExportError": Ending.UNKNOWN,
     "ForbiddenError": Ending.CONFIG,
     "TooLargeError": Ending.CONFIG,
     "NotOfferedError": Ending.UNKNOWN,

@@ -50,9 +50,9 @@ class Pass:
     retries: int = 0
     done: int = 0
     """Projects, or other parents, that had their turn."""
-    parents: int = 0
+    total: int = 0
     """Projects, or other parents, that will have had it."""
-    what: str = "project"
+    noun: str = "project"
     """What one of them is."""
 
     @property
@@ -114,10 +114,10 @@ class Progress:
         finally:
             self._current.seconds = self._clock() - self._current.began
 
-    def turn(self, done: int, parents: int, what: str = "project") -> None:
+    def turn(self, done: int, total: int, noun: str = "project") -> None:
         """Note how many projects, or other parents, had their turn, of how many."""
-        self._current.done, self._current.parents = done, parents
-        self._current.what = what
+        self._current.done, self._current.total = done, total
+        self._current.noun = noun
         self.look()
 
     def request(self) -> None:
@@ -172,9 +172,8 @@ class Progress:
         """Return where the run is, and what it waits for."""
         current = self._current
         parts = []
-        if current.parents:
-            parents = _counted(current.parents, current.what)
-            parts.append(f"{current.done:,} of {parents}")
+        if current.total:
+            parts.append(f"{current.done:,} of {_counted(current.total, current.noun)}")
         records = sum(item.records for item in self.passes.values())
         parts.append(_counted(records, "record"))
         if retries := sum(item.retries for item in self.passes.values()):

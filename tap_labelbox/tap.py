@@ -62,8 +62,12 @@ class TapLabelbox(SingerTap):
             ConfigValidationError: If it has bookmarks of another kind.
         """
         super().load_state(state)
-        by_project = (s for s in self.streams.values() if isinstance(s, ProjectStream))
-        refuse(catalogs.state_problems(state, by_project))
+        by_parent = (
+            stream
+            for stream in self.streams.values()
+            if isinstance(stream, ProjectStream) and stream.parents
+        )
+        refuse(catalogs.state_problems(state, by_parent))
 
     def prune_state(self) -> None:
         """Remove what the state knows of projects that are no longer there.

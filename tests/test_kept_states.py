@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import World
+from tap_labelbox.streams import STREAMS as STREAM_CLASSES
+from tap_labelbox.streams.exported import ExportedStream
+from tap_labelbox.streams.refusals import PROJECTS
 from tests import figures
 from tests.kills import Cut, run_until
 from tests.runner import PRIMARY_KEYS, SNAPSHOTS
@@ -19,11 +22,9 @@ if TYPE_CHECKING:
 LATER = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KEY = "last_activity_at"
 EXPORTED = sorted(
-    {
-        name
-        for name, keys in PRIMARY_KEYS.items()
-        if {"data_row_id", "task_id"} & {*keys}
-    }
+    stream.name
+    for stream in STREAM_CLASSES
+    if issubclass(stream, ExportedStream) and stream.parents == PROJECTS
 )
 STREAMS = [*EXPORTED, "bulk_export", "labels", "projects"]
 Keys = set[tuple[str, ...]]

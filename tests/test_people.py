@@ -270,10 +270,10 @@ def test_seats_may_be_refused(serving: Any, caplog: Any, options: Any) -> None:
 def test_what_is_asked_for_by_row_shares_requests(run: Runner) -> None:
     """One that has nothing to it costs nothing but itself."""
     rows = [{"id": name} for name in "abc"]
-    seats = {"p0_details": {"invites_used": 1}, "p1_details": None}
+    seats = {"p0_rows": {"invites_used": 1}, "p1_rows": None}
     replies = {
         "Organization": data(rows=rows),
-        "InvitesLimit": data(**seats, p2_details={"invites_used": 3}),
+        "InvitesLimit": data(**seats, p2_rows={"invites_used": 3}),
     }
     run.sandbox.before = lambda r: replies.get(r.operation or "")
 

@@ -514,19 +514,118 @@ MODEL_RUN = {
 }
 
 
-def test_rows_of_model_runs_are_told_once(
+def test_unread_rows_of_model_runs_are_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No stream reads their labels; they are kept as they are."""
+    """Where no selected stream reads them; they are kept as they are."""
     path = tmp_path / "model_run.ndjson"
     path.write_text(2 * (json.dumps(MODEL_RUN) + "\n") + GOOD[0])
 
-    output = run([path])
+    output = run([path], "data_row_exports")
 
     first, _, last = output.records("data_row_exports")
     assert first["additional_columns"]["experiments"] == MODEL_RUN["experiments"]
     assert last["data_row_id"] == "r0"
-    assert len([m for m in caplog.messages if "model runs" in m]) == 1
+    (line,) = [m for m in caplog.messages if "model runs" in m]
+    assert "2 data rows" in line
+    assert "model_run_predictions" in line
+
+
+PREDICTED: dict[str, Any] = {
+    "name": "night",
+    "run_data_row_id": "x1",
+    "data_split": "TEST",
+    "labels": [{"id": "l1"}, {"id": "l2"}],
+    "predictions": [
+        {
+            "id": "p1",
+            "annotations": {"objects": [{"feature_id": "f1", "confidence": 0.5}]},
+        }
+    ],
+}
+RUNS = ("model_run_predictions", "model_run_data_rows")
+
+
+@pytest.mark.parametrize("streams", [RUNS, RUNS[:1], RUNS[1:], ()])
+@pytest.mark.parametrize(
+    "place", [{"experiments": "runs"}, {"models": "model_runs"}], ids=["now", "2023"]
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_of_model_runs_are_read(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    streams: tuple[str, ...],
+    place: dict[str, str],
+    indent: Any,
+) -> None:
+    """By whichever of their streams are selected, in any layout and with other rows."""
+    ((outer, inner),) = place.items()
+    row = {"data_row": {"id": "r1"}, outer: {"m": {inner: {"u": PREDICTED}}}}
+    path = tmp_path / "model_run.json"
+    path.write_text(
+        json.dumps(row, indent=indent) + "\n" + (GOOD[0] + "\n") * (not streams)
+    )
+
+    output = run([path], *streams)
+
+    assert output.error is None
+    assert not [m for m in caplog.messages if "no selected stream" in m]
+    assert not {m["type"] for m in output.messages} - {"SCHEMA", "RECORD", "STATE"}
+    ids: dict[str, Any] = {"model_run_id": "u", "data_row_id": "r1"}
+    if "model_run_predictions" in streams or not streams:
+        (record,) = output.records("model_run_predictions")
+        ids |= {"prediction_id": "p1", "annotation_id": "f1", "confidence": 0.5}
+        assert record.items() >= (ids | {"data_split": "TEST"}).items()
+        assert record["additional_columns"] == {}
+    if "model_run_data_rows" in streams or not streams:
+        (record,) = output.records("model_run_data_rows")
+        assert record == {
+            "model_run_id": "u",
+            "id": "x1",
+            "data_row_id": "r1",
+            "label_id": "l1",
+            "data_split": "TEST",
+            "additional_columns": {"label_ids": ["l2"]},
+        }
+
+
+def test_a_row_of_a_run_has_an_id_in_any_case(tmp_path: Path) -> None:
+    """That of the data row, where the file has none of the row in the run."""
+    path = tmp_path / "model_run.ndjson"
+    path.write_text(json.dumps(MODEL_RUN))
+
+    (record,) = run([path], "model_run_data_rows").records("model_run_data_rows")
+
+    assert (record["id"], record["label_id"]) == ("r1", "l1")
+
+
+def test_the_catalog_has_all_rows_of_a_file(tmp_path: Path) -> None:
+    """In a project or not; other streams' rows are not counted as unread."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text("\n".join([GOOD[0], json.dumps(MODEL_RUN)]))
+
+    output = run([path], "catalog_data_rows")
+
+    assert output.error is None
+    found = [r["data_row_id"] for r in output.records("catalog_data_rows")]
+    assert found == ["r0", "r1"]
+
+
+def test_streams_of_all_kinds_read_a_file_once(tmp_path: Path) -> None:
+    """A pipe cannot be read twice."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    text = "\n".join([GOOD[0], json.dumps(MODEL_RUN)])
+    writer = threading.Thread(target=lambda: path.write_text(text))
+    writer.start()
+
+    output = run([path], "data_row_exports", "catalog_data_rows", *RUNS)
+
+    writer.join()
+    assert output.error is None
+    assert len(output.records("data_row_exports")) == 2
+    assert len(output.records("catalog_data_rows")) == 2
+    assert len(output.records("model_run_data_rows")) == 1
 
 
 # --- several files ----------------------------------------------------------------

@@ -158,6 +158,7 @@ def test_columns_are_what_is_asked_for(stream: Any) -> None:
     own |= {stream.snapshot_column, "project_id"}
     own |= {stream.rest_column and stream.rest_column.name}
     own |= MADE.get(stream.name, set())
+    own |= Document.load(stream.details).fields if stream.details else set()
     wanted = {
         path.replace(".", "_")
         for column in stream.schema.columns

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import backoff
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 Answer = TypeVar("Answer")
+Judge: TypeAlias = "Callable[[errors.LabelboxError], errors.LabelboxError]"
 
 API_URL = "https://api.labelbox.com/graphql"
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
@@ -67,6 +68,7 @@ up to two minutes."""
 USER_AGENT = "tap-labelbox"
 with suppress(metadata.PackageNotFoundError):  # run from a checkout
     USER_AGENT += f"/{metadata.version('tap-labelbox')}"
+ASKED_ALONE = (errors.TransientError, errors.ComplexityError, errors.QueryError)
 RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)")
 
 
@@ -194,6 +196,7 @@ class Client:
         self,
         name: str,
         decode_fast: Callable[[bytes], Any] | None = None,
+        judge: Judge | None = None,
         /,
         **variables: object,
     ) -> Any:
@@ -205,19 +208,22 @@ class Client:
             name: Of the document.
             decode_fast: Decodes a reply that has nothing unusual in it to something
                 better than a dict; returns None for any other.
+            judge: Returns the error that an error is for this document.
             **variables: Of the document.
 
         Raises:
             LabelboxError: Of the kind that :mod:`tap_labelbox.api.errors` decides.
 
         """
-        return self._retry(name, partial(self._run, name, variables, decode_fast))
+        attempt: Callable[[], Any] = partial(self._run, name, variables, decode_fast)
+        return self._retry(name, partial(_judged, attempt, judge) if judge else attempt)
 
     def execute_together(
         self,
         name: str,
         asks: Sequence[dict[str, Any]],
         decode_fast: Callable[[bytes], Any] | None = None,
+        judge: Judge | None = None,
     ) -> list[Any]:
         """Run a document once with each of some variables, in one request.
 
@@ -227,6 +233,7 @@ class Client:
             name: As in :meth:`execute`.
             asks: The variables of each.
             decode_fast: As in :meth:`execute`.
+            judge: As in :meth:`execute`, of the error of each.
 
         Returns:
             The ``data`` of each, or the error; None where that had better be asked for
@@ -243,7 +250,12 @@ class Client:
             result: list[Any] = self._send(
                 name,
                 partial(self._request, document.path, body),
-                partial(_graphql_parts, count=len(asks), decode_fast=decode_fast),
+                partial(
+                    _graphql_parts,
+                    count=len(asks),
+                    decode_fast=decode_fast,
+                    judge=judge or (lambda error: error),
+                ),
                 max_bytes=MAX_TOGETHER_BYTES,
             )
             return result
@@ -306,7 +318,7 @@ class Client:
         self,
         name: str,
         done: Callable[[], dict[str, Any] | None],
-        judge: Callable[[errors.LabelboxError], errors.LabelboxError] = lambda e: e,
+        judge: Judge = lambda e: e,
         timeout_factor: float = 1,
         /,
         **variables: object,
@@ -759,6 +771,14 @@ class Client:
         raise type(error)(f"{msg} this machine has probably no way to it") from error
 
 
+def _judged(attempt: Callable[[], Answer], judge: Judge) -> Answer:
+    """Try something, and raise what its errors are judged to be."""
+    try:
+        return attempt()
+    except errors.LabelboxError as fault:
+        raise judge(fault) from None
+
+
 def _session(auth: Any, connections: int, rules: Rules) -> requests.Session:
     session = Session()
     session.auth = auth
@@ -827,6 +847,7 @@ def _graphql_parts(
     content: bytes,
     count: int,
     decode_fast: Callable[[bytes], Any] | None,
+    judge: Judge,
 ) -> list[Any]:
     """Decode the reply to many: the ``data`` of each, its error, or None.
 
@@ -847,10 +868,10 @@ def _graphql_parts(
             continue
         try:
             result.append(_graphql_data(response, part, decode_fast))
-        except (errors.TransientError, errors.ComplexityError, errors.QueryError):
-            result.append(None)  # alone it is tried again, or asked in another way
-        except errors.LabelboxError as error:
-            result.append(error)
+        except errors.LabelboxError as fault:
+            error = judge(fault)
+            # Alone it is tried again, or asked in another way.
+            result.append(None if isinstance(error, ASKED_ALONE) else error)
     return result
 
 

@@ -86,6 +86,14 @@ class Document:
         """The number of lists of rows that it asks for: nearly always one."""
         return len(ROWS.findall(self.text))
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of a row, by the names of their columns."""
+        if not (rows := ROWS.search(self.text)):
+            return frozenset()
+        inner = self.text[rows.end() : _closing(self.text, rows.end())]
+        return frozenset(field[1] or field[2] for field in FIELD.finditer(inner))
+
     def narrowed(self, columns: Collection[str]) -> Document:
         """Return the document without the fields of rows that are in no column.
 

@@ -505,6 +505,28 @@ def export_limit_error(error: LabelboxError) -> LabelboxError:
     return LimitError(text) if later or EXPORT_LIMIT.search(text) else error
 
 
+NOT_FOUND = re.compile(r"\bnot found\b", re.IGNORECASE)
+
+
+def missing_error(error: LabelboxError) -> LabelboxError:
+    """Return a NotFoundError if an object is not there, however that is worded.
+
+    Of some objects Labelbox says so with the code of a server's fault, or of a query
+    that is not valid. Here the query is known to be, but for what is unknown in it.
+
+    Args:
+        error: What was answered to a question about one object.
+    """
+    text = str(error)[:MAX_SEARCHED_CHARACTERS]
+    if isinstance(error, QueryError):
+        is_missing = not any(pattern.search(text) for pattern in ABOUT_THE_QUERY)
+    else:
+        kinds = ServerError | UnavailableError
+        is_likely = isinstance(error, kinds) and not isinstance(error, ForbiddenError)
+        is_missing = is_likely and bool(NOT_FOUND.search(text))
+    return NotFoundError(text) if is_missing else error
+
+
 def retry_after(response: requests.Response) -> float:
     """Return the seconds that ``Retry-After`` asks for, as number or as date."""
     text = response.headers.get("Retry-After", "")

@@ -26,6 +26,7 @@ def poll(
     timeout: float,
     progress_message: Callable[[], str],
     timeout_message: str,
+    timeout_error: type[UnavailableError] = UnavailableError,
 ) -> Answer:
     """Ask until the answer is not None.
 
@@ -36,6 +37,7 @@ def poll(
         timeout: Seconds after which to give up.
         progress_message: Returns what is logged now and then, at DEBUG.
         timeout_message: Of the error.
+        timeout_error: The kind of the error.
 
     Raises:
         UnavailableError: If there was no answer in time.
@@ -47,7 +49,7 @@ def poll(
         now = time.monotonic()
         seconds = min(seconds, interval)
         if now + seconds > deadline:
-            raise UnavailableError(timeout_message)
+            raise timeout_error(timeout_message)
         if now > last_logged + LOG_EVERY_SECONDS:
             last_logged = now
             LOGGER.debug("%s", progress_message())

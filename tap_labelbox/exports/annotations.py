@@ -9,7 +9,7 @@ message stand in for it; what would have the ID of another gets ``#2``, ``#3`` e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tap_labelbox.exports.rows import (
     ADDITIONAL_COLUMNS,
@@ -32,6 +32,7 @@ from tap_labelbox.records.columns import (
     number,
     objects,
     populate,
+    sources,
     string,
     within,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tap_labelbox.exports.rows import ProjectRow
-    from tap_labelbox.records.columns import Record, Row
+    from tap_labelbox.records.columns import Column, Record, Row
 
 MAX_ANSWER_DEPTH = 50  # levels of nested answers; what is below stays JSON
 
@@ -55,8 +56,7 @@ FEATURE = (
 
 # Paths that begin with "answer" are those of an answer; with "geometry", those of what
 # becomes the column of that name.
-ANNOTATIONS = Table.of(
-    *LABEL_IDS,
+ANNOTATION = (
     *derived(
         identifier(
             "annotation_id",
@@ -159,10 +159,29 @@ ANNOTATIONS = Table.of(
         string("mask_url", "Address of the mask; it wants the API key.", "url"),
     ),
     *derived(json("geometry", "All its geometry, as exported.")),
-    ADDITIONAL_COLUMNS,
 )
-ANSWER: Any = ANNOTATIONS.sources.pop("answer")
-MEASURES: Any = ANNOTATIONS.sources.pop("geometry")
+"""The columns of an annotation, whoever made it."""
+
+
+class AnnotationTable(Table):
+    """A table of annotations, which tells where its columns come from."""
+
+    answer: Any
+    """The columns of an answer."""
+    lists = frozenset({"objects", "classifications"})
+    """Which lists of an export its records are made of."""
+
+    @classmethod
+    def of(cls, *columns: Column) -> Self:
+        """Return the table of these columns."""
+        table = super().of(*columns)
+        table.answer = table.sources.pop("answer")
+        del table.sources["geometry"]
+        return table
+
+
+ANNOTATIONS = AnnotationTable.of(*LABEL_IDS, *ANNOTATION, ADDITIONAL_COLUMNS)
+MEASURES: Any = sources(ANNOTATION)["geometry"]
 
 ANSWER_KINDS = {
     "radio_answer": "Radio",
@@ -182,6 +201,7 @@ GEOMETRIES = frozenset(MEASURES) | {
     "ranked_messages",
 }
 EMPTY: tuple[Any, ...] = (None, [], {})
+RELATIONSHIPS = "relationships"
 MARKS = ("segments", "key_frame_feature_map")  # columns of the records of frames
 # What a part of the annotations consists of, by the column that names each.
 PARTS = {
@@ -215,8 +235,12 @@ def annotation_records(row: ProjectRow) -> Iterator[Record]:
     """
     for ids, label in row.labels:
         if isinstance(label, dict) and label.get("annotations") is not None:
-            walk = _Walk(ids, label.get(Z_ORDER))
-            yield from walk.through(label["annotations"])
+            yield from records_of(ANNOTATIONS, ids, label)
+
+
+def records_of(table: AnnotationTable, ids: Record, label: Row) -> Iterator[Record]:
+    """Yield the records of the annotations of a label, or of what is like one."""
+    yield from _Walk(table, ids, label.get(Z_ORDER)).through(label["annotations"])
 
 
 Mark = tuple[str, str | None]
@@ -237,7 +261,10 @@ class _Walk:
     ``annotation_id`` in it is that of what the annotation is part of.
     """
 
-    def __init__(self, label_ids: Record, z_order: Any) -> None:
+    def __init__(self, table: AnnotationTable, label_ids: Record, z_order: Any) -> None:
+        self._table = table
+        # Relationships, which have a table of their own then.
+        self._are_apart = RELATIONSHIPS not in table.lists
         self._top: Record = label_ids | {
             "annotation_id": "",
             "parent_annotation_id": None,
@@ -278,7 +305,7 @@ class _Walk:
                 key: value
                 for key, value in annotations.items()
                 if not (key in MARKS and isinstance(value, dict))
-                and key != "relationships"  # which have a table of their own
+                and not (key == RELATIONSHIPS and self._are_apart)
             }
         yield from self._content("annotations", annotations, self._top)
         yield from self._unmet()
@@ -290,9 +317,10 @@ class _Walk:
             return
         for key, value in content.items():
             part = PARTS.get((name, key))
-            if key in {"objects", "classifications"}:
+            if key in self._table.lists:
                 for feature, item in items(value):
-                    if place is not self._top or not _relations(item):
+                    is_apart = self._are_apart and place is self._top
+                    if not (is_apart and _relations(item)):
                         yield from self._annotation(item, feature, place)
             elif part and isinstance(value, dict):
                 for number, inner in value.items():
@@ -306,7 +334,7 @@ class _Walk:
 
     def _annotation(self, item: Any, key: str, place: Record) -> Iterator[Record]:
         """Yield the records of an object or a question, and of what is nested in it."""
-        record = ANNOTATIONS.record(item, place)
+        record = self._table.record(item, place)
         unmapped = record["additional_columns"]
         if record["feature_id"] is None:
             record["feature_id"] = key or None
@@ -327,7 +355,7 @@ class _Walk:
             if nested not in EMPTY:
                 yield from self._nested(nested, record)
         for name, answer, one_of_several in answers:
-            answered, within = _answered(record, name, answer)
+            answered, within = self._answered(record, name, answer)
             requested = _known_by(answered, place)
             if one_of_several:
                 option = answered["answer_feature_id"] or answered["answer_name"]
@@ -339,6 +367,20 @@ class _Walk:
                 if inner not in EMPTY:
                     yield from self._nested(inner, answered)
             nested = None  # in the first record's care
+
+    def _answered(self, record: Record, name: str, answer: Any) -> tuple[Record, Any]:
+        """Return the record of a question with an answer, and what is within it."""
+        unmapped = {**record["additional_columns"]}
+        answered = record.copy()
+        answered["additional_columns"] = unmapped
+        if record["annotation_kind"] is None:
+            kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
+            answered["annotation_kind"] = kind
+        if isinstance(answer, dict):
+            populate(answered, unmapped, self._table.answer, answer, f"{name}.")
+        elif answer is not None:
+            unmapped[name] = answer
+        return answered, unmapped.pop(f"{name}.classifications", None)
 
     def _nested(self, nested: Any, record: Record) -> Iterator[Record]:
         """Yield the records of the questions within an object or an answer."""
@@ -401,7 +443,7 @@ class _Walk:
         feature, group = mark
         key_frames = self._key_frames.get(mark)
         return {
-            **ANNOTATIONS.blank,
+            **self._table.blank,
             **self._top,
             "feature_id": feature,
             **known,
@@ -423,7 +465,7 @@ class _Walk:
             return
         requested = _joined("/", place["annotation_id"], kind)
         yield {
-            **ANNOTATIONS.blank,
+            **self._table.blank,
             **place,
             "annotation_id": self._ids.assign(requested),
             "annotation_kind": kind,
@@ -492,21 +534,6 @@ def _answers(unmapped: Row) -> list[tuple[str, Any, bool]]:
     return answers
 
 
-def _answered(record: Record, name: str, answer: Any) -> tuple[Record, Any]:
-    """Return the record of a question with an answer, and the questions within it."""
-    unmapped = {**record["additional_columns"]}
-    answered = record.copy()
-    answered["additional_columns"] = unmapped
-    if record["annotation_kind"] is None:
-        kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
-        answered["annotation_kind"] = kind
-    if isinstance(answer, dict):
-        populate(answered, unmapped, ANSWER, answer, f"{name}.")
-    elif answer is not None:
-        unmapped[name] = answer
-    return answered, unmapped.pop(f"{name}.classifications", None)
-
-
 def _measure(record: Record, geometry: Row) -> None:
     """Fill the columns of numbers from a geometry."""
     populate(record, {}, MEASURES, geometry, "")
@@ -559,7 +586,7 @@ def relationship_records(row: ProjectRow) -> Iterator[Record]:
         annotations, ids = block(label, "annotations"), UniqueIds()
         records: list[Record] = []
         unrepeated: dict[tuple[str, Any, Any], list[Record]] = {}
-        for key, item in items(annotations.get("relationships")):
+        for key, item in items(annotations.get(RELATIONSHIPS)):
             own, record = _relationship(item, key)
             unrepeated.setdefault(_ends(own, record), []).append(record)
             record |= label_ids | {"relationship_id": ids.assign(own)}

@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     """The exports that a project needs, and what there may be of them."""
 
     project_id: str
+    """Or that of a model run; empty for the catalog."""
     inputs: list[Input]
     """One for each export."""
     fingerprint: str | None
@@ -40,6 +41,13 @@ class Plan(NamedTuple):
     """How far an earlier run has read an export; {} if none has."""
     earlier: list[tuple[str, list[Input]]]
     """When runs began that were cut off, and what they asked for; oldest first."""
+    title: str = ""
+    """How a message begins that is about it; with "Project" by default."""
+
+    @property
+    def subject(self) -> str:
+        """The beginning of messages about it."""
+        return self.title or f"Project {self.project_id}"
 
 
 class Prepared(NamedTuple):
@@ -126,7 +134,7 @@ class ExportPreparer:
         try:
             self._wait(prepared.export, prepared.progress["position"])
         except (UnavailableError, TransientError) as error:
-            self._warn("Project %s is exported anew: %s", plan.project_id, error)
+            self._warn("%s is exported anew: %s", plan.subject, error)
             return False
         return True
 
@@ -149,7 +157,7 @@ class ExportPreparer:
         """
         name = export_name(wanted_input, self._started_at)
         refusal = ""
-        waiting = "Project %s waits until Labelbox has room for its export: %s"
+        waiting = "%s waits until Labelbox has room for its export: %s"
 
         def start() -> Export | None:
             nonlocal refusal
@@ -158,7 +166,7 @@ class ExportPreparer:
             except LimitError as error:  # others are running
                 is_first, refusal = not refusal, str(error)
                 if is_first:
-                    self._warn(waiting, plan.project_id, error)
+                    self._warn(waiting, plan.subject, error)
                 return None
 
         export = poll(
@@ -166,7 +174,7 @@ class ExportPreparer:
             pause=self._client.sleep,
             interval=self._interval,
             timeout=self._timeout,
-            progress_message=lambda: waiting % (plan.project_id, refusal),
+            progress_message=lambda: waiting % (plan.subject, refusal),
             timeout_message=(
                 f"Labelbox had no room for its export in {self._timeout:g} s: raise "
                 "export_timeout"

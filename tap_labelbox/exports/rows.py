@@ -115,6 +115,11 @@ class ProjectRow:
         return record | self.ids
 
 
+def in_projects(row: Any) -> Iterable[Any]:
+    """Return a data row as each of its projects has it, or as none has it."""
+    return [row.in_project(project_id) for project_id in row.project_ids or ("",)]
+
+
 class UniqueIds:
     """IDs that were assigned in one row or label, to assign none twice."""
 
@@ -322,6 +327,32 @@ MEDIA, PROJECT = DATA_ROW.pop("media"), DATA_ROW.pop("project")
 def data_row_records(row: ProjectRow) -> Iterator[Record]:
     """Yield the one record of a data row in a project."""
     yield row.record
+
+
+# --- catalog_data_rows ---------------------------------------------------------
+
+OF_CATALOG = {
+    *("data_row_id", "last_activity_at", "external_id", "global_key", "row_data"),
+    *("dataset_id", "dataset_name", "created_by_email", "created_at", "updated_at"),
+    *("media_attributes", "metadata_fields", "attachments", "additional_columns"),
+}
+CATALOG_DATA_ROWS = Table.of(
+    *(column for column in DATA_ROW_EXPORTS.columns if column.name in OF_CATALOG)
+)
+
+
+def as_it_is(row: DataRow) -> Iterable[DataRow]:
+    """Return a data row as the one thing that it is, whatever it is in."""
+    return (row,)
+
+
+def catalog_records(row: DataRow) -> Iterator[Record]:
+    """Yield the one record of a data row, in a project or not."""
+    record = CATALOG_DATA_ROWS.record(row, {})
+    # What projects and model runs make of it, other exports hold.
+    for others in ("projects", "experiments"):
+        record["additional_columns"].pop(others, None)
+    yield record | {"data_row_id": data_row_id(row)}
 
 
 # --- export_labels, label_reviews ----------------------------------------------

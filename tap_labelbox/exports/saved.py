@@ -257,18 +257,24 @@ class SavedFile:
         self._failed_to = 0  # bytes in which a row has been found to be broken
         self._tries = 0
 
-    def unread(self, *, data_rows: bool, items: bool) -> list[str]:
+    def unread(self, *, data_rows: int, items: bool, of_runs: int = 0) -> list[str]:
         """Return warnings of what no stream reads of the file.
 
         Args:
-            data_rows: Whether there is a stream that reads data rows.
+            data_rows: How many data rows no stream reads.
+            of_runs: How many data rows are in model runs that no stream reads.
             items: Whether there is one that reads items of the bulk export.
         """
         warnings = []
-        if self.data_rows and not data_rows:
+        if data_rows:
             warnings.append(
-                f"no selected stream reads its data rows ({self.data_rows}): select "
+                f"no selected stream reads its data rows ({data_rows}): select "
                 "data_row_exports, export_labels or annotations"
+            )
+        if of_runs:
+            warnings.append(
+                f"no selected stream reads its predictions of model runs ({of_runs} "
+                "data rows): select model_run_predictions and model_run_data_rows"
             )
         if self.items and not items:
             warnings.append(

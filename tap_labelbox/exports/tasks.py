@@ -64,6 +64,23 @@ OPTIONAL_PARAMS = {
     "metadata_fields": "includeMetadata",
     "performance_details": "includePerformanceDetails",
 }
+STARTS = {
+    "projectId": ("start_export", "exportDataRowsInProject"),
+    "modelRunId": ("start_model_run_export", "exportDataRowsInModelRun"),
+    "searchQuery": ("start_catalog_export", "exportDataRowsInCatalog"),
+}
+"""By which document an export is started, and which field of its reply has the task.
+
+The first of these filters that an export has says of what it is.
+"""
+# What an export of the catalog, and of a model run, can be asked for.
+CATALOG_FILTERS = ("data_row_ids", "global_keys")
+CATALOG_PARAMS = ("attachments", "metadata_fields")
+MODEL_RUN_PARAMS = (
+    "includeDataRowDetails",
+    "includePredictions",
+    "includeModelRunDetails",
+)
 # Without these there would be no bookmark, no workflow and no labeler.
 PARAMS = (
     "includeDataRowDetails",
@@ -92,12 +109,72 @@ def inputs(
     Returns:
         The ``filters`` and ``params`` of each export.
     """
+    query = _by_time(filters, since, until)
+    if status := filters.get("workflow_status"):
+        query.append(STATUS_FILTERS[status])
+    params = dict.fromkeys(PARAMS, True)
+    params |= {param: include[name] for name, param in OPTIONAL_PARAMS.items()}
+    return [
+        {
+            "filters": {
+                "projectId": project_id,
+                "searchQuery": {"scope": None, "query": [*query, *by_ids]},
+            },
+            "params": params,
+        }
+        for by_ids in _by_ids(filters)
+    ]
+
+
+def catalog_inputs(
+    filters: dict[str, Any],
+    include: dict[str, bool],
+    *,
+    since: str | None,
+    until: str,
+    dataset_id: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return the exports of all data rows; of its filters, the catalog takes some.
+
+    Args:
+        filters: As in :func:`inputs`.
+        include: As in :func:`inputs`.
+        since: As in :func:`inputs`.
+        until: As in :func:`inputs`.
+        dataset_id: The dataset of which data rows are wanted; all if None.
+    """
+    query = _by_time(filters, since, until)
+    if dataset_id is not None:
+        query.append({"type": "dataset", "operator": "is", "ids": [dataset_id]})
+    params = {"includeDataRowDetails": True}
+    params |= {OPTIONAL_PARAMS[name]: include[name] for name in CATALOG_PARAMS}
+    taken = {name: filters.get(name) for name in CATALOG_FILTERS}
+    return [
+        {
+            "filters": {"searchQuery": {"scope": None, "query": [*query, *by_ids]}},
+            "params": params,
+        }
+        for by_ids in _by_ids(taken)
+    ]
+
+
+def model_run_inputs(model_run_id: str) -> list[dict[str, Any]]:
+    """Return the export of a model run, which takes no filter."""
+    params = dict.fromkeys(MODEL_RUN_PARAMS, True)
+    return [{"filters": {"modelRunId": model_run_id}, "params": params}]
+
+
+def _by_time(filters: dict[str, Any], since: str | None, until: str) -> list[Row]:
+    """Return the filters by activity, and by when labels were made."""
     query: list[Row] = [_between("data_row_last_activity_at", since, until)]
     after, before = (filters.get(f"label_created_{end}") for end in ("after", "before"))
     if after or before:
         query.append(_between("labeled_at", after, before))
-    if status := filters.get("workflow_status"):
-        query.append(STATUS_FILTERS[status])
+    return query
+
+
+def _by_ids(filters: dict[str, Any]) -> list[list[Row]]:
+    """Return the filters by IDs, of as many exports as these need."""
     slices: list[list[Row]] = [[]]
     for name, kind in ID_FILTERS.items():
         if ids := filters.get(name):
@@ -110,18 +187,7 @@ def inputs(
                 for others in slices
                 for part in parts
             ]
-    params = dict.fromkeys(PARAMS, True)
-    params |= {param: include[name] for name, param in OPTIONAL_PARAMS.items()}
-    return [
-        {
-            "filters": {
-                "projectId": project_id,
-                "searchQuery": {"scope": None, "query": [*query, *by_ids]},
-            },
-            "params": params,
-        }
-        for by_ids in slices
-    ]
+    return slices
 
 
 def _between(kind: str, low: str | None, high: str | None) -> Row:
@@ -144,6 +210,10 @@ def _between(kind: str, low: str | None, high: str | None) -> Row:
 
 def _seconds(text: str) -> str:
     return timestamps.parse(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+class FailedExportError(UnavailableError):
+    """Labelbox did not bring an export to its end."""
 
 
 class OpenStream(NamedTuple):
@@ -188,20 +258,21 @@ class Export:
             "streamable": True,
         }
 
+        filters = export_input["filters"]
+        document, field = next(STARTS[of] for of in STARTS if of in filters)
+
         def begun() -> dict[str, Any] | None:
             task_id = _find(client, name)
-            if task_id is None:
-                return None
-            return {"exportDataRowsInProject": {"task_id": task_id}}
+            return None if task_id is None else {field: {"task_id": task_id}}
 
         data = client.execute_once(
-            "start_export",
+            document,
             begun,
             export_limit_error,
             START_TIMEOUT_FACTOR,
             input=export_input,
         )
-        if not (task := data.get("exportDataRowsInProject")):
+        if not (task := data.get(field)):
             msg = "Labelbox started no export and gave no error"
             raise UnavailableError(msg)
         with _parsing_reply():
@@ -215,7 +286,7 @@ class Export:
             timeout: Seconds after which to give up.
 
         Raises:
-            UnavailableError: If it fails, is canceled, or takes too long.
+            FailedExportError: If it fails, is canceled, or takes too long.
         """
         task: dict[str, Any] = {}
 
@@ -225,7 +296,7 @@ class Export:
                 status = task["status"]
             if status not in ("COMPLETE", "IN_PROGRESS", "QUEUED", None):
                 msg = f"its export ended as {shortened(status)} (task {self.task_id})"
-                raise UnavailableError(msg)
+                raise FailedExportError(msg)
             return True if status == "COMPLETE" else None
 
         late = (
@@ -242,6 +313,7 @@ class Export:
                 f"{task.get('completion_percentage')} %"
             ),
             timeout_message=late,
+            timeout_error=FailedExportError,
         )
 
     def open(self, start: int = 0, *, together: bool = True) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
 
 from msgspec import Meta, Raw
 
@@ -325,7 +325,7 @@ class Table(dict[str, Any]):
     blank: Record
 
     @classmethod
-    def of(cls, *columns: Column) -> Table:
+    def of(cls, *columns: Column) -> Self:
         """Return the table of these columns."""
         properties = {column.name: column.schema for column in columns}
         required = [column.name for column in columns if column.required]

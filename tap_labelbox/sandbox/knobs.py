@@ -54,6 +54,8 @@ class Knobs:
     """Projects whose performance the key may not see, by ID."""
     export_outcome: Literal["COMPLETE", "FAILED", "CANCELED"] = "COMPLETE"
     """How a data row export ends."""
+    largest_catalog_export: int = 1_000_000
+    """Data rows of an export of the catalog beyond which it fails."""
     export_lag: float = 0.0
     """Seconds by which data row exports are behind: they hold what there was so long
     before they were started, and nothing if nothing had been labeled by then."""

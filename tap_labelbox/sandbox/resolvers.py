@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.sandbox import catalog, content, notation, people, work
+from tap_labelbox.sandbox import catalog, content, models, notation, people, work
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.schema import connection, refusal, snake
 
@@ -444,7 +444,8 @@ def start_export(kind: str) -> Callable[..., Row]:
         if kind == "Slice":
             by_id("Slice", workspace.world.slices, filters["slice_id"])
         if kind == "ModelRun":
-            by_id("ModelRun", model_runs(workspace.world), filters["model_run_id"])
+            runs = models.model_runs(workspace.world)
+            by_id("ModelRun", runs, filters["model_run_id"])
         started = workspace.data_row_exports.start(kind, asked)
         return {"taskId": started.id, "isStreamable": True}
 
@@ -458,9 +459,23 @@ def _created_tasks(source: Any, info: Info, where: Row | None = None) -> list[An
     return [task for task in tasks if task_id in (None, task.id)]
 
 
-def model_runs(world: World) -> list[Row]:
-    """Return the runs of all models."""
-    return [run for model in world.models for run in model["modelRuns"]]
+def _annotation_groups(_: Any, info: Info, where: Row) -> list[Row]:
+    world, run_id = info.context.world, where["model_run_id"].get("id")
+    return models.groups(world, by_id("ModelRun", models.model_runs(world), run_id))
+
+
+def _run_info(_: Any, info: Info, where: Row) -> Row | None:
+    world, run_id = info.context.world, where["model_run_id"]
+    return models.run_info(world, by_id("ModelRun", models.model_runs(world), run_id))
+
+
+def _foundry_app(_: Any, info: Info, where: Row) -> Row:
+    app_id = where.get("id")
+    for app in info.context.world.foundry_apps:
+        if app["id"] == app_id:
+            return dict(app)
+    # Without the code that other objects have.
+    raise refusal("INTERNAL_SERVER_ERROR", f"Model Foundry app not found: {app_id}")
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
@@ -486,7 +501,10 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.webhook": find_by_id("Webhook", lambda world: world.people.webhooks),
     "Query.models": every(lambda world: world.models),
     "Query.model": find_by_id("Model", lambda world: world.models),
-    "Query.modelRun": find_by_id("ModelRun", model_runs),
+    "Query.modelRun": find_by_id("ModelRun", models.model_runs),
+    "Query.annotationGroups": _annotation_groups,
+    "Query.modelFoundryModelRunInfo": _run_info,
+    "Query.findModelFoundryApp": _foundry_app,
     "Query.catalogSavedQueries": every(lambda world: world.slices),
     "Query.getSavedQuery": lambda _, info, given_id: by_id(
         "Slice", info.context.world.slices, given_id

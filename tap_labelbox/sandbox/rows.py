@@ -53,7 +53,7 @@ def row(data_row: DataRow, params: Row, now: datetime, experiments: Row | None) 
         requested_ids is None
         or params.get("all_projects")
         or project.id in requested_ids
-    ):
+    ) and not project.deleted:
         return written | {"projects": {project.id: _project(data_row, params, now)}}
     return written | {"projects": {}}
 

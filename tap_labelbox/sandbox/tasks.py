@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tap_labelbox.sandbox import content, rows
+from tap_labelbox.sandbox import content, models, rows
 from tap_labelbox.sandbox.knobs import EXPORTS_PER_ORGANIZATION, EXPORTS_PER_PROJECT
 from tap_labelbox.sandbox.schema import refusal
 
@@ -46,6 +46,9 @@ class Task:
     params: Row
     project_id: str | None
     streamable: bool
+    groups: dict[str, Row] = field(default_factory=dict)
+    """Of a model run, by the IDs of the data rows."""
+    run: Row = field(default_factory=dict)
     type: str = "export-data-rows"
     status: str = "IN_PROGRESS"
     asked: int = 0
@@ -112,7 +115,18 @@ class DataRowExports:
         filters, params = asked["filters"], asked.get("params") or {}
         project_id = filters.get("project_id")
         self._check_limits(project_id)
-        chosen = self._indexed(self._scope(kind, project_id))
+        run = next(
+            (
+                r
+                for r in models.model_runs(self._world)
+                if r["id"] == filters.get("model_run_id")
+            ),
+            {},
+        )
+        groups = (
+            {g["dataRow"].id: g for g in models.groups(self._world, run)} if run else {}
+        )
+        chosen = self._indexed(self._scope(kind, project_id, groups))
         for element in (filters.get("search_query") or {}).get("query", ()):
             chosen = list(filter(_filter(element), chosen))
         if media := params.get("media_type_override"):
@@ -133,6 +147,8 @@ class DataRowExports:
             params=params,
             project_id=project_id,
             streamable=asked.get("streamable") is not False,
+            groups=groups,
+            run=run,
         )
         self.tasks.append(task)
         return task
@@ -144,6 +160,9 @@ class DataRowExports:
             if task.asked > self._knobs.polls:
                 task.updated_at = self._world.now()
                 task.status = self._knobs.export_outcome
+                most = self._knobs.largest_catalog_export
+                if task.kind == "Catalog" and len(task.data_rows) > most:
+                    task.status = "FAILED"
                 if task.status == "COMPLETE":
                     self._write(task)
         return task.status
@@ -187,14 +206,18 @@ class DataRowExports:
                 message = f"No more than {limit} exports may run in one {where}"
                 raise refusal("API_LIMIT", message)
 
-    def _scope(self, kind: str, project_id: str | None) -> list[DataRow]:
+    def _scope(
+        self, kind: str, project_id: str | None, groups: dict[str, Row]
+    ) -> list[DataRow]:
         """Return the data rows that are not filtered yet."""
         project = self._world.project(project_id or "")
         if project:
             return list(project.data_rows)
         if kind == "ModelRun":
-            return self._world.data_rows[:20]
-        return [row for row in self._world.data_rows if kind == "Catalog" or row.labels]
+            return [group["dataRow"] for group in groups.values()]
+        if kind == "Catalog":  # which also has what is in no project any more
+            return self._world.data_rows + self._world.deleted_project.data_rows
+        return [row for row in self._world.data_rows if row.labels]
 
     def _indexed(self, data_rows: list[DataRow]) -> list[DataRow]:
         """Return data rows as the index has them, which may be behind."""
@@ -215,9 +238,11 @@ class DataRowExports:
             chosen[: self._knobs.unexportable],
             chosen[self._knobs.unexportable :],
         )
-        experiments = self._experiments() if task.kind == "ModelRun" else None
         written = {
-            "RESULT": (rows.row(row, task.params, now, experiments) for row in good),
+            "RESULT": (
+                rows.row(row, task.params, now, self._experiments(task, row))
+                for row in good
+            ),
             "ERRORS": (
                 {"data_row": {"id": row.id}, "error": "The media could not be read"}
                 for row in bad
@@ -255,11 +280,12 @@ class DataRowExports:
         if whole:
             yield len(whole)
 
-    def _experiments(self) -> Row:
-        model = self._world.models[0]
-        run = model["modelRuns"][0]
-        model_run: Row = {"name": run["name"], "labels": [], "predictions": []}
-        return {model["id"]: {"name": model["name"], "runs": {run["id"]: model_run}}}
+    def _experiments(self, task: Task, row: DataRow) -> Row | None:
+        """Return what stands in place of projects in an export of a model run."""
+        if not task.run:
+            return None
+        group = task.groups[row.id]
+        return models.experiments(self._world, task.run, group, task.params)
 
 
 def _as_of(row: DataRow, end: datetime) -> DataRow | None:

@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.sandbox import catalog, content, notation
+from tap_labelbox.sandbox.models import add_models
 from tap_labelbox.sandbox.people import People
 
 if TYPE_CHECKING:
@@ -342,6 +343,8 @@ class World:
         for count in _shares(projects, labels, labels_per_project):
             self.add_project(labels=count)
         self.user_groups[1]["projects"] = self.projects[:2]
+        self.foundry_apps: list[Row] = []
+        add_models(self, ANCHOR - 400 * DAY)
         self.forbidden_project = self.add_project("Somebody else's", labels=3)
         self.forbidden_project.forbidden = True
         self.deleted_project = self.add_project("Abandoned", labels=3)

@@ -17,7 +17,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL as INCREMENTAL
 
 from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.singer.shared_state import WITHOUT_RECORDS
-from tap_labelbox.singer.state import READ_AT, RUNS
+from tap_labelbox.singer.state import READ_AT, RUNS, singular
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -244,18 +244,16 @@ def unknown(catalog: Catalog, streams: Mapping[str, Stream]) -> Iterator[str]:
                 )
 
 
-def state_problems(
-    state: Mapping[str, Any], streams: Iterable[Stream]
-) -> Iterator[str]:
+def state_problems(state: Mapping[str, Any], streams: Iterable[Any]) -> Iterator[str]:
     """Yield which bookmarks of a state cannot be gone on from, and why.
 
     Args:
         state: As it was given.
-        streams: Those that are read project by project.
+        streams: Those that are read project by project, or by something else.
     """
     bookmarks = state.get("bookmarks") or {}
     for stream in streams:
-        bookmark = bookmarks.get(stream.name)
+        bookmark, what = bookmarks.get(stream.name), singular(stream.parent_key)
         if (
             not isinstance(bookmark, dict)
             or not stream.selected
@@ -266,7 +264,7 @@ def state_problems(
         partitions = bookmark.get("partitions") or []
         if foreign and (VALUE in foreign or not partitions):
             yield (
-                f"--state has a bookmark of {stream.name} that is not by project "
+                f"--state has a bookmark of {stream.name} that is not by {what} "
                 f"({', '.join(sorted(map(str, foreign)))}): run once without --state"
             )
         for partition in partitions:

@@ -132,7 +132,7 @@ class SharedState:
         return {
             project_id
             for state in self._states.values()
-            for project_id in state.project_ids
+            for project_id in ("", *state.project_ids)
             if EXPORT in state.partition(project_id)
         }
 

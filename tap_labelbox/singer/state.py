@@ -83,21 +83,19 @@ class ProjectState(StreamStateManager):
     def partition(self, project_id: str | None) -> dict[str, Any]:
         """Return what is known of a project, to be read only; {} if nothing is.
 
-        Where a stream has one bookmark for all projects, these are None.
+        Where a stream has one bookmark for all projects, these are None, or empty.
         """
-        if project_id is None:
+        if not project_id:
             return self.stream_state
         return self._by_project.get(project_id, {})
 
     def get_context_state(self, context: Context | None) -> dict[str, Any]:
         """Return the state of a project; what the SDK adds to a new one is not kept."""
-        if not context:
-            return self.stream_state
-        return self._by_project.get(context[self._parent_key], {})
+        return self.partition(context_id(context))
 
     def writable(self, project_id: str | None) -> dict[str, Any]:
         """Return the state of a project, which from now on is part of every STATE."""
-        if project_id is None:
+        if not project_id:
             return self.stream_state
         if project_id not in self._by_project:
             partition: dict[str, Any] = {"context": {self._parent_key: project_id}}
@@ -114,12 +112,14 @@ class ProjectState(StreamStateManager):
     def _by_project(self) -> dict[str, dict[str, Any]]:
         if self._partitions is None:
             by_project: dict[str, dict[str, Any]] = {}
-            what = self._parent_key.removesuffix("_id")
             for partition in self.stream_state.get("partitions", []):
                 context = partition.get("context")
+                # Those of projects say nothing of anything else, which is read anew.
+                if self._parent_key not in {PROJECT_ID, *(context or ())}:
+                    continue
                 is_ours = isinstance(context, dict)
                 project_id = context.get(self._parent_key) if is_ours else None
-                stream = self.stream_name
+                stream, what = self.stream_name, singular(self._parent_key)
                 if not isinstance(project_id, str):
                     msg = f"--state has a partition of {stream} without {what}"
                     raise SettingsError(msg)
@@ -244,13 +244,23 @@ class ProjectState(StreamStateManager):
             self.stream_state["partitions"] = list(self._partitions.values())
 
 
+def context_id(context: Context | None) -> str | None:
+    """Return the ID of what a context is about; None where there is no context."""
+    return next(iter(context.values())) if context else None
+
+
+def singular(key: str) -> str:
+    """Return what a column of IDs is about, in words."""
+    return key.removesuffix("_id").replace("_", " ")
+
+
 def last_turn(bookmark: Any) -> str:
     """Return when a stream was last read from, by its bookmark; "" if it never was."""
     if not isinstance(bookmark, dict):
         return ""
     runs = bookmark.get(RUNS)
-    times = [bookmark.get(READ_AT), *(runs if isinstance(runs, list) else [])]
-    for partition in bookmark.get("partitions", []):
+    times = [*(runs if isinstance(runs, list) else [])]
+    for partition in (bookmark, *bookmark.get("partitions", [])):
         export = partition.get("export", {})
         names = (READ_AT, FAILED_AT, TRIED_AT, READING_UNTIL)
         times += [partition.get(name) for name in names]
@@ -344,7 +354,10 @@ def malformed_bookmark(state: dict[str, Any]) -> str | None:
         if not isinstance(bookmark, dict):
             return str(name)
         partitions = bookmark.get("partitions", [])
-        if not isinstance(partitions, list) or not all(map(_is_ours, partitions)):
+        whole = isinstance(bookmark.get("export", {}), dict)
+        if not (
+            whole and isinstance(partitions, list) and all(map(_is_ours, partitions))
+        ):
             return str(name)
     return None
 

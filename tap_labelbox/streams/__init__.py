@@ -6,6 +6,7 @@ from tap_labelbox.streams import (
     data,
     data_rows,
     issues,
+    models,
     ontologies,
     organization,
     project_setup,
@@ -57,6 +58,7 @@ SUBJECTS = {
     "Data": (
         data.DatasetsStream,
         data.DataRowsStream,
+        data_rows.CatalogDataRowsStream,
         data.CatalogSlicesStream,
         data.CatalogSliceDataRowsStream,
         data.MetadataSchemaStream,
@@ -67,6 +69,13 @@ SUBJECTS = {
         ontologies.OntologiesStream,
         ontologies.OntologyFeaturesStream,
         ontologies.FeatureSchemasStream,
+    ),
+    "Models": (
+        models.ModelsStream,
+        models.ModelRunsStream,
+        models.ModelRunDataRowsStream,
+        models.ModelRunPredictionsStream,
+        models.FoundryAppsStream,
     ),
     "People": (
         organization.OrganizationStream,

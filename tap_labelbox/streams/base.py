@@ -6,20 +6,28 @@ import re
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import count
+from itertools import count, tee
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
-from tap_labelbox.api.errors import ForbiddenError, NotOfferedError, TransientError
+from tap_labelbox.api.errors import (
+    ForbiddenError,
+    NotFoundError,
+    NotOfferedError,
+    TransientError,
+    missing_error,
+)
 from tap_labelbox.api.reading import Reader
-from tap_labelbox.api.together import Question, Together
+from tap_labelbox.api.together import Together
+from tap_labelbox.exports.rows import in_projects
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.redact import MASK, has_secret_name
-from tap_labelbox.singer.state import PROJECT_ID, prune
+from tap_labelbox.singer.state import PROJECT_ID, context_id, prune, singular
 from tap_labelbox.streams.bookmarks import BookmarkedStream
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
+from tap_labelbox.streams.saved_rows import SavedRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +35,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.client import Client
+    from tap_labelbox.api.client import Client, Judge
+    from tap_labelbox.api.errors import LabelboxError
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.api.reading import Page
     from tap_labelbox.records.columns import Column, Table
@@ -52,9 +61,17 @@ class LabelboxStream(BookmarkedStream):
     may_be_null = False
     """Whether null in place of the rows stands for none."""
     parents = PROJECTS
-    """The stream whose IDs the document takes, if it takes any."""
+    """The stream whose IDs the document takes, if it takes any; "" for none at all."""
+    parent_id_column = "id"
+    """The column of that stream that has these IDs; null where there is none."""
     parents_with = ""
     """The column without which a parent has no rows, so that none are asked for."""
+    may_be_missing = False
+    """Whether a parent that Labelbox does not find stands for no rows."""
+    details = ""
+    """The document of columns that are asked for row by row."""
+    details_of = "id"
+    """The column without which a row has none of these."""
     nested_in = ""
     """What holds the rows within a row of the document: an alias with an underscore."""
     nested_key = ""
@@ -69,8 +86,10 @@ class LabelboxStream(BookmarkedStream):
     """Fields of a row that are asked for whichever columns are selected."""
     rest_column: RestColumn | None = None
     """The column that only the REST API knows, if there is one."""
-    details = ""
-    """A document with more columns of a row, which takes its ID as ``$id``."""
+    parts: Callable[[Any], Iterable[Any]] = staticmethod(in_projects)
+    """What of a data row records are made of, in streams that ``unfold`` data rows."""
+    takes_fast_rows = False
+    """Whether it needs nothing of a data row but the record of data_row_exports."""
     _unmapped_records = 0  # records with something that fits no column
     _has_no_details = False  # for they were refused
     has_begun = False
@@ -120,7 +139,12 @@ class LabelboxStream(BookmarkedStream):
         parent = Document.load(self.document_name).parent
         is_by_project = PROJECT_ID in (parent, self.nested_key)
         knows_all = not is_by_project or self.workspace.knows_all_projects
-        return knows_all and self.refusals.is_offered and self.has_records
+        return (
+            knows_all
+            and self.refusals.is_offered
+            and self.has_records
+            and not self.workspace.offline
+        )
 
     @property
     def client(self) -> Client:
@@ -133,9 +157,11 @@ class LabelboxStream(BookmarkedStream):
         """Read the whole table; there is no context, and none of it in the state."""
         del context
         self.has_begun = True
+        if self.has_rows:
+            self.read_files()
         # Half a snapshot would be taken for a whole one: nothing is written of it.
         rows = list(self.rows()) if self.snapshot_column else self.rows()
-        for row in self._completed(rows):
+        for row in self._detailed(self._completed(rows)):
             for record in self.records(row):
                 if self.workspace.wants(record.get(PROJECT_ID)):
                     yield record
@@ -182,43 +208,17 @@ class LabelboxStream(BookmarkedStream):
             parents.items(), first_pages, strict=False
         ):
             variables: dict[str, Any] = {parent: parent_id} if parent else {}
+            # What a column of the parents refers to is the row's own ID.
+            known = variables if self.parent_id_column == "id" else {}
             numbers = count()
             with self.refusals.leaving_out(parent_id):
                 for page in self.reader.pages(variables, first_page):
-                    for row in self._detailed(page):
+                    for row in page:
                         placed = self._placed(next(numbers))
-                        yield row | own | inherited | variables | placed
+                        yield row | own | inherited | known | placed
             if not self.refusals.is_offered:
                 break
         self.refusals.record()
-
-    def _detailed(self, rows: list[Row]) -> Iterator[Row]:
-        """Yield rows, each with what another document has of it, if it is to be had."""
-        if not self._wants_details:
-            yield from rows
-            return
-        questions = (Question({"id": row["id"]}, _details) for row in rows)
-        answers = self.together(self.details).answers(questions)
-        for row in rows:
-            yield ({} if self._has_no_details else self._taken(next(answers))) | row
-
-    @cached_property
-    def _wants_details(self) -> bool:
-        text = Document.load(self.details).text if self.details else ""
-        return any(f" {column}:" in text for column in self.fields)
-
-    def _taken(self, details: Future[Row]) -> Row:
-        """Return the details of a row; if they are refused, none is asked for again."""
-        try:
-            return details.result()
-        except LEFT_OUT as error:
-            self._has_no_details = True
-            what = f"{self.name}, in part ({self.details})"
-            if isinstance(error, TransientError):
-                self.workspace.record_failure(what, error)
-            else:
-                self.workspace.note_loss(what, error)
-            return {}
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
         """Ask for first pages ahead of their turn: most lists have no second."""
@@ -246,28 +246,83 @@ class LabelboxStream(BookmarkedStream):
         del variables
         return False
 
+    def _detailed(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield rows, each with what is asked for row by row.
+
+        Where that cannot be read, the rows come without it.
+        """
+        if not self._detail_columns or self.workspace.offline:
+            yield from rows
+            return
+        reader = self._detail_reader
+        parent = reader.document().parent
+        rows, to_ask = tee(rows)
+        answers = self.together(self.details).answers(
+            reader.first_question({parent: row["id"]})
+            for row in to_ask
+            if row.get(self.details_of)
+        )
+        for row in rows:
+            is_asked = row.get(self.details_of) and not self._has_no_details
+            yield (self._taken(next(answers)) if is_asked else {}) | row
+
+    def _taken(self, answer: Future[Page]) -> Row:
+        """Return the details of a row; if the key may not read any, so it stays."""
+        try:
+            page = answer.result()
+        except LEFT_OUT as error:
+            refused = isinstance(error, ForbiddenError | NotOfferedError)
+            self._has_no_details = refused
+            what = f"{self.name}, in part ({self.details})"
+            if isinstance(error, TransientError):
+                self.workspace.record_failure(what, error)
+            else:
+                self.workspace.note_loss(what, error)
+            return {}
+        return next((item for item in page if isinstance(item, dict)), {})
+
+    @cached_property
+    def _detail_columns(self) -> frozenset[str]:
+        """The columns that are asked for row by row."""
+        fields = Document.load(self.details).fields if self.details else frozenset()
+        return fields & self._wanted_fields
+
+    @cached_property
+    def _detail_reader(self) -> Reader:
+        """Reads what there is to know of one row."""
+        return self._reader(self.details, self._detail_columns, (), may_be_null=True)
+
     @cached_property
     def reader(self) -> Reader:
         """Reads the document, in the way that follows from it."""
-        fields = frozenset[str]().union(
-            *(stream.fields for stream in self._sharing),
-            *({"id", child.parents_with} for child in self._children),
-        )
-        self.client.narrow(self.document_name, self.path, fields)
-        document = self.client.document(self.document_name)
+        document = Document.load(self.document_name)
         keys = ("id",) if self.nested_in else type(self).primary_keys
+        known = {document.parent, self.place, self.snapshot_column}
+        keys = tuple(key for key in keys if key not in known)
+        return self._reader(
+            self.document_name,
+            self._wanted_fields,
+            keys,
+            may_be_null=self.may_be_null or self.may_be_missing,
+        )
+
+    def _reader(
+        self,
+        document: str,
+        fields: frozenset[str],
+        key: tuple[str, ...],
+        *,
+        may_be_null: bool,
+    ) -> Reader:
+        self.client.narrow(document, self.path, fields)
         return Reader(
-            partial(self.execute, self.document_name),
-            partial(self.client.document, self.document_name),
-            tuple(
-                key
-                for key in keys
-                if key not in {document.parent, self.place, self.snapshot_column}
-            ),
+            partial(self.execute, document),
+            partial(self.client.document, document),
+            key,
             self.page_size,
             partial(self.workspace.leave_out, self.name),
             self.max_in_flight,
-            may_be_null=self.may_be_null,
+            may_be_null=may_be_null,
         )
 
     @property
@@ -277,6 +332,17 @@ class LabelboxStream(BookmarkedStream):
         if size == MAX_PAGE_ROWS:
             return self.max_page_rows
         return min(size, self.max_page_rows)
+
+    @property
+    def _wanted_fields(self) -> frozenset[str]:
+        """The fields of a row that are asked for, for this stream and for others."""
+        return self.needed.union(
+            *(stream.fields for stream in self._sharing),
+            *(
+                {"id", child.parents_with, child.parent_id_column}
+                for child in self._children
+            ),
+        )
 
     @property
     def fields(self) -> frozenset[str]:
@@ -333,6 +399,13 @@ class LabelboxStream(BookmarkedStream):
             if not stream.has_begun
         )
 
+    @property
+    def parent_key(self) -> str:
+        """The name of the ID of a parent: what the document calls it."""
+        if self.parents == PROJECTS:
+            return PROJECT_ID
+        return Document.load(self.document_name).parent
+
     @cached_property
     def _parents(self) -> dict[str, Row]:
         """The parents of which the rows are asked for, and what these have of them."""
@@ -340,19 +413,34 @@ class LabelboxStream(BookmarkedStream):
             workspace = self.workspace
             ids = workspace.sample if self.is_test else workspace.project_ids
             return {parent_id: {} for parent_id in ids}
+        if not self.parents:
+            return {} if self.workspace.offline else {"": {}}
         parent = cast("LabelboxStream", self.tap.streams[self.parents])
         above = {Document.load(parent.document_name).parent} & self.columns.keys()
-        rows = list(parent.rows())
+        if self.parent_id_column != "id":  # referred to, and so not within them
+            above = set()
+        return {
+            parent_id: {column: row[column] for column in above}
+            for parent_id, row in self.parent_rows.items()
+        }
+
+    @cached_property
+    def parent_rows(self) -> dict[str, Row]:
+        """The rows of the parents, by their IDs."""
+        parent = cast("LabelboxStream", self.tap.streams[self.parents])
+        rows = {
+            parent_id: row
+            for row in parent.rows()
+            if (parent_id := as_id(row.get(self.parent_id_column)))
+        }
         if not parent.refusals.is_offered:
             why = f"{self.parents} cannot be read, and it is read by them"
             self.workspace.record_failure(self.name, why)
         # Where Labelbox does not say which have any, all are asked.
         is_known = self.parents_with not in parent.reader.document().columns
-        return {
-            str(row["id"]): {column: row[column] for column in above}
-            for row in rows
-            if not (self.parents_with and is_known) or row.get(self.parents_with)
-        }
+        if self.parents_with and is_known:
+            rows = {i: row for i, row in rows.items() if row.get(self.parents_with)}
+        return rows
 
     @property
     def max_in_flight(self) -> int:
@@ -366,7 +454,36 @@ class LabelboxStream(BookmarkedStream):
         """The record of what cannot be read."""
         wanting = [self] if self.selected else self._children
         name = wanting[0].name if wanting else self.name
-        return Refusals(name, self.parents, self.workspace)
+        parents = self.parents
+        if self.parent_id_column != "id":
+            parents = f"{self.parent_id_column.removesuffix('_id')}s"
+        return Refusals(name, parents, self.workspace)
+
+    # --- saved files -----------------------------------------------------------
+
+    @staticmethod
+    def unfold(part: Any, /) -> Iterable[Record]:
+        """Return the stream's records of one of the ``parts`` of a data row."""
+        del part
+        return ()
+
+    @property
+    def has_rows(self) -> bool:
+        """True if the stream has records of data rows."""
+        return type(self).unfold is not LabelboxStream.unfold
+
+    def read_files(self) -> None:
+        """Read saved files, once for all streams that are made of their rows."""
+        if self.workspace.saved_rows is None:
+            streams = cast("Iterable[LabelboxStream]", self.tap.streams.values())
+            selected = [s for s in streams if s.selected and s.is_test == self.is_test]
+            self.workspace.saved_rows = SavedRows(
+                self.workspace,
+                [stream for stream in selected if stream.has_rows],
+                self.logger,
+                items_are_read=any(s.name == "bulk_export" for s in selected),
+            )
+        self.workspace.saved_rows.read()
 
     # --- records ---------------------------------------------------------------
 
@@ -380,8 +497,13 @@ class LabelboxStream(BookmarkedStream):
 
         Of a document with several lists, the last one is left out if it is refused.
         """
+        judge = self._judge(document)
         try:
-            data = self.client.execute(document, decode_fast, **variables)
+            data = self.client.execute(document, decode_fast, judge, **variables)
+        except NotFoundError as error:
+            if not judge:
+                raise
+            data = self._nothing(error)
         except (ForbiddenError, NotOfferedError) as error:
             if not (part := self.client.drop_last_list(document)):
                 raise
@@ -396,9 +518,25 @@ class LabelboxStream(BookmarkedStream):
         decode_fast: Callable[[bytes], Any] | None,
         asks: Sequence[dict[str, Any]],
     ) -> list[Any]:
-        data = self.client.execute_together(document, asks, decode_fast)
+        judge = self._judge(document)
+        answers = self.client.execute_together(document, asks, decode_fast, judge)
         self._check_dropped(document)
-        return data
+        return [
+            self._nothing(answer)
+            if judge and isinstance(answer, NotFoundError)
+            else answer
+            for answer in answers
+        ]
+
+    def _judge(self, document: str) -> Judge | None:
+        """Return what recognizes the errors that stand for nothing, if any do."""
+        may_be_missing = self.may_be_missing or document == self.details
+        return missing_error if may_be_missing else None
+
+    def _nothing(self, error: LabelboxError) -> dict[str, Any]:
+        """Return the data that has no rows, in place of an error that says so."""
+        self.logger.info("%s: %s", self.name, error)
+        return {"rows": None, "next": None}
 
     def _check_dropped(self, document: str) -> None:
         """Raise NotOfferedError if Labelbox lacks what no row can do without."""
@@ -576,8 +714,9 @@ class LabelboxStream(BookmarkedStream):
 class ProjectStream(LabelboxStream):
     """A table that is read project by project, with a bookmark for each.
 
-    So it may be with other parents. The projects are partitions of one stream. As
-    children of ``projects`` the SDK would write the whole state once a project.
+    Or by other ``parents``; where there are none, the whole has one bookmark. The
+    projects are partitions of one stream. As children of ``projects`` the SDK would
+    write the whole state once a project.
     """
 
     _turn_count = 0  # projects that had their turn
@@ -628,13 +767,6 @@ class ProjectStream(LabelboxStream):
         """
         return [{self.parent_key: parent_id} for parent_id in self._turns]
 
-    @cached_property
-    def parent_key(self) -> str:
-        """The name of the ID in a context: what the document calls it."""
-        if self.parents == PROJECTS:
-            return PROJECT_ID
-        return Document.load(self.document_name).parent
-
     @property
     def has_enough(self) -> bool:
         """True if a test needs no more projects."""
@@ -643,13 +775,22 @@ class ProjectStream(LabelboxStream):
     @cached_property
     def _turns(self) -> list[str]:
         """The projects, in an order that stays while they are read."""
+        self.has_begun = True
         if self.parents == PROJECTS:
             cast("TapLabelbox", self.tap).prune_state()
         gaps = self.workspace.gaps
         ids = list(self._parents)
-        if self.parents != PROJECTS and self.workspace.gaps == gaps:
+        if self.is_test:
+            return ids
+        is_complete = ids and self.workspace.gaps == gaps  # not for want of a right
+        if self.parents not in (PROJECTS, "") and is_complete:
             prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
-        return ids if self.is_test else sorted(ids, key=self.turn_state.turn)
+        return sorted(filter(self.is_due, ids), key=self.turn_state.turn)
+
+    def is_due(self, parent_id: str) -> bool:
+        """Return whether a parent may have something new."""
+        del parent_id
+        return True
 
     @property
     def turn_state(self) -> ProjectState:
@@ -662,9 +803,9 @@ class ProjectStream(LabelboxStream):
             return
         if not self.refusals.is_offered or self.has_enough:
             return
-        project_id = context[self.parent_key]
-        what = self.parents.removesuffix("s")
-        self.workspace.progress.turn(self._turn_count, len(self._turns), what)
+        project_id = str(context_id(context))
+        noun = singular(self.parent_key) or "export"
+        self.workspace.progress.turn(self._turn_count, len(self._turns), noun)
         started_at = self.workspace.started_at
         self.turn_state.mark_tried(project_id, started_at)
         if project_id == self._turns[0]:
@@ -698,11 +839,5 @@ class ProjectStream(LabelboxStream):
         if self.parents == PROJECTS:
             knows_all = self.workspace.knows_all_projects
         else:  # a key that sees none has rather lost its rights
-            knows_all = bool(self._turns)
+            knows_all = bool(self._parents)
         return self.refusals.is_offered and knows_all
-
-
-def _details(answer: Callable[[], Any]) -> Row:
-    """Return what a document has of one row."""
-    details = answer().get("details")
-    return details if isinstance(details, dict) else {}

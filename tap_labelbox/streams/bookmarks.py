@@ -10,12 +10,16 @@ from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL
 
 from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.records import timestamps
-from tap_labelbox.singer.state import PROJECT_ID, READ_AT, ProjectState
+from tap_labelbox.singer.state import (
+    PROJECT_ID,
+    READ_AT,
+    ProjectState,
+    context_id,
+    singular,
+)
 from tap_labelbox.singer.stream import DirectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from singer_sdk.helpers.types import Context
 
     from tap_labelbox.streams.workspace import Workspace
@@ -42,7 +46,7 @@ class BookmarkedStream(DirectStream):
 
     @property
     def parent_key(self) -> str:
-        """The name of the ID in a context."""
+        """The name of the ID in a context, and the column that has it."""
         return PROJECT_ID
 
     @property
@@ -69,7 +73,7 @@ class BookmarkedStream(DirectStream):
         if not self.is_incremental:
             return None
         bookmark = self.state_manager.bookmark(
-            _project_id(context), str(self.replication_key)
+            context_id(context), str(self.replication_key)
         )
         if bookmark is None:
             return None
@@ -81,7 +85,7 @@ class BookmarkedStream(DirectStream):
 
     def since(self, context: Context | None) -> str | None:
         """Return the timestamp from which on a context is read; None for all of it."""
-        project_id = _project_id(context)
+        project_id = context_id(context)
         if project_id not in self._since:  # so that a warning comes once
             self._since[project_id] = self._find_since(context)
         return self._since[project_id]
@@ -97,11 +101,12 @@ class BookmarkedStream(DirectStream):
         if not (bookmark := self.bookmark(context)):
             return start_date
         if bookmark > self.workspace.started_at:
+            parent_id = context_id(context)
             self.workspace.progress.warn(
                 "The bookmark of %s%s lies in the future (%s): check "
                 "this machine's clock; if it is right, run once without state",
                 self.name,
-                f" for {' '.join(_words(context))}" if context else "",
+                f" for {singular(self.parent_key)} {parent_id}" if parent_id else "",
                 bookmark,
             )
         lookback = self.lookback
@@ -129,7 +134,7 @@ class BookmarkedStream(DirectStream):
         """Move the bookmark of a context, which has been read up to a timestamp."""
         if self.is_incremental:
             key = str(self.replication_key)
-            self.state_manager.advance(_project_id(context), key, timestamp)
+            self.state_manager.advance(context_id(context), key, timestamp)
 
     def note_turn(self) -> None:
         """Note when the stream had its turn: those that had none come first."""
@@ -141,13 +146,3 @@ class BookmarkedStream(DirectStream):
 
     def end_run(self) -> None:
         """Bring the state into its final form, when the run went to its end."""
-
-
-def _project_id(context: Context | None) -> str | None:
-    return next(iter(context.values())) if context else None
-
-
-def _words(context: Context) -> Iterator[str]:
-    """Yield how the log names a context: ``project``, and its ID."""
-    for key, value in context.items():
-        yield from (key.removesuffix("_id"), str(value))

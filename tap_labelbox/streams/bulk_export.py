@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.errors import (
     ExpiredLinkError,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.exports.saved import SavedFile
+    from tap_labelbox.streams.base import LabelboxStream
 
 MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out
 
@@ -171,8 +172,8 @@ class BulkExportStream(ProjectStream):
         if file.is_read and not file.items:
             return
         others = any(
-            stream.selected and isinstance(stream, ExportedStream)
-            for stream in self.tap.streams.values()
+            stream.selected and (isinstance(stream, ExportedStream) or stream.has_rows)
+            for stream in cast("Iterable[LabelboxStream]", self.tap.streams.values())
         )
         try:
             exported_at = timestamps.isoformat(file.modified_at())
@@ -185,7 +186,7 @@ class BulkExportStream(ProjectStream):
             self.workspace.record_failure(file.name, error)
             return
         if not others:
-            for what in file.unread(data_rows=False, items=True):
+            for what in file.unread(data_rows=file.data_rows, items=True):
                 self.logger.warning("%s: %s", file.name, what)
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:

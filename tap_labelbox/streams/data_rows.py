@@ -9,6 +9,7 @@ from tap_labelbox.exports.annotations import (
     annotation_records,
     relationship_records,
 )
+from tap_labelbox.streams.export_group import CatalogExports
 from tap_labelbox.streams.exported import ExportedStream
 
 
@@ -108,6 +109,21 @@ class DataRowAttachmentsStream(ExportedStream):
     primary_keys = ("project_id", "data_row_id", "sequence")
     schema = rows.DATA_ROW_ATTACHMENTS
     unfold = staticmethod(rows.attachment_records)
+
+
+class CatalogDataRowsStream(ExportedStream):
+    """Every data row that the key may see, in a project or not.
+
+    Good for what is in no project yet, and for changes to data rows of long ago.
+    """
+
+    name = "catalog_data_rows"
+    parents = ""
+    exports = CatalogExports
+    primary_keys = ("data_row_id",)
+    selected_by_default = False
+    schema = rows.CATALOG_DATA_ROWS
+    parts, unfold = staticmethod(rows.as_it_is), staticmethod(rows.catalog_records)
 
 
 class ExportErrorsStream(ExportedStream):

@@ -4,6 +4,9 @@ An export is started, waited for and read once for each project, whichever of it
 streams are selected. The SDK syncs one stream after the other; so the first of them
 leads, and through it the group reads all projects and writes the records of all its
 streams. When the turn of the others comes, there is nothing left to do.
+
+Model runs are exported likewise, and so is the catalog, at once: what is different
+with these is said in a class for each.
 """
 
 from __future__ import annotations
@@ -15,33 +18,52 @@ from functools import cached_property, partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.api.errors import ServerError, UnavailableError
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports.fast_rows import FastDecoder, decode_fast_rows
+from tap_labelbox.exports.model_runs import in_model_runs
 from tap_labelbox.exports.prepare import ExportPreparer, Plan
 from tap_labelbox.exports.rows import decode_rows
-from tap_labelbox.exports.saved import Item
-from tap_labelbox.exports.tasks import inputs
+from tap_labelbox.exports.tasks import (
+    FailedExportError,
+    catalog_inputs,
+    inputs,
+    model_run_inputs,
+)
+from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_any_lines
 from tap_labelbox.records.malformed import Malformed
+from tap_labelbox.records.timestamps import as_timestamp
 from tap_labelbox.singer.shared_state import SharedState
-from tap_labelbox.singer.state import PROJECT_ID
+from tap_labelbox.singer.state import context_id
+from tap_labelbox.streams.refusals import LEFT_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context
 
     from tap_labelbox.exports.prepare import Prepared
-    from tap_labelbox.exports.saved import SavedFile
     from tap_labelbox.exports.tasks import Export
+    from tap_labelbox.records.pseudonyms import Pseudonyms
+    from tap_labelbox.streams.base import LabelboxStream
     from tap_labelbox.streams.exported import ExportedStream
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
 MAX_EXPORTS_IN_FLIGHT = 10
 REPLICATION_KEY = "last_activity_at"
 MAX_TEST_ROWS = 100  # of an export, read for a test
+
+
+def row_decoder(
+    streams: Iterable[LabelboxStream], pseudonyms: Pseudonyms | None
+) -> Callable[[bytes], list[Any]]:
+    """Return what decodes lines for these streams."""
+    is_fast = all(stream.takes_fast_rows for stream in streams)
+    if is_fast and pseudonyms:
+        return partial(decode_fast_rows, decoder=FastDecoder(pseudonyms.types))
+    return decode_fast_rows if is_fast else decode_rows
 
 
 class ExportGroup:
@@ -52,6 +74,9 @@ class ExportGroup:
         streams: All that are selected, in the tap's order.
     """
 
+    log_name = "data row export"
+    errors_hint = ": the stream export_errors says why"
+
     def __init__(self, leader: ExportedStream, streams: list[ExportedStream]) -> None:
         """Do nothing yet."""
         self.leader, self.streams = leader, streams
@@ -59,7 +84,6 @@ class ExportGroup:
         self._started = SimpleQueue[tuple[str, dict[str, Any]] | None]()
         """Exports started on other threads, to be noted on this one."""
         self._has_begun = False
-        self._has_warned_of_model_runs = False
         self._broken: set[str] = set()
         """Projects of which a row came broken; it may be whole next time."""
 
@@ -69,7 +93,7 @@ class ExportGroup:
     def state(self) -> SharedState:
         """The states of all streams; to be made after the state was pruned."""
         states = {stream.name: stream.state_manager for stream in self.streams}
-        return SharedState(states, REPLICATION_KEY)
+        return SharedState(states, str(self.leader.replication_key))
 
     def settle(self) -> None:
         """Note the exports that have been started meanwhile."""
@@ -81,6 +105,11 @@ class ExportGroup:
         if started:
             self.state.start(*started)
 
+    def is_due(self, parent_id: str) -> bool:
+        """Return whether an export may hold something new."""
+        del parent_id
+        return True
+
     @property
     def _is_resumable(self) -> bool:
         """True if a later run may read on; not where a target deletes older rows."""
@@ -91,6 +120,10 @@ class ExportGroup:
     @cached_property
     def _prepared(self) -> Iterator[Future[list[Prepared]]]:
         """The exports of each project, which Labelbox prepares before their turn."""
+        return self._prepare(self._plans())
+
+    def _prepare(self, plans: Iterable[Plan]) -> Iterator[Future[list[Prepared]]]:
+        """Have exports made, some at once, and yield their outcomes in order."""
         config = self.leader.config
         preparer = ExportPreparer(
             self._workspace.client,
@@ -101,7 +134,7 @@ class ExportGroup:
             warn=self._workspace.progress.warn,
             inform=self.leader.logger.info,
         )
-        jobs = (partial(preparer.prepare, plan) for plan in self._plans())
+        jobs = (partial(preparer.prepare, plan) for plan in plans)
         max_in_flight = min(self.leader.max_in_flight, MAX_EXPORTS_IN_FLIGHT)
         return prefetch(jobs, max_in_flight, initial=max_in_flight)
 
@@ -116,7 +149,7 @@ class ExportGroup:
             earlier = self.state.begin(self._workspace.started_at)
             self.leader.write_state()
         for context in self.leader.partitions:
-            project_id = context[PROJECT_ID]
+            project_id = str(context_id(context))
             saved = dict(self.state.export(project_id))
             if saved and self._is_outdated(context, saved["until"]):
                 saved = {}
@@ -136,6 +169,7 @@ class ExportGroup:
                     for run in earlier
                     if last_end < run and not self._is_outdated(context, run)
                 ],
+                self._subject(project_id),
             )
 
     def _is_outdated(self, context: Context, until: str) -> bool:
@@ -149,17 +183,36 @@ class ExportGroup:
     def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Return which exports a project needs, in the API's words."""
         config = self.leader.config
-        since = [stream.since(context) for stream in self.streams]
+        project_id = str(context_id(context))
         filters = config["export_filters"]
         if self.leader.is_test:
-            filters = filters | self._workspace.sample[context[PROJECT_ID]]
+            filters = filters | self._workspace.sample[project_id]
         return inputs(
-            context[PROJECT_ID],
+            project_id,
             filters,
             config["export_include"],
-            since=None if None in since else min(filter(None, since)),
+            since=self._since(context),
             until=until,
         )
+
+    def _since(self, context: Context) -> str | None:
+        """Return the timestamp from which on some stream needs data rows."""
+        since = [stream.since(context) for stream in self.streams]
+        return None if None in since else min(filter(None, since))
+
+    # --- what is said of it ----------------------------------------------------
+
+    def _subject(self, parent_id: str) -> str:
+        """Return how messages about an export begin."""
+        return f"Project {parent_id}"
+
+    def _source(self, parent_id: str) -> str:
+        """Return of what an export is."""
+        return f"project {parent_id}"
+
+    def _awaited(self, parent_id: str) -> str:
+        """Return what progress lines call it."""
+        return self._workspace.project_name(parent_id)
 
     def _fingerprint(self, context: Context) -> str:
         """Return what an export must have in common with one that is read on."""
@@ -181,30 +234,9 @@ class ExportGroup:
         self._has_begun = True
         for stream in self.streams:
             stream.write_header()
-        for file in self._workspace.saved_files:
-            self._read_file(file)
+        self.leader.read_files()
 
-    def _read_file(self, file: SavedFile) -> None:
-        """Read a file saved from Labelbox's app; its rows name their projects."""
-        try:
-            for row in file.read(self._decode):
-                if isinstance(row, Malformed):
-                    self._workspace.leave_out(file.name, row)
-                elif type(row) is not Item:  # which the stream bulk_export reads
-                    for project_id in row.project_ids or ("",):
-                        self._write(row, project_id)
-            file.is_read = True
-        except UnavailableError as error:
-            self._workspace.record_failure(file.name, error)
-            return
-        streams = self.leader.tap.streams.values()
-        for what in file.unread(
-            data_rows=bool(self._row_streams),
-            items=any(s.selected for s in streams if s.name == "bulk_export"),
-        ):
-            self.leader.logger.warning("%s: %s", file.name, what)
-
-    def read_project(self, context: Context) -> None:
+    def read(self, context: Context) -> None:
         """Read the data rows of a project that were active since the bookmarks.
 
         They come in no order, so the bookmarks move when all have been read.
@@ -212,9 +244,19 @@ class ExportGroup:
         Raises:
             LabelboxError: If an export cannot be made, or not be read to its end.
         """
-        project_id = context[PROJECT_ID]
+        project_id = str(context_id(context))
+        exports = self._take(next(self._prepared), self._awaited(project_id))
+        latest = self._read_all(exports, project_id)
+        # No other place knows of a broken row: its project has to be exported again.
+        if latest and not self.leader.is_test and project_id not in self._broken:
+            for stream in self.streams:
+                stream.advance(context, latest)
+        self.state.drop(project_id)
+
+    def _read_all(self, exports: Iterable[Prepared], project_id: str) -> str:
+        """Read exports, and return up to which timestamp they hold all; "" for none."""
         latest, until = "", self._workspace.started_at
-        for export, progress in self._take(project_id):
+        for export, progress in exports:
             if progress["wanted"] is not None:
                 self.state.start(project_id, progress)
             try:
@@ -225,19 +267,23 @@ class ExportGroup:
             latest = max(latest, progress["latest"])
             # Of several, some may be of an earlier run than others.
             until = min(until, progress["until"])
-        latest = min(latest, until)
-        # No other place knows of a broken row: its project has to be exported again.
-        if latest and not self.leader.is_test and project_id not in self._broken:
-            for stream in self.streams:
-                stream.advance(context, latest)
-        self.state.drop(project_id)
+        return self._latest(project_id, latest, until)
 
-    def _take(self, project_id: str) -> list[Prepared]:
-        """Wait for the exports of the project whose turn it is."""
-        outcome = next(self._prepared)
+    def _latest(self, project_id: str, latest: str, until: str) -> str:
+        """Return the bookmark of what has been read.
+
+        Args:
+            project_id: Of what it was.
+            latest: The latest activity of its rows.
+            until: The timestamp up to which activity is in it.
+        """
+        del project_id
+        return min(latest, until)
+
+    def _take(self, outcome: Future[list[Prepared]], what: str) -> list[Prepared]:
+        """Wait for the exports whose turn it is."""
         outcome.add_done_callback(lambda _: self._started.put(None))
-        name = self._workspace.project_name(project_id)
-        with self._workspace.progress.waiting(f"the export of {name}"):
+        with self._workspace.progress.waiting(f"the export of {what}"):
             while not outcome.done():
                 self._note(self._started.get())
                 self.leader.checkpoint()
@@ -253,7 +299,7 @@ class ExportGroup:
             latest = progress["latest"]
             for row in rows:
                 if type(row) is Malformed:
-                    self._leave_out(row, project_id, "the export of project")
+                    self._leave_out(row, project_id, "the export of")
                     continue
                 self._write(row, project_id)
                 # What was active later than the export reaches comes again. If it
@@ -274,8 +320,6 @@ class ExportGroup:
 
     def _write(self, row: Any, project_id: str) -> None:
         """Write the records of a data row, stream by stream."""
-        if isinstance(row, dict) and not self._has_warned_of_model_runs:
-            self._warn_of_model_runs(row)
         in_project = row.in_project(project_id)
         for stream in self._row_streams:
             stream.write_records(stream.unfold(in_project))
@@ -286,7 +330,7 @@ class ExportGroup:
         for _, errors in export.rows("ERRORS", decoded=decode_any_lines):
             for error in errors:
                 if isinstance(error, Malformed):
-                    source = "the errors of an export of project"
+                    source = "the errors of an export of"
                     self._leave_out(error, project_id, source)
                     continue
                 count += 1
@@ -297,9 +341,9 @@ class ExportGroup:
                     stream.write_records(records)
         if count:
             self._workspace.note_gap(
-                f"{count} data rows of project {project_id}",
-                f"Labelbox could not export them (task {export.task_id}): the stream "
-                "export_errors says why",
+                f"{count} data rows of {self._source(project_id)}",
+                f"Labelbox could not export them (task {export.task_id})"
+                f"{self.errors_hint}",
             )
 
     @cached_property
@@ -309,23 +353,150 @@ class ExportGroup:
 
     @cached_property
     def _decode(self) -> Callable[[bytes], list[Any]]:
-        is_fast = all(stream.takes_fast_rows for stream in self.streams)
-        if is_fast and (pseudonyms := self._workspace.pseudonyms):
-            decoder = FastDecoder(pseudonyms.types)
-            return partial(decode_fast_rows, decoder=decoder)
-        return decode_fast_rows if is_fast else decode_rows
+        return row_decoder(self.streams, self._workspace.pseudonyms)
 
     def _leave_out(self, row: Malformed, project_id: str, source: str) -> None:
-        self._workspace.leave_out(f"{source} {project_id}", row)
+        self._workspace.leave_out(f"{source} {self._source(project_id)}", row)
         if row.is_broken:
             self._broken.add(project_id)
 
-    def _warn_of_model_runs(self, row: dict[str, Any]) -> None:
-        """Warn once of what is exported from model runs: it has no streams."""
-        if row.get("experiments"):
-            self._has_warned_of_model_runs = True
-            self.leader.logger.warning(
-                "There are data rows of model runs: no stream reads their labels and "
-                "predictions yet; data_row_exports keeps them whole in "
-                "additional_columns, as experiments"
+
+class ModelRunExports(ExportGroup):
+    """Reads exports of model runs, of those that were changed since the last read.
+
+    No other filter is known. What is uploaded while a run is exported, or not yet in
+    Labelbox's index, may change it within the timestamp that it had before; so the
+    bookmark stays as far behind the export as a lookback goes.
+    """
+
+    log_name = "model run export"
+    errors_hint = ""
+    _decode = staticmethod(decode_rows)
+
+    def is_due(self, parent_id: str) -> bool:
+        """Return whether a run was changed since it was exported."""
+        bookmark = self.leader.bookmark({self.leader.parent_key: parent_id})
+        since = bookmark or self.leader.config.get("start_date")
+        if not since or not (changed_at := self._changed_at(parent_id)):
+            return True
+        since = timestamps.normalize(since)
+        return changed_at > since if bookmark else changed_at >= since
+
+    def _changed_at(self, model_run_id: str) -> str | None:
+        return as_timestamp(self.leader.parent_rows[model_run_id].get("updated_at"))
+
+    def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
+        """Return the export of a run."""
+        del until
+        return model_run_inputs(str(context_id(context)))
+
+    def _latest(self, project_id: str, latest: str, until: str) -> str:
+        """Return the latest change to a run that its export is certain to hold."""
+        del latest
+        held_until = timestamps.shift(until, -self.leader.lookback)
+        return min(self._changed_at(project_id) or "", held_until)
+
+    def _write(self, row: Any, project_id: str) -> None:
+        """Write the predictions for a data row."""
+        changed_at = {"model_run_updated_at": self._changed_at(project_id)}
+        for in_run in in_model_runs(row):
+            for stream in self._row_streams:
+                records = stream.unfold(in_run)
+                stream.write_records(record | changed_at for record in records)
+
+    def _subject(self, parent_id: str) -> str:
+        return f"Model run {parent_id}"
+
+    def _source(self, parent_id: str) -> str:
+        return f"model run {parent_id}"
+
+    _awaited = _source
+
+
+class CatalogExports(ExportGroup):
+    """Reads the export of all data rows; of each dataset where that is too much."""
+
+    log_name = "catalog export"
+    errors_hint = ""
+
+    def read(self, context: Context) -> None:
+        """Read the data rows that were active since the bookmark.
+
+        Raises:
+            LabelboxError: If they cannot be exported at all.
+        """
+        try:
+            super().read(context)
+        except (FailedExportError, ServerError) as error:
+            self._workspace.progress.warn(
+                "The catalog is exported dataset by dataset: %s", error
             )
+            self._read_datasets(context)
+
+    def _read_datasets(self, context: Context) -> None:
+        """Read each dataset; one that cannot be read does not stop the others."""
+        dataset_ids = [
+            row["id"] for row in self._workspace.list_rows("dataset_ids", "datasets")
+        ]
+        until, latest, is_whole = self._workspace.started_at, "", True
+        plans = (
+            Plan(
+                "",
+                self._inputs_of(context, until, dataset_id),
+                None,
+                {},
+                [],
+                f"Dataset {dataset_id}",
+            )
+            for dataset_id in dataset_ids
+        )
+        for dataset_id, outcome in zip(dataset_ids, self._prepare(plans), strict=True):
+            what = f"dataset {dataset_id}"
+            try:
+                exports = self._take(outcome, what)
+                latest = max(latest, self._read_all(exports, ""))
+            except LEFT_OUT as error:
+                is_whole = False
+                self._workspace.record_failure(f"{self.leader.name} of {what}", error)
+                self._workspace.failures_in_a_row.count(error)
+            else:
+                self._workspace.failures_in_a_row.end()
+        # There is one bookmark, so a dataset that is lacking keeps it where it is.
+        if latest and is_whole and not self._broken:
+            self.leader.advance(context, latest)
+
+    def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
+        """Return the export of all data rows."""
+        return self._inputs_of(context, until)
+
+    def _inputs_of(
+        self, context: Context, until: str, dataset_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        config = self.leader.config
+        filters = config["export_filters"]
+        if self.leader.is_test:
+            samples = self._workspace.sample.values()
+            filters = filters | next(filter(None, samples), {})
+        return catalog_inputs(
+            filters,
+            config["export_include"],
+            since=self._since(context),
+            until=until,
+            dataset_id=dataset_id,
+        )
+
+    def _write(self, row: Any, project_id: str) -> None:
+        """Write the record of a data row."""
+        del project_id
+        for stream in self._row_streams:
+            stream.write_records(stream.unfold(row))
+
+    def _subject(self, parent_id: str) -> str:
+        del parent_id
+        return "The catalog"
+
+    def _source(self, parent_id: str) -> str:
+        del parent_id
+        return "the catalog"
+
+    _awaited = _source

@@ -1,4 +1,4 @@
-"""Streams of the data row export: tables that their group reads and writes."""
+"""Streams of data row exports: tables that their group reads and writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.singer.state import ProjectState
 
 
@@ -22,15 +21,8 @@ class ExportedStream(ProjectStream):
     """Records made of the data rows of an export."""
 
     replication_key = REPLICATION_KEY
-    log_name = "data row export"
-    takes_fast_rows = False
-    """Whether it needs nothing of a row but the record of data_row_exports."""
-
-    @staticmethod
-    def unfold(row: ProjectRow) -> Iterable[Record]:
-        """Return the stream's records of one data row in one project."""
-        del row
-        return ()
+    exports: type[ExportGroup] = ExportGroup
+    """The exports that it is made of."""
 
     @staticmethod
     def unfold_error(
@@ -41,30 +33,42 @@ class ExportedStream(ProjectStream):
         return ()
 
     @property
-    def has_rows(self) -> bool:
-        """True if the stream has records of data rows."""
-        return type(self).unfold is not ExportedStream.unfold
+    def parent_key(self) -> str:
+        """The name of the ID of a parent, which no document says; "" for none."""
+        return self.parents and f"{self.parents.removesuffix('s')}_id"
+
+    @property
+    def log_name(self) -> str:
+        """The name of the pass in the log."""
+        return self.exports.log_name
 
     @property
     def group(self) -> ExportGroup:
         """The selected streams of the export, which are read together."""
-        workspace = self.workspace
-        if workspace.export_group is None:
+        groups = self.workspace.export_groups
+        if self.exports not in groups:
             streams = [
                 stream
-                for stream in self.tap.streams.values()
-                if isinstance(stream, ExportedStream)
-                and stream.selected
-                and stream.is_test == self.is_test
+                for stream in self._made_of_the_same
+                if stream.selected and stream.is_test == self.is_test
             ]
-            workspace.export_group = ExportGroup(self, streams)
-        return workspace.export_group
+            groups[self.exports] = self.exports(self, streams)
+        return groups[self.exports]
+
+    @property
+    def _made_of_the_same(self) -> list[ExportedStream]:
+        """The streams of the export, whether they are selected or not."""
+        streams = self.tap.streams.values()
+        return [
+            stream
+            for stream in streams
+            if isinstance(stream, ExportedStream) and stream.exports is self.exports
+        ]
 
     @property
     def read_together(self) -> list[str]:
         """The streams of the export, whether they are selected or not."""
-        streams = self.tap.streams.items()
-        return [name for name, s in streams if isinstance(s, ExportedStream)]
+        return [stream.name for stream in self._made_of_the_same]
 
     @property
     def _leads(self) -> bool:
@@ -97,8 +101,12 @@ class ExportedStream(ProjectStream):
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read a project's export; the group writes the records."""
         del project_id
-        self.group.read_project(context)
+        self.group.read(context)
         return iter(())
+
+    def is_due(self, parent_id: str) -> bool:
+        """Return whether the export of a parent may hold something new."""
+        return self.group.is_due(parent_id)
 
     # --- state -----------------------------------------------------------------
 

@@ -17,6 +17,8 @@ ROW: Columns = ("project_id", "data_row_id")
 LABEL: Columns = (*ROW, "label_id")
 OPTION: Columns = ("schema_id", "option_id")
 FEATURE: Columns = ("ontology_id", "parent_id")
+RUN: Columns = ("model_run_id",)
+PREDICTION: Columns = (*RUN, "data_row_id", "prediction_id")
 
 
 OFF: Columns = ("workspace_labelers", "invite_projects", "user_group_audit_events")
@@ -73,6 +75,19 @@ JOINS = (
     Join(("issue_id",), "issues", ("id",)),
     Join(("category_id",), "issue_categories", ("id",)),
     Join(("metric",), "performance_metrics", ("name",)),
+    Join(
+        ("model_id",),
+        "models",
+        ("id",),
+        besides=("foundry_apps", "project_model_configs"),  # foundation models
+    ),
+    Join(RUN, "model_runs", ("id",)),
+    Join((*RUN, "model_run_data_row_id"), "model_run_data_rows", (*RUN, "id")),
+    Join(
+        (*PREDICTION, "parent_annotation_id"),
+        "model_run_predictions",
+        (*PREDICTION, "annotation_id"),
+    ),
     Join((*LABEL, "parent_annotation_id"), "annotations", (*LABEL, "annotation_id")),
     Join((*LABEL, "source_feature_id"), "annotations", (*LABEL, "feature_id")),
     Join((*LABEL, "target_feature_id"), "annotations", (*LABEL, "feature_id")),

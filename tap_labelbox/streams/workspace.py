@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.records.malformed import Malformed
     from tap_labelbox.streams.export_group import ExportGroup
+    from tap_labelbox.streams.saved_rows import SavedRows
 
 
 MAX_NAMED_SOURCES = 100
@@ -149,8 +150,10 @@ class Workspace:
         self.kept_rows: dict[str, tuple[Iterable[Row], int]] = {}
         """Rows that other streams are made of as well, by their document, and how
         often something was left out of them."""
-        self.export_group: ExportGroup | None = None
-        """The streams of the data row export, since the first of them was asked."""
+        self.export_groups: dict[type[ExportGroup], ExportGroup] = {}
+        """The streams of each kind of export, since the first of them was asked."""
+        self.saved_rows: SavedRows | None = None
+        """Reads saved files for all streams, since the first of them was asked."""
         json_text.begin_run()
         lookback_seconds = config["lookback_seconds"]
         if not self.offline and lookback_seconds < MIN_LOOKBACK_SECONDS:
@@ -414,8 +417,9 @@ class Workspace:
 
     def note_loss(self, what: str, why: object) -> None:
         """Warn of a column that has no values; its rows are all there."""
-        self._noted[what] = str(why)
-        self.progress.warn("%s: %s", what, why)
+        if what not in self._noted:
+            self._noted[what] = str(why)
+            self.progress.warn("%s: %s", what, why)
 
     @property
     def left_out(self) -> list[tuple[str, str]]:

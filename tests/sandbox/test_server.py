@@ -446,12 +446,16 @@ def test_every_field_can_be_asked_for(
         "Query.ontology": project.ontology["id"],
         "Query.model": world.models[0]["id"],
         "Query.modelRun": world.models[0]["modelRuns"][0]["id"],
+        "Query.findModelFoundryApp": world.foundry_apps[0]["id"],
         "Query.issue": project.issues[0]["id"],
         "Query.task": task,
         "Query.batch": project.batches[0]["id"],
         "Query.benchmark": f"benchmark-{label.id}",
     }
+    run_id = world.models[1]["modelRuns"][1]["id"]
     given = {
+        "Query.annotationGroups": f'where: {{modelRunId: {{id: "{run_id}"}}}}',
+        "Query.modelFoundryModelRunInfo": f'where: {{modelRunId: "{run_id}"}}',
         "Query.datasetDataRows": f'id: "{project.dataset.id}"',
         "Query.labelVersions": f'where: {{projectId: "{project.id}"}}',
         "Query.rootSchemaNode": "where: {featureSchemaId: "
