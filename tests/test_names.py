@@ -24,6 +24,7 @@ OF_THE_RECORD = {
     "type",
     "value",
     "status",
+    "expires_at",
     "total_data_rows",
     "position",
     "sequence",

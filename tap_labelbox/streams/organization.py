@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tap_labelbox.records.columns import (
     EMAIL,
+    FREE_TEXT,
     NAME,
     PICTURE,
     address,
@@ -181,6 +182,7 @@ class IamIntegrationsStream(LabelboxStream):
             "service_account_email_id",
             "Service account that Labelbox uses at GCP, by its e-mail address.",
             "settings.service_account_email_id",
+            personal=EMAIL,
         ),
         text("read_bucket", "Bucket that is read at GCP.", "settings.read_bucket"),
         timestamp("created_at", "When it was made."),
@@ -211,8 +213,8 @@ class ApiKeysStream(LabelboxStream):
         epoch("expires_at", "When it ends to be valid."),
         texts(
             "allowed_ip_cidrs",
-            "Network addresses it can be used from; null or empty for any. Personal "
-            "data.",
+            "Network addresses it can be used from; null or empty for any.",
+            personal=FREE_TEXT,
         ),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
