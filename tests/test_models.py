@@ -154,16 +154,15 @@ def test_runs_come_without_what_is_refused(
     message: str,
     lines: int,
 ) -> None:
-    """One line says so, unless there is just nothing to tell."""
+    """One line says so, unless there is just nothing to tell; all rows are there."""
     run.sandbox.before = failing("ModelRunInfo", code, message)
 
     output = run("model_runs")
 
     assert len(output.records("model_runs")) == len(model_runs(world))
     assert {r["cost"] for r in output.records("model_runs")} == {None}
-    assert len(left_out(caplog)) == lines
-    assert all("model_runs" in line and "cost" in line for line in left_out(caplog))
-    assert isinstance(output.error, IncompleteError) == bool(lines)
+    assert sum("model_runs, in part" in line for line in caplog.messages) == lines
+    assert output.error is None
 
 
 # --- apps -----------------------------------------------------------------------
