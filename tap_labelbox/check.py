@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from tap_labelbox.streams.base import LabelboxStream
 
+MIN_PAGE_ROWS = 2  # as in ``page_size``: pages overlap
 MAX_SAMPLE_PROJECTS = 3  # that are asked, until one has a row
 PROJECT_COUNTS = {
     "labels": "label_count",
@@ -234,13 +235,17 @@ def probe(stream: LabelboxStream) -> tuple[bool | None, str]:
         return None, UNASKED
     workspace = stream.workspace
     known = {*workspace.left_out}
-    stream.ABORT_AT_RECORD_COUNT = stream.max_page_rows = 1
+    stream.ABORT_AT_RECORD_COUNT = 1
+    stream.max_page_rows = MIN_PAGE_ROWS
+    page_rows = type(stream).max_page_rows
     try:
         for context in _contexts(stream):
             if next(iter(stream.get_records(context)), None):
                 return True, ""
     except (NotOfferedError, UnavailableError, TransientError) as error:
         return False, str(error)
+    finally:  # others may be read by its rows
+        stream.max_page_rows = page_rows
     new = [why for what, why in workspace.left_out if (what, why) not in known]
     if new and not stream.refusals.has_read:
         return False, new[0]

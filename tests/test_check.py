@@ -17,6 +17,7 @@ from tap_labelbox.check import FEWER, PROJECT_COUNTS, TOTALS, read_messages
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.exported import ExportedStream
 from tests.runner import command
 from tests.test_cli import errors as lines
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 DENIED = error("You may not", "AUTHORIZATION_ERROR")
-EXPORTED = {s.name for s in STREAMS if s.replication_key == "last_activity_at"}
+EXPORTED = {s.name for s in STREAMS if issubclass(s, ExportedStream)}
 UNASKED = {*EXPORTED, "bulk_export"}
 
 
