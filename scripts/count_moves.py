@@ -31,6 +31,8 @@ PACKAGE = f"{Path(tap_labelbox.__file__).parent}/"
 SANDBOX = f"{PACKAGE}sandbox/"
 WALKS = {"label": "created_at", "data row": "last_activity_at"}
 """The bookmark of the streams that are read, by what is followed."""
+BESIDE = {"label_versions", "data_rows", "catalog_data_rows"}
+"""Streams with these bookmarks that are read otherwise."""
 
 
 @dataclass
@@ -138,12 +140,13 @@ def follow(kind: str) -> Walk:
                 "api_url": sandbox.url,
                 "api_key": sandbox.api_key,
                 "concurrency": 1,
+                "projects_per_request": 1,
                 "export_poll_interval": 0.01,
             }
         )
         for stream in tap.streams.values():
             is_followed = stream.replication_key == WALKS[kind]
-            stream.selected = is_followed and stream.name != "label_versions"
+            stream.selected = is_followed and stream.name not in BESIDE
         before = sys.getprofile()
         sys.setprofile(recorder)
         try:

@@ -35,6 +35,7 @@ STREAMS = {
     if isinstance(stream, type)
     and issubclass(stream, ExportedStream)
     and stream is not ExportedStream
+    and stream.parents == "projects"
 }
 SCHEMAS: dict[str, Any] = {name: vars(s)["schema"] for name, s in STREAMS.items()}
 VALIDATORS = {name: Draft7Validator(schema) for name, schema in SCHEMAS.items()}

@@ -27,6 +27,8 @@ from tap_labelbox.exports.rows import DataRow, metadata_records
 from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import MAX_NAMED_ROWS, Malformed
 from tap_labelbox.sandbox import Reply, World, serve
+from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams.exported import ExportedStream
 from tests.runner import Runner
 
 if TYPE_CHECKING:
@@ -825,7 +827,9 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
         items=json.dumps([{"ID": 24, "DataRow ID": 25}]).encode(),
     )
 
-    output = served(tables)
+    exported = [s.name for s in STREAMS if issubclass(s, ExportedStream)]
+    exported.remove("catalog_data_rows")
+    output = served(tables, "projects", "labels", "bulk_export", *exported)
 
     assert output.error is None
     assert output.ids("projects") == ["0"]

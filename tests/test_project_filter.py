@@ -109,9 +109,10 @@ def test_all_streams_read_the_projects_that_are_chosen(
     everything = projects_of(run(*PRIMARY_KEYS))
     chosen = found["projects"]
     assert 0 < len(chosen) < len(everything["projects"])
-    assert found == {
-        name: chosen & ids for name, ids in everything.items() if chosen & ids
-    }
+    # Events of groups are read as a whole; projects that are gone may be asked for.
+    for name in everything.keys() - {"user_group_audit_events"}:
+        there = found.get(name, set()) & everything["projects"]
+        assert there == chosen & everything[name], name
     assert len(found) > 5
 
 
