@@ -27,7 +27,7 @@ from tap_labelbox.exports.rows import DataRow, metadata_records
 from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import MAX_NAMED_ROWS, Malformed
 from tap_labelbox.sandbox import Reply, World, serve
-from tap_labelbox.streams import STREAMS
+from tap_labelbox.streams import SUBJECTS
 from tap_labelbox.streams.exported import ExportedStream
 from tests.runner import Runner
 
@@ -827,8 +827,7 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
         items=json.dumps([{"ID": 24, "DataRow ID": 25}]).encode(),
     )
 
-    exported = [s.name for s in STREAMS if issubclass(s, ExportedStream)]
-    exported.remove("catalog_data_rows")
+    exported = [s.name for s in SUBJECTS["Labels"] if issubclass(s, ExportedStream)]
     output = served(tables, "projects", "labels", "bulk_export", *exported)
 
     assert output.error is None
