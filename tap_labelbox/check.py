@@ -34,6 +34,7 @@ from tap_labelbox.singer.tap import plain_errors, set_up_log
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.exported import ExportedStream
+from tap_labelbox.streams.workspace import MAX_SAMPLE_PROJECTS
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from tap_labelbox.streams.base import LabelboxStream
 
 MIN_PAGE_ROWS = 2  # as in ``page_size``: pages overlap
-MAX_SAMPLE_PROJECTS = 3  # that are asked, until one has a row
 PROJECT_COUNTS = {
     "labels": "label_count",
     "export_labels": "label_count",

@@ -100,8 +100,7 @@ class NewestFirstWindowStream(LabelboxStream):
         if self.workspace.offline:
             return
         with self.refusals.leaving_out():
-            if self.client.first_date is None:
-                self.client.execute("user")  # whose reply says what day it is there
+            self.workspace.ask_for_the_date()
             if self.is_incremental and (rest := self.state_manager.rest()):
                 yield from self._window(*rest)
                 self._since.clear()  # it follows from the bookmark, which has moved

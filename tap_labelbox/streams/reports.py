@@ -166,8 +166,7 @@ class ReportStream(LabelboxStream):
 
     def days(self, context: Context | None) -> list[str]:
         """Return the days to read, in UTC."""
-        if self.client.first_date is None:
-            self.client.execute("user")  # whose reply says what day it is at Labelbox
+        self.workspace.ask_for_the_date()
         today = timestamps.parse(self.workspace.started_at)
         since = self.since(context)
         first = timestamps.parse(since) if since else today - FIRST_DAYS * DAY

@@ -183,6 +183,11 @@ class Workspace:
         )
         return timestamps.isoformat(date)
 
+    def ask_for_the_date(self) -> None:
+        """Ask Labelbox something, if nothing was, so that its clock is known."""
+        if self.client.first_date is None:
+            self.client.execute("user")
+
     def list_rows(self, document: str, field: str) -> Iterator[Row]:
         """Yield each row of a list of the workspace once, in the order it comes.
 
