@@ -25,6 +25,7 @@ from tap_labelbox.api.errors import (
     TransientError,
     UnavailableError,
 )
+from tap_labelbox.api.pagination import MIN_PAGE_ROWS
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.columns import as_id, as_integer
 from tap_labelbox.records.json_text import decode
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
     from tap_labelbox.streams.base import LabelboxStream
 
-MIN_PAGE_ROWS = 2  # as in ``page_size``: pages overlap
 PROJECT_COUNTS = {
     "labels": "label_count",
     "export_labels": "label_count",
