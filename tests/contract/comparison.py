@@ -8,13 +8,12 @@ JSON, and a timestamp without an offset is UTC. Types are compared by themselves
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.contract.loads import keys, kind, schemas
+from tests.contract.loads import LARGEST_INTEGER, keys, kind, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -181,12 +180,14 @@ def _json(value: Any) -> Any:
 
 
 def _as_numbers(value: Any) -> Any:
-    """Return JSON in which a whole number is an integer, however it was written."""
+    """Return JSON in which a whole number of 64 bits is an integer, however written."""
     if isinstance(value, dict):
         return {name: _as_numbers(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_as_numbers(item) for item in value]
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+    if isinstance(value, int | float) and abs(value) > LARGEST_INTEGER:
+        return float(value)
+    if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 

@@ -52,7 +52,7 @@ TEXTS = (
     "no\u00a0break, \u0085 next, \u2028 line, \u2029 paragraph, \ufeff mark",
     "\x01\x02\x1f\x7f controls",
     "e\u0301 is not é, ß is not SS, \u0131 is not i",
-    "العربية עברית 漢字 ไทย 🚦 👩\u200d🚀 \U0010ffff \ufffd",
+    "العربية עברית 漢字 ไทย 🚦 👩\u200d🚀 \U0010fffd \ufffd",
     "x" * LONG_CHARACTERS,
     "é🚦" * LONG_CHARACTERS,
 )
@@ -290,14 +290,13 @@ def _tap(catalog: dict[str, Any] | None = None, **settings: Any) -> TapLabelbox:
 
 
 def _optional(stream: str) -> frozenset[str]:
-    """Return some columns that need not be selected, one of each kind."""
+    """Return columns that need not be selected: one of each kind that others have."""
     found = _tap().streams[stream]
-    kinds = {
-        kind(schema): name
-        for name, schema in found.schema["properties"].items()
-        if "null" in schema["type"] and name not in found.primary_keys
-    }
-    return frozenset(kinds.values()) - {found.replication_key}
+    kinds: dict[str, list[str]] = {}
+    for name, schema in found.schema["properties"].items():
+        if name not in {*found.primary_keys, found.replication_key}:
+            kinds.setdefault(kind(schema), []).append(name)
+    return frozenset(names[-1] for names in kinds.values() if len(names) > 1)
 
 
 def _catalog(without: Mapping[str, frozenset[str]]) -> dict[str, Any]:
