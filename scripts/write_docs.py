@@ -14,6 +14,7 @@ from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import write_dbt
 import yaml
 
 from tap_labelbox.api.documents import Document
@@ -470,6 +471,7 @@ def documents() -> dict[str, str]:
             settings=indent(dump(plugin_settings(SETTINGS["properties"])), 4),
             selection=indent(dump(selection()), 10),
         ),
+        **write_dbt.files(GENERATED),
     }
 
 
