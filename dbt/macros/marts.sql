@@ -54,7 +54,7 @@ array_join(array_sort(collect_list({{ text }})), ' ')
     with this timestamp, and the latest once more. A label that was made in the very
     moment of the last export comes with the same timestamp later.
 
-    `keys` are the columns of its key, `but_not` rows of it that are to be made anew. -#}
+    `keys` are the columns of its key; rows of it of which `but_not` holds are made anew. -#}
 {% macro labelbox_new_rows(rows, keys, but_not=none) -%}
 select {{ rows }}.*
 from {{ rows }}

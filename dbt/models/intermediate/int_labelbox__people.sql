@@ -1,3 +1,5 @@
+{{ config(materialized='ephemeral') }}
+
 -- Everybody with a user ID, one row each: the bridge from e-mail addresses, which exports
 -- have, to IDs, which all else has.
 with told as (

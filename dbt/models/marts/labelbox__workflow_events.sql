@@ -75,7 +75,6 @@ events as (
         case when to_step_kind = 'done' then coalesce(to_step, 'Done') else to_step end as to_step,
         to_step_kind,
         to_step_kind = 'in_rework' as is_sent_to_rework,
-        to_step_kind = 'other' as is_step_unknown,
         place_from_end = 1 as is_latest,
         {{ labelbox.labelbox_seconds('previous_event_at', 'event_at') }} as seconds_before,
         {{ labelbox.labelbox_seconds('event_at', 'next_event_at') }} as seconds_after,
@@ -84,5 +83,5 @@ events as (
 )
 
 {{ labelbox.labelbox_new_rows(
-    'events', ['project_id', 'data_row_id', 'event_number'], but_not='is_step_unknown'
+    'events', ['project_id', 'data_row_id', 'event_number'], but_not="to_step_kind = 'other'"
 ) }}
