@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from tap_labelbox.report import __main__ as report
 from tap_labelbox.sandbox import World, serve
 from tap_labelbox.streams import STREAMS
 from tests.postgres import postgres
@@ -35,6 +36,8 @@ SCHEMA = "analytics"
 STAGING = f"{SCHEMA}_staging"
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 """When the tap runs, so that the world is the same in every process."""
+EVER = "2024-01-01"
+"""A day before anything was done in that world."""
 UNCHANGED = "path:models/staging"
 """What a second build need not build: views, and tests that have been run."""
 
@@ -164,6 +167,8 @@ class Built:
     """The status and the message of each model and test, after each build."""
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """What the tap wrote in its first run, by stream."""
+    page: str = ""
+    """What tap-labelbox-report makes of the last build."""
 
     def rows(self, model: str, build: int = 0) -> list[dict[str, Any]]:
         """Return the rows of a model."""
@@ -225,6 +230,10 @@ def build(database: str, target: Path, program: Path, folder: Path) -> dict[str,
         keep(
             dbt("run", "--full-refresh", "--select", "config.materialized:incremental")
         )
+        page = folder / f"{database}.html"
+        arguments = ["--warehouse", opened.address, "--output", str(page)]
+        report.main([*arguments, "--since", EVER])
+        built.page = page.read_text("utf-8")
     return asdict(built)
 
 
@@ -253,6 +262,8 @@ class Opened:
     """Of the target."""
     variables: dict[str, str]
     """Of the environment, for dbt."""
+    address: str
+    """For tap-labelbox-report."""
     query: Query
     """Returns the rows of each query, by column, as JSON has them."""
 
@@ -273,6 +284,7 @@ def open_duckdb(folder: Path) -> Iterator[Opened]:
     yield Opened(
         {"path": str(file), "default_target_schema": "labelbox"},
         {"LABELBOX_DBT_TARGET": "duckdb", "LABELBOX_DUCKDB_PATH": str(file)},
+        f"duckdb:///{file}",
         query,
     )
 
@@ -288,6 +300,7 @@ def open_postgres(folder: Path) -> Iterator[Opened]:
                 "LABELBOX_DBT_TARGET": "postgres",
                 "PGHOST": server.url.partition("host=")[2],
             },
+            server.url,
             lambda queries: [server.rows(sql) for sql in queries],
         )
 

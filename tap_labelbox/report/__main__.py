@@ -82,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
         default="analytics",
         help="where dbt puts the models; default: %(default)s",
     )
-    add("--staging-schema", help="where it puts the staging models; default: SCHEMA_staging")
+    add(
+        "--staging-schema",
+        help="where it puts the staging models; default: SCHEMA_staging",
+    )
     add(
         "--since",
         type=date.fromisoformat,

@@ -26,8 +26,7 @@ MAX_DAYS = 100  # after which a bar is a week
 # To be told from each other, on white and on black, also by the color-blind.
 COLORS = ["#4f86c6", "#e1812c", "#3a9e6e", "#c44e52", "#9372b2", "#b0894f", "#8c8c8c"]
 OTHERS = "others"
-
-PERIOD = "date_day between :since and :until"
+UTC = alt.Scale(type="utc")  # a day is the same wherever the page is made
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class Card:
     model: str
     query: str
     draw: Callable[[list[Row]], str]
-    """Returns the picture as HTML."""
+    """Returns the picture as HTML; "" if there is nothing to be seen."""
     empty: str = "Nothing in this period."
-    """What is said in place of a picture of no rows."""
+    """What is said in place of that."""
 
 
 # --- figures -------------------------------------------------------------------
@@ -64,21 +63,21 @@ TILES = (
         "Labels",
         "made",
         "labelbox__throughput_daily",
-        f"""
+        """
         select sum(label_count) as value,
             cast(count(distinct labeler) as varchar) || ' people' as note
-        from {{marts}}.labelbox__throughput_daily
-        where {PERIOD} and label_count > 0 and {{projects}}
+        from {marts}.labelbox__throughput_daily
+        where {period} and label_count > 0 and {projects}
         """,
     ),
     Tile(
         "Labeling",
         "hours",
         "labelbox__throughput_daily",
-        f"""
+        """
         select sum(hours_labeling) as value, null as note
-        from {{marts}}.labelbox__throughput_daily
-        where {PERIOD} and {{projects}}
+        from {marts}.labelbox__throughput_daily
+        where {period} and {projects}
         """,
         form="{:,.1f}",
     ),
@@ -86,11 +85,11 @@ TILES = (
         "Agreement",
         "consensus of labels, 0 to 1",
         "labelbox__labels",
-        f"""
+        """
         select avg(agreement) as value,
             cast(count(agreement) as varchar) || ' labels compared' as note
-        from {{marts}}.labelbox__labels
-        where {PERIOD} and {{projects}}
+        from {marts}.labelbox__labels
+        where {period} and {projects}
         """,
         form="{:.2f}",
     ),
@@ -117,14 +116,14 @@ TILES = (
         "Cost",
         "labeling, review and rework",
         "labelbox__cost",
-        f"""
+        """
         select sum(cost) as value,
             max(currency) || case when count(distinct currency) > 1
                 then ' and others, added up' else '' end
             || case when count(*) > count(cost)
                 then ', without hours that no rate fits' else '' end as note
-        from {{marts}}.labelbox__cost
-        where {PERIOD} and {{projects}}
+        from {marts}.labelbox__cost
+        where {period} and {projects}
         """,
     ),
 )
@@ -159,9 +158,7 @@ def _svg(chart: alt.Chart | alt.LayerChart) -> str:
 
 def _chart(rows: Sequence[Row], height: int = HEIGHT_PIXELS) -> alt.Chart:
     values = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    return alt.Chart(alt.Data(values=values)).properties(
-        width=WIDTH_PIXELS, height=height
-    )
+    return alt.Chart({"values": values}).properties(width=WIDTH_PIXELS, height=height)
 
 
 def _plain(value: Any) -> Any:
@@ -199,24 +196,20 @@ def _with_others(rows: list[Row], name: str, weight: str) -> list[Row]:
     for row in rows:
         sums[row[name]] = sums.get(row[name], 0) + float(row[weight] or 0)
     largest = sorted(sums, key=lambda key: (-sums[key], key))[:MAX_LABELERS]
-    return [
-        row | {name: row[name] if row[name] in largest else OTHERS} for row in rows
-    ]
+    return [row | {name: row[name] if row[name] in largest else OTHERS} for row in rows]
 
 
 def _throughput(rows: list[Row]) -> str:
     days = {row["date_day"] for row in rows}
     is_by_day = (max(days) - min(days)).days <= MAX_DAYS
-    unit = "yearmonthdate" if is_by_day else "yearweek"
+    unit: Any = "utcyearmonthdate" if is_by_day else "utcyearweek"
     rows = _with_others(rows, "labeler", "label_count")
     colors = _colors(row["labeler"] for row in rows)
     svg = _svg(
         _chart(rows)
         .mark_bar()
         .encode(
-            x=alt.X(
-                "date_day:T", timeUnit=unit, title="day" if is_by_day else "week"
-            ),
+            x=alt.X("date_day:T", timeUnit=unit, title="day" if is_by_day else "week"),
             y=alt.Y("sum(label_count):Q", title="labels"),
             color=_colored("labeler", colors),
         )
@@ -227,6 +220,9 @@ def _throughput(rows: list[Row]) -> str:
 def _speed(rows: list[Row]) -> str:
     rows = _with_others(rows, "labeler", "label_count")
     colors = _colors(row["labeler"] for row in rows)
+    rows = [row for row in rows if row["agreement"] is not None]
+    if not rows:
+        return ""
     svg = _svg(
         _chart(rows)
         .mark_circle(opacity=0.85)
@@ -246,9 +242,7 @@ def _classes(rows: list[Row]) -> str:
     return _svg(
         chart.encode(
             x=alt.X("annotation_count:Q", title="objects"),
-            y=alt.Y(
-                "name:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)
-            ),
+            y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=140)),
         )
     )
 
@@ -259,7 +253,7 @@ def _backlog(rows: list[Row]) -> str:
         _chart(rows)
         .mark_area()
         .encode(
-            x=alt.X("date_day:T", title="day"),
+            x=alt.X("date_day:T", title="day", scale=UTC),
             y=alt.Y("data_row_count:Q", title="data rows"),
             color=_colored("step_kind", colors),
         )
@@ -271,7 +265,9 @@ def _pairs(rows: list[Row]) -> str:
     chart = _chart(rows, height=max(22 * len({row["labeler_b"] for row in rows}), 60))
     axis = alt.Axis(labelLimit=130)
     base = chart.encode(
-        x=alt.X("labeler_a:N", title=None, axis=alt.Axis(labelLimit=90, labelAngle=-35)),
+        x=alt.X(
+            "labeler_a:N", title=None, axis=alt.Axis(labelLimit=90, labelAngle=-35)
+        ),
         y=alt.Y("labeler_b:N", title=None, axis=axis),
     )
     # One color, more or less of it: it is read on white and on black.
@@ -292,7 +288,7 @@ def _rework(rows: list[Row]) -> str:
     )
     return _svg(
         chart.encode(
-            x=alt.X("date_week:T", title="week of the labels"),
+            x=alt.X("date_week:T", title="week of the labels", scale=UTC),
             y=alt.Y(
                 "rework_share:Q",
                 title="share sent to rework",
@@ -307,8 +303,8 @@ def _drawing(rows: list[Row]) -> str:
     """Return the shapes of one data row over a frame of its size."""
     width = float(rows[0]["media_width"] or 0)
     height = float(rows[0]["media_height"] or 0)
-    shapes = [(row["name"], _points(row["geometry"])) for row in rows]
-    shapes = [(name, points) for name, points in shapes if points]
+    found = ((row["name"], _points(row["geometry"])) for row in rows)
+    shapes = [(name, points) for name, points in found if points]
     every = [point for _, (points, _) in shapes for point in points]
     width = max([width, *(x for x, _ in every)])
     height = max([height, *(y for _, y in every)])
@@ -316,8 +312,10 @@ def _drawing(rows: list[Row]) -> str:
     color = _colors(names)
     stroke = max(width, height) / 200
     parts = [
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" '
-        'aria-label="Shapes of one data row">',
+        (
+            f'<svg viewBox="0 0 {width:g} {height:g}" role="img" '
+            'aria-label="Shapes of one data row">'
+        ),
         f'<rect width="{width:g}" height="{height:g}" fill="#8884" />',
     ]
     for name, (points, is_closed) in shapes:
@@ -350,10 +348,10 @@ CARDS = (
         "Labels by day and labeler",
         "labels made",
         "labelbox__throughput_daily",
-        f"""
+        """
         select date_day, labeler, sum(label_count) as label_count
-        from {{marts}}.labelbox__throughput_daily
-        where {PERIOD} and label_count > 0 and {{projects}}
+        from {marts}.labelbox__throughput_daily
+        where {period} and label_count > 0 and {projects}
         group by date_day, labeler
         order by date_day, labeler
         """,
@@ -363,13 +361,12 @@ CARDS = (
         "Speed against quality",
         "mean seconds per label, mean agreement; the larger, the more labels",
         "labelbox__labels",
-        f"""
+        """
         select labeler, count(*) as label_count,
             avg(seconds_to_label) as seconds_per_label, avg(agreement) as agreement
-        from {{marts}}.labelbox__labels
-        where {PERIOD} and not is_skipped and {{projects}}
+        from {marts}.labelbox__labels
+        where {period} and not is_skipped and {projects}
         group by labeler
-        having count(agreement) > 0
         order by label_count desc, labeler
         """,
         _speed,
@@ -393,10 +390,10 @@ CARDS = (
         "What waits, by step of the workflow",
         "data rows at the end of each day",
         "labelbox__backlog_daily",
-        f"""
+        """
         select date_day, step_kind, sum(data_row_count) as data_row_count
-        from {{marts}}.labelbox__backlog_daily
-        where {PERIOD} and step_kind <> 'done' and {{projects}}
+        from {marts}.labelbox__backlog_daily
+        where {period} and step_kind <> 'done' and {projects}
             and counted_from = 'workflow_history'
         group by date_day, step_kind
         order by date_day, step_kind

@@ -66,8 +66,9 @@ class Choice:
         }
 
     def of(self, query: str) -> str:
-        """Return a query that is of these projects only."""
+        """Return a query that is of this period and of these projects only."""
         condition = "project_id = any(:project_ids)" if self.project_ids else "1 = 1"
+        query = query.replace("{period}", "date_day between :since and :until")
         return query.replace("{projects}", condition)
 
 
@@ -130,7 +131,7 @@ def _tile(tile: Tile, warehouse: Warehouse, choice: Choice) -> str:
     except QueryError as error:
         return _section(tile, f'<p class="soft">{_lacking(tile, error)}</p>')
     value, note = row["value"], row["note"]
-    figure = "–" if value is None else tile.form.format(value)
+    figure = "-" if value is None else tile.form.format(value)
     body = f'<p class="figure">{figure}</p>'
     if note and value is not None:
         body += f'<p class="soft">{escape(note)}</p>'
@@ -142,9 +143,8 @@ def _card(card: Card, warehouse: Warehouse, choice: Choice) -> str:
         rows = warehouse.query(choice.of(card.query), choice.values)
     except QueryError as error:
         return _section(card, f'<p class="soft">{_lacking(card, error)}</p>')
-    return _section(
-        card, card.draw(rows) if rows else f'<p class="soft">{card.empty}</p>'
-    )
+    picture = card.draw(rows) if rows else ""
+    return _section(card, picture or f'<p class="soft">{card.empty}</p>')
 
 
 def _section(item: Tile | Card, body: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,23 +39,25 @@ class Warehouse:
     def __init__(self, address: str, schema: str, staging_schema: str) -> None:
         """Connect."""
         self.schemas = {"marts": schema, "staging": staging_schema}
-        scheme = urlsplit(address).scheme
-        if scheme == "duckdb":
-            self._driver, self._mark = _module("duckdb"), r"$\1"
-            path = unquote(address.removeprefix("duckdb://"))
-            # As in SQLAlchemy: three slashes are relative, four are not.
-            arguments: tuple[Any, ...] = (path.removeprefix("/"), True)
-        elif scheme in ("postgres", "postgresql"):
-            self._driver, self._mark = _module("psycopg"), r"%(\1)s"
-            arguments = (address,)
-        else:
-            msg = (
+        scheme, _, rest = address.partition("://")
+        scheme = scheme.partition("+")[0]  # SQLAlchemy names a driver behind it
+        if scheme not in ("duckdb", "postgres", "postgresql"):
+            raise WarehouseError(
                 "--warehouse is neither duckdb:///file.duckdb nor "
                 "postgresql://user@host/database"
             )
-            raise WarehouseError(msg)
+        is_duckdb = scheme == "duckdb"
         try:
-            self._connection = self._driver.connect(*arguments)
+            self._driver = _duckdb() if is_duckdb else _psycopg()
+            self._mark = r"$\1" if is_duckdb else r"%(\1)s"
+            if is_duckdb:
+                # As in SQLAlchemy: three slashes are relative, four are not.
+                path = unquote(rest.removeprefix("/"))
+                self._connection = self._driver.connect(path, read_only=True)
+            else:
+                self._connection = self._driver.connect(f"postgresql://{rest}")
+        except ImportError as error:
+            raise WarehouseError(f"{error.name} is not installed: {EXTRA}") from None
         except self._driver.Error as error:
             raise WarehouseError(f"--warehouse cannot be opened: {error}") from None
 
@@ -79,8 +81,8 @@ class Warehouse:
             names = [column[0] for column in result.description]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         except self._driver.Error as error:
-            if rollback := getattr(self._connection, "rollback", None):
-                rollback_if_open(rollback, self._driver.Error)
+            with suppress(self._driver.Error):  # DuckDB has begun no transaction
+                self._connection.rollback()
             raise QueryError(str(error).strip().split("\n")[0]) from None
         finally:
             cursor.close()
@@ -90,19 +92,16 @@ class Warehouse:
         self._connection.close()
 
 
-def rollback_if_open(rollback: Any, error: type[Exception]) -> None:
-    """End the transaction that a refused query has broken, if there is one."""
-    try:
-        rollback()
-    except error:  # DuckDB has none
-        return
+def _duckdb() -> Any:
+    import duckdb  # noqa: PLC0415  # only one of them has to be there
+
+    return duckdb
 
 
-def _module(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise WarehouseError(f"{name} is not installed: {EXTRA}") from None
+def _psycopg() -> Any:
+    import psycopg  # noqa: PLC0415
+
+    return psycopg
 
 
 def _quoted(name: str) -> str:
