@@ -34,7 +34,7 @@ STATE_SUFFIXES = {".json", ".jsonl"}
 
 @dataclass(frozen=True)
 class Part:
-    """What one run of several reads."""
+    """The share of one run of several."""
 
     name: str
     """Of the shard and its state; another count gives other names."""
@@ -76,8 +76,8 @@ def plan(
         for number, (weight, ids) in enumerate(zip(weights, members, strict=True))
         if ids or number == 0
     ]
-    alone = [(f"p-{project_id}", rows, [project_id]) for project_id, rows in giants]
-    in_order = [*buckets, *alone]
+    large = [(f"p-{project_id}", rows, [project_id]) for project_id, rows in giants]
+    in_order = [*buckets, *large]
     parts = [
         Part(
             name,

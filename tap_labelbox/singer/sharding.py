@@ -103,14 +103,14 @@ def _resolved(state: Mapping[str, Any]) -> dict[str, Bookmark]:
     return bookmarks
 
 
-def _catch_up(behind: Bookmark, ahead: Bookmark) -> None:
-    """Move a bookmark to where another one is, if that is further on."""
-    if _value(ahead) > _value(behind):
+def _catch_up(behind: Bookmark, further: Bookmark) -> None:
+    """Move a bookmark to where another one is, if that says more."""
+    if _value(further) > _value(behind):
         for name in ("replication_key", VALUE):
-            if name in ahead:
-                behind[name] = ahead[name]
-    if EXPORT in ahead:
-        behind.setdefault(EXPORT, deepcopy(ahead[EXPORT]))
+            if name in further:
+                behind[name] = further[name]
+    if EXPORT in further:
+        behind.setdefault(EXPORT, deepcopy(further[EXPORT]))
 
 
 def _joined(
