@@ -111,9 +111,15 @@ def test_settings_get_through_meltano(
     projects = [r["record"]["id"] for r in records if r["stream"] == "projects"]
     assert sorted(projects) == sorted([wanted, other])
     assert not [r for r in records if r["stream"] == "data_row_attachments"]
-    starts = [r for r in run.sandbox.requests if r.operation == "StartExport"]
+    starts = [
+        text
+        for r in run.sandbox.requests
+        if r.operation == "StartExport"
+        # Not those of presence, which has no filter; Meltano selects it here.
+        and '"query": []' not in (text := json.dumps(r.variables))
+    ]
     assert starts
-    assert all('"status": "Done"' in json.dumps(r.variables) for r in starts)
+    assert all('"status": "Done"' in text for text in starts)
 
 
 @pytest.mark.parametrize("meltano", ["block"], indirect=True)

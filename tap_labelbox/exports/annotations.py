@@ -25,6 +25,7 @@ from tap_labelbox.records.columns import (
     as_objects,
     as_string,
     boolean,
+    bounded,
     derived,
     identifier,
     integer,
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.records.columns import Record, Row
 
+MAX_ANNOTATION_ID_BYTES = 288  # with three other IDs, what MySQL takes for a key
 MAX_ANSWER_DEPTH = 50  # levels of nested answers; what is below stays JSON
 
+annotation_identifier = bounded(string, MAX_ANNOTATION_ID_BYTES)
 FEATURE = (
     identifier("feature_id", "ID of the feature; the same in all frames of a video."),
     identifier("feature_schema_id", "ID of its class or question in the ontology."),
@@ -58,14 +61,15 @@ FEATURE = (
 ANNOTATIONS = Table.of(
     *LABEL_IDS,
     *derived(
-        identifier(
+        annotation_identifier(
             "annotation_id",
             "Group, frame and the feature IDs on the way down, joined with a slash; "
             "where there is no feature ID, kind and name. What would have the ID of "
-            "another ends with #2 and so on.",
+            "another ends with #2 and so on; one of more than "
+            f"{MAX_ANNOTATION_ID_BYTES} bytes ends with its SHA-256.",
             required=True,
         ),
-        string(
+        annotation_identifier(
             "parent_annotation_id",
             "What it is nested in; null at the top. Of a segment without a record in "
             "its first frame, as in the first frame that has one.",
@@ -246,7 +250,7 @@ class _Walk:
             "group_name": None,
             "frame": None,
         }
-        self._ids = UniqueIds()
+        self._ids = UniqueIds(MAX_ANNOTATION_ID_BYTES)
         ranked = z_order if isinstance(z_order, list) else []
         self._ranks: dict[str, int] = {}
         for rank, feature in enumerate(ranked, 1):
@@ -309,7 +313,7 @@ class _Walk:
         record = ANNOTATIONS.record(item, place)
         unmapped = record["additional_columns"]
         if record["feature_id"] is None:
-            record["feature_id"] = key or None
+            record["feature_id"] = as_id(key)
         record["path"] = _joined(" / ", place["path"], record["name"]) or None
         if self._ranks:
             record["z_order"] = self._ranks.get(record["feature_id"])
@@ -403,7 +407,7 @@ class _Walk:
         return {
             **ANNOTATIONS.blank,
             **self._top,
-            "feature_id": feature,
+            "feature_id": as_id(feature),
             **known,
             "annotation_kind": known.get("annotation_kind") or "Segment",
             "annotation_id": self._ids.assign(
@@ -597,7 +601,7 @@ def _relationship(item: Any, key: str) -> tuple[str, Record]:
                 kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
                 record["relationship_type"] = kind or None
     if record["feature_id"] is None:
-        record["feature_id"] = key or None
+        record["feature_id"] = as_id(key)
     _, *ends = _ends("", record)
     own = record["feature_id"] or _joined(">", *ends) or record["name"]
     return own or "unnamed", record

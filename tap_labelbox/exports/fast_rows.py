@@ -18,6 +18,7 @@ from tap_labelbox.exports.rows import (
     decode_rows,
 )
 from tap_labelbox.records import json_text
+from tap_labelbox.records.columns import ID
 from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MEDIA_STRUCT = StructColumns(MEDIA, others=True)
 PROJECT_STRUCT = StructColumns(PROJECT)
 ROW_STRUCT = StructColumns(
     DATA_ROW,
-    more={"projects": dict[str, PROJECT_STRUCT.type]},  # type: ignore[name-defined]
+    more={"projects": dict[ID, PROJECT_STRUCT.type]},  # type: ignore[name-defined]
 )
 BUILDER = RecordBuilder(ROW_STRUCT, MEDIA_STRUCT, PROJECT_STRUCT)
 MEDIA_DECODER = msgspec.json.Decoder(MEDIA_STRUCT.type)

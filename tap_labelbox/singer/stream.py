@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
     from singer_sdk import Tap, metrics
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.singerlib import Catalog, RecordMessage
+    from singer_sdk.singerlib import Catalog, MetadataMapping, RecordMessage
 
+    from tap_labelbox.singer.large_values import LargeValues
     from tap_labelbox.singer.state import StateWriter
+    from tap_labelbox.singer.tap import SingerTap
     from tap_labelbox.singer.writer import MessageWriter
 
 # At its most talkative, it logs what expressions make of records.
@@ -62,6 +64,22 @@ class DirectStream(Stream):
     def tap(self) -> Tap:
         """The tap that the stream belongs to."""
         return self._tap
+
+    @property
+    def metadata(self) -> MetadataMapping:
+        """The catalog's, or what a catalog begins with."""
+        is_new = self._metadata is None
+        mapping = super().metadata
+        catalog = self._tap_input_catalog
+        if is_new and not (catalog and catalog.get_stream(self.name)):
+            for column in self.unselected_columns:
+                mapping["properties", column].selected_by_default = False
+        return mapping
+
+    @property
+    def unselected_columns(self) -> Iterable[str]:
+        """The columns that a catalog has to select, or they are left out."""
+        return ()
 
     @property
     def is_test(self) -> bool:
@@ -162,9 +180,7 @@ class DirectStream(Stream):
         if not self.has_records:
             self.note_first_record()
         writer = self.writer
-        writer.write_record(
-            self.name, self._stream_version, self._selected_columns(record)
-        )
+        writer.write_record(self.name, self._stream_version, self._outgoing(record))
         self.record_count += 1
         if self._counter and self.record_count % CHECK_EVERY_RECORDS == 0:
             self._counter.increment(CHECK_EVERY_RECORDS)
@@ -177,7 +193,7 @@ class DirectStream(Stream):
             return
         if not self.has_records:
             self.note_first_record()
-        chosen = decode_raw(self._selected_columns(record))
+        chosen = decode_raw(self._outgoing(record))
         try:
             super()._write_record_message(chosen)
         except LabelboxError:
@@ -221,11 +237,22 @@ class DirectStream(Stream):
         """Note, before it is written, that there is a record."""
         self.has_records = True
 
-    def _selected_columns(self, record: Record) -> Record:
-        if not self.deselected:
-            return record
-        # Not taken out of the record: its maker may need it.
-        return {c: v for c, v in record.items() if c not in self.deselected}
+    def _outgoing(self, record: Record) -> Record:
+        """Return what of a record goes out: it stays as it is, for its maker."""
+        if self.deselected:
+            record = {c: v for c, v in record.items() if c not in self.deselected}
+        if self._large_values:
+            record = self._large_values.removed(self.name, record, self._kept_columns)
+        return record
+
+    @cached_property
+    def _large_values(self) -> LargeValues | None:
+        return cast("SingerTap", self._tap).large_values
+
+    @cached_property
+    def _kept_columns(self) -> frozenset[str]:
+        """The columns that have a value in every record."""
+        return frozenset([*self.primary_keys, *self.schema.get("required", ())])
 
     def _finish_batch(self) -> None:
         self.writer.close()

@@ -6,6 +6,7 @@ from tap_labelbox.streams import data_rows, organization
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
+from tap_labelbox.streams.presence import DataRowPresenceStream, LabelPresenceStream
 from tap_labelbox.streams.projects import ProjectsStream
 from tap_labelbox.streams.reports import WorkspaceLabelersStream
 from tap_labelbox.streams.workflow import TaskQueuesStream
@@ -28,6 +29,8 @@ SUBJECTS = {
         LabelsStream,
         BulkExportStream,
         LabelVersionsStream,
+        DataRowPresenceStream,
+        LabelPresenceStream,
     ),
     "People": (
         organization.UsersStream,

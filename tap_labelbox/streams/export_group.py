@@ -277,6 +277,8 @@ class ExportGroup:
         if isinstance(row, dict) and not self._has_warned_of_model_runs:
             self._warn_of_model_runs(row)
         in_project = row.in_project(project_id)
+        if self.leader.is_test:
+            self._workspace.sample_rows.append(in_project)
         for stream in self._row_streams:
             stream.write_records(stream.unfold(in_project))
 

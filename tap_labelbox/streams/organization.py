@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records.columns import (
     boolean,
+    email,
+    identifier,
     integer,
     key,
     table,
     text,
     texts,
     timestamp,
+    word,
 )
 from tap_labelbox.streams.base import LabelboxStream
 
@@ -30,13 +33,13 @@ class UsersStream(LabelboxStream):
     name = "users"
     schema = table(
         key("id", "User ID."),
-        text("email", "E-mail address. Personal data."),
+        email("email", "E-mail address. Personal data."),
         text("name", "Full name. Personal data."),
         text("nickname", "Short name. Personal data."),
         text("picture", "Address of the portrait. Personal data."),
         boolean("is_viewer", "Whether the user may only look."),
         boolean("is_external_user", "Whether the user is of another organization."),
-        text("timezone", "Time zone in the profile."),
+        word("timezone", "Time zone in the profile."),
         timestamp("created_at", "When the account was made."),
         timestamp("updated_at", "Latest change to it."),
         timestamp(
@@ -44,13 +47,13 @@ class UsersStream(LabelboxStream):
             "Latest login, or switch into this organization; null until the first one "
             "after recording began.",
         ),
-        text(
+        identifier(
             "org_role_id",
             "ID of the role in the organization; null, or that of the role None, where "
             "all rights are by project.",
         ),
         text("org_role_name", "Name of that role."),
-        text("organization_id", "ID of the organization."),
+        identifier("organization_id", "ID of the organization."),
     )
 
 
@@ -65,7 +68,9 @@ class RolesStream(LabelboxStream):
         key("id", "Role ID."),
         text("name", "Name as on screen, such as Labeler or Team Manager."),
         text("description", "What it is for."),
-        text("organization_id", "ID of the organization; null where it is built in."),
+        identifier(
+            "organization_id", "ID of the organization; null where it is built in."
+        ),
         texts("permissions", "Names of what it allows."),
     )
 
@@ -80,7 +85,7 @@ class UserGroupsStream(LabelboxStream):
     schema = table(
         key("id", "Group ID."),
         text("name", "Its name."),
-        text("color", "Its color, in hexadecimal digits."),
+        word("color", "Its color, in hexadecimal digits."),
         text("description", "Free text."),
         integer("member_count", "Users in it."),
         integer("project_count", "Projects that it has access to."),
@@ -100,8 +105,10 @@ class UserGroupMembersStream(LabelboxStream):
     schema = table(
         key("user_group_id", "ID of the user group."),
         key("user_id", "ID of the user."),
-        text("email", "E-mail address. Personal data."),
-        text("role_id", "ID of the role in the group's projects; null where none is."),
+        email("email", "E-mail address. Personal data."),
+        identifier(
+            "role_id", "ID of the role in the group's projects; null where none is."
+        ),
     )
 
     def explode(self, row: Row) -> Iterable[Any]:

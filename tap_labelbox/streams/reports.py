@@ -14,6 +14,8 @@ from tap_labelbox.records.columns import (
     as_integer,
     boolean,
     day,
+    email,
+    identifier,
     integer,
     key,
     number,
@@ -21,6 +23,7 @@ from tap_labelbox.records.columns import (
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import LabelboxStream
@@ -156,9 +159,9 @@ class WorkspaceLabelersStream(ReportStream):
         key("project_id", "ID of the project, which need not be in projects."),
         key("user_id", "ID of the user."),
         day("date", "UTC day of the figures. The bookmark is kept by this column."),
-        text("email", "E-mail address, which may be masked. Personal data."),
-        text("member_type", "internal or external; null where the account is gone."),
-        text("member_organization_id", "ID of the organization of the account."),
+        email("email", "E-mail address, which may be masked. Personal data."),
+        word("member_type", "internal or external; null where the account is gone."),
+        identifier("member_organization_id", "ID of the organization of the account."),
         text("member_organization_name", "Its name, or org.name and its ID."),
         integer("labels_created", "Labels submitted."),
         integer("labels_skipped", "Data rows skipped."),
@@ -178,7 +181,7 @@ class WorkspaceLabelersStream(ReportStream):
         boolean("is_removed", "Whether the labeler has left the project."),
         timestamp("cached_at", "When the figures were computed, if from a cache."),
         text("project_name", "Name of the project; null where it is gone."),
-        text("project_organization_id", "ID of the organization of the project."),
+        identifier("project_organization_id", "ID of the organization of the project."),
         text("project_organization_name", "Name of that organization."),
         boolean("is_project_deleted", "Whether the project has been deleted since."),
     )

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import integer, key, table, text
+from tap_labelbox.records.columns import (
+    identifier,
+    integer,
+    key,
+    table,
+    text,
+    word,
+)
 from tap_labelbox.streams.base import LabelboxStream
 
 
@@ -17,10 +24,10 @@ class TaskQueuesStream(LabelboxStream):
     place = "order"
     schema = table(
         key("id", "Task queue ID."),
-        text("project_id", "ID of the project."),
+        identifier("project_id", "ID of the project."),
         text("name", "Name of the step."),
         text("description", "Free text."),
-        text("queue_type", "Kind of step, such as MANUAL_REVIEW_QUEUE."),
+        word("queue_type", "Kind of step, such as MANUAL_REVIEW_QUEUE."),
         integer("data_row_count", "Data rows in the step now."),
         integer("order", "Place of the step in the workflow, from 0."),
     )

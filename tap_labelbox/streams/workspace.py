@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
+    from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.records.malformed import Malformed
     from tap_labelbox.streams.export_group import ExportGroup
 
@@ -130,6 +131,8 @@ class Workspace:
         self._unlisted = 0  # gaps in the list of the projects to read
         self.kept_rows: dict[str, list[Row]] = {}
         """Rows that other streams are made of as well, by their document."""
+        self.sample_rows: list[ProjectRow] = []
+        """The data rows that a test has exported, for all streams made of such."""
         self.export_group: ExportGroup | None = None
         """The streams of the data row export, since the first of them was asked."""
         json_text.begin_run()
