@@ -91,6 +91,28 @@ EXPORT_FILTERS = _object(
     ),
 )
 
+SHARD = _object(
+    _part(
+        th.IntegerType(minimum=0),
+        "index",
+        "Which of the shards this is, from 0; the first one also reads what is of no "
+        "project.",
+        required=True,
+    ),
+    _part(
+        th.IntegerType(minimum=1),
+        "count",
+        "How many there are. A project is in one of them by the SHA-256 of its ID.",
+        required=True,
+    ),
+    _part(
+        th.ArrayType(TEXT),
+        "project_ids",
+        "Its projects, in place of those that the hash says; tap-labelbox-plan fills "
+        "it in.",
+    ),
+)
+
 INCLUDED = {
     "attachments": (True, "What labelers were shown with a data row."),
     "metadata_fields": (True, "Custom metadata of data rows."),
@@ -214,6 +236,13 @@ SETTINGS = th.PropertiesList(
         "Media types",
         "Read only projects with one of these kinds of data rows, such as IMAGE, as in "
         "projects.allowed_media_type.",
+    ),
+    _setting(
+        SHARD,
+        "shard",
+        "Shard",
+        "Read one part of the projects, for several runs that share an account: "
+        f"{_names(SHARD)}. Not beside emit_activate_version_messages or export_files.",
     ),
     _setting(
         _one_of("fail", "warn"),
@@ -435,7 +464,7 @@ CHOOSING_PROJECTS = (
 )
 # What chooses among what Labelbox has; saved files hold what they hold.
 CHOOSING = (
-    *(*CHOOSING_PROJECTS, "start_date"),
+    *(*CHOOSING_PROJECTS, "shard", "start_date"),
     *("label_filters", "export_filters", "export_include"),
 )
 
@@ -511,6 +540,17 @@ def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[s
             "or remove pseudonymize"
         )
     versions = config.get("emit_activate_version_messages")
+    shard = config.get("shard")
+    if shard and shard["index"] >= shard["count"]:
+        yield (
+            f"shard.index must be less than shard.count ({shard['count']}), not "
+            f"{shard['index']}: the first shard is 0"
+        )
+    if shard and versions:
+        yield (
+            "shard and emit_activate_version_messages: remove one; a target would "
+            "delete the rows of the other shards"
+        )
     if versions and "batch_config" in config:
         yield (
             "emit_activate_version_messages and batch_config: remove one; rows in "

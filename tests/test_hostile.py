@@ -26,7 +26,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.exceptions import ConfigValidationError
-from urllib3.util import parse_url
+from urllib3.util import connection, parse_url
 
 from tap_labelbox import redact
 from tap_labelbox.api import errors
@@ -204,6 +204,32 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
 
 
+CLIENTS: list[Client] = []
+"""All that a test connects."""
+
+
+@pytest.fixture(autouse=True)
+def _clients() -> Iterator[None]:
+    """Close the clients of a test."""
+    yield
+    while CLIENTS:
+        CLIENTS.pop().close()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Return the sockets that clients connect, as they do so."""
+    result: list[socket.socket] = []
+    create = connection.create_connection
+
+    def recorded(*args: Any, **options: Any) -> socket.socket:
+        result.append(create(*args, **options))
+        return result[-1]
+
+    monkeypatch.setattr(connection, "create_connection", recorded)
+    return result
+
+
 def say(texts: Iterator[bytes], connection: socket.socket) -> None:
     """Hear a request, and answer the next of some texts."""
     connection.recv(65536)
@@ -214,7 +240,8 @@ def connect(port: int, **options: Any) -> Client:
     """Return a client of a server on this machine."""
     given = {"timeout": 20, "retry_seconds": 0, "max_reply_bytes": MB} | options
     url = given.pop("api_url", f"http://127.0.0.1:{port}/graphql")
-    return Client(url, KEY, logger=logging.getLogger("tap-labelbox"), **given)
+    CLIENTS.append(Client(url, KEY, logger=logging.getLogger("tap-labelbox"), **given))
+    return CLIENTS[-1]
 
 
 def ask(client: Client) -> Any:
@@ -293,6 +320,32 @@ def test_a_broken_download_is_no_traceback(
             assert len(chunk) <= MB
 
     assert received <= 90 * MB + len(DATA)
+
+
+@pytest.mark.parametrize("name", [*BROKEN_REPLIES, *REFUSED_REPLIES, *ODD_REPLIES])
+@pytest.mark.parametrize("is_download", [False, True], ids=["reply", "download"])
+def test_a_closed_client_leaves_no_connection_open(
+    server: Callable[..., int],
+    connections: list[socket.socket],
+    name: str,
+    *,
+    is_download: bool,
+) -> None:
+    """Whatever came, and although the error's traceback refers to what was open."""
+    reply = (BROKEN_REPLIES | REFUSED_REPLIES | ODD_REPLIES)[name]
+    port = server(partial(say, iter([reply])))
+    client = connect(port)
+    raised: list[errors.LabelboxError] = []
+
+    try:
+        link = f"http://127.0.0.1:{port}/file"
+        list(client.download(link) if is_download else ask(client))
+    except errors.LabelboxError as error:
+        raised.append(error)
+    client.close()
+
+    assert connections
+    assert [item for item in connections if item.fileno() != -1] == []
 
 
 def test_chunks_of_a_byte_are_not_held_one_by_one(server: Callable[..., int]) -> None:
@@ -1085,13 +1138,7 @@ def test_a_message_of_megabytes_is_short_at_once(sandbox: Sandbox, part: str) ->
     reply = {"errors": [{"message": message, "extensions": {"code": part * 1000}}]}
     replies = iter([Reply(200, {}, reply), Reply(400, {}, {"message": message})])
     sandbox.before = lambda _: next(replies)
-    client = Client(
-        sandbox.url,
-        sandbox.api_key,
-        timeout=60,
-        retry_seconds=0,
-        logger=logging.getLogger("tap-labelbox"),
-    )
+    client = connect(0, api_url=sandbox.url, timeout=60)
 
     for _ in range(2):
         with pytest.raises(errors.LabelboxError) as raised:

@@ -147,6 +147,11 @@ class LabelboxStream(BookmarkedStream):
         )
 
     @property
+    def is_by_project(self) -> bool:
+        """True if its rows are projects, or of projects."""
+        return self.name == PROJECTS or PROJECT_ID in self.columns
+
+    @property
     def client(self) -> Client:
         """Asks Labelbox."""
         return self.workspace.client
