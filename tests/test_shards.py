@@ -36,6 +36,8 @@ PLAN = ("-m", "tap_labelbox.plan")
 ALL = [name for name in PRIMARY_KEYS if name != "tasks"]  # each run makes some
 OF_EACH_KIND = ["projects", "labels", "batches", "users"]
 OF_EACH_KIND += ["workspace_labelers", "user_group_projects", "user_group_audit_events"]
+OF_A_RUN = {"seen_at": None, "record_count": None}
+"""Columns that are of a run, and not of the row it has seen."""
 IDS = st.text("abc123-é", min_size=1, max_size=12)
 VALUES = st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)).map(  # noqa: DTZ001
     lambda at: f"{at.isoformat(timespec='milliseconds')}Z"
@@ -43,12 +45,9 @@ VALUES = st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)).map(  # noqa: 
 
 
 def records_of(*outputs: Output | Run) -> Counter[str]:
-    """Return how often each record comes in some outputs, less what counts a run's."""
+    """Return how often each record comes in some outputs."""
     return Counter(
-        json.dumps(
-            [message["stream"], message["record"] | {"record_count": None}],
-            sort_keys=True,
-        )
+        json.dumps([message["stream"], message["record"] | OF_A_RUN])
         for output in outputs
         for message in output.messages
         if message["type"] == "RECORD" and message["stream"] not in SNAPSHOTS
