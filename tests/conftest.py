@@ -117,7 +117,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def world() -> World:
     """Return a small workspace with a bit of everything."""
-    return World(seed=1)
+    return World(seed=1, labels=100)
 
 
 @pytest.fixture

@@ -516,15 +516,20 @@ def start(run: Runner, before: str = "", **settings: Any) -> subprocess.Popen[st
     )
 
 
-def refused(process: subprocess.Popen[str], code: int = 78) -> str:
-    """Return the one line in which a run says why it cannot go on."""
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Return a process once it has ended."""
     output, log = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in log
-    messages = Output(output).messages
+    return subprocess.CompletedProcess(process.args, process.returncode, output, log)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int = 78) -> str:
+    """Return the one line in which a run says why it cannot go on."""
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    messages = Output(done.stdout).messages
     assert {m["stream"] for m in messages if m["type"] == "BATCH"} <= {"projects"}
-    assert '"replication_key_value"' not in output  # of no STATE
-    (line,) = [line for line in log.splitlines() if "ERROR" in line]
+    assert '"replication_key_value"' not in done.stdout  # of no STATE
+    (line,) = [line for line in done.stderr.splitlines() if "ERROR" in line]
     return line
 
 
@@ -533,9 +538,8 @@ def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
     """Where the disk is full, nothing is left behind."""
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
 
-    line = refused(
-        start(run, limit, batch_config=batch(folder, compression="none")), 75
-    )
+    process = start(run, limit, batch_config=batch(folder, compression="none"))
+    line = refused(ended(process), 75)
 
     assert "File too large" in line
     assert {path.name.split("-")[0] for path in folder.iterdir()} == {"projects"}
@@ -666,7 +670,7 @@ def test_what_cannot_be_used_is_told(
     run: Runner, folder: Path, change: dict[str, Any], told: str
 ) -> None:
     """In one line, before anything is asked of Labelbox."""
-    line = refused(start(run, batch_config=batch(folder) | change))
+    line = refused(run.command(batch_config=batch(folder) | change))
 
     assert told in line
     assert not run.sandbox.requests
@@ -683,9 +687,8 @@ def test_what_is_not_installed_is_told(
     run: Runner, module: str, config: dict[str, Any], told: str
 ) -> None:
     """With what to install."""
-    line = refused(
-        start(run, f"import sys; sys.modules[{module!r}] = None", batch_config=config)
-    )
+    hidden = f"import sys; sys.modules[{module!r}] = None"
+    line = refused(ended(start(run, hidden, batch_config=config)))
 
     assert told in line
     assert not run.sandbox.requests
@@ -750,7 +753,7 @@ def test_files_on_s3(
 @pytest.mark.usefixtures("s3")
 def test_a_storage_without_credentials_is_told(run: Runner) -> None:
     """In one line, before anything is asked of Labelbox."""
-    line = refused(start(run, batch_config=batch("s3://lake")))
+    line = refused(run.command(batch_config=batch("s3://lake")))
 
     assert "to s3://lake (Unable to locate credentials): check" in line
     assert not run.sandbox.requests

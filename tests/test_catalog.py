@@ -10,11 +10,13 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.sandbox import World
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.test_cli import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.runner import Output, Runner
@@ -376,8 +378,11 @@ def test_a_new_column_that_looks_like_one_there_is(run: Runner, caplog: Any) -> 
         ),
     ],
 )
-def test_maps_of_a_stream_that_is_not_selected(run: Runner, given: Any) -> None:
+def test_maps_of_a_stream_that_is_not_selected(
+    serving: Callable[..., Runner], given: Any
+) -> None:
     """They do nothing."""
+    run = serving(World(projects=2, labels_per_project=3))
     output = run(catalog=catalog(without=("bulk_export",)), stream_maps=given)
 
     assert output.error is None

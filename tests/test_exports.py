@@ -23,6 +23,7 @@ from tap_labelbox.tap import TapLabelbox
 from tests.runner import Runner, read_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tap_labelbox.sandbox import Request, Sandbox
@@ -412,11 +413,13 @@ def test_after_a_broken_export_the_next_run_reads_everything(
 
 
 def test_a_killed_run_is_read_on(
-    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+    serving: Callable[..., Runner], monkeypatch: Any
 ) -> None:
     """From the byte that its last state names, of the same export."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
-    sandbox.part_size = 20_000
+    world = World(projects=1, labels=60)
+    run = serving(world, part_size=10_000)
+    sandbox = run.sandbox
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
     every = {row.id for row in project.data_rows}
