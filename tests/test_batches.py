@@ -321,7 +321,9 @@ def test_the_next_run_reads_what_is_new(
     )
 
     assert label.id in [row["id"] for row in rows(second.messages, "labels")]
-    assert len(rows(second.messages, "labels")) < 5
+    assert (
+        len(rows(second.messages, "labels")) < 10 < len(rows(first.messages, "labels"))
+    )
 
 
 def test_no_state_counts_a_record_that_is_in_no_file(
@@ -492,7 +494,7 @@ def test_a_storage_that_fails_costs_no_record(run: Runner, folder: Path) -> None
             folder.write_text("no folder any more")
 
     run.sandbox.before = fill
-    output = run("labels", batch_config=batch(folder))
+    output = run("labels", page_size=10, batch_config=batch(folder))
 
     assert isinstance(output.error, LabelboxError)
     assert "batch files cannot be written to" in str(output.error)
