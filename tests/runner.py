@@ -100,6 +100,11 @@ class Runner:
         self.settings: dict[str, Any] = {}
         """Of all runs."""
 
+    @property
+    def label_count(self) -> int:
+        """Return how many labels there are in the projects that the key may see."""
+        return sum(len(self.world.labels(p.id)) for p in self.world.projects)
+
     def config(self, **settings: Any) -> dict[str, Any]:
         """Return settings for the sandbox, quick to wait and quick to give up."""
         return {

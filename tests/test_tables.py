@@ -552,7 +552,7 @@ def test_the_heavy_column_of_versions_can_be_left_out(run: Runner) -> None:
         r.query or "" for r in run.sandbox.requests if r.operation == "LabelVersions"
     ]
     assert output.error is None
-    assert len(output.records("label_versions")) == 250
+    assert len(output.records("label_versions")) == run.label_count
     assert all("label\n" not in query for query in asked)
 
 
@@ -614,7 +614,7 @@ def test_a_refusal_costs_the_stream(
     assert said in line
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
-    assert len(output.records("labels")) == 250
+    assert len(output.records("labels")) == run.label_count
 
 
 @pytest.mark.parametrize(
@@ -640,7 +640,7 @@ def test_a_field_that_the_server_lacks_costs_the_stream(
     assert [line for line in told(caplog) if line.startswith(f"{name} is left out: ")]
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
-    assert len(output.records("labels")) == 250
+    assert len(output.records("labels")) == run.label_count
 
 
 def test_members_are_missed_where_groups_are_read(serving: Any, caplog: Any) -> None:
