@@ -54,7 +54,7 @@ def whole_catalog() -> dict[str, Any]:
 
 @dataclass
 class Output:
-    """What a run of the tap wrote."""
+    """Messages that a run of the tap wrote, and its error."""
 
     text: str = ""
     error: Exception | None = None

@@ -260,7 +260,7 @@ def test_a_value_that_parquet_has_no_place_for_is_kept_beside(
 def test_a_value_in_another_form_fits(
     run: Runner, folder: Path, column: str, value: Any, expected: Any
 ) -> None:
-    """Where the type is the same."""
+    """It fits if its type is the same."""
     run.sandbox.before = projects_with(column, value)
 
     output = run("projects", batch_config=batch(folder, "parquet"))
@@ -537,7 +537,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int = 78) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on Windows")
 def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
-    """Where the disk is full, nothing is left behind."""
+    """A full disk leaves no part of a file behind."""
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
 
     process = start(run, limit, batch_config=batch(folder, compression="none"))
@@ -700,7 +700,7 @@ def test_what_is_not_installed_is_told(
 def test_a_run_that_is_stopped_loses_nothing(
     serving: Callable[..., Runner], folder: Path, by: int
 ) -> None:
-    """What its state counts is in files, and these are whole."""
+    """All that its state counts is in files, and these are whole."""
     run = serving(World(projects=4, labels=200), latency=0.02)
     everything = {row["id"] for row in run("labels").records("labels")}
     process = start(run, page_size=10, batch_config=batch(folder, batch_size=20))

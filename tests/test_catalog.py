@@ -1,4 +1,4 @@
-"""What a catalog, stream maps or a state name: obeyed, or refused before the run."""
+"""Names in a catalog, stream maps or a state: obeyed, or refused before the run."""
 
 from __future__ import annotations
 
@@ -461,7 +461,7 @@ def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
     ],
 )
 def test_a_setting_that_is_none(run: Runner, settings: Any, said: str) -> None:
-    """What was meant is asked where a name is near."""
+    """A name that is nearly a setting's is suggested."""
     refused(run, said, **settings)
 
 

@@ -50,7 +50,7 @@ def client(sandbox: Sandbox) -> Client:
 
 
 def wanted(project_id: str, **filters: Any) -> dict[str, Any]:
-    """Say that everything of a project is wanted."""
+    """Return the arguments of an export of everything in a project."""
     include = {
         "attachments": True,
         "embeddings": True,
@@ -624,7 +624,7 @@ def test_an_export_has_more_time_to_begin_than_others_to_answer(
 def test_an_export_that_has_not_begun_is_asked_for_again(
     run: Runner, sandbox: Sandbox, world: World, status: int
 ) -> None:
-    """Where Labelbox surely did nothing, without looking for it."""
+    """If Labelbox surely did nothing, it is not looked for."""
     project = world.projects[0]
     replies = iter([Reply(status)] * 2)
     sandbox.before = lambda request: (

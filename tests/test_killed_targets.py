@@ -45,7 +45,7 @@ MAX_LOOKS = 30_000  # at a run that does not end
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take more rounds if all are wanted."""
+    """Parametrize by one round, or by all with --every-fault."""
     if "seed" in metafunc.fixturenames:
         first = metafunc.config.getoption("seed")
         count = ALL if metafunc.config.getoption("every_fault") else 1
@@ -66,7 +66,7 @@ class Warehouse(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the target is configured with."""
+        """Return the target's configuration."""
 
     @abstractmethod
     def progress(self, states: int) -> int:
@@ -219,7 +219,7 @@ def warehouse(
 
 @dataclass
 class Kill:
-    """Who is killed in a run, and how, as soon as either is reached."""
+    """Processes to kill in a run, and how, as soon as either limit is reached."""
 
     victims: tuple[str, ...]
     by: signal.Signals
@@ -231,7 +231,7 @@ class Kill:
 
 @dataclass
 class Ended:
-    """How a run has ended."""
+    """The end of a run."""
 
     codes: dict[str, int]
     states: list[State]

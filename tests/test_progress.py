@@ -1,4 +1,4 @@
-"""What a run tells a person: plan, progress, waits, and sums at its end."""
+"""The log of a run for a person: plan, progress, waits, and sums at its end."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def progress(clock: Clock, caplog: pytest.LogCaptureFixture) -> Progress:
 
 
 class ForPeople(logging.Filter):
-    """Takes out what is logged for programs."""
+    """Drops records that are logged for programs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether people read a record."""
@@ -146,7 +146,7 @@ def test_a_line_says_where_a_run_is(progress: Progress, clock: Clock) -> None:
 
 
 def test_a_line_names_what_has_its_turn(progress: Progress) -> None:
-    """Which need not be projects."""
+    """Parents need not be projects."""
     with progress.reading("data_rows", []):
         progress.turn(3, 13, "dataset")
 

@@ -257,7 +257,7 @@ def test_a_broken_row_costs_itself(
 def test_a_broken_row_of_an_array_costs_itself(
     tmp_path: Path, broken: str, separator: str
 ) -> None:
-    """Where the next one begins is found again."""
+    """The beginning of the next row is found again."""
     path = tmp_path / "export"
     path.write_text("[" + separator.join([GOOD[0], broken, *GOOD[1:]]) + "]")
 
@@ -517,7 +517,7 @@ MODEL_RUN = {
 def test_unread_rows_of_model_runs_are_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no selected stream reads them; they are kept as they are."""
+    """It is logged if no selected stream reads them; they are kept as they are."""
     path = tmp_path / "model_run.ndjson"
     path.write_text(2 * (json.dumps(MODEL_RUN) + "\n") + GOOD[0])
 

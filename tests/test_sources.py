@@ -1,4 +1,4 @@
-"""Where saved files are: folders, patterns, archives and storages."""
+"""Places of saved files: folders, patterns, archives and storages."""
 
 from __future__ import annotations
 
@@ -353,7 +353,7 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 def test_every_layout_is_read_from_every_archive(
     tmp_path: Path, content: bytes, name: str, packed: Callable[[bytes], bytes]
 ) -> None:
-    """What is compressed shows by how it begins."""
+    """The first bytes of a file show how it is compressed."""
     write(tmp_path, {name: packed(content)})
 
     output = read(tmp_path / name)

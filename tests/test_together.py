@@ -205,7 +205,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
     ],
 )
 def test_odd_json_is_taken_apart(text: bytes) -> None:
-    """What is odd is in one of them."""
+    """The malformed part is in one of them."""
     reply = separated(text, 2)
 
     assert reply.parts[1] == b'{"data":{"a":1}}'

@@ -1,4 +1,4 @@
-"""What is asked is noted down, answered, refused, or fails."""
+"""Requests to the sandbox are recorded, answered, refused, or fail."""
 
 from __future__ import annotations
 
