@@ -1124,7 +1124,7 @@ def check(row: Row, project_id: str) -> None:
 
 
 def check_records(row: Row, project_id: str) -> None:
-    """Assert that records fit their schema, have keys of their own, and hold all values."""
+    """Assert that records fit their schema, have own keys, and hold all values."""
     for name, schema in SCHEMAS.items():
         records = unfold(name, row, project_id)
         for record in records:
