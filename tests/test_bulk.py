@@ -116,7 +116,7 @@ def test_a_broken_file_is_not_read_to_its_end() -> None:
 
 
 def test_items_come_out_before_the_file_is_whole() -> None:
-    """What has been read can be written and forgotten."""
+    """Items are written and forgotten while the rest is read."""
     read = 0
 
     def chunks() -> Iterator[bytes]:

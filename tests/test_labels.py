@@ -80,7 +80,7 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
 
 
 def test_skipped_labels_are_told(run: Runner, world: World) -> None:
-    """Whether by the type or, in 2018, by the text."""
+    """The type shows it or, in 2018, the text."""
     project = world.projects[0]
     text = world.add_label(project.id, type=world.label_types["Any"], text="Skip")
     kind = world.add_label(project.id, type=world.label_types["Skipped"], text="{}")
@@ -228,7 +228,7 @@ def test_a_label_of_the_second_of_the_bound_is_read(serving: Any) -> None:
 def test_labels_are_complete_in_whichever_order_they_come(
     serving: Any, ignored: tuple[str, ...], *, whole_seconds: bool
 ) -> None:
-    """Where the order asked for is ignored they come newest first.
+    """A server that ignores the order sends the newest first.
 
     Labels are deleted between pages meanwhile, and the run is cut off and goes on.
     """

@@ -374,7 +374,7 @@ def test_what_a_second_start_brings_once_more_is_known() -> None:
 
 
 def test_an_order_that_ends_is_no_longer_trusted() -> None:
-    """What a second start has left out is read from the beginning."""
+    """Rows that a second start has left out are read from the beginning."""
     # Two pages in order, of which a row goes away; then there is none any more.
     order = [10, 11, 12, 13, 14, 15, 16, 17, 30, 1, 2, 20, 21, 3]
 

@@ -464,8 +464,9 @@ def test_another_refusal_is_not_waited_for(serving: Any, code: str) -> None:
 
 
 @pytest.mark.parametrize("streams", [("projects",), ("labels",), STREAMS])
-def test_the_first_state_is_the_one_given(run: Runner, streams: Any) -> None:
+def test_the_first_state_is_the_one_given(serving: Any, streams: Any) -> None:
     """After the first SCHEMA and before all else: targets take it for their base."""
+    run = serving(World(projects=3, labels_per_project=5))
     first = run(*streams)
     odd: State = {"bookmarks": {**first.state["bookmarks"], "gone": {"a": 1}}}
 
