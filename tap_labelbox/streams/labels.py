@@ -23,6 +23,7 @@ from tap_labelbox.records.columns import (
     identifier,
     key,
     number,
+    shortened_id,
     table,
     text,
     timestamp,
@@ -143,6 +144,7 @@ class LabelsStream(ProjectStream):
                 self.workspace.leave_out, f"labels of project {project_id}"
             ),
         )
+        own_id = shortened_id(project_id)
         for page, reached in labels.pages():
             self._page_size = labels.size
             for record in page:
@@ -150,7 +152,7 @@ class LabelsStream(ProjectStream):
                 # because more is asked for than is wanted.
                 if since <= record["created_at"] < before:
                     self.log_unmapped(record)
-                    record["project_id"] = project_id
+                    record["project_id"] = own_id
                     yield record
             if reached:
                 self.advance(context, min(reached, before))
