@@ -10,8 +10,8 @@ import pytest
 
 from tap_labelbox.api.errors import AccessError, IncompleteError, LabelboxError
 from tap_labelbox.records import timestamps
+from tap_labelbox.records.structs import PageDecoder
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.streams.labels import LabelsStream
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request, Sandbox
@@ -549,13 +549,13 @@ def test_what_labelbox_serves_takes_the_fast_path(
 ) -> None:
     """Every page: the slow one takes several times the CPU."""
     found: list[Any] = []
-    decode_fast = LabelsStream.decode_fast
+    decode = PageDecoder.__call__
 
-    def noted(stream: LabelsStream, reply: bytes) -> Any:
-        found.append(decode_fast(stream, reply))
+    def noted(decoder: PageDecoder, reply: bytes) -> Any:
+        found.append(decode(decoder, reply))
         return found[-1]
 
-    monkeypatch.setattr(LabelsStream, "decode_fast", noted)
+    monkeypatch.setattr(PageDecoder, "__call__", noted)
 
     records = run("labels").records("labels")
 

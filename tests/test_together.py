@@ -20,11 +20,12 @@ from tap_labelbox.api.errors import (
     IncompleteError,
     OutageError,
 )
-from tap_labelbox.api.together import Question, Together, separated
+from tap_labelbox.api.prefetch import Question, Together
+from tap_labelbox.api.together import separated
+from tap_labelbox.records.structs import PageDecoder
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.labels import LabelsStream
 from tests.test_queries import SCHEMA_TEXT
 
 if TYPE_CHECKING:
@@ -496,15 +497,15 @@ def test_one_odd_row_slows_no_other_project(
 ) -> None:
     """Each is decoded by itself."""
     run = small(serving, 10)
-    decode_fast = LabelsStream.decode_fast
+    decode = PageDecoder.__call__
     fast: list[bool] = []
 
-    def noted(stream: LabelsStream, reply: bytes) -> Any:
-        result = decode_fast(stream, reply)
+    def noted(decoder: PageDecoder, reply: bytes) -> Any:
+        result = decode(decoder, reply)
         fast.append(result is not None)
         return result
 
-    monkeypatch.setattr(LabelsStream, "decode_fast", noted)
+    monkeypatch.setattr(PageDecoder, "__call__", noted)
     bad = run.world.projects[4].id
     run.sandbox.after = spoiled(
         bad, lambda block: {"labels": [label | {"new": 1} for label in block["labels"]]}

@@ -130,6 +130,8 @@ class Client:
         self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
         self._documents: dict[str, Document] = {}
+        self.dropped: set[str] = set()
+        """The documents of which something was dropped."""
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
         self._has_answered = False
         self._is_reached = False  # whoever it is that answers there, and whatever
@@ -189,6 +191,7 @@ class Client:
         with self._lock:
             if less := self._documents[name].less_last_list():
                 self._documents[name], part = less
+                self.dropped.add(name)
                 return part
         return None
 
@@ -449,6 +452,7 @@ class Client:
             if not (changed := document.less(error.errors, variables)):
                 return False
             self._documents[name], dropped = changed
+            self.dropped.add(name)
             self._logger.warning(
                 "Labelbox no longer knows %s: going on without", ", ".join(dropped)
             )

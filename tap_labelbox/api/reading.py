@@ -17,7 +17,7 @@ from tap_labelbox.api.errors import (
     absent,
 )
 from tap_labelbox.api.pagination import Listing, smaller
-from tap_labelbox.api.together import Question
+from tap_labelbox.api.prefetch import Question
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described, shortened

@@ -17,8 +17,8 @@ from tap_labelbox.api.errors import (
     TransientError,
     missing_error,
 )
+from tap_labelbox.api.prefetch import Together
 from tap_labelbox.api.reading import Reader
-from tap_labelbox.api.together import Together
 from tap_labelbox.exports.rows import in_projects
 from tap_labelbox.records.columns import as_id, store
 from tap_labelbox.records.malformed import Malformed, described, shortened
@@ -550,6 +550,8 @@ class LabelboxStream(BookmarkedStream):
 
     def _check_dropped(self, document: str) -> None:
         """Raise NotOfferedError if Labelbox lacks what no row can do without."""
+        if document not in self.client.dropped:
+            return
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             # Of a relation as well, which several columns are made of.

@@ -7,12 +7,11 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
-from msgspec.json import Decoder
 
 from tap_labelbox.api.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.api.pagination import Listing
+from tap_labelbox.api.prefetch import Question
 from tap_labelbox.api.reading import malformed, rows
-from tap_labelbox.api.together import Question
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
     EMAIL,
@@ -30,14 +29,8 @@ from tap_labelbox.records.columns import (
     within,
     word,
 )
-from tap_labelbox.records.json_text import decode_as
 from tap_labelbox.records.malformed import Malformed, described
-from tap_labelbox.records.structs import (
-    ConversionError,
-    RecordBuilder,
-    StructColumns,
-    wrapper,
-)
+from tap_labelbox.records.structs import PageDecoder, StructColumns
 from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
 
@@ -151,8 +144,11 @@ class LabelsStream(ProjectStream):
                 # Once more, for a server that knows these filters no longer, and
                 # because more is asked for than is wanted.
                 if since <= record["created_at"] < before:
-                    self.log_unmapped(record)
+                    if record["additional_columns"]:
+                        self.log_unmapped(record)
                     record["project_id"] = own_id
+                    name, text = record["type_name"], record["label"]
+                    record["is_skipped"] = is_skipped(text, name)
                     yield record
             if reached:
                 self.advance(context, min(reached, before))
@@ -247,41 +243,14 @@ class LabelsStream(ProjectStream):
         if not created_at:
             why = f"its created_at is no timestamp ({described(label)})"
             return malformed(label, after, number, why)
-        return _finished(self.to_record(label | {"created_at": created_at}))
-
-    def decode_fast(self, reply: bytes) -> list[Record] | None:
-        """Return the records of a page; None if a label is not as expected."""
-        page = decode_as(self._decoder, reply)
-        if page is None:
-            return None
-        try:
-            return [self._fast_record(label) for label in page.data.project.labels]
-        except ConversionError:
-            return None
-
-    def _fast_record(self, label: Any) -> Record:
-        record = self._builder.record(self._struct.values(label))
-        if not record["id"] or not timestamps.is_timestamp(record["created_at"] or ""):
-            raise ConversionError
-        record["additional_columns"] = {}
-        return _finished(record)
+        return self.to_record(label | {"created_at": created_at})
 
     @cached_property
-    def _struct(self) -> StructColumns:
-        """A label as expected, whose annotations are passed on."""
-        return StructColumns(type(self).schema.sources, raw=frozenset({"label"}))
-
-    @cached_property
-    def _builder(self) -> RecordBuilder:
-        return RecordBuilder(self._struct)
-
-    @cached_property
-    def _decoder(self) -> Decoder[Any]:
-        """Decodes a page that has nothing but such labels."""
-        kind: Any = list[self._struct.type]  # type: ignore[name-defined]
-        for name in ("labels", "project", "data"):
-            kind = wrapper(name, kind)
-        return Decoder(kind)
+    def decode_fast(self) -> PageDecoder:
+        """Decodes a page of labels as expected, whose annotations are passed on."""
+        struct = StructColumns(type(self).schema.sources, raw=frozenset({"label"}))
+        path = ("data", "project", "labels")
+        return PageDecoder(struct, *path, key=("id",), bookmark="created_at")
 
     def _in_order(self) -> bool:
         """Return whether Labelbox was asked for the labels oldest first."""
@@ -310,12 +279,6 @@ class LabelsStream(ProjectStream):
         if dataset := chosen.get("dataset_id"):
             where["dataRow"] = {"dataset": {"id": dataset}}
         return where
-
-
-def _finished(record: Record) -> Record:
-    """Fill in what follows from other columns."""
-    record["is_skipped"] = is_skipped(record["label"], record["type_name"])
-    return record
 
 
 def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:
