@@ -15,7 +15,7 @@ from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.postgres import postgres
 from tests.runner import PRIMARY_KEYS
-from tests.test_warehouse import load
+from tests.targets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

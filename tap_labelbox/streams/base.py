@@ -20,7 +20,7 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.prefetch import Together
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.exports.rows import in_projects
-from tap_labelbox.records.columns import as_id, missing, store
+from tap_labelbox.records.columns import as_id, store
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.redact import MASK, has_secret_name
@@ -168,9 +168,14 @@ class LabelboxStream(BookmarkedStream):
         rows = list(self.rows()) if self.snapshot_column else self.rows()
         for row in self._detailed(self._completed(rows)):
             for record in self.records(row):
-                if self.workspace.wants(record.get(PROJECT_ID)):
+                if self.wants(record):
                     yield record
         self.note_turn()
+
+    def wants(self, record: Record) -> bool:
+        """Return whether the settings ask for the project of a record."""
+        whole_id = as_id(record["additional_columns"].get(PROJECT_ID))
+        return self.workspace.wants(whole_id or record.get(PROJECT_ID))
 
     def _completed(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return rows of the document, with what the REST API says of each."""
@@ -628,9 +633,8 @@ class LabelboxStream(BookmarkedStream):
                 continue
             record = self.record(item)
             if lacking := [c for c in self._required if record[c] in (None, "")]:
-                unmapped = record["additional_columns"]
-                lacks = " and ".join(missing(c, unmapped.get(c)) for c in lacking)
-                self.leave_out_item(row, f"{lacks} ({described(item)})")
+                why = f"it has no {' and no '.join(lacking)} ({described(item)})"
+                self.leave_out_item(row, why)
             else:
                 yield record
 

@@ -26,15 +26,16 @@ from tap_labelbox.records.columns import (
     agreement,
     as_id,
     as_integer,
+    as_key,
     boolean,
     derived,
     email,
     identifier,
     json,
     key,
-    missing,
     number,
     objects,
+    shortened_id,
     store,
     text,
     timestamp,
@@ -291,8 +292,7 @@ class BulkExportStream(ProjectStream):
             if isinstance(item, dict) and as_id(item.get("ID")):
                 yield count, self._exported(item, project_id, exported_at)
             else:
-                own = item.get("ID") if isinstance(item, dict) else None
-                why = f"{missing('ID', own)} ({described(item)})"
+                why = f"it has no ID ({described(item)})"
                 self.workspace.leave_out(source, Malformed(f"item {count}", why))
                 yield count, None
 
@@ -301,8 +301,8 @@ class BulkExportStream(ProjectStream):
         record: Record = dict.fromkeys(self.columns)
         unmapped: dict[str, Any] = {}
         own = {
-            "id": as_id(row["ID"]),
-            "project_id": project_id,
+            "id": as_key(row["ID"]),
+            "project_id": shortened_id(project_id),
             "exported_at": exported_at,
             "additional_columns": unmapped,
         }

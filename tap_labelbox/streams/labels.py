@@ -22,6 +22,7 @@ from tap_labelbox.records.columns import (
     identifier,
     key,
     number,
+    shortened_id,
     table,
     text,
     timestamp,
@@ -136,6 +137,7 @@ class LabelsStream(ProjectStream):
                 self.workspace.leave_out, f"labels of project {project_id}"
             ),
         )
+        own_id = shortened_id(project_id)
         for page, reached in labels.pages():
             self._page_size = labels.size
             for record in page:
@@ -144,7 +146,7 @@ class LabelsStream(ProjectStream):
                 if since <= record["created_at"] < before:
                     if record["additional_columns"]:
                         self.log_unmapped(record)
-                    record["project_id"] = project_id
+                    record["project_id"] = own_id
                     name, text = record["type_name"], record["label"]
                     record["is_skipped"] = is_skipped(text, name)
                     yield record
