@@ -60,6 +60,9 @@ TRIED_AT = "tried_at"
 RUNS = "unfinished_runs"
 # Up to where a project is being read that has been read in part.
 READING_UNTIL = "reading_until"
+# Up to when all activity in a project has been read, whether there was any or not. A
+# bookmark is that of the last row; of a project in which nothing happens it may be old.
+READ_UP_TO = "read_up_to"
 # What is left of a list that is read from its newest row down: all before a row, and
 # the newest one, up to which everything is read once that is.
 REST = "rest"
@@ -159,6 +162,16 @@ class ProjectState(StreamStateManager):
             state = self.writable(project_id)
             state["replication_key"] = key
             state["replication_key_value"] = value
+
+    def read_up_to(self, project_id: str | None) -> str | None:
+        """Return up to when all of a project has been read; None if nobody has said."""
+        noted = self.partition(project_id).get(READ_UP_TO)
+        return timestamps.normalize_or_empty(noted) or None
+
+    def mark_read_up_to(self, project_id: str | None, timestamp: str) -> None:
+        """Note up to when all of a project has been read; never go back."""
+        if timestamp > (self.read_up_to(project_id) or ""):
+            self.writable(project_id)[READ_UP_TO] = timestamp
 
     def rest(self) -> tuple[str, str] | None:
         """Return what :meth:`mark_rest` has noted; None if there is nothing of it."""
