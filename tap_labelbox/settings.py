@@ -527,6 +527,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         if not HEADER.fullmatch(config.get("user_agent", "tap")):
             errors.append("user_agent has characters that no HTTP header has")
         errors += _date_problems(config, schema)
+        errors += _filter_problems(config)
         errors += _pair_problems(config, schema)
     return list(dict.fromkeys(errors))
 
@@ -540,16 +541,21 @@ def _fill_in(config: dict[str, Any], schema: dict[str, Any]) -> None:
             _fill_in(value, part)
 
 
+def _filter_problems(config: dict[str, Any]) -> Iterator[str]:
+    """Yield the export_filters that cannot be obeyed beside something else."""
+    filters = config["export_filters"]
+    if {"data_row_ids", "global_keys"} <= set(filters):
+        yield "export_filters has data_row_ids and global_keys: remove one"
+    if config["export_scope"] == "workspace":
+        for name in sorted(PROJECT_FILTERS & filters.keys()):
+            yield (
+                f"export_filters.{name} and export_scope: remove one; only exports of "
+                "projects take that filter"
+            )
+
+
 def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
     """Yield the settings that cannot be obeyed beside each other."""
-    if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
-        yield "export_filters has data_row_ids and global_keys: remove one"
-    narrowing = [f for f in PROJECT_FILTERS if config["export_filters"].get(f)]
-    if config["export_scope"] == "workspace" and narrowing:
-        yield (
-            f"export_filters has {' and '.join(narrowing)}, which only exports of "
-            "projects take: remove it or export_scope"
-        )
     if config["pseudonymize"] and "pseudonymize_salt" not in config:
         yield (
             "pseudonymize_salt is not set: set it to a long random text, and keep it; "

@@ -143,33 +143,51 @@ class Scene:
         for _ in range(chance.randint(0, 4)):
             at = now - timedelta(seconds=chance.randint(1, 86_000))
             world.now = lambda at=at: at  # type: ignore[misc]
-            project = chance.choice(world.projects)
-            match chance.randint(0, 7):
-                case 0 | 1 | 2:
-                    row = chance.choice([None, *project.data_rows[:5]])
-                    world.add_label(project.id, at, data_row=row)
-                case 3:
-                    rows = [r for r in world.data_rows if project not in r.projects]
-                    if rows:
-                        world.add_to_project(chance.choice(rows), project.id)
-                case 4:
-                    if project.labels:
-                        world.delete_label(chance.choice(project.labels).id)
-                case 5:
-                    added = world.add_project(labels=0)
-                    for _ in range(chance.randint(0, 2)):
-                        world.add_label(added.id, at)
-                case 6:
-                    if len(world.projects) > 3:
-                        world.delete_project(project.id)
-                case _:
-                    self.locked.add(project.id)
+            happen = chance.choice(HAPPENINGS)
+            happen(self, chance.choice(world.projects), at)
+
+    def label(self, project: Project, at: datetime) -> None:
+        """Have a data row labeled, a new one or one of the first."""
+        row = self.chance.choice([None, *project.data_rows[:5]])
+        self.run.world.add_label(project.id, at, data_row=row)
+
+    def share(self, project: Project, _: datetime) -> None:
+        """Have a data row of another project labeled in this one as well."""
+        world = self.run.world
+        if rows := [row for row in world.data_rows if project not in row.projects]:
+            world.add_to_project(self.chance.choice(rows), project.id)
+
+    def forget(self, project: Project, _: datetime) -> None:
+        """Have a label deleted."""
+        if project.labels:
+            self.run.world.delete_label(self.chance.choice(project.labels).id)
+
+    def begin(self, _: Project, at: datetime) -> None:
+        """Have a project made, perhaps with something in it."""
+        added = self.run.world.add_project(labels=0)
+        for _label in range(self.chance.randint(0, 2)):
+            self.run.world.add_label(added.id, at)
+
+    def end(self, project: Project, _: datetime) -> None:
+        """Have a project deleted, unless there are few."""
+        if len(self.run.world.projects) > 3:
+            self.run.world.delete_project(project.id)
+
+    def forbid(self, project: Project, _: datetime) -> None:
+        """Have a project that is listed, and cannot be read."""
+        self.locked.add(project.id)
 
     def read(self, scope: str, state: State | None, now: datetime) -> Output:
         """Read it all in a scope."""
         return self.run(
             *STREAMS, state=state, now=now, export_scope=scope, **self.settings
         )
+
+
+HAPPENINGS = (
+    *(Scene.label, Scene.label, Scene.label, Scene.share),
+    *(Scene.forget, Scene.begin, Scene.end, Scene.forbid),
+)
 
 
 @pytest.mark.parametrize("scope", ["auto", "workspace"])
@@ -238,7 +256,7 @@ def test_a_night_without_news_costs_few_requests(workspace: Runner) -> None:
         *("ProjectIds", "StartCatalogExport", "ExportStatus", "ExportStatus"),
         *("ExportOpening", "Project"),
     ]
-    assert workspace.sandbox.requests[-1].query.count("project(") == 30
+    assert str(workspace.sandbox.requests[-1].query).count("project(") == 30
 
 
 def test_what_happened_costs_no_more(workspace: Runner) -> None:
@@ -434,9 +452,7 @@ def test_a_project_that_is_forbidden_for_a_while(
 
 def is_of_catalog(run: Runner, request: Request) -> bool:
     """Return whether a request is about the export of many projects, or for its file."""
-    task_ids = {
-        task.id for task in run.sandbox.tasks if task.kind == "Catalog"
-    }
+    task_ids = {task.id for task in run.sandbox.tasks if task.kind == "Catalog"}
     asked = str(request.variables.get("task_id"))
     return asked in task_ids or any(task_id in request.path for task_id in task_ids)
 

@@ -75,7 +75,7 @@ STARTS = {
 The first of these filters that an export has says of what it is.
 """
 # Filters that only the export of a project takes.
-PROJECT_FILTERS = ("batch_ids", "workflow_status")
+PROJECT_FILTERS = frozenset({"batch_ids", "workflow_status"})
 # What an export of the catalog, and of a model run, can be asked for.
 CATALOG_FILTERS = ("data_row_ids", "global_keys")
 CATALOG_PARAMS = ("attachments", "metadata_fields")
@@ -123,7 +123,8 @@ def inputs(
         of, params = {}, params | {"allProjects": True}
     return [
         {
-            "filters": of | {"searchQuery": {"scope": None, "query": [*query, *by_ids]}},
+            "filters": of
+            | {"searchQuery": {"scope": None, "query": [*query, *by_ids]}},
             "params": params,
         }
         for by_ids in _by_ids(filters)

@@ -48,7 +48,7 @@ def row(data_row: DataRow, params: Row, now: datetime, experiments: Row | None) 
         ]
     if experiments is not None:
         return written | {"experiments": experiments}
-    requested_ids = params.get("project_ids")
+    requested_ids: Any = params.get("project_ids")
     every = requested_ids is None or params.get("all_projects")
     written["projects"] = {
         project.id: _project(data_row, project, params, now)
@@ -106,9 +106,7 @@ def _metadata(field: Row) -> Row:
 
 
 def _project(data_row: DataRow, project: Project, params: Row, now: datetime) -> Row:
-    labels = [
-        x for x in data_row.labels if x.project is project and x.listed_at <= now
-    ]
+    labels = [x for x in data_row.labels if x.project is project and x.listed_at <= now]
     written: Row = {
         "name": project.name,
         "labels": [_label(label, params) for label in labels],

@@ -122,7 +122,9 @@ class BookmarkedStream(DirectStream):
         since = timestamps.shift(timestamp, -self.lookback)
         # The lookback brings back nothing that start_date left out.
         start_date = self._start_date
-        return max(since, start_date) if start_date and start_date <= timestamp else since
+        return (
+            max(since, start_date) if start_date and start_date <= timestamp else since
+        )
 
     @property
     def lookback(self) -> timedelta:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.singer.metrics import SyncTimer
 from tap_labelbox.streams.base import ProjectStream
-from tap_labelbox.streams.export_group import REPLICATION_KEY, ExportGroup
+from tap_labelbox.streams.export_group import REPLICATION_KEY
 from tap_labelbox.streams.project_exports import ProjectExports
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.singer.state import ProjectState
+    from tap_labelbox.streams.export_group import ExportGroup
 
 
 class ExportedStream(ProjectStream):

@@ -37,7 +37,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import NotOfferedError, TransientError, UnavailableError
+from tap_labelbox.api.errors import NotOfferedError, UnavailableError
 from tap_labelbox.api.together import Question
 from tap_labelbox.exports.prepare import Plan
 from tap_labelbox.exports.tasks import PROJECT_FILTERS, FailedExportError, inputs
@@ -116,7 +116,7 @@ class ProjectExports(ExportGroup):
         """
         config, state = self.leader.config, self.state
         scope = config["export_scope"]
-        is_narrowed = any(config["export_filters"].get(f) for f in PROJECT_FILTERS)
+        is_narrowed = not PROJECT_FILTERS.isdisjoint(config["export_filters"])
         if scope == "project" or is_narrowed or self.leader.is_test:
             return {}
         if scope == "workspace":
@@ -274,7 +274,9 @@ class ProjectExports(ExportGroup):
         return True
 
     def _next(self, project_id: str) -> Future[list[Prepared]]:
-        return next(self._one_by_one if project_id in self._together else self._prepared)
+        return next(
+            self._one_by_one if project_id in self._together else self._prepared
+        )
 
     @cached_property
     def _one_by_one(self) -> Iterator[Future[list[Prepared]]]:
