@@ -447,7 +447,7 @@ def test_a_project_that_is_forbidden_for_a_while(
     assert label.id in {r["label_id"] for r in third.records("export_labels")}
 
 
-# --- where it cannot be had -----------------------------------------------------------
+# --- where it cannot be had ---------------------------------------------------------
 
 
 def is_of_catalog(run: Runner, request: Request) -> bool:
@@ -555,7 +555,7 @@ def test_a_server_that_does_not_say_when_a_task_was_made(
     assert len([m for m in caplog.messages if "createdAt" in m]) > 0
 
 
-# --- runs that are cut off --------------------------------------------------------------
+# --- runs that are cut off ----------------------------------------------------------
 
 
 def test_an_export_of_many_is_in_the_state_as_soon_as_it_has_started(
@@ -583,7 +583,7 @@ def test_an_export_of_many_is_in_the_state_as_soon_as_it_has_started(
 def test_wherever_a_run_is_cut_off_the_next_one_reads_the_rest(
     serving: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the state that was written last; nothing is lost, and bookmarks are right."""
+    """From the state that was written last; nothing is lost, bookmarks are right."""
     monkeypatch.setattr("tap_labelbox.singer.state.LATER_RUN_SHARE", 1e9)
     monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE_BYTES", 500)
     run = serving(World(projects=4, labels_per_project=2), polls=0)

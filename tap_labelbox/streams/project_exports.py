@@ -38,7 +38,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError
-from tap_labelbox.api.together import Question
+from tap_labelbox.api.prefetch import Question
 from tap_labelbox.exports.prepare import Plan
 from tap_labelbox.exports.tasks import PROJECT_FILTERS, FailedExportError, inputs
 from tap_labelbox.records import timestamps
