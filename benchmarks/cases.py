@@ -63,6 +63,38 @@ class Case:
         return smaller
 
 
+@dataclass(frozen=True)
+class Night:
+    """A run that goes on after another one; 100 ms a request, an export one poll."""
+
+    projects: int
+    changed: int
+    """In how many of them something happened."""
+    streams: tuple[str, ...]
+    requests: float
+    """At most."""
+    seconds: float
+    """At most."""
+    megabytes: float
+    """Of all STATE messages, at most: about four of them."""
+
+    @property
+    def title(self) -> str:
+        """Return what it is called in the tables."""
+        streams = "labels" if "labels" in self.streams else "exports"
+        if {*EXPORT_STREAMS, "labels"} <= {*self.streams}:
+            streams = "exports and labels"
+        what = f"{self.changed} changed" if self.changed else "nothing new"
+        return f"{what} of {self.projects:,} projects, {streams}, 100 ms a request"
+
+
+NIGHTS = (
+    Night(200, 0, EXPORT_STREAMS, 20, 4, 2),
+    Night(500, 0, ("projects", "labels"), 40, 3, 1),
+    Night(1000, 10, (*EXPORT_STREAMS, "labels"), 150, 10, 10),
+    Night(4000, 10, (*EXPORT_STREAMS, "labels"), 600, 30, 40),
+)
+
 CASES = (
     Case(
         "labels-100ms",

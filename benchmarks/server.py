@@ -6,8 +6,9 @@ What is served are these, as often as a case wants, each time with ids of their 
 and later timestamps. Exports are files, written beforehand. What is small and rare
 (projects, tasks, links) the sandbox answers itself.
 
-``GET /bench?latency=0.1&labels=20`` turns these two knobs, returns what was counted
-since the last time, and begins to count anew.
+``GET /bench?latency=0.1&labels=20&polls=1`` turns these knobs, returns what was counted
+since the last time, and begins to count anew. ``changed=10`` has something happen in
+the last ten projects; exports hold that, and nothing else, where none is written.
 """
 
 from __future__ import annotations
@@ -213,12 +214,15 @@ def _parts(query: str) -> Iterator[tuple[str, str, str]]:
 
 
 class Exports(DataRowExports):
-    """Data row exports that are all the same one, written beforehand."""
+    """Data row exports that are all the same one, if one is written beforehand."""
 
     parts: list[_Part]
 
     def _write(self, task: Task) -> None:
-        task.streams["RESULT"] = self.parts
+        if self.parts:
+            task.streams["RESULT"] = self.parts
+        else:
+            super()._write(task)
 
 
 class OneBulkExport(BulkExports):
@@ -278,7 +282,7 @@ class Server:
         self.latency = 0.0
         self.counts = Counts()
         self.lists = Lists(self.world, sizes.labels, self._ask)
-        knobs = Knobs(polls=0)
+        self._knobs = knobs = Knobs(polls=0)
         self.files = Files(knobs, self.world)
         self._packed = packed
         self._slices: dict[str, Slice] = {}
@@ -339,6 +343,10 @@ class Server:
         if "labels" in knobs:
             self.lists.labels = int(knobs["labels"][0])
             self._replies.clear()  # which hold the number
+        if "polls" in knobs:
+            self._knobs.polls = int(knobs["polls"][0])
+        for project in self.world.projects[::-1][: int(knobs.get("changed", "0")[0])]:
+            self.world.add_label(project.id, ANCHOR)
         counts, self.counts = self.counts, Counts()
         return json.dumps(asdict(counts)).encode()
 
@@ -386,6 +394,11 @@ class Server:
         self, writer: asyncio.StreamWriter, path: str, requested: str
     ) -> None:
         name = urlsplit(path).path.removeprefix("/files/")
+        if name not in self._slices:
+            content = self.files.get(path, {}).content()
+            await _send(writer, content)
+            self.counts.bytes += len(content)
+            return
         whole = self._slices[name]
         start, end = 0, whole.size - 1
         status, more = "200 OK", []

@@ -300,9 +300,10 @@ def test_an_export_of_a_finished_run_is_not_read_again(
     whole = run("data_row_exports")
     cut = cut_after(whole, 1, "data_row_exports")
 
-    run("data_row_exports", state=whole.state)
+    given = {"export_scope": "project"}
+    run("data_row_exports", state=whole.state, **given)
     assert started(run.sandbox) == 6
-    run("data_row_exports", state=cut.states[-1])
+    run("data_row_exports", state=cut.states[-1], **given)
     assert started(run.sandbox) == 7
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
 MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
+MAX_TOGETHER = 100  # questions in a request, at most
 
 
 class LabelboxStream(BookmarkedStream):
@@ -240,14 +241,27 @@ class LabelboxStream(BookmarkedStream):
         )
 
     def together(
-        self, document: str, decode_fast: Callable[[bytes], Any] | None = None
+        self,
+        document: str,
+        decode_fast: Callable[[bytes], Any] | None = None,
+        *,
+        weight: float = 1,
     ) -> Together[Any]:
-        """Return what asks many questions of a document in a request."""
+        """Return what asks many questions of a document in a request.
+
+        Args:
+            document: Its name.
+            decode_fast: As in :meth:`Client.execute`.
+            weight: Of a question, where that about a page of a list has 1.
+        """
+        most = int(self.config["projects_per_request"])
+        if most > 1:
+            most = min(int(most / weight), MAX_TOGETHER)
         return Together(
             partial(self.execute, document, decode_fast),
             partial(self._execute_together, document, decode_fast),
             partial(self.client.document, document),
-            1 if self.is_test else int(self.config["projects_per_request"]),
+            1 if self.is_test else most,
             self.max_in_flight,
         )
 
@@ -799,7 +813,11 @@ class ProjectStream(LabelboxStream):
         is_complete = ids and self.workspace.gaps == gaps  # not for want of a right
         if self.parents not in (PROJECTS, "") and is_complete:
             prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
-        return sorted(filter(self.is_due, ids), key=self.turn_state.turn)
+        return self.in_turn(filter(self.is_due, ids))
+
+    def in_turn(self, parent_ids: Iterable[str]) -> list[str]:
+        """Return parents in the order in which they are read."""
+        return sorted(parent_ids, key=self.turn_state.turn)
 
     def is_due(self, parent_id: str) -> bool:
         """Return whether a parent may have something new."""
