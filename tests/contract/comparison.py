@@ -34,8 +34,8 @@ class Loss:
     kinds: tuple[str, ...]
     arrives: Callable[[Any], Any]
     """Returns what becomes of a value of these kinds, which may be the same."""
-    columns: frozenset[str] | None = None
-    """Those in which it happens, by name; in all, if nothing is said."""
+    forms: tuple[str, ...] = ("records", "jsonl", "parquet")
+    """Of records in which it happens: as messages, in batch files of a format."""
     is_of_keys: bool = True
     """Whether it happens to columns of the key."""
 
@@ -94,7 +94,7 @@ class Comparison:
         wanted: list[Record] = []
         for record in expected:
             row = {
-                name: self._lost(kinds[name], name, name in own, value)
+                name: self._lost(kinds[name], name in own, value)
                 for name, value in record.items()
             }
             wanted.append({k: canonical(kinds[k], v) for k, v in row.items()})
@@ -122,13 +122,9 @@ class Comparison:
                             f"{_shown(other[name])} instead of {_shown(value)}"
                         )
 
-    def _lost(self, kind: str, name: str, is_key: bool, value: Any) -> Any:  # noqa: FBT001
+    def _lost(self, kind: str, is_key: bool, value: Any) -> Any:  # noqa: FBT001
         for loss in self._losses:
-            if (
-                kind in loss.kinds
-                and (loss.columns is None or name in loss.columns)
-                and (loss.is_of_keys or not is_key)
-            ):
+            if kind in loss.kinds and (loss.is_of_keys or not is_key):
                 arrives = loss.arrives(value)
                 if canonical(kind, arrives) != canonical(kind, value):
                     self.lossy[loss.said] += 1
