@@ -369,3 +369,33 @@ def test_settings_have_titles_and_descriptions() -> None:
     for name, schema in SETTINGS["properties"].items():
         assert schema.get("title"), name
         assert schema.get("description"), name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PAGES["README.md"],
+        PAGES["docs/files.md"],
+        SETTINGS["properties"]["batch_config"]["description"],
+    ],
+    ids=["README", "files", "setting"],
+)
+def test_who_loads_no_batch_files_and_hides_it_is_named(text: str) -> None:
+    """target-sqlite confirms the state of what it skips, and the tap cannot see it."""
+    assert "target-sqlite" in text
+    assert re.search(r"confirms? the state.{0,20} loads? nothing", text)
+    assert "cannot see" in text
+
+
+def test_the_pin_of_duckdb_is_told_with_what_it_loses() -> None:
+    """And where the version is that loses nothing."""
+    (loader,) = (
+        each
+        for each in MELTANO["plugins"]["loaders"]
+        if each["name"] == "target-duckdb"
+    )
+    source = (ROOT / "meltano.yml").read_text("utf-8")
+    for text in (PAGES["README.md"], source):
+        assert loader["pip_url"] in text
+        assert "git+https://github.com/MeltanoLabs/target-duckdb.git" in text
+        assert re.search(r"first row of a table whose columns are all\s+text", text)
