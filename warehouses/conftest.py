@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,13 +13,6 @@ from warehouses.results import Results
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let targets be asked for that are on GitHub only."""
-    parser.addoption(
-        "--from-git", action="store_true", help="also what only GitHub has"
-    )
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +29,8 @@ def pytest_runtest_makereport(
     del call
     report = yield
     if report.failed and isinstance(item, pytest.Function):
-        results, target = map(item.funcargs.get, ("results", "target"))
+        results: Any = item.funcargs.get("results")
+        target: Any = item.funcargs.get("target")
         if results and target:
             results.forget(target.name)
     return report
@@ -50,7 +44,7 @@ def workspace() -> Iterator[Callable[[str, Path], str]]:
         run = Runner(sandbox, world)
 
         def read(form: str, folder: Path) -> str:
-            settings = {}
+            settings: dict[str, Any] = {}
             if form != "records":
                 storage = {"root": str(folder)}
                 encoding = {"format": form, "compression": "gzip"}

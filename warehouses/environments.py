@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -21,41 +22,31 @@ def pins(name: str) -> list[str]:
     return [str(line) for line in groups[name]]
 
 
-def requirements(name: str) -> Path:
-    """Return the file of all that is in an environment; one from git has none."""
-    return Path(__file__).parent / "requirements" / f"{name}.txt"
-
-
 def environment(name: str) -> Path:
     """Return the folder with the programs of an environment, made if need be."""
-    locked = requirements(name)
-    wanted = locked.read_bytes() if locked.exists() else repr(pins(name)).encode()
+    locked = Path(__file__).parent / "requirements" / f"{name}.txt"
     folder = FOLDER / name
     programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
     ready = folder / "ready"
-    made_of = hashlib.sha256(wanted + sys.version.encode()).hexdigest()
+    made_of = hashlib.sha256(locked.read_bytes() + sys.version.encode()).hexdigest()
     if ready.exists() and ready.read_text() == made_of:
         return programs
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-    what = ["--require-hashes", "-r", str(locked)] if locked.exists() else pins(name)
-    into = ["--python", str(programs / "python")]
+    python = programs / "python"
+    what = ["install", "--quiet", "--require-hashes", "--requirement", str(locked)]
     if subprocess.run(
-        [UV, "pip", "install", "--quiet", *into, *what], check=False
+        [UV, "pip", *what, "--python", python], check=False
     ).returncode:  # it reads no pip configuration, which may name the only registry
-        pip = [programs / "python", "-m", "pip", "install", "--quiet", *what]
-        subprocess.run(pip, check=True)
+        subprocess.run([python, "-m", "pip", *what], check=True)
     ready.write_text(made_of)
     return programs
 
 
 def versions(name: str) -> dict[str, str]:
     """Return the versions of what an environment is made for, as installed."""
-    asked = [
-        line.split("@")[0].split("=")[0].split("[")[0].strip() for line in pins(name)
-    ]
+    asked = [re.split(r"[\[=<]", line)[0] for line in pins(name)]
     listed = subprocess.run(
-        [UV, "pip", "list", "--quiet", "--format=json", "--python"]
-        + [str(environment(name) / "python")],
+        [UV, "pip", "list", "--format=json", "--python", environment(name) / "python"],
         check=True,
         capture_output=True,
         text=True,

@@ -11,8 +11,13 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no types
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # it has no types
+from moto.server import ThreadedMotoServer
 
 from tests.contract.loads import schemas
 from tests.contract.reading import Found, read_duckdb, read_postgres
@@ -38,7 +43,11 @@ class Place:
     read: Callable[[], Found]
     """Returns what is there."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Variables of the target, and of the tap."""
+    """Variables of the target."""
+    argument: str = ""
+    """What a recipe is given, in place of settings."""
+    batches: str = ""
+    """Where batch files go, if that is the place."""
 
 
 if TYPE_CHECKING:
@@ -143,6 +152,101 @@ def bigquery_emulator(folder: Path) -> Iterator[Place]:
         server.wait()
 
 
+@contextmanager
+def delta_lake(folder: Path) -> Iterator[Place]:
+    """Open a folder for Delta tables."""
+    reader = PROGRAMS / "read_delta.py"
+    lake = str(folder / "lake")
+    yield Place({}, lambda: printed("lakes", reader, lake), argument=lake)
+
+
+@contextmanager
+def iceberg_lake(folder: Path) -> Iterator[Place]:
+    """Open a folder for Iceberg tables and their catalog."""
+    reader = PROGRAMS / "read_iceberg.py"
+    lake = str(folder / "lake")
+    yield Place({}, lambda: printed("lakes", reader, lake), argument=lake)
+
+
+@contextmanager
+def clickhouse(folder: Path) -> Iterator[Place]:
+    """Open a folder for ClickHouse's database."""
+    reader = PROGRAMS / "read_clickhouse.py"
+    database = str(folder / "database")
+    yield Place(
+        {},
+        lambda: printed("clickhouse", reader, database),
+        argument=database,
+    )
+
+
+@contextmanager
+def parquet_files(folder: Path) -> Iterator[Place]:
+    """Open a folder for the batch files themselves."""
+    yield Place({}, lambda: read_parquet(folder.as_uri()), batches=str(folder))
+
+
+@contextmanager
+def parquet_on_s3(folder: Path) -> Iterator[Place]:
+    """Open a bucket for the batch files themselves."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HOME": str(folder),
+    }
+    before = os.environ.copy()
+    os.environ.update(variables)  # the tap writes there, in this process
+    try:
+        yield Place({}, lambda: read_parquet("s3://lake"), batches="s3://lake")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        server.stop()
+
+
+def read_parquet(root: str) -> Found:
+    """Return what batch files hold, of whatever storage."""
+    storage, folder = url_to_fs(root)
+    storage.invalidate_cache()
+    found = Found()
+    for path in storage.glob(f"{folder}/*.parquet*"):
+        stream = path.rpartition("/")[2].split("-")[0]
+        with storage.open(path) as file:
+            table = pq.read_table(file)
+        types = {field.name: str(field.type) for field in table.schema}
+        found.types.setdefault(stream, {}).update(types)
+        rows = table.to_pylist()
+        for row in rows:
+            for name, value in row.items():
+                if isinstance(value, date):  # and a timestamp
+                    row[name] = value.isoformat()
+        found.rows.setdefault(stream, []).extend(rows)
+    return found
+
+
+@contextmanager
+def dlt_duckdb(folder: Path) -> Iterator[Place]:
+    """Open what dlt loads into a DuckDB file."""
+    with duckdb_file(folder) as place:
+        path = place.settings["path"]
+        yield Place(
+            {},
+            place.read,
+            {
+                "DESTINATION__DUCKDB__CREDENTIALS": f"duckdb:///{path}",
+                "RUNTIME__DLTHUB_TELEMETRY": "false",
+                "DLT_DATA_DIR": str(folder / "dlt"),
+            },
+            argument="duckdb",
+        )
+
+
 def free_port() -> int:
     """Return a port that nobody listens at."""
     with socket.socket() as taken:
@@ -161,7 +265,7 @@ def wait_for(server: subprocess.Popen[bytes], port: int) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.1)
-    raise RuntimeError(f"{server.args} does not start")
+    raise RuntimeError(f"{server.args!r} does not start")
 
 
 def printed(

@@ -54,6 +54,8 @@ class Target:
     """Settings that ``meltano.yml`` does not have."""
     program: str = ""
     """The file in ``programs`` that runs it on an emulator."""
+    recipe: str = ""
+    """The heading in docs/recipes.md under which the program is that loads it."""
     merged: bool = True
     """Whether a row replaces the one with its key; otherwise runs are appended."""
     left_out: str = "kept"
@@ -65,7 +67,6 @@ class Target:
     """How to read values of a kind where they have a form of their own."""
     has_python_text: bool = False
     """Whether objects and arrays are Python text, but for those from Parquet."""
-    is_on_pypi: bool = True
     advice: str = ""
     """What else whoever uses it should know."""
 
@@ -89,6 +90,19 @@ class Target:
     def losses_of(self, form: str) -> tuple[Loss, ...]:
         """Return what is lost of records in a form."""
         return tuple(loss for loss in self.losses if form in loss.forms)
+
+
+@dataclass(frozen=True)
+class OnGitHub:
+    """A loader that no registry has; it was tried by hand, on the day that is said."""
+
+    warehouse: str
+    source: str
+    """What pip installs."""
+    tried: str
+    """When."""
+    known: str
+    """What was found then, and which settings it takes."""
 
 
 @cache
@@ -126,6 +140,8 @@ def read_boolean(text: str) -> Any:
 
 
 REFUSES = "ends with exit code 1"
+ONLY_PARQUET = "the recipe is for batch files of Parquet"
+ONLY_RECORDS = "the recipe is for records"
 EMPTY_TEXTS = Loss("an empty text becomes null", ("text",), nothing_for_empty)
 
 TARGETS = (
@@ -166,7 +182,7 @@ TARGETS = (
         run_on="DuckDB 1.2.2",
         types={
             "text": "VARCHAR",
-            "integer": "HUGEINT",
+            "integer": "BIGINT",
             "number": "DOUBLE",
             "boolean": "BOOLEAN",
             "timestamp": "TIMESTAMP",
@@ -245,7 +261,180 @@ TARGETS = (
             "timestamp": "TIMESTAMP",
             "day": "DATE",
             "object": "JSON",
-            "array": "JSON[]",
+            "array": "JSON[] or STRING[]",
         },
+        losses=(
+            Loss(
+                "an array that is null is empty: BigQuery has no other",
+                ("array",),
+                lambda value: [] if value is None else value,
+                is_of_absent=True,
+            ),
+        ),
+    ),
+    Target(
+        name="delta",
+        warehouse="Delta Lake",
+        environment="lakes",
+        place=places.delta_lake,
+        recipe="Delta",
+        run_on="files",
+        types={
+            "text": "string",
+            "integer": "long",
+            "number": "double",
+            "boolean": "boolean",
+            "timestamp": "timestamp",
+            "day": "string",
+            "object": "string",
+            "array": "string",
+        },
+        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+    ),
+    Target(
+        name="iceberg",
+        warehouse="Iceberg",
+        environment="lakes",
+        place=places.iceberg_lake,
+        recipe="Iceberg",
+        run_on="files, and a catalog in SQLite",
+        types={
+            "text": "string",
+            "integer": "long",
+            "number": "double",
+            "boolean": "boolean",
+            "timestamp": "timestamptz",
+            "day": "string",
+            "object": "string",
+            "array": "string",
+        },
+        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+    ),
+    Target(
+        name="dlt",
+        warehouse="dlt, into DuckDB",
+        environment="dlt",
+        place=places.dlt_duckdb,
+        recipe="dlt",
+        run_on="DuckDB 1.2.2",
+        types={
+            "text": "VARCHAR",
+            "integer": "BIGINT",
+            "number": "DOUBLE",
+            "boolean": "BOOLEAN",
+            "timestamp": "TIMESTAMP WITH TIME ZONE",
+            "day": "DATE",
+            "object": "JSON",
+            "array": "JSON",
+        },
+        left_out="null",
+        refused={JSONL: ONLY_RECORDS, PARQUET: ONLY_RECORDS},
+    ),
+    Target(
+        name="parquet",
+        warehouse="Parquet",
+        environment="lakes",
+        place=places.parquet_files,
+        recipe="Parquet",
+        run_on="files",
+        types={
+            "text": "string",
+            "integer": "int64",
+            "number": "double",
+            "boolean": "bool",
+            "timestamp": "timestamp[us, tz=UTC]",
+            "day": "string",
+            "object": "string",
+            "array": "string",
+        },
+        merged=False,
+        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+    ),
+    Target(
+        name="s3",
+        warehouse="S3, as Parquet",
+        environment="lakes",
+        place=places.parquet_on_s3,
+        recipe="Parquet",
+        run_on="moto",
+        types={
+            "text": "string",
+            "integer": "int64",
+            "number": "double",
+            "boolean": "bool",
+            "timestamp": "timestamp[us, tz=UTC]",
+            "day": "string",
+            "object": "string",
+            "array": "string",
+        },
+        merged=False,
+        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+    ),
+    Target(
+        name="clickhouse",
+        warehouse="ClickHouse",
+        environment="clickhouse",
+        place=places.clickhouse,
+        recipe="ClickHouse",
+        run_on="ClickHouse 26 (chdb)",
+        types={
+            "text": "Nullable(String) or String",
+            "integer": "Int64 or Nullable(Int64)",
+            "number": "Nullable(Float64)",
+            "boolean": "Nullable(Bool)",
+            "timestamp": "DateTime64(3, 'UTC') or Nullable(DateTime64(3, 'UTC'))",
+            "day": "String",
+            "object": "Nullable(String)",
+            "array": "Nullable(String)",
+        },
+        left_out="null",
+        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
     ),
 )
+
+ONLY_ON_GITHUB = {
+    "target-duckdb (MeltanoLabs)": OnGitHub(
+        "DuckDB",
+        "git+https://github.com/MeltanoLabs/target-duckdb.git@9dcbe64",
+        "2026-11-25",
+        "As above, with DuckDB 2.0.1 and without the lost row; a row over 2,000,000 "
+        "bytes ends the run.",
+    ),
+    "target-sqlite": OnGitHub(
+        "SQLite",
+        "git+https://github.com/MeltanoLabs/target-sqlite.git",
+        "2026-11-25",
+        "All values right as records; timestamps are text, booleans 0 and 1. **Never "
+        "with `batch_config`**: it confirms the state, and loads nothing.",
+    ),
+    "target-parquet": OnGitHub(
+        "Parquet",
+        "git+https://github.com/Automattic/target-parquet.git@8bfbb17",
+        "2026-11-25",
+        "All values right with `max_flatten_level: 0`, or from batch files of Parquet; "
+        "those in JSON lines end the run. Timestamps of records are text.",
+    ),
+    "target-s3 (crowemi)": OnGitHub(
+        "S3",
+        "git+https://github.com/crowemi/target-s3.git",
+        "2026-11-25",
+        "JSON only, with `append_date_to_filename_grain: microsecond`: else each run of "
+        "a day replaces the last. Parquet fails. Batch files do better.",
+    ),
+    "target-clickhouse (MeltanoLabs)": OnGitHub(
+        "ClickHouse",
+        "git+https://github.com/MeltanoLabs/target-clickhouse.git@bfc81d0",
+        "2026-11-25",
+        "With `engine_type: ReplacingMergeTree`, `optimize_after: true` and a `password`, "
+        "be it empty. Timestamps lose milliseconds, numbers become single precision. Of "
+        "shaped-target-clickhouse, null becomes 0, false or an empty text.",
+    ),
+    "target-ducklake": OnGitHub(
+        "DuckLake",
+        "git+https://github.com/definite-app/target-ducklake.git",
+        "2026-11-25",
+        "Numbers are DECIMAL(38,9), null objects JSON `null`, and columns left out become "
+        "null.",
+    ),
+}
+"""The loaders that cannot be run here, by name."""

@@ -1,8 +1,8 @@
 """Run target-bigquery on bqemulator, which is BigQuery's API on DuckDB.
 
 The emulator takes no compressed files, and no name of the table before a column that a
-MERGE sets: both are rewritten on their way. What the target waits for BigQuery to become
-consistent is left out. With ``--read``, print what is there instead.
+MERGE sets: both are rewritten on their way. The target does not wait until BigQuery is
+consistent. With ``--read``, print what is there instead.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ def read() -> None:
         }
         query = f"select * from `{PROJECT}.{DATASET}.{table.table_id}`"
         rows = [dict(row.items()) for row in client.query(query).result()]
+        for field in table.schema:
+            if (field.field_type, field.mode) == ("JSON", "REPEATED"):
+                for row in rows:
+                    row[field.name] = [json.loads(each) for each in row[field.name]]
         found = {"table": table.table_id, "types": types, "rows": rows}
         print(json.dumps(found, default=str))
 

@@ -12,12 +12,15 @@ import gzip
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import fakesnow
 import snowflake.connector
 from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATABASE, SCHEMA = "WAREHOUSE", "LABELBOX"
 STAGED, CAST = f"{DATABASE}.{SCHEMA}.STAGED", f"{DATABASE}.{SCHEMA}.CAST_LINES"
@@ -74,8 +77,9 @@ class Stage:
             for each in chosen
         )
         keys = [connector.format_identifier(k, safe=True) for k in key_properties]
-        matches = " and ".join(f"d.{key} = s.{key}" for key in keys)
+        same = " and ".join(f"d.{key} = s.{key}" for key in keys)
         update = ", ".join(f"{name} = s.{name}" for name in names)
+        table, columns = full_table_name, ", ".join(names)
         count = 0
         last = (
             f"select * from {CAST} qualify row_number() over "
@@ -93,17 +97,20 @@ class Stage:
                             ),
                             {"place": count, "line": line},
                         )
-            for sql in (
-                f"create or replace table {CAST} as select {values}, place from {STAGED}",
-                f"update {full_table_name} d set {update} from ({last}) s where {matches}",
-                f"insert into {full_table_name} ({', '.join(names)}) "
-                f"select {', '.join(names)} from ({last}) s where not exists "
-                f"(select 1 from {full_table_name} d where {matches})",
-                f"drop table {STAGED}",
-                f"drop table {CAST}",
-            ):
-                execute(text(sql))
+            create = f"create or replace table {CAST} as select {values}, place"
+            execute(text(f"{create} from {STAGED}"))
+            execute(text(f"update {table} d set {update} from ({last}) s where {same}"))
+            found = f"select 1 from {table} d where {same}"
+            new = f"select {columns} from ({last}) s where not exists ({found})"
+            execute(text(f"insert into {table} ({columns}) {new}"))
+            execute(text(f"drop table {STAGED}"))
+            execute(text(f"drop table {CAST}"))
         return count
+
+
+def method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a class takes for a method of its own."""
+    return lambda *given, **named: function(*given, **named)  # noqa: PLW0108
 
 
 def run() -> None:
@@ -117,8 +124,8 @@ def run() -> None:
     def nothing(*_: Any, **__: Any) -> None:
         """Do without file formats."""
 
-    SnowflakeConnector.put_batches_to_stage = lambda *a, **k: stage.put(*a, **k)
-    SnowflakeConnector.merge_from_stage = lambda *a, **k: stage.merge(*a, **k)
+    SnowflakeConnector.put_batches_to_stage = method(stage.put)
+    SnowflakeConnector.merge_from_stage = method(stage.merge)
     for name in ("create_file_format", "drop_file_format", "remove_staged_files"):
         setattr(SnowflakeConnector, name, nothing)
     with fakesnow.patch(db_path=folder):
