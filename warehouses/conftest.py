@@ -32,7 +32,7 @@ def pytest_runtest_makereport(
         results: Any = item.funcargs.get("results")
         target: Any = item.funcargs.get("target")
         if results and target:
-            results.forget(target.name)
+            results.failed(target)
     return report
 
 

@@ -91,14 +91,13 @@ class Comparison:
         columns = schemas()[stream]["properties"]
         kinds = {name: kind(schema) for name, schema in columns.items()}
         own = keys()[stream]
-        wanted = []
-        for record in expected:
-            wanted.append(
-                {
-                    name: canonical(kinds[name], self._lost(kinds[name], name, record))
-                    for name in columns
-                }
-            )
+        wanted = [
+            {
+                name: canonical(kinds[name], self._lost(kinds[name], name, record))
+                for name in columns
+            }
+            for record in expected
+        ]
         there = [
             {name: self._read(kinds[name], row.get(name)) for name in columns}
             for row in found
