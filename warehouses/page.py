@@ -44,11 +44,10 @@ breaks, all scripts, control characters, `NULL`, the largest and smallest number
 from 99 to 9999, nested JSON, nulls. They are loaded; loaded again with changes; with
 fewer columns; and with all again. Then each value is read back and compared, and the
 type of each column. `make test-warehouses` does this, each loader in an environment of
-its own. It fails if a value is lost that is not listed here, and if one that is arrives.
+its own. It fails if a value is lost that is not listed here, or one arrives that is.
 
-*Run on* is what stood in for the warehouse: no cloud service was asked. *Comes again* is
-what becomes of a row whose key is there already, and of a column that is no more
-selected. *Batch files* says which kinds are loaded, and how many times as much CPU
+*Run on* is what stood in for the warehouse: no cloud service was asked. *Comes again*
+is what becomes of a row whose key is there, and of a column that is no longer selected. *Batch files* says which kinds are loaded, and how many times as much CPU
 records took in the loader, for 1,000 labels with all that belongs to them.
 """
 GITHUB = """\

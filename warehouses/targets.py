@@ -49,7 +49,8 @@ class Target:
     run_on: str
     """What it was run on here: a server, an emulator, files."""
     types: Mapping[str, str]
-    """What a column of each kind becomes; none where files have no types."""
+    """What a column of each kind becomes, of records if it loads these; none where
+    files have no types."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that ``meltano.yml`` does not have."""
     program: str = ""
@@ -77,7 +78,7 @@ class Target:
 
     def types_of(self, form: str) -> Mapping[str, str]:
         """Return what columns of each kind become of records in a form."""
-        if form == PARQUET and self.types:
+        if form == PARQUET and RECORDS in self.loaded and self.types:
             return {**self.types, **dict.fromkeys(TEXT_OF_JSON, self.types["text"])}
         return self.types
 
@@ -193,9 +194,9 @@ TARGETS = (
         refused={JSONL: REFUSES, PARQUET: REFUSES},
         losses=(EMPTY_TEXTS,),
         advice="**It loses the first row of a table whose loaded columns are all "
-        "text**, such as `projects` with `id` and `name` alone, and ends at a row of over "
-        "2,000,000 bytes: set `max_value_bytes`. Where GitHub can be reached, take the "
-        "one from there.",
+        "text**, such as `projects` with `id` and `name` alone, and ends at a row of "
+        "over 2,000,000 bytes: set `max_value_bytes`. Take the one from GitHub, where "
+        "it can be reached.",
     ),
     Target(
         name="target-snowflake",
@@ -318,6 +319,7 @@ TARGETS = (
             "object": "string",
             "array": "string",
         },
+        left_out="null",
         refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
     ),
     Target(
