@@ -457,10 +457,17 @@ def filled(path: str, **blocks: str) -> str:
 
 def documents() -> dict[str, str]:
     """Return every document as it has to be."""
+    sys.path.append(str(ROOT))  # what is tested is not installed
+    from warehouses import page  # noqa: PLC0415
+
     return {
         "README.md": filled(
-            "README.md", plugin=plugin_block(), streams=streams_table()
+            "README.md",
+            plugin=plugin_block(),
+            streams=streams_table(),
+            warehouses=page.summary(),
         ),
+        "docs/warehouses.md": page.page(),
         "docs/personal-data.md": filled(
             "docs/personal-data.md",
             personal=personal_data()[0],
