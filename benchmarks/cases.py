@@ -33,6 +33,10 @@ class Case:
     """How many times as long as the first the second has to take, at least."""
     latency: float = 0.0
     """Seconds before each reply."""
+    rate: float = 0.0
+    """Bytes of a file in a second, over each connection; 0 is no limit."""
+    max_megabytes: float = MAX_MEGABYTES
+    """Memory of the tap at most, in MB of 10^6 bytes."""
     streams: tuple[str, ...] = ("labels",)
     rounds: int = 3
     all_columns: bool = True
@@ -107,6 +111,19 @@ CASES = (
         (TAP, "plain", "client", "copy"),
         {(TAP, "plain"): 10, (TAP, "client"): 2, (TAP, "copy"): 0.5},
         streams=("data_row_exports",),
+    ),
+    Case(
+        "parts",
+        "data_row_exports of one export in parts of 8 MB, 100 ms a request, 25 MB/s a "
+        "connection",
+        {"exported": 48_000},
+        (TAP, "client"),
+        {(TAP, "client"): 4},
+        latency=0.1,
+        rate=25e6,
+        max_megabytes=200.0,
+        streams=("data_row_exports",),
+        rounds=2,
     ),
     Case(
         "annotations",

@@ -6,8 +6,8 @@ What is served are these, as often as a case wants, each time with ids of their 
 and later timestamps. Exports are files, written beforehand. What is small and rare
 (projects, tasks, links) the sandbox answers itself.
 
-``GET /bench?latency=0.1&labels=20`` turns these two knobs, returns what was counted
-since the last time, and begins to count anew.
+``GET /bench?latency=0.1&rate=25e6&labels=20`` turns these knobs, returns what was
+counted since the last time, and begins to count anew.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=10)  # longer than a lookback, which so finds few labels
 LABELS_PER_SECOND = 3  # that were made in the same one
 PART_BYTES = 8_000_000  # of an export behind one link
+PIECE_BYTES = 256 * 1024  # of a file that are sent at once where a rate is to be kept
 MIN_PACKED_BYTES = 1000  # of a reply
 LABELS = re.compile(r"\blabels\s*\(([^)]*)\)")
 ARGUMENT = re.compile(r"(\w+):\s*([$\w]+)")
@@ -276,6 +277,8 @@ class Server:
     def __init__(self, folder: Path, sizes: Sizes, *, packed: bool = False) -> None:
         self.world = workspace(sizes.projects)
         self.latency = 0.0
+        self.rate = 0.0
+        """Bytes of a file in a second, over each connection; 0 is no limit."""
         self.counts = Counts()
         self.lists = Lists(self.world, sizes.labels, self._ask)
         knobs = Knobs(polls=0)
@@ -336,6 +339,8 @@ class Server:
         knobs = parse_qs(urlsplit(path).query)
         if "latency" in knobs:
             self.latency = float(knobs["latency"][0])
+        if "rate" in knobs:
+            self.rate = float(knobs["rate"][0])
         if "labels" in knobs:
             self.lists.labels = int(knobs["labels"][0])
             self._replies.clear()  # which hold the number
@@ -398,7 +403,14 @@ class Server:
         await writer.drain()
         with whole.path.open("rb") as file:
             loop = asyncio.get_running_loop()
-            await loop.sendfile(writer.transport, file, whole.start + start, size)
+            piece_size = PIECE_BYTES if self.rate else size
+            began = loop.time()
+            for sent in range(0, size, piece_size):
+                place, count = whole.start + start + sent, min(piece_size, size - sent)
+                await loop.sendfile(writer.transport, file, place, count)
+                if self.rate:
+                    ends = began + (sent + count) / self.rate
+                    await asyncio.sleep(max(0.0, ends - loop.time()))
         self.counts.bytes += size
 
     def _export(self, path: Path, count: int) -> Iterator[_Part]:
