@@ -35,6 +35,8 @@ class Case:
     """Seconds before each reply."""
     rate: float = 0.0
     """Bytes of a file in a second, over each connection; 0 is no limit."""
+    max_requests: int | None = None
+    """Requests of the tap at most, as it is set by default."""
     max_megabytes: float = MAX_MEGABYTES
     """Memory of the tap at most, in MB of 10^6 bytes."""
     streams: tuple[str, ...] = ("labels",)
@@ -70,17 +72,18 @@ class Case:
 CASES = (
     Case(
         "labels-100ms",
-        "labels of one project, 100 ms a request",
+        "labels of one project, four to a second, 100 ms a request",
         {"labels": 20_000},
         (TAP, TAP_16, "plain", "client", "script"),
         {
             (TAP, "plain"): None,
             (TAP, "client"): 5,
-            (TAP, "script"): 5,
+            (TAP, "script"): 7,
             (TAP_16, "client"): 10,
             (TAP_16, "script"): 10,
         },
         latency=0.1,
+        max_requests=220,
         rounds=2,
     ),
     Case(

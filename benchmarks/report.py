@@ -121,7 +121,13 @@ class Results:
             if name.startswith(TAP) and not case.target
         }
         memory = [Limit(what, peak, most, "MB") for what, (peak, most) in peaks.items()]
-        for limit in (*memory, *self.limits):
+        requests = [
+            Limit(f"requests, {case.name}, {TAP}", count, case.max_requests, "")
+            for case, all_runs in self.runs.items()
+            if case.max_requests is not None
+            for count in [max(run.requests for run in all_runs[TAP])]
+        ]
+        for limit in (*memory, *requests, *self.limits):
             yield _row(
                 limit.what,
                 f"{limit.measured:.3g} {limit.unit}",

@@ -49,7 +49,7 @@ Row = dict[str, Any]
 POOL_ROWS = 400  # data rows of about 6 KB, with one or two labels of about 3 KB each
 FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=10)  # longer than a lookback, which so finds few labels
-LABELS_PER_SECOND = 3  # that were made in the same one
+LABELS_PER_SECOND = 4  # that were made in the same one
 PART_BYTES = 8_000_000  # of an export behind one link
 PIECE_BYTES = 256 * 1024  # of a file that are sent at once where a rate is to be kept
 MIN_PACKED_BYTES = 1000  # of a reply

@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """What is downloaded over one connection: a part, or some of it."""
+    """A part, or some of one, that is downloaded over one connection."""
 
     begin: int
     """Its first byte, counted in the export."""
@@ -92,18 +92,20 @@ class PartReader:
             return
         chunks = self.download(first)
         yield from _first(chunks)
-        ahead = None
+        prefetch = None
         if first.end < self._size and self._client.concurrency > 1:
-            ahead = _Ahead(slices, self.download, self._client.concurrency - 1)
+            prefetch = _SlicePrefetch(
+                slices, self.download, self._client.concurrency - 1
+            )
         try:
             yield from chunks
-            if ahead:
-                yield from ahead.chunks()
+            if prefetch:
+                yield from prefetch.chunks()
             for piece in slices:  # those that no thread has found
                 yield from self.download(piece)
         finally:
-            if ahead:
-                ahead.close()
+            if prefetch:
+                prefetch.close()
 
     def download(self, piece: Slice) -> Iterator[bytes]:
         """Yield the bytes of a slice, each as announced.
@@ -176,7 +178,7 @@ def _first(items: Iterator[Item]) -> Iterator[Item]:
         return
 
 
-class _Ahead:
+class _SlicePrefetch:
     """Slices that are downloaded before their turn.
 
     Args:
@@ -193,14 +195,14 @@ class _Ahead:
     ) -> None:
         self._slices = slices
         self._download = download
-        self._room = _Room(MAX_HELD_BYTES, connections)
+        self._capacity = _Capacity(MAX_HELD_BYTES, connections)
         self._begun: SimpleQueue[_Download | BaseException | None] = SimpleQueue()
         # Where the system allows no thread, nothing is downloaded ahead.
         self._thread = started_thread(self._begin_all)
 
     def close(self) -> None:
         """End all threads, as soon as each notices."""
-        self._room.close()
+        self._capacity.close()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes of all slices, in order."""
@@ -209,8 +211,8 @@ class _Ahead:
                 raise begun
             for chunk in begun.chunks():
                 yield chunk
-                self._room.free(len(chunk) if begun.thread else 0)
-            self._room.leave()
+                self._capacity.free(len(chunk) if begun.thread else 0)
+            self._capacity.leave()
 
     def _begin_all(self) -> None:
         """Begin each slice as soon as there is room for it."""
@@ -218,9 +220,11 @@ class _Ahead:
         try:
             for piece in self._slices:
                 fits = piece.size <= MAX_HELD_BYTES
-                if not self._room.enter(piece.size if fits else 0):
+                if not self._capacity.enter(piece.size if fits else 0):
                     return
-                self._begun.put(_Download(piece, self._download, self._room, fits=fits))
+                self._begun.put(
+                    _Download(piece, self._download, self._capacity, fits=fits)
+                )
         except BaseException as error:  # noqa: BLE001  # raised where it is taken
             outcome = error
         self._begun.put(outcome)
@@ -232,7 +236,7 @@ class _Download:
     Args:
         piece: The slice.
         download: Yields its bytes.
-        room: Says when nobody wants them any more.
+        capacity: Says when nobody wants them any more.
         fits: Whether there is room for all of it.
     """
 
@@ -240,15 +244,15 @@ class _Download:
         self,
         piece: Slice,
         download: Callable[[Slice], Iterator[bytes]],
-        room: _Room,
+        capacity: _Capacity,
         *,
         fits: bool,
     ) -> None:
-        self._piece, self._download, self._room = piece, download, room
+        self._piece, self._download, self._capacity = piece, download, capacity
         self._arrived: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
         self.thread = started_thread(self._run) if fits else None
         if fits and not self.thread:
-            room.free(piece.size)
+            capacity.free(piece.size)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes as they arrive."""
@@ -264,7 +268,7 @@ class _Download:
         outcome: BaseException | None = None
         try:
             for chunk in self._download(self._piece):
-                if self._room.is_closed:
+                if self._capacity.is_closed:
                     return
                 self._arrived.put(chunk)
         except BaseException as error:  # noqa: BLE001  # raised where it is taken
@@ -272,7 +276,7 @@ class _Download:
         self._arrived.put(outcome)
 
 
-class _Room:
+class _Capacity:
     """Room for slices: how many there may be at once, and of how many bytes.
 
     Args:
@@ -308,7 +312,7 @@ class _Room:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End all waits."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
