@@ -136,7 +136,11 @@ class Bench:
                 server.turn(labels=1)  # to have the server's replies made
                 for run in contenders.values():
                     run()
-            server.turn(latency=case.latency, labels=case.sizes.get("labels", 0))
+            server.turn(
+                latency=case.latency,
+                rate=case.rate,
+                labels=case.sizes.get("labels", 0),
+            )
             for number in range(rounds):
                 for name, run in contenders.items():
                     done = run()
@@ -196,7 +200,7 @@ class Bench:
         options = ["--gil", "--format=raw", "--rate=250", f"--output={raw}"]
         with measure.served(self.folder, case.sizes, packed=self.packed) as server:
             command = self.commands(case, server)[TAP]
-            server.turn(latency=case.latency)
+            server.turn(latency=case.latency, rate=case.rate)
             self.run(TAP, [str(sampler), "record", *options, "--", *command], server)
         own: Counter[str] = Counter()
         below: Counter[str] = Counter()

@@ -15,7 +15,7 @@ import pytest
 from tap_labelbox.api.client import Client
 from tap_labelbox.api.errors import IncompleteError, UnavailableError
 from tap_labelbox.api.transport import Session
-from tap_labelbox.exports import tasks
+from tap_labelbox.exports import parts, tasks
 from tap_labelbox.exports.tasks import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
@@ -921,4 +921,4 @@ def test_a_part_that_does_not_come_is_asked_for_so_often(
 
     assert isinstance(output.error, IncompleteError)
     assert "cannot be downloaded from byte 0 on" in caplog.text
-    assert refused["files"] == tasks.MAX_PART_ATTEMPTS
+    assert refused["files"] == parts.MAX_PART_ATTEMPTS

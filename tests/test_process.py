@@ -79,6 +79,7 @@ resource.setrlimit(resource.RLIMIT_AS, (most, most))
 @pytest.mark.parametrize("stack", [200, 400], ids=["one thread", "no thread"])
 def test_a_run_goes_on_with_the_threads_it_gets(run: Runner, stack: int) -> None:
     """With all rows, though more were wanted."""
+    run.sandbox.part_size = 50_000
     done = finished(program(run, FEW_THREADS.format(stack=stack), concurrency=8))
 
     assert errors(done.stderr) == []

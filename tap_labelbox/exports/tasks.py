@@ -11,11 +11,11 @@ import hashlib
 import json
 from contextlib import contextmanager
 from datetime import UTC
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.api.errors import (
-    ExpiredLinkError,
     NotOfferedError,
     UnavailableError,
     export_limit_error,
@@ -23,6 +23,7 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.polling import poll
 from tap_labelbox.api.reading import rows
+from tap_labelbox.exports.parts import Part, PartReader
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_lines
 from tap_labelbox.records.malformed import Malformed, MalformedError, shortened
@@ -43,7 +44,6 @@ NAME_PREFIX = "tap-labelbox "  # of our tasks
 START_TIMEOUT_FACTOR = 5
 """How many times `request_timeout` Labelbox may take to start an export: it looks up
 the IDs in the filters, or all data rows of the project, before it answers."""
-MAX_PART_ATTEMPTS = 3  # of one byte range that brings nothing
 MAX_LINE_ATTEMPTS = 5  # of lines that come broken in another way each time
 
 # Our name of a filter, and the API's.
@@ -475,34 +475,16 @@ class Export:
             size: Of the whole stream.
             part: The part that has this byte, if it has been asked for.
         """
-        stalled = 0
-        while position < size:
-            with _parsing_reply():
-                if part is None:
-                    offset = str(position)
-                    part = self._task("export_part", stream=stream, offset=offset)[
-                        "part"
-                    ]
-                first, last = (int(part["offsets"][end]) for end in ("start", "end"))
-                link = str(part["link"])
-                part = None
-            if not first <= position <= last:
-                msg = f"its export has no part with byte {position}"
-                raise UnavailableError(msg)
-            began = position
-            try:
-                for chunk in self._client.download(link, position - first):
-                    if position + len(chunk) > last + 1:
-                        break  # more than announced: a page of a proxy
-                    position += len(chunk)
-                    yield chunk
-            except ExpiredLinkError:
-                pass  # asked for anew, at the byte that was reached
-            # So is a part that ended too early, or not where it should.
-            stalled = 0 if position > began else stalled + 1
-            if stalled == MAX_PART_ATTEMPTS:
-                msg = f"its export cannot be downloaded from byte {position} on"
-                raise UnavailableError(msg)
+        ask = partial(self._part, stream)
+        return PartReader(self._client, ask, size).chunks(
+            position, part and _parsed(part)
+        )
+
+    def _part(self, stream: str, position: int) -> Part:
+        """Ask for the part that has a byte."""
+        offset = str(position)
+        data = self._task("export_part", stream=stream, offset=offset)
+        return _parsed(data.get("part"))
 
     def _task(self, document: str, **variables: str) -> dict[str, Any]:
         data = self._client.execute(document, task_id=self.task_id, **variables)
@@ -510,6 +492,13 @@ class Export:
             msg = f"Labelbox no longer has its export (task {self.task_id})"
             raise UnavailableError(msg)
         return task
+
+
+def _parsed(part: Any) -> Part:
+    """Return a part as Labelbox describes it, with its last byte."""
+    with _parsing_reply():
+        first, last = (int(part["offsets"][end]) for end in ("start", "end"))
+        return Part(first, last + 1, str(part["link"]))
 
 
 @contextmanager
