@@ -17,8 +17,10 @@ from tap_labelbox.api.errors import (
     SettingsError,
     TransientError,
 )
+from tap_labelbox.tables.coco import to_coco
 from tap_labelbox.tables.reading import read, read_all, rows, scan, streams
 from tap_labelbox.tables.run import IncompleteError
+from tap_labelbox.tables.yolo import to_yolo
 
 __all__ = [
     "AccessError",
@@ -31,4 +33,6 @@ __all__ = [
     "rows",
     "scan",
     "streams",
+    "to_coco",
+    "to_yolo",
 ]

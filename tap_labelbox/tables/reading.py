@@ -85,10 +85,10 @@ def read_all(
     Raises:
         Exception: As :func:`read` does.
     """
-    columns = _columns()
+    columns = column_batches()
     import pyarrow as pa  # noqa: PLC0415  # here it is installed
 
-    run = _run(names, columns, since, state, settings)
+    run = prepare(names, columns, since, state, settings)
     batches: dict[str, list[Any]] = {name: [] for name in run.streams}
 
     def tables() -> dict[str, pa.Table]:
@@ -126,10 +126,10 @@ def scan(
         Exception: As :func:`read` does; what is wrong with a setting at once, and what
             goes wrong later from the reader.
     """
-    columns = _columns()
+    columns = column_batches()
     import pyarrow as pa  # noqa: PLC0415  # here it is installed
 
-    run = _run((stream,), columns, since, state, settings)
+    run = prepare((stream,), columns, since, state, settings)
     own: Any = next(iter(run.streams.values()))
     batches = (batch for _, batch in run.batches())
     return pa.RecordBatchReader.from_batches(own.arrow_schema, batches)
@@ -156,7 +156,7 @@ def rows(
     Raises:
         Exception: As :func:`scan` does.
     """
-    run = _run((stream,), Rows, since, state, settings)
+    run = prepare((stream,), Rows, since, state, settings)
     return (row for _, batch in run.batches() for row in batch)
 
 
@@ -183,7 +183,7 @@ class Rows:
         return [taken] if taken else []
 
 
-def _columns() -> Callable[[str, Mapping[str, Any]], Batches]:
+def column_batches() -> Callable[[str, Mapping[str, Any]], Batches]:
     """Return what gathers columns.
 
     Raises:
@@ -204,7 +204,7 @@ def _columns() -> Callable[[str, Mapping[str, Any]], Batches]:
     return TableColumns
 
 
-def _run(
+def prepare(
     names: tuple[str, ...],
     make: Callable[[str, Mapping[str, Any]], Batches],
     since: str | date | None,

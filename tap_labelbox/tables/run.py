@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import Message
 
+    from tap_labelbox.api.client import Client
     from tap_labelbox.singer.stream import DirectStream
     from tap_labelbox.tap import TapLabelbox
 
@@ -173,6 +174,11 @@ class Run:
     def streams(self) -> Mapping[str, Batches]:
         """Each stream that is read, and its records that were not handed on."""
         return self._taker.streams
+
+    @property
+    def client(self) -> Client:
+        """The client of the run, which is closed at its end."""
+        return self._tap.workspace.client
 
     def batches(self) -> Iterator[tuple[str, Any]]:
         """Run it, and yield batches, each with the name of its stream.
