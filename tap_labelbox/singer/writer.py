@@ -168,7 +168,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         buffer, self._buffer = self._buffer, []
         self._buffer_limit, self._buffered_bytes = MAX_BUFFER_BYTES, 0
         try:
-            self.put_out(b"".join(buffer))
+            self.put_out(buffer)
         except OSError as error:
             # What is left of it would be tried again when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -182,9 +182,9 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         if self._interruption:
             raise self._interruption
 
-    def put_out(self, lines: bytes) -> None:
-        """Write whole lines to standard output."""
-        left = memoryview(lines)
+    def put_out(self, parts: list[bytes]) -> None:
+        """Write whole lines, which come in parts, to standard output."""
+        left = memoryview(b"".join(parts))
         # Tests put something else in the place of standard output. A write that
         # a signal interrupts was seen to end early, without an error.
         while left:
