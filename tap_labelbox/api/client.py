@@ -319,6 +319,24 @@ class Client:
         report: dict[str, Any] = self._retry(operation, send)
         return report
 
+    def file(self, address: str) -> bytes:
+        """Return a file that Labelbox itself keeps, such as a mask.
+
+        The key is sent for it, so it has to be where the API is.
+
+        Raises:
+            UnavailableError: If it is elsewhere, or there is none.
+            LabelboxError: As :meth:`execute` does.
+        """
+        if self._link(address).authority != Link.parse(self._base).authority:
+            raise errors.UnavailableError(
+                "a file is not where api_url is, so the key is not sent for it"
+            )
+        request = self._api.prepare_request(requests.Request("GET", address))
+        send = partial(self._send, "file", request.copy, _file)
+        content: bytes = self._retry("file", send)
+        return content
+
     def execute_once(
         self,
         name: str,
@@ -898,6 +916,13 @@ def _graphql_parts(
             # Alone it is tried again, or asked in another way.
             result.append(None if isinstance(error, ASKED_ALONE) else error)
     return result
+
+
+def _file(response: requests.Response, content: bytes) -> bytes:
+    """Return the body of a reply, if it is a file."""
+    if response.status_code != HTTPStatus.OK:
+        raise errors.link_error(response)
+    return content
 
 
 def _rest_object(response: requests.Response, content: bytes) -> dict[str, Any]:

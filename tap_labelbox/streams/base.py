@@ -117,12 +117,17 @@ class LabelboxStream(BookmarkedStream):
         if not self.pass_streams:
             yield
             return
-        gaps = self.workspace.gaps
-        with self.workspace.progress.reading(self.log_name, self.pass_streams):
+        workspace = self.workspace
+        gaps, failures = workspace.gaps, workspace.failures
+        with workspace.progress.reading(self.log_name, self.pass_streams):
             yield
-        if not self.is_test and self.workspace.gaps == gaps:
+        if not self.is_test and workspace.gaps == gaps:
             for stream in self.pass_streams:
                 stream.activate()
+        has_failed = workspace.failures > failures
+        for stream in self.pass_streams:
+            lacks_some = workspace.lacks_projects and PROJECT_ID in stream.columns
+            stream.end(is_complete=not has_failed and not lacks_some)
 
     def activate(self) -> None:
         """Write the version of a full table, if the stream was read whole.
@@ -191,20 +196,24 @@ class LabelboxStream(BookmarkedStream):
         They are kept as long as another stream is still to be made of them.
         """
         workspace, name = self.workspace, self.document_name
-        rows, missing = workspace.kept_rows.pop(name, (self._read(), 0))
-        is_wanted, gaps = self._is_wanted, workspace.gaps
-        workspace.gaps += missing
+        rows, gaps, failures = workspace.kept_rows.pop(name, (self._read(), 0, 0))
+        before = workspace.gaps, workspace.failures
+        workspace.gaps += gaps
+        workspace.failures += failures
+        is_wanted = self._is_wanted
         kept: list[Row] = []
-        missing = 0
+        gaps = failures = 0
         for row in rows:
-            missing += workspace.gaps - gaps
+            gaps += workspace.gaps - before[0]
+            failures += workspace.failures - before[1]
             if is_wanted:
                 kept.append(row)
             yield row
-            gaps = workspace.gaps
-        missing += workspace.gaps - gaps
+            before = workspace.gaps, workspace.failures
+        gaps += workspace.gaps - before[0]
+        failures += workspace.failures - before[1]
         if is_wanted and not self.client.document(name).columns:
-            workspace.kept_rows[name] = kept, missing
+            workspace.kept_rows[name] = kept, gaps, failures
 
     def _read(self) -> Iterator[Row]:
         """Ask for the rows of each parent in turn, with the next ones in flight."""
