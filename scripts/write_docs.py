@@ -14,9 +14,9 @@ from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import write_dbt
 import yaml
 
+from scripts import write_dbt
 from tap_labelbox.api.documents import Document
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.columns import EMAIL, FREE_TEXT, NAME, PEOPLE

@@ -67,7 +67,9 @@ def prepare(world: World) -> None:
             action = ("REWORK_SUBMITTED", "APPROVED", "SAVED")[number % 3]
             by = label.created_by if number % 2 else world.reviewers[0]
             at = label.created_at + (number + 1) * HOUR
-            world.edit_label(label.id, by, at, action=action, is_changed=number % 3 != 1)
+            world.edit_label(
+                label.id, by, at, action=action, is_changed=number % 3 != 1
+            )
             if number % 4 == 0:
                 world.edit_label(label.id, world.users[0], at + DAY)
 
