@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from tap_labelbox.streams import STREAMS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STAGING = "dbt/models/staging"
 WIDTH = 88
@@ -49,18 +46,22 @@ def sources() -> dict[str, Any]:
         "name": "labelbox",
         "description": "What tap-labelbox has loaded: a table for each stream.",
         "database": "{{ var('labelbox_database', target.database) }}",
-        "schema": "{{ var('labelbox_schema', 'labelbox') }}",
+        "schema": var("labelbox_schema", "labelbox"),
         "tables": [
             {
                 "name": stream.name,
-                "identifier": "{{ var('labelbox_%s_identifier', '%s') }}"
-                % (stream.name, stream.name),
+                "identifier": var(f"labelbox_{stream.name}_identifier", stream.name),
                 "description": first_line(stream),
             }
             for stream in STREAMS
         ],
     }
     return {"version": 2, "sources": [source]}
+
+
+def var(name: str, default: str) -> str:
+    """Return what reads a variable of dbt."""
+    return f"{{{{ var('{name}', '{default}') }}}}"
 
 
 def models() -> dict[str, Any]:
@@ -101,9 +102,7 @@ def files(generated: str) -> dict[str, str]:
     }
     written = {path: f"# {generated}\n{text}" for path, text in texts.items()}
     for stream in STREAMS:
-        written[f"{STAGING}/{model(stream)}.sql"] = (
-            f"-- {generated}\n{query(stream)}"
-        )
+        written[f"{STAGING}/{model(stream)}.sql"] = f"-- {generated}\n{query(stream)}"
     return written
 
 
