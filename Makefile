@@ -121,6 +121,12 @@ test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k pol
 	@echo "pytest: every fault at every place, and kills (a quarter of an hour)"
 	@$(PYTEST) $(FAULT_TESTS) --every-fault $(ARGS)
 
+.PHONY: test-warehouses
+test-warehouses: setup ## Load every warehouse, value by value: make test-warehouses ARGS='-k csv'
+	@echo "pytest: each loader in an environment of its own (half an hour)"
+	@$(BIN)/python -m pytest -rs warehouses $(ARGS)
+	@$(BIN)/python scripts/write_docs.py
+
 .PHONY: check
 check: lint ## Check the code, and the files for GitHub and Meltano
 	@echo "check-jsonschema: .github, meltano.yml"
@@ -174,6 +180,14 @@ lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@$(LOCK) requirements-build.txt --group build --constraint requirements-dev.txt
 	@$(LOCK) requirements-bench.txt --group bench --constraint requirements-dev.txt
 	@$(LOCK) requirements-audit.txt --group audit --constraint requirements-dev.txt
+
+	@for name in $(WAREHOUSES); do \
+		$(LOCK) warehouses/requirements/$$name.txt --no-annotate $(ARGS) \
+			--group warehouses/pyproject.toml:$$name || exit 1; \
+	done
+
+# The groups that warehouses/pyproject.toml has.
+WAREHOUSES = $(basename $(notdir $(wildcard warehouses/requirements/*.txt)))
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' --output-file
