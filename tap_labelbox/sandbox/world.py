@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from random import Random
@@ -217,6 +217,8 @@ class Label:
     has_open_issues: bool = False
     text: str | None = None
     """What `label` gives, in place of annotations made up from the id."""
+    revision: int = 0
+    """How often what it holds has changed."""
 
     @property
     def label(self) -> str:
@@ -257,6 +259,8 @@ class Project:
     data_rows: list[DataRow] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     """Oldest first, and by id if timestamps are equal; also those not listed yet."""
+    edits: list[Row] = field(default_factory=list)
+    """Versions of labels after their first ones, oldest first."""
     forbidden: bool = False
     deleted: bool = False
     restricted: bool = False
@@ -309,6 +313,12 @@ class Project:
 
 def _made(row: DataRow) -> datetime:
     return row.created_at
+
+
+def version_age(version: Row) -> datetime:
+    """Return when a version was recorded, to order versions by."""
+    recorded: datetime = version["createdAt"]
+    return recorded
 
 
 def age(label: Label) -> tuple[datetime, str]:
@@ -443,6 +453,41 @@ class World:
             row.elsewhere.append(project)
             project.data_rows.append(row)
             row.last_activity_at = _milliseconds(self.now())
+
+    def edit_label(
+        self,
+        label_id: str,
+        by: User,
+        edited_at: datetime | None = None,
+        *,
+        action: str = "REWORK_SUBMITTED",
+        is_changed: bool = True,
+    ) -> Row:
+        """Hand a label on once more, and return its new version.
+
+        Args:
+            label_id: Which; lists of labels do not tell that it was edited.
+            by: Who.
+            edited_at: When; now by default.
+            action: What was done, as `LabelVersion.action` names it.
+            is_changed: Whether the label holds something else from then on.
+        """
+        with self.lock:
+            label, timestamp = (
+                self._labels[label_id],
+                self._kept(edited_at or self.now()),
+            )
+            label.revision += is_changed
+            project, row = label.project, label.data_row
+            number = 2 + sum(edit["labelId"] == label_id for edit in project.edits)
+            version: Row = {"id": f"v{number}-{label_id}", "labelId": label_id}
+            version |= {"label": replace(label), "project": project}
+            version |= {"action": action, "createdAt": timestamp, "createdById": by.id}
+            insort(project.edits, version, key=version_age)
+            label.updated_at = max(label.updated_at, timestamp)
+            row.last_activity_at = max(row.last_activity_at, timestamp)
+            project.last_activity_time = max(project.updated_at, timestamp)
+            return version
 
     def delete_label(self, label_id: str) -> None:
         """Delete a label: no trace of it stays, but its data row is active."""
