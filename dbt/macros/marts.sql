@@ -58,7 +58,8 @@ array_join(array_sort(collect_list({{ text }})), ' ')
 {% macro labelbox_new_rows(rows, keys, but_not=none) -%}
 select {{ rows }}.*
 from {{ rows }}
-{%- if is_incremental() %}
+{#- Without introspection (`dbt compile --no-introspect`) nobody knows what is there. #}
+{%- if flags.INTROSPECT and is_incremental() %}
 cross join (select max(last_activity_at) as latest_at from {{ this }}) as latest
 left join {{ this }} as known
     on {{ labelbox.labelbox_activity('known') }} = {{ labelbox.labelbox_activity(rows) }}
