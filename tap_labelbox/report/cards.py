@@ -223,6 +223,7 @@ def _speed(rows: list[Row]) -> str:
     rows = [row for row in rows if row["agreement"] is not None]
     if not rows:
         return ""
+    shown = {row["labeler"] for row in rows}
     svg = _svg(
         _chart(rows)
         .mark_circle(opacity=0.85)
@@ -233,7 +234,7 @@ def _speed(rows: list[Row]) -> str:
             color=_colored("labeler", colors),
         )
     )
-    return svg + _key(colors)
+    return svg + _key({n: c for n, c in colors.items() if n in shown})
 
 
 def _classes(rows: list[Row]) -> str:

@@ -39,10 +39,11 @@ section { background: var(--card); border: 1px solid var(--edge); border-radius:
 .figure { font-size: 1.9rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 section > svg { display: block; width: 100%; height: auto; max-height: 26rem;
   margin: .6rem 0; color: var(--text); }
+.key { font-size: .85rem; }
 .key span { margin-right: 1rem; white-space: nowrap; }
 .key i { display: inline-block; width: .8em; height: .8em; border-radius: .2em;
   margin-right: .35em; }
-code { font-size: .95em; }
+code { font-size: .85em; }
 """
 
 
