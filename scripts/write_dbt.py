@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tap_labelbox.streams import STREAMS
 
+ROOT = Path(__file__).parent.parent
 STAGING = "dbt/models/staging"
+MARTS = "dbt/models/marts/schema.yml"
 WIDTH = 88
 
 
@@ -111,3 +114,14 @@ def yaml_of(content: Any) -> str:
     return str(
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=WIDTH)
     )
+
+
+def marts_table() -> str:
+    """Return the README's table of marts, with the streams that each reads."""
+    described = yaml.safe_load((ROOT / MARTS).read_text("utf-8"))["models"]
+    lines = ["| mart | what it holds | streams |", "|---|---|---|"]
+    for mart in described:
+        streams = ", ".join(f"`{s}`" for s in mart["config"]["meta"]["streams"])
+        what = " ".join(mart["description"].split()).partition(". ")[0].rstrip(".")
+        lines.append(f"| `{mart['name']}` | {what} | {streams} |")
+    return "\n".join(lines)

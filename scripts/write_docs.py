@@ -471,6 +471,7 @@ def documents() -> dict[str, str]:
             settings=indent(dump(plugin_settings(SETTINGS["properties"])), 4),
             selection=indent(dump(selection()), 10),
         ),
+        "dbt/README.md": filled("dbt/README.md", marts=write_dbt.marts_table()),
         **write_dbt.files(GENERATED),
     }
 
