@@ -63,7 +63,12 @@ class Bench:
         for name in case.contenders:
             match name:
                 case "tap" | "plain":
-                    commands[name] = self.singer(name, server.address, *case.streams)
+                    commands[name] = self.singer(
+                        name,
+                        server.address,
+                        *case.streams,
+                        all_columns=case.all_columns,
+                    )
                 case "tap, 16 at once" if self._knows_concurrency():
                     settings = server.address | {"concurrency": 16}
                     commands[name] = self.singer(TAP, settings, *case.streams)
@@ -75,7 +80,13 @@ class Bench:
                     commands[name] = self._peer(server.settings["project_ids"][0])
         return commands
 
-    def singer(self, name: str, settings: dict[str, Any], *streams: str) -> list[str]:
+    def singer(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        *streams: str,
+        all_columns: bool = True,
+    ) -> list[str]:
         """Return the command of a tap that reads some streams."""
         program = self._tap if name == TAP else _contender(name)
         number = settings.get("concurrency", "")
@@ -86,7 +97,8 @@ class Bench:
         catalog = json.loads(self._catalogs[name])
         for stream in catalog["streams"]:
             for entry in stream["metadata"]:
-                entry["metadata"]["selected"] = stream["stream"] in streams
+                if all_columns or not entry["breadcrumb"]:
+                    entry["metadata"]["selected"] = stream["stream"] in streams
         catalog_file = self._written(f"{name}-{'-'.join(streams)}.json", catalog)
         return [*command, "--catalog", catalog_file]
 

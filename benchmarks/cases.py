@@ -35,6 +35,8 @@ class Case:
     """Seconds before each reply."""
     streams: tuple[str, ...] = ("labels",)
     rounds: int = 3
+    all_columns: bool = True
+    """Whether columns are read that are off by default."""
     target: str | None = None
     """What loads the records, in Meltano's words; None where nothing does."""
 
@@ -121,6 +123,7 @@ CASES = (
         (TAP, "client", "copy"),
         {(TAP, "client"): None, (TAP, "copy"): None},
         streams=EXPORT_STREAMS,
+        all_columns=False,
     ),
     Case(
         "bulk",

@@ -20,12 +20,10 @@ WIDTH = 88
 
 def kind(schema: dict[str, Any]) -> str:
     """Return what the package's macros call the type of a column."""
-    (type_,) = [name for name in schema["type"] if name != "null"]
-    if type_ == "string":
-        return {"date-time": "timestamp", "date": "date"}.get(
-            schema.get("format", ""), "text"
-        )
-    return {"object": "json", "array": "json"}.get(type_, type_)
+    name = str(next(each for each in schema["type"] if each != "null"))
+    form = str(schema.get("format", "text")).replace("date-time", "timestamp")
+    named = {"string": form, "object": "json", "array": "json"}
+    return named.get(name, name)
 
 
 def model(stream: Any) -> str:
@@ -63,6 +61,7 @@ def sources() -> dict[str, Any]:
 
 
 def var(name: str, default: str) -> str:
+    """Return the expression that reads a variable of dbt."""
     """Return what reads a variable of dbt."""
     return f"{{{{ var('{name}', '{default}') }}}}"
 

@@ -351,6 +351,14 @@ SETTINGS = th.PropertiesList(
         default=256 * 1024 * 1024,
     ),
     _setting(
+        SIZE_BYTES,
+        "max_value_bytes",
+        "Largest value (bytes)",
+        "Most bytes of a value, be it text or JSON, for warehouses that take no larger "
+        "ones. One that has more becomes null, and additional_columns has its size and "
+        "its SHA-256; the log counts them. Keys stay. By default there is no limit.",
+    ),
+    _setting(
         th.BooleanType,
         "allow_plain_http",
         "Allow plain HTTP",
@@ -370,10 +378,13 @@ SETTINGS = th.PropertiesList(
         BATCH_CONFIG,
         "batch_config",
         "Batch files",
-        "Write records to files for the target, not to its input: "
-        "encoding.format (jsonl or parquet), encoding.compression (gzip or none), "
-        "storage.root, storage.prefix, storage.readable_by (owner, group or everyone), "
-        "batch_size.",
+        "Write records to files for the target, not to its input. Only for targets "
+        "that load BATCH messages: target-postgres, target-csv and target-clickhouse "
+        "of MeltanoLabs, target-parquet (parquet only). Others stop, or, like "
+        "target-sqlite, skip the files, confirm the state and load nothing, which the "
+        "tap cannot see. Parts: encoding.format (jsonl or parquet), "
+        "encoding.compression (gzip or none), storage.root, storage.prefix, "
+        "storage.readable_by (owner, group or everyone), batch_size.",
     ),
     _setting(
         th.BooleanType,

@@ -159,7 +159,9 @@ class TapLabelbox(SingerTap):
         self.logger.info("Reading %d streams from %s: %s", len(selected), since, names)
 
     def log_summary(self, outcome: str) -> None:
-        """Log what this run has done."""
+        """Log what this run has done, and which values it left out for their size."""
+        if self.large_values and (report := self.large_values.report):
+            self.logger.warning("%s", report)
         self.workspace.progress.log_summary(outcome, self.workspace.left_out)
 
     def write_last_state(self) -> None:

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 BAD_INPUTS = {"test_hostile", "test_malformed_rows"}
 """The test files in which each case is one."""
 
-SLOW_FIXTURES = {"serving", "target", "s3_server"}
+SLOW_FIXTURES = {"serving", "target", "built", "s3_server"}
 SLOW_NAMES = {"command", "run_until", "serve", "socket", "subprocess"}
 """What a test file has imported that starts servers or processes by itself."""
 

@@ -66,6 +66,11 @@ for line in sys.stdin:
         "error": str(done.exception) if done.exception else "",
         "nodes": {n.node.unique_id: [str(n.status), n.message or ""] for n in nodes},
     }
+    if manifest and command == ["parse"]:
+        told["manifest"] = {"nodes": {
+            name: {"depends_on": {"nodes": node.depends_on_nodes}}
+            for name, node in manifest.nodes.items()
+        }}
     print(json.dumps(told), file=answers, flush=True)
 """
 """What dbt's own Python runs: its start, which takes seconds, is shared by commands."""
@@ -79,6 +84,8 @@ class Done:
     error: str
     nodes: dict[str, list[str]]
     """The status and the message of each model and test."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """Of the command ``parse``: what each node depends on."""
 
     def check(self) -> None:
         """Raise an error if the command, a model or a test failed.
@@ -169,6 +176,8 @@ class Built:
     """The types of their columns."""
     nodes: list[dict[str, list[str]]] = field(default_factory=list)
     """The status and the message of each model and test, after each build."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """What each model depends on, as dbt reads it."""
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """What the tap wrote in its first run, by stream."""
     truth: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -225,7 +234,9 @@ def build(database: str, target: Path, program: Path, folder: Path) -> dict[str,
             built.records[stream.name] = [
                 blank | record for record in first.records(stream.name)
             ]
-        dbt("parse", *VARIABLES).check()
+        parsed = dbt("parse", *VARIABLES)
+        parsed.check()
+        built.manifest = parsed.manifest
         keep(dbt("build", *VARIABLES), f"{SCHEMA}%")
         made.now = lambda: LATER
         deleted = marts.change(made, LATER - timedelta(minutes=10))

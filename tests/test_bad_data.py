@@ -384,7 +384,7 @@ def test_a_usual_label_is_laid_out_at_once() -> None:
 @pytest.mark.parametrize(
     "needs_the_sdk",
     [
-        {"stream_maps": {"data_row_exports": {"labels": "'none'"}}},
+        {"stream_maps": {"data_row_exports": {"project_tags": "'none'"}}},
         {"stream_maps": {"data_row_exports": {"data_row_id": "md5(data_row_id)"}}},
         {"flattening_enabled": True, "flattening_max_depth": 1},
     ],

@@ -120,7 +120,7 @@ def test_columns_have_snake_case_names(one: Runner) -> None:
         "seconds_to_create": 14.5,
         "external_id": "1.jpg",
         "global_key": None,
-        "agreement": -1,
+        "agreement": None,  # of -1
         "benchmark_agreement": 0.5,
         "benchmark_id": "c3",
         "benchmark_reference_id": "c4",

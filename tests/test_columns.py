@@ -48,7 +48,11 @@ def test_a_schema_has_all_columns_in_their_order() -> None:
     """With their descriptions, and null where no value is required."""
     assert list(TABLE["properties"]) == list(RECORD)
     assert TABLE["required"] == ["parent_id", "id"]
-    assert TABLE["properties"]["id"] == {"type": ["string"], "description": "Its ID."}
+    assert TABLE["properties"]["id"] == {
+        "type": ["string"],
+        "maxLength": columns.MAX_ID_BYTES,
+        "description": "Its ID.",
+    }
     assert TABLE["properties"]["at"] == {
         "type": ["string", "null"],
         "format": "date-time",

@@ -105,7 +105,8 @@ cast({{ value }} as timestamp)
 
 
 {% macro default__labelbox_as_json(value, found) -%}
-{%- set json = 'cast(' ~ value ~ ' as json)' if found in ['json', 'varchar', 'text'] else 'to_json(' ~ value ~ ')' -%}
+{%- set is_text = 'char' in found or found in ['json', 'text', 'string'] -%}
+{%- set json = 'cast(' ~ value ~ ' as json)' if is_text else 'to_json(' ~ value ~ ')' -%}
 nullif({{ json }}, cast('null' as json))
 {%- endmacro %}
 

@@ -34,6 +34,7 @@ from tap_labelbox.records.columns import (
     string,
     timestamp,
     within,
+    word,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ MODEL_RUN_PREDICTIONS = AnnotationTable.of(
     ),
     *within(
         "run",
-        string("data_split", "Part of a data split it belongs to, such as TRAINING."),
+        word("data_split", "Part of a data split it belongs to, such as TRAINING."),
         identifier(
             "model_run_data_row_id",
             "ID of the data row in the model run.",

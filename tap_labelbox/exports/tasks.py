@@ -190,6 +190,20 @@ def _by_ids(filters: dict[str, Any]) -> list[list[Row]]:
     return slices
 
 
+def presence_input(project_id: str) -> dict[str, Any]:
+    """Return an export of all that a project has, without any details.
+
+    Not even of what was active by some timestamp: what changes meanwhile is there, too.
+    """
+    return {
+        "filters": {
+            "projectId": project_id,
+            "searchQuery": {"scope": None, "query": []},
+        },
+        "params": dict.fromkeys([*PARAMS, *OPTIONAL_PARAMS.values()], False),
+    }
+
+
 def _between(kind: str, low: str | None, high: str | None) -> Row:
     """Return a filter by time, in whole seconds of UTC.
 

@@ -9,6 +9,7 @@ row. What fits no column is never dropped: it is put aside, for
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 import sys
 from collections.abc import Callable
@@ -48,13 +49,22 @@ HINTS = {FREE_TEXT: "May hold personal data."}
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
+MAX_EXACT_INTEGER = 2**53  # beyond, not every whole number is a float
+MAX_ID_BYTES = 160  # Labelbox's own have 25 or 36
+MAX_ID_PATH_BYTES = 288  # with three other IDs, what MySQL takes for a key
+MAX_WORD_BYTES = 255
+MAX_EMAIL_BYTES = 320
+MAX_CHARACTER_BYTES = 4  # of UTF-8
+FEW_ID_CHARACTERS = MAX_ID_BYTES // MAX_CHARACTER_BYTES
 NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
-ID = Annotated[str, Meta(min_length=1)]
+EXACT = Annotated[int, Meta(ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER)]
+# So few characters fit, whatever they are; more are looked at one by one.
+ID = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES // MAX_CHARACTER_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,10 @@ class Kind:
     check: Check
     struct: Any
     """What msgspec decodes a value to that passes the check; it stays as it is, but for
-    timestamps, numbers for text, and what is Raw. None if each has to be converted."""
+    timestamps, numbers for text, what stands for none, and what is Raw. None if each
+    has to be converted."""
+    none: Any = None
+    """A value that says that there is none."""
     put_aside: Check = lambda value: value
     """Returns what stands in ``additional_columns`` for a value that does not fit."""
 
@@ -77,6 +90,7 @@ class Kind:
         *at: str,
         required: bool = False,
         personal: Personal | None = None,
+        selected: bool = True,
     ) -> Column:
         """Declare a column.
 
@@ -87,8 +101,10 @@ class Kind:
                 nothing is said.
             required: Whether every record has a value.
             personal: The personal data it holds, if it does.
+            selected: Whether it is selected by default.
         """
-        return Column(name, self, description, at or (name,), required, personal)
+        paths = at or (name,)
+        return Column(name, self, description, paths, required, personal, selected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,8 @@ class Column:
     personal: Personal | None = None
     """What of people it holds; said here only: the description, the documents and
     :mod:`tap_labelbox.records.pseudonyms` follow."""
+    selected: bool = True
+    """Whether it is selected by default."""
 
     @property
     def is_replaced(self) -> bool:
@@ -134,19 +152,58 @@ def as_string_or_number(value: Any) -> str | None:
 
 
 def as_id(value: Any) -> str | None:
-    """Return an ID as a string, also if it is a number; an empty one is none."""
-    if type(value) is str:
-        return value or None
-    return as_string_or_number(value)
+    """Return an ID as a string, also if it is a number.
+
+    An empty one is none, nor is what is longer than the columns of IDs.
+    """
+    text = value if type(value) is str else as_string_or_number(value)
+    if not text:
+        return None
+    few = len(text) <= FEW_ID_CHARACTERS
+    return text if few or has_at_most(text, MAX_ID_BYTES) else None
+
+
+def missing(name: str, value: Any) -> str:
+    """Return what a message says of a value that can be no ID."""
+    is_long = bool(as_string_or_number(value))
+    return (
+        f"its {name} has over {MAX_ID_BYTES} bytes" if is_long else f"it has no {name}"
+    )
+
+
+def has_at_most(text: str, max_bytes: int) -> bool:
+    """Return whether a text has no more bytes, in UTF-8.
+
+    Some databases count the characters of a column by its bytes.
+    """
+    few = len(text) * MAX_CHARACTER_BYTES <= max_bytes
+    return few or len(text.encode(errors="surrogatepass")) <= max_bytes
+
+
+def shortened_id(text: str, max_bytes: int = MAX_ID_BYTES) -> str:
+    """Return an ID that is made of others: if it is too long, its beginning and hash.
+
+    The same text has the same ID in every run, and another one has another.
+    """
+    if has_at_most(text, max_bytes):
+        return text
+    encoded = text.encode(errors="surrogatepass")
+    digest = hashlib.sha256(encoded).hexdigest()
+    return f"{encoded[: max_bytes - len(digest) - 1].decode(errors='ignore')}~{digest}"
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number, also if it is a string; none beyond all floats."""
+    """Return a number, also if it is a string; none beyond all floats.
+
+    Some targets take no whole numbers that are no float: these become the next one.
+    """
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) <= sys.float_info.max else None
+    if abs(value) > sys.float_info.max:
+        return None
+    return value if abs(value) <= MAX_EXACT_INTEGER else float(value)
 
 
 def as_integer(value: Any) -> int | None:
@@ -243,9 +300,15 @@ string_or_number = Kind(text.schema, text.check, str | INTEGER | None)
 """Text where numbers are as frequent."""
 string = Kind(text.schema, as_string, str | None)
 """Text, and nothing else."""
-identifier = Kind(text.schema, as_id, ID | None)
-number = Kind({"type": "number"}, as_number, INTEGER | float | None)
-integer = Kind({"type": "integer"}, as_integer, INTEGER | None)
+identifier = Kind(text.schema | {"maxLength": MAX_ID_BYTES}, as_id, ID | None)
+number = Kind({"type": "number"}, as_number, EXACT | float | None)
+agreement = replace(number, none=-1)
+"""Agreement of labels, 0 to 1; Labelbox has -1 where there is none."""
+integer = Kind(
+    {"type": "integer", "minimum": -LARGEST_INTEGER - 1, "maximum": LARGEST_INTEGER},
+    as_integer,
+    INTEGER | None,
+)
 boolean = Kind({"type": "boolean"}, as_boolean, bool | None)
 timestamp = Kind(
     {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
@@ -265,18 +328,46 @@ texts = Kind(
 )
 identifiers = Kind(texts.schema, as_ids, list[ID] | None)
 
-key = partial(text, required=True)
+
+def bounded(kind: Kind, max_bytes: int) -> Kind:
+    """Return a type of texts without those that have more bytes, in UTF-8.
+
+    Several databases make a column as wide as its bound, or guess where there is none.
+    """
+    few = max_bytes // MAX_CHARACTER_BYTES
+
+    def check(value: Any) -> str | None:
+        text: str | None = kind.check(value)
+        if text is None or len(text) <= few or has_at_most(text, max_bytes):
+            return text
+        return None
+
+    struct = Annotated[str, Meta(max_length=few)] | None
+    return Kind(kind.schema | {"maxLength": max_bytes}, check, struct)
+
+
+id_path = bounded(string, MAX_ID_PATH_BYTES)
+"""IDs on the way down to something, joined with slashes."""
+word = bounded(text, MAX_WORD_BYTES)
+"""Names of kinds, states and the like, of which there are few."""
+email = bounded(string, MAX_EMAIL_BYTES)
+key = partial(identifier, required=True)
 day = partial(
     Kind({"type": "string", "format": "date"}, as_day, str | None), required=True
 )
 """UTC days."""
 
 
-def _objects(*members: Column) -> dict[str, Any]:
-    # Here the members are listed, for target-snowflake looks for that within arrays.
-    properties = {member.name: member.schema for member in members}
-    items = {"type": "object", "properties": properties, "additionalProperties": True}
-    return {"type": "array", "items": items}
+# Here the members are listed, for target-snowflake looks for that within arrays.
+objects = Kind(
+    {
+        "type": "array",
+        "items": {"type": "object", "properties": {}, "additionalProperties": True},
+    },
+    as_objects,
+    list[Raw] | None,
+)
+"""Lists of objects that may have any members."""
 
 
 def object_of_pairs(name: str, content: str) -> Kind:
@@ -289,12 +380,6 @@ def object_of_pairs(name: str, content: str) -> Kind:
     return Kind(json.schema, partial(as_object_of_pairs, name, content), None)
 
 
-def objects_with(*members: Column) -> Kind:
-    """Return the type of lists of objects that are known to have some members."""
-    return Kind(_objects(*members), as_objects, list[Raw] | None)
-
-
-objects = objects_with()
 tags = Kind(objects.schema, as_tags, list[Raw] | None)
 
 
@@ -408,15 +493,29 @@ def populate(
         if value is None:
             continue
         if type(column := sources.get(key)) is Column:
-            name = column.name
-            if (converted := column.kind.check(value)) is not None:
-                if record[name] is None:
-                    record[name] = converted
-                    continue
-                if record[name] == value:
-                    continue
+            store(record, unmapped, column, value, path + key)
         elif column is not None and isinstance(value, dict):
             populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
-            continue
-        known = column if isinstance(column, Column) else None
-        unmapped[path + key] = known.kind.put_aside(value) if known else value
+        else:
+            unmapped[path + key] = value
+
+
+def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) -> None:
+    """Fill a column with a value, and put aside by its path what does not fit.
+
+    A column that has a value keeps it; the same value once more is no other. Of a whole
+    number that is no float, the column has the next one, and what is put aside the
+    digits.
+    """
+    name, kind = column.name, column.kind
+    if (converted := kind.check(value)) is not None:
+        if converted == kind.none:
+            return
+        if record[name] is None:
+            record[name] = converted
+            if type(value) is not int or type(converted) is str or converted == value:
+                return
+            value = str(value)
+        elif record[name] == value:
+            return
+    unmapped[path] = kind.put_aside(value)

@@ -113,6 +113,9 @@ class RecordBuilder:
         self._columns = tuple(column.name for column in columns)
         self._timestamps = of(kinds.timestamp)
         self._strings_or_numbers = of(kinds.string_or_number)
+        self._nones = tuple(
+            (c.name, c.kind.none) for c in columns if c.kind.none is not None
+        )
         self._lists = of(kinds.objects, kinds.tags)
         self._raw = dict.fromkeys(of(kinds.json), BRACE)
         self._raw |= dict.fromkeys(raw.intersection(self._columns), QUOTE)
@@ -127,6 +130,9 @@ class RecordBuilder:
         for name in self._strings_or_numbers:
             if type(value := record[name]) is int:
                 record[name] = str(value)
+        for name, none in self._nones:
+            if record[name] == none:
+                record[name] = None
         for name in self._timestamps:
             if (timestamp := record[name]) is not None:
                 record[name] = as_timestamp(timestamp)

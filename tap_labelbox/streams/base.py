@@ -20,7 +20,7 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.api.together import Together
 from tap_labelbox.exports.rows import in_projects
-from tap_labelbox.records.columns import as_id
+from tap_labelbox.records.columns import as_id, missing, store
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.redact import MASK, has_secret_name
@@ -553,6 +553,11 @@ class LabelboxStream(BookmarkedStream):
         columns = cast("Table", type(self).schema).columns
         return {column.name: column for column in columns}
 
+    @property
+    def unselected_columns(self) -> list[str]:
+        """The columns that are not selected by default."""
+        return [name for name, column in self.columns.items() if not column.selected]
+
     @cached_property
     def _by_path(self) -> dict[str, str]:
         """The names of the columns by where in a row their values are."""
@@ -616,8 +621,9 @@ class LabelboxStream(BookmarkedStream):
                 continue
             record = self.record(item)
             if lacking := [c for c in self._required if record[c] in (None, "")]:
-                why = f"it has no {' and no '.join(lacking)} ({described(item)})"
-                self.leave_out_item(row, why)
+                unmapped = record["additional_columns"]
+                lacks = " and ".join(missing(c, unmapped.get(c)) for c in lacking)
+                self.leave_out_item(row, f"{lacks} ({described(item)})")
             else:
                 yield record
 
@@ -662,15 +668,12 @@ class LabelboxStream(BookmarkedStream):
         for column, path, value in flat:
             if value is None:
                 continue
-            converted = None
             known = self.columns.get(column)
-            if known and known.paths and record[column] is None:
-                converted = known.kind.check(value)
-            if converted is not None:
-                record[column] = converted
+            aside = path if column in unmapped else column
+            if known and known.paths:
+                store(record, unmapped, known, value, aside)
             else:
-                place = path if column in unmapped else column
-                unmapped[place] = self._put_aside(column, value)
+                unmapped[aside] = self._put_aside(column, value)
         for column, outer, member in self._inner_columns:
             record[column] = self.columns[column].kind.check(
                 (record[outer] or {}).get(member)

@@ -23,17 +23,22 @@ from tap_labelbox.records.columns import (
     PEOPLE,
     Table,
     additional_columns,
+    agreement,
     as_id,
     as_integer,
     boolean,
     derived,
+    email,
+    identifier,
     json,
     key,
+    missing,
     number,
     objects,
-    objects_with,
+    store,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described
@@ -54,15 +59,6 @@ MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out
 SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
 FLAGS: dict[int | None, bool] = {0: False, 1: True}
 WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
-
-REVIEWS = objects_with(
-    text("id", "Review ID."),
-    number("score", "1 approves, -1 rejects."),
-    text("createdAt", "When it was given."),
-    text("createdBy", "E-mail of the reviewer.", personal=EMAIL),
-    text("labelId", "ID of the label."),
-)
-"""Lists of reviews, in the file's own spelling."""
 
 
 class BulkExportStream(ProjectStream):
@@ -99,12 +95,12 @@ class BulkExportStream(ProjectStream):
             "text or JSON itself.",
             "labeled_data",
         ),
-        text("data_row_id", "ID of the data row."),
+        identifier("data_row_id", "ID of the data row."),
         text("external_id", "The data row's own ID where it comes from."),
         text("global_key", "The data row's own ID, unique in the organization."),
         text("dataset_name", "Name of the data row's dataset."),
         text("project_name", "Name of the project."),
-        text(
+        email(
             "created_by_email", "E-mail of the labeler.", "created_by", personal=EMAIL
         ),
         timestamp("created_at", "When it was made."),
@@ -116,21 +112,20 @@ class BulkExportStream(ProjectStream):
         ),
         number("seconds_to_create", "Seconds to create it: spent labeling."),
         number("seconds_to_review", "Seconds spent reviewing."),
-        number(
+        agreement(
             "agreement",
-            "Consensus with other labels of the data row, 0 to 1; -1 or "
+            "Consensus with other labels of the data row, 0 to 1; "
             "null where there is none.",
         ),
-        number(
+        agreement(
             "benchmark_agreement",
-            "Agreement with the benchmark label, 0 to 1; -1 or null "
-            "where there is none.",
+            "Agreement with the benchmark label, 0 to 1; null where there is none.",
         ),
-        text(
+        identifier(
             "benchmark_id",
             "ID of the benchmark, or of its label: no document says which.",
         ),
-        text(
+        identifier(
             "benchmark_reference_id",
             "Another ID of a benchmark, in files of early 2020.",
         ),
@@ -141,17 +136,17 @@ class BulkExportStream(ProjectStream):
             "file does not tell.",
             "skipped",
         ),
-        REVIEWS("reviews", "Its reviews, as exported.", personal=PEOPLE),
+        objects("reviews", "Its reviews, as exported.", personal=PEOPLE),
         objects(
             "metadata_fields", "Its custom metadata, as exported.", "data_row_metadata"
         ),
         json("media_attributes", "All that is known of the file, as exported."),
-        text(
+        word(
             "media_type",
             "Kind of data row, such as image; not always in the words of "
             "media_asset_type.",
         ),
-        text("data_split", "Part of a data split it belongs to, such as training."),
+        word("data_split", "Part of a data split it belongs to, such as training."),
         text("view_label", "Address of the label in the app."),
         additional_columns(
             "What has no column here, or does not fit into it, by its name in the file."
@@ -296,7 +291,8 @@ class BulkExportStream(ProjectStream):
             if isinstance(item, dict) and as_id(item.get("ID")):
                 yield count, self._exported(item, project_id, exported_at)
             else:
-                why = f"it has no ID ({described(item)})"
+                own = item.get("ID") if isinstance(item, dict) else None
+                why = f"{missing('ID', own)} ({described(item)})"
                 self.workspace.leave_out(source, Malformed(f"item {count}", why))
                 yield count, None
 
@@ -313,25 +309,26 @@ class BulkExportStream(ProjectStream):
         for name, value in row.items():
             if name == "ID":
                 continue
+            if value is None:
+                continue
             column = WORD_BREAK.sub("_", name).lower()
-            column = self._by_path.get(column, column)
-            free = column not in own and record.get(column, "") is None
-            fitting = self._converted(column, value) if free else None
-            if fitting is None and value is not None:
-                unmapped[name] = value
+            known = self.columns.get(self._by_path.get(column, column))
+            if known and known.name not in own and record[known.name] is None:
+                store(record, unmapped, known, _readable(known.name, value), name)
             else:
-                record[column] = fitting
+                unmapped[name] = value
         if record["is_skipped"] is None and record["label"] == SKIP:
             record["is_skipped"] = True
         return record | own
 
-    def _converted(self, column: str, value: Any) -> Any:
-        """Return a value as its column wants it; None if it does not fit."""
-        if column == "label" and value is not None:
-            return encode(value).decode()
-        if column == "has_open_issues":  # a number in files
-            value = FLAGS.get(as_integer(value), value)
-        return self.columns[column].kind.check(value)
+
+def _readable(column: str, value: Any) -> Any:
+    """Return a value of a file in the form that its column has."""
+    if column == "label":
+        return encode(value).decode()
+    if column == "has_open_issues":  # a number in files
+        return FLAGS.get(as_integer(value), value)
+    return value
 
 
 def _made_at(export: dict[str, Any]) -> str:

@@ -321,6 +321,8 @@ class ExportGroup:
     def _write(self, row: Any, project_id: str) -> None:
         """Write the records of a data row, stream by stream."""
         in_project = row.in_project(project_id)
+        if self.leader.is_test:
+            self._workspace.sample_rows.append(in_project)
         for stream in self._row_streams:
             stream.write_records(stream.unfold(in_project))
 

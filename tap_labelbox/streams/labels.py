@@ -16,14 +16,18 @@ from tap_labelbox.api.together import Question
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
     EMAIL,
+    agreement,
     boolean,
     derived,
+    email,
+    identifier,
     key,
     number,
     table,
     text,
     timestamp,
     within,
+    word,
 )
 from tap_labelbox.records.json_text import decode_as
 from tap_labelbox.records.malformed import Malformed, described
@@ -68,15 +72,14 @@ class LabelsStream(ProjectStream):
             "Seconds spent labeling; the one figure for all, so that reviewing may be "
             "part of it.",
         ),
-        number(
+        agreement(
             "agreement",
-            "Consensus with other labels of the data row, 0 to 1; -1 or null where "
+            "Consensus with other labels of the data row, 0 to 1; null where "
             "there is none.",
         ),
-        number(
+        agreement(
             "benchmark_agreement",
-            "Agreement with the benchmark label, 0 to 1; -1 or null where there is "
-            "none.",
+            "Agreement with the benchmark label, 0 to 1; null where there is none.",
         ),
         boolean(
             "is_benchmark_reference",
@@ -97,19 +100,21 @@ class LabelsStream(ProjectStream):
         timestamp("updated_at", "Latest change to it; as of the run that read it."),
         *within(
             "type",
-            text("type_id", "ID of its type, for label_filters.", "id"),
-            text(
+            identifier("type_id", "ID of its type, for label_filters.", "id"),
+            word(
                 "type_name", "Name of its type, such as Submitted or Skipped.", "name"
             ),
         ),
         *within(
             "created_by",
-            text("created_by_id", "ID of the labeler.", "id"),
-            text("created_by_email", "E-mail of the labeler.", "email", personal=EMAIL),
+            identifier("created_by_id", "ID of the labeler.", "id"),
+            email(
+                "created_by_email", "E-mail of the labeler.", "email", personal=EMAIL
+            ),
         ),
         *within(
             "data_row",
-            text("data_row_id", "ID of the data row.", "id"),
+            identifier("data_row_id", "ID of the data row.", "id"),
             text("external_id", "The data row's own ID where it comes from."),
             text("global_key", "The data row's own ID, unique in the organization."),
             text(

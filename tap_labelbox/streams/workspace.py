@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
+    from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.records.malformed import Malformed
     from tap_labelbox.streams.export_group import ExportGroup
     from tap_labelbox.streams.saved_rows import SavedRows
@@ -154,6 +155,8 @@ class Workspace:
         """The streams of each kind of export, since the first of them was asked."""
         self.saved_rows: SavedRows | None = None
         """Reads saved files for all streams, since the first of them was asked."""
+        self.sample_rows: list[ProjectRow] = []
+        """The data rows that a test has exported, for all streams made of such."""
         json_text.begin_run()
         lookback_seconds = config["lookback_seconds"]
         if not self.offline and lookback_seconds < MIN_LOOKBACK_SECONDS:

@@ -34,10 +34,10 @@ class Loss:
     kinds: tuple[str, ...]
     arrives: Callable[[Any], Any]
     """Returns what becomes of a value of these kinds, which may be the same."""
-    columns: frozenset[str] | None = None
-    """Those in which it happens, by name; in all, if nothing is said."""
-    is_of_keys: bool = True
-    """Whether it happens to columns of the key."""
+    forms: tuple[str, ...] = ("records", "jsonl", "parquet")
+    """Of records in which it happens: as messages, in batch files of a format."""
+    is_of_absent: bool = False
+    """Whether it happens to values that were never sent, which are null."""
 
 
 class Comparison:
@@ -91,13 +91,13 @@ class Comparison:
         columns = schemas()[stream]["properties"]
         kinds = {name: kind(schema) for name, schema in columns.items()}
         own = keys()[stream]
-        wanted: list[Record] = []
-        for record in expected:
-            row = {
-                name: self._lost(kinds[name], name, name in own, value)
-                for name, value in record.items()
+        wanted = [
+            {
+                name: canonical(kinds[name], self._lost(kinds[name], name, record))
+                for name in columns
             }
-            wanted.append({k: canonical(kinds[k], v) for k, v in row.items()})
+            for record in expected
+        ]
         there = [
             {name: self._read(kinds[name], row.get(name)) for name in columns}
             for row in found
@@ -122,13 +122,11 @@ class Comparison:
                             f"{_shown(other[name])} instead of {_shown(value)}"
                         )
 
-    def _lost(self, kind: str, name: str, is_key: bool, value: Any) -> Any:  # noqa: FBT001
+    def _lost(self, kind: str, name: str, record: Record) -> Any:
+        """Return what arrives of a value; one that was never sent is null."""
+        value = record.get(name)
         for loss in self._losses:
-            if (
-                kind in loss.kinds
-                and (loss.columns is None or name in loss.columns)
-                and (loss.is_of_keys or not is_key)
-            ):
+            if kind in loss.kinds and (loss.is_of_absent or name in record):
                 arrives = loss.arrives(value)
                 if canonical(kind, arrives) != canonical(kind, value):
                     self.lossy[loss.said] += 1

@@ -7,4 +7,5 @@
     ('message', 'text'),
     ('error', 'json'),
     ('last_activity_at', 'timestamp'),
+    ('additional_columns', 'json'),
 ]) }}
