@@ -15,15 +15,15 @@ from tap_labelbox.streams import STREAMS
 ROOT = Path(__file__).parent.parent
 STAGING = "dbt/models/staging"
 MARTS = "dbt/models/marts/schema.yml"
-WIDTH = 88
+WIDTH_CHARACTERS = 88
 
 
 def kind(schema: dict[str, Any]) -> str:
     """Return what the package's macros call the type of a column."""
-    name = str(next(each for each in schema["type"] if each != "null"))
+    name = str(next(part for part in schema["type"] if part != "null"))
     form = str(schema.get("format", "text")).replace("date-time", "timestamp")
-    named = {"string": form, "object": "json", "array": "json"}
-    return named.get(name, name)
+    by_type = {"string": form, "object": "json", "array": "json"}
+    return by_type.get(name, name)
 
 
 def model(stream: Any) -> str:
@@ -111,7 +111,9 @@ def files(generated: str) -> dict[str, str]:
 def yaml_of(content: Any) -> str:
     """Return YAML in the order given."""
     return str(
-        yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=WIDTH)
+        yaml.safe_dump(
+            content, sort_keys=False, allow_unicode=True, width=WIDTH_CHARACTERS
+        )
     )
 
 

@@ -81,6 +81,8 @@ def prepare(world: World) -> None:
 def change(world: World, now: datetime) -> list[Label]:
     """Let some time pass, and return the labels that were deleted in it."""
     deleted = []
+    # How much was left to chance while it was served does not matter.
+    world._random.seed("between the runs")
     for project in world.projects:
         several = [row for row in project.data_rows if len(row.labels) > 1]
         alone = [row for row in project.data_rows if len(row.labels) == 1]
@@ -272,8 +274,9 @@ class Labels:
                 yield from self._answer(label, answer, frame)
         for thing in things:
             if is_video and thing.tool == "raster-segmentation":
-                # A mask of a frame that is not exported, but that a segment begins in.
-                yield self._thing(label, thing, MASKED_FRAME)
+                # A segment that begins and ends in a frame that is not exported.
+                here = f"{thing.feature_id}/{MASKED_FRAME}-{MASKED_FRAME}"
+                yield self._thing(label, thing, MASKED_FRAME) | {"annotation_id": here}
             for frame in frames:
                 yield self._thing(label, thing, frame)
                 # What is asked about a thing is not told in its last frame.

@@ -21,8 +21,6 @@ SCHEMA = yaml.safe_load((MODELS / "marts" / "schema.yml").read_text("utf-8"))
 MARTS = {mart["name"]: mart for mart in SCHEMA["models"]}
 DATABASES = ("duckdb", "postgres")
 INCREMENTAL = ("labelbox__annotations", "labelbox__workflow_events")
-STAGED = re.compile(r"ref\('stg_labelbox__(\w+)'\)")
-MART = re.compile(r"ref\('(labelbox__\w+|int_\w+)'\)")
 COPIED = {
     "labelbox__annotations": {
         *("annotation_kind", "path", "feature_id", "page_number", "group_name"),
@@ -132,33 +130,6 @@ def test_the_hardest_have_unit_tests(built: Callable[[str], Built]) -> None:
             "labelbox__training_set",
             "labelbox__workflow_events",
         }
-
-
-@pytest.mark.parametrize("mart", MARTS)
-def test_a_mart_names_the_streams_it_needs(mart: str) -> None:
-    """Those it reads itself, and of other marts' streams those that matter."""
-    named = MARTS[mart]["config"]["meta"]["streams"]
-
-    assert {*STAGED.findall(text_of(mart))} <= {*named} <= streams_of(mart)
-    assert len(named) == len({*named})
-
-
-def text_of(model: str) -> str:
-    """Return the SQL of a model, that of the macro it calls included."""
-    (file,) = MODELS.rglob(f"{model}.sql")
-    text = file.read_text("utf-8")
-    if "labelbox_training_set" in text:
-        text += (MODELS.parent / "macros" / "training_set.sql").read_text("utf-8")
-    return text
-
-
-def streams_of(model: str) -> set[str]:
-    """Return the streams that a model is made of, by way of others as well."""
-    text = text_of(model)
-    found = {*STAGED.findall(text)}
-    for other in {*MART.findall(text)} - {"labelbox__hourly_rates"}:
-        found |= streams_of(other)
-    return found
 
 
 @pytest.mark.parametrize("database", DATABASES)
