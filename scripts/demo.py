@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,7 @@ def write_page() -> None:
     """Write what the models say of the half year before this demo was made up."""
     days = "select max(date_day) from analytics.labelbox__throughput_daily "
     latest: date = query(f"{days} where date_day < current_date - 7")[1][0][0]
-    with waiting("Writing the page"):
+    with waiting("Writing the page"), redirect_stdout(None):
         report.main(
             [
                 *("--warehouse", f"duckdb:///{WAREHOUSE}", "--output", str(PAGE)),

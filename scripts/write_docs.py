@@ -486,6 +486,7 @@ def documents() -> dict[str, str]:
             selection=indent(dump(selection()), 10),
             **{"selection of files": indent(dump(selection()), 10)},
         ),
+        "dbt/README.md": filled("dbt/README.md", marts=write_dbt.marts_table()),
         **write_dbt.files(GENERATED),
     }
 
