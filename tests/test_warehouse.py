@@ -150,7 +150,7 @@ def test_a_target_loads_batch_files(
     batch_config = {
         "encoding": {"format": form, "compression": "gzip"},
         "storage": {"root": str(tmp_path / "batch files")},
-        "batch_size": 100,
+        "batch_size": 40,
     }
     output = run(batch_config=batch_config)
     kinds = Counter(m["type"] for m in output.messages if m.get("stream") == "labels")
