@@ -32,8 +32,8 @@ def everything() -> dict[str, Any]:
     """Return a catalog that selects every column of these streams."""
     catalog = deepcopy(CATALOG)
     for entry in catalog["streams"]:
-        for each in entry["metadata"]:
-            each["metadata"]["selected"] = entry["tap_stream_id"] in STREAMS
+        for item in entry["metadata"]:
+            item["metadata"]["selected"] = entry["tap_stream_id"] in STREAMS
     return catalog
 
 
@@ -107,9 +107,9 @@ def test_only_large_values_differ_and_each_is_described(
         expected = [
             limited(stream, record) for record in map(decoded, whole.records(stream))
         ]
-        found = [*map(decoded, output.records(stream))]
-        assert stable(found) == stable(expected)
-        for record in found:
+        result = [*map(decoded, output.records(stream))]
+        assert stable(result) == stable(expected)
+        for record in result:
             for name, value in record["additional_columns"].items():
                 if isinstance(value, dict) and {*value} == {"bytes", "sha256"}:
                     counts[f"{stream}.{name}"] += 1
@@ -154,12 +154,12 @@ def test_batch_files_have_no_large_values(
 
     assert output.error is None
     for stream in STREAMS:
-        found = [*map(decoded, rows(output.messages, stream))]
-        beside = Counter(compact(r["additional_columns"]) for r in found)
+        result = [*map(decoded, rows(output.messages, stream))]
+        beside = Counter(compact(r["additional_columns"]) for r in result)
         assert beside == Counter(
             compact(r["additional_columns"]) for r in messages.records(stream)
         )
-        for record in found:
+        for record in result:
             for name in record["additional_columns"].keys() & record:
                 assert record[name] is None
 
