@@ -121,6 +121,12 @@ test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k pol
 	@echo "pytest: every fault at every place, and kills (a quarter of an hour)"
 	@$(PYTEST) $(FAULT_TESTS) --every-fault $(ARGS)
 
+.PHONY: test-warehouses
+test-warehouses: setup ## Load every warehouse, value by value: make test-warehouses ARGS='-k csv'
+	@echo "pytest: each loader in an environment of its own (half an hour)"
+	@$(BIN)/python -m pytest -rs warehouses $(ARGS)
+	@$(BIN)/python scripts/write_docs.py
+
 .PHONY: check
 check: lint ## Check the code, and the files for GitHub and Meltano
 	@echo "check-jsonschema: .github, meltano.yml"
@@ -148,6 +154,7 @@ demo: setup ## Sync a made-up Labelbox into a database
 .PHONY: docs
 docs: setup ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/write_docs.py
+	@$(BIN)/python scripts/draw_lineage.py
 
 .PHONY: build
 build: ## Build the wheel and the sdist into dist/, with the build tools alone
@@ -174,6 +181,14 @@ lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@$(LOCK) requirements-bench.txt --group bench --constraint requirements-dev.txt
 	@$(LOCK) requirements-audit.txt --group audit --constraint requirements-dev.txt
 
+	@for name in $(WAREHOUSES); do \
+		$(LOCK) warehouses/requirements/$$name.txt --no-annotate $(ARGS) \
+			--group warehouses/pyproject.toml:$$name || exit 1; \
+	done
+
+# The groups that warehouses/pyproject.toml has.
+WAREHOUSES = $(basename $(notdir $(wildcard warehouses/requirements/*.txt)))
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' --output-file
 
@@ -181,5 +196,6 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 clean: ## Delete what these targets have made
 	@rm -rf .venv .cache .meltano .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist output
+	@rm -rf dbt/target dbt/logs dbt/integration_tests/target dbt/integration_tests/dbt_packages
 	@rm -f .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

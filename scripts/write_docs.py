@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from scripts import write_dbt
 from tap_labelbox.api.documents import Document
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.columns import EMAIL, FREE_TEXT, NAME, PEOPLE
@@ -457,10 +458,17 @@ def filled(path: str, **blocks: str) -> str:
 
 def documents() -> dict[str, str]:
     """Return every document as it has to be."""
+    sys.path.append(str(ROOT))  # what is tested is not installed
+    from warehouses import page  # noqa: PLC0415
+
     return {
         "README.md": filled(
-            "README.md", plugin=plugin_block(), streams=streams_table()
+            "README.md",
+            plugin=plugin_block(),
+            streams=streams_table(),
+            warehouses=page.summary(),
         ),
+        "docs/warehouses.md": page.page(),
         "docs/personal-data.md": filled(
             "docs/personal-data.md",
             personal=personal_data()[0],
@@ -478,6 +486,7 @@ def documents() -> dict[str, str]:
             selection=indent(dump(selection()), 10),
             **{"selection of files": indent(dump(selection()), 10)},
         ),
+        **write_dbt.files(GENERATED),
     }
 
 

@@ -15,6 +15,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 from tap_labelbox import redact
 from tap_labelbox.api.client import API_URL
 from tap_labelbox.api.links import Link
+from tap_labelbox.exports.tasks import PROJECT_FILTERS
 from tap_labelbox.files import Readers
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer import setting_values
@@ -276,6 +277,15 @@ SETTINGS = th.PropertiesList(
         default={name: default for name, (default, _) in INCLUDED.items()},
     ),
     _setting(
+        _one_of("auto", "project", "workspace"),
+        "export_scope",
+        "Export scope",
+        "How much one export holds: project, workspace (whatever happened in any "
+        "project), or auto, which exports a project alone to read it for the first "
+        "time, and together with the others from then on.",
+        default="auto",
+    ),
+    _setting(
         TEXTS,
         "export_files",
         "Export files",
@@ -517,6 +527,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         if not HEADER.fullmatch(config.get("user_agent", "tap")):
             errors.append("user_agent has characters that no HTTP header has")
         errors += _date_problems(config, schema)
+        errors += _filter_problems(config)
         errors += _pair_problems(config, schema)
     return list(dict.fromkeys(errors))
 
@@ -530,10 +541,21 @@ def _fill_in(config: dict[str, Any], schema: dict[str, Any]) -> None:
             _fill_in(value, part)
 
 
+def _filter_problems(config: dict[str, Any]) -> Iterator[str]:
+    """Yield the export_filters that cannot be obeyed beside something else."""
+    filters = config["export_filters"]
+    if {"data_row_ids", "global_keys"} <= set(filters):
+        yield "export_filters has data_row_ids and global_keys: remove one"
+    if config["export_scope"] == "workspace":
+        for name in sorted(PROJECT_FILTERS & filters.keys()):
+            yield (
+                f"export_filters.{name} and export_scope: remove one; only exports of "
+                "projects take that filter"
+            )
+
+
 def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
     """Yield the settings that cannot be obeyed beside each other."""
-    if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
-        yield "export_filters has data_row_ids and global_keys: remove one"
     if config["pseudonymize"] and "pseudonymize_salt" not in config:
         yield (
             "pseudonymize_salt is not set: set it to a long random text, and keep it; "

@@ -219,7 +219,7 @@ def test_an_id_that_is_made_of_others_is_shortened(most: int) -> None:
 
 
 def test_numbered_ids_fit_as_well() -> None:
-    """Where many have the same, each has one of its own."""
+    """Each of many that have the same gets one of its own."""
     ids = UniqueIds()
     for base in ("x" * MAX_ID_BYTES, "x" * 500):
         assigned = [ids.assign(base) for _ in range(20)]
@@ -267,7 +267,7 @@ def test_annotations_at_any_depth_have_keys_that_fit() -> None:
 def test_a_whole_number_that_is_no_float_becomes_one(
     value: int, stored: Any, beside: Any
 ) -> None:
-    """What it loses of its digits is put aside, as text: some targets take no more."""
+    """Digits that it loses are put aside, as text: some targets take no more."""
     record = Table.of(number("value", "Any.")).record({"value": value}, {})
 
     assert record == {"value": stored, "additional_columns": beside}

@@ -359,7 +359,7 @@ def test_each_answer_to_a_download_is_decided_by_the_table(
     reply: Reply,
     kind: type[errors.LabelboxError],
 ) -> None:
-    """What may pass is asked again; for the rest a new link is needed."""
+    """Passing failures are asked again; the rest need a new link."""
     replies = iter([reply])
     sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
 
@@ -416,7 +416,7 @@ def hang_up(connection: socket.socket) -> None:
 
 
 def refuse_tunnel(connection: socket.socket) -> None:
-    """Be a proxy that wants a password."""
+    """Serve as a proxy that wants a password."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
 
@@ -573,7 +573,7 @@ def test_a_proxy_on_the_way_is_named(
     peer: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who of the two broke the connection, nobody can tell."""
+    """Either of the two may have broken the connection."""
     port = peer(hang_up)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
     client = connect("https://labelbox.invalid/graphql", retry_seconds=0)

@@ -1,4 +1,4 @@
-"""How far a row walks through the code, which is what a reader has to follow."""
+"""The way of a row through the code, which a reader has to follow."""
 
 from __future__ import annotations
 

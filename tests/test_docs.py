@@ -1,10 +1,11 @@
-"""What the README, the pages in docs, meltano.yml and the Hub listing state is so."""
+"""README, the pages in docs, meltano.yml and the Hub listing state facts."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -270,6 +271,19 @@ def test_the_readme_leads_to_every_page() -> None:
     linked = {link.removeprefix(BLOB) for page, link in LINKS if page == "README.md"}
 
     assert {*PAGES} - linked == {"README.md", "docs/sdk-proposal.md"}
+
+
+@pytest.mark.parametrize(
+    "loader", MELTANO["plugins"]["loaders"], ids=lambda loader: str(loader["name"])
+)
+def test_loaders_are_pinned_as_they_are_tested(loader: dict[str, Any]) -> None:
+    """By `make test-warehouses`, but for those that only GitHub has."""
+    source = (ROOT / "warehouses" / "pyproject.toml").read_text("utf-8")
+    groups = tomllib.loads(source)["dependency-groups"]
+    name = loader["name"].removeprefix("target-")
+    pins = shlex.split(loader["pip_url"])
+
+    assert pins[0].startswith("git+") or {*pins} <= {*groups[name]}
 
 
 @pytest.mark.parametrize("name", ["README.md", "meltano.yml", "docs/hub.yml"])

@@ -265,7 +265,7 @@ def said(raised: pytest.ExceptionInfo[errors.LabelboxError]) -> str:
 def test_a_broken_reply_is_asked_for_again(
     server: Callable[..., int], name: str
 ) -> None:
-    """Where it stays broken, one line says so."""
+    """If it stays broken, the error is one line."""
     bad = BROKEN_REPLIES[name]
 
     with pytest.raises(errors.TransientError) as raised:
@@ -754,7 +754,7 @@ class Reached(Exception):  # noqa: N818  # it is no error: the test ends there
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Be the name service, and end where a public address would be connected to."""
+    """Replace the name service, and raise before a public address is connected to."""
     real = socket.getaddrinfo
     known = dict(ADDRESSES)
 
@@ -855,7 +855,7 @@ def test_a_redirect_is_judged_as_a_link_is(
 def test_a_name_that_leads_elsewhere_the_second_time(
     server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is the address at the other end; nothing is sent to it."""
+    """The address at the other end counts; nothing is sent to it."""
     heard: list[bytes] = []
     port = server(lambda connection: heard.append(connection.recv(65536)))
     real = socket.getaddrinfo
@@ -882,7 +882,7 @@ ODD_TEXTS = st.text("https:/\\@[]%.:#?127x\t ").map("https://".__add__)
 
 @given(link=st.one_of(st.sampled_from(GOOD_LINKS + BAD_LINKS), st.text(), ODD_TEXTS))
 def test_all_parsers_read_a_link_that_passes_alike(link: str) -> None:
-    """What is judged is what is opened."""
+    """The judged link is the one that is opened."""
     try:
         found = Link.parse(link)
     except ValueError:
@@ -932,7 +932,7 @@ def test_from_where_an_address_can_be_reached(address: str, wanted: Reach) -> No
 def test_this_machine_is_reached_without_a_proxy(
     server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which would see key and signature in the clear."""
+    """A proxy would see key and signature in the clear."""
     heard: list[bytes] = []
     proxy = server(lambda connection: heard.append(connection.recv(65536)))
     port = server(partial(say, iter([OK, whole(b"rows")])))

@@ -331,7 +331,7 @@ def test_an_export_in_progress_goes_with_its_project() -> None:
 
 
 def test_a_stream_vouches_for_others_in_the_projects_of_its_own_state_only() -> None:
-    """What had no records in one shard may have had some in another."""
+    """Projects without records in one shard may have some in another."""
     one = state_of({"annotations": {"p": "2026-03-01T00:00:00.000Z"}})
     one["bookmarks"]["annotations"][WITHOUT_RECORDS] = ["export_errors"]
     other = state_of(

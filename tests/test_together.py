@@ -206,7 +206,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
     ],
 )
 def test_odd_json_is_taken_apart(text: bytes) -> None:
-    """What is odd is in one of them."""
+    """The malformed part is in one of them."""
     reply = separated(text, 2)
 
     assert reply.parts[1] == b'{"data":{"a":1}}'
@@ -237,7 +237,7 @@ def test_a_night_in_which_nothing_happened_costs_few_requests(
 
 def test_a_list_by_project_costs_a_twentieth_of_a_request_each(serving: Any) -> None:
     """All that are selected by default."""
-    run = serving(World(projects=500, labels_per_project=1))
+    run = serving(World(projects=100, labels_per_project=1))
 
     output = run(*DEFAULT_BY_PROJECT)
 
@@ -250,7 +250,7 @@ def test_a_list_by_project_costs_a_twentieth_of_a_request_each(serving: Any) -> 
         }
     )
     listed = len(asked(run, "project_ids"))
-    assert len(run.sandbox.requests) - listed == lists * 500 / 20
+    assert len(run.sandbox.requests) - listed == lists * 100 / 20
 
 
 @EACH

@@ -58,7 +58,7 @@ def activated(output: Output) -> list[str]:
 
 
 class HardDelete:
-    """What a target with ``hard_delete`` has: it deletes rows of other versions."""
+    """A target with ``hard_delete``: it deletes rows of other versions."""
 
     def __init__(self) -> None:
         """Have no rows."""

@@ -111,16 +111,21 @@ def fulfil(job: Callable[[], Answer]) -> Future[Answer]:
     return outcome
 
 
-def _has_thread(job: Callable[[], Answer], outcome: Outcome[Answer]) -> bool:
-    """Do a job on a thread of its own, and return whether there is one."""
+def started_thread(target: Callable[[], object]) -> Thread | None:
+    """Return a thread that has begun; None where the system allows no more."""
     try:
         # A daemon: what nobody waits for any more does not keep a run alive.
-        thread = Thread(target=_do, args=(job, outcome), daemon=True)
+        thread = Thread(target=target, daemon=True)
         thread.start()
-        outcome.thread = thread
     except (RuntimeError, MemoryError):  # a limit of the system
-        return False
-    return True
+        return None
+    return thread
+
+
+def _has_thread(job: Callable[[], Answer], outcome: Outcome[Answer]) -> bool:
+    """Do a job on a thread of its own, and return whether there is one."""
+    outcome.thread = started_thread(partial(_do, job, outcome))
+    return outcome.thread is not None
 
 
 def _do(job: Callable[[], Answer], outcome: Future[Answer]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import EXPORT, MAX_RUNS, WITHOUT_RECORDS
-from tap_labelbox.singer.state import PROJECT_ID, READ_AT, RUNS
+from tap_labelbox.singer.state import PROJECT_ID, READ_AT, READ_UP_TO, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -109,6 +109,9 @@ def _catch_up(behind: Bookmark, further: Bookmark) -> None:
         for name in ("replication_key", VALUE):
             if name in further:
                 behind[name] = further[name]
+    marks = (bookmark.get(READ_UP_TO) for bookmark in (further, behind))
+    if read_up_to := max(map(timestamps.normalize_or_empty, marks)):
+        behind[READ_UP_TO] = read_up_to
     if EXPORT in further:
         behind.setdefault(EXPORT, deepcopy(further[EXPORT]))
 

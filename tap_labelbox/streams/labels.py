@@ -35,12 +35,12 @@ from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.pagination import Row
+    from tap_labelbox.api.pagination import Ask, Row
 
 SKIP = ("Skip", Raw(b'"Skip"'))
 
@@ -136,6 +136,7 @@ class LabelsStream(ProjectStream):
             leave_out=partial(
                 self.workspace.leave_out, f"labels of project {project_id}"
             ),
+            fetch_all=partial(self._pages, project_id),
         )
         own_id = shortened_id(project_id)
         for page, reached in labels.pages():
@@ -200,6 +201,14 @@ class LabelsStream(ProjectStream):
         question = self._question(project_id, after, skip, first)
         ask = partial(self.execute, self.name, self.decode_fast, **question.variables)
         return question.read(ask)
+
+    def _pages(
+        self, project_id: str, asks: Iterable[Ask]
+    ) -> list[Sequence[Row | Malformed]]:
+        """Return several short pages, asked for in one request."""
+        questions = [self._question(project_id, *ask) for ask in asks]
+        answers = self.together(self.name, self.decode_fast).answers(questions)
+        return [answer.result() for answer in answers]
 
     def _question(
         self, project_id: str, after: str | None, skip: int, first: int
