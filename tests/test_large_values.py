@@ -14,6 +14,7 @@ from msgspec import Raw
 from tap_labelbox.sandbox import World
 from tap_labelbox.singer.large_values import LargeValues
 from tests.runner import PRIMARY_KEYS
+from tests.test_bad_data import changing
 from tests.test_batches import batch, rows
 from tests.test_catalog import CATALOG
 
@@ -234,3 +235,16 @@ def test_every_stream_has_a_place_for_the_description() -> None:
     """A column of its own name."""
     for entry in CATALOG["streams"]:
         assert "additional_columns" in entry["schema"]["properties"]
+
+
+def test_a_pseudonym_comes_before_its_size(run: Runner) -> None:
+    """No hash of a name without the salt: a list of names would tell whose it is."""
+    run.settings = {"pseudonymize": True, "pseudonymize_salt": "a long random text"}
+    run.sandbox.after = changing(lambda row: row.update(nickname=LONG))
+
+    records = run("users", max_value_bytes=LIMIT).records("users")
+
+    assert records
+    for record in records:
+        assert record["nickname"].startswith("name_")
+        assert record["additional_columns"] == {}
