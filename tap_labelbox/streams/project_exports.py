@@ -44,8 +44,8 @@ from tap_labelbox.exports.tasks import PROJECT_FILTERS, FailedExportError, input
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
 from tap_labelbox.singer.state import FAILED_AT, context_id
-from tap_labelbox.streams.export_group import ExportGroup
 from tap_labelbox.streams.refusals import LEFT_OUT
+from tap_labelbox.streams.windowed_exports import WindowedExports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -73,7 +73,7 @@ ALL = ""
 """What stands for the ID of a project where an export holds many."""
 
 
-class ProjectExports(ExportGroup):
+class ProjectExports(WindowedExports):
     """Reads what happened in many projects from one export, and others one by one."""
 
     def __init__(self, leader: ExportedStream, streams: list[ExportedStream]) -> None:
@@ -181,7 +181,7 @@ class ProjectExports(ExportGroup):
         is_planned = False
         for context in self.leader.partitions:
             if context_id(context) not in self._together:
-                yield self._plan(context)
+                yield from self._plans_of(context)
             elif not is_planned:
                 is_planned = True
                 yield self._plan_together()
@@ -205,7 +205,7 @@ class ProjectExports(ExportGroup):
                 for run in earlier
                 if last_end < run and not is_outdated(run)
             ],
-            f"What happened in {self._awaited(ALL)}",
+            title=f"What happened in {self._awaited(ALL)}",
         )
 
     def _inputs_together(self, until: str) -> list[dict[str, Any]]:
@@ -286,9 +286,10 @@ class ProjectExports(ExportGroup):
     def _one_by_one(self) -> Iterator[Future[list[Prepared]]]:
         """The exports of those that were to be exported together."""
         return self._prepare(
-            self._plan(context)
+            plan
             for context in self.leader.partitions
             if context_id(context) in self._together
+            for plan in self._plans_of(context)
         )
 
     def _read_together(self) -> None:
