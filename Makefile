@@ -134,6 +134,12 @@ test-platforms: setup $(PLATFORMS:%=.cache/platforms/%/ready) ## Run it where pe
 	@$(BIN)/uv pip install --quiet --python .cache/platforms/$*/bin/python --require-hashes --requirement $<
 	@touch $@
 
+.PHONY: test-warehouses
+test-warehouses: setup ## Load every warehouse, value by value: make test-warehouses ARGS='-k csv'
+	@echo "pytest: each loader in an environment of its own (half an hour)"
+	@$(BIN)/python -m pytest -rs warehouses $(ARGS)
+	@$(BIN)/python scripts/write_docs.py
+
 .PHONY: check
 check: lint ## Check the code, and the files for GitHub and Meltano
 	@echo "check-jsonschema: .github, meltano.yml"
@@ -161,6 +167,7 @@ demo: setup ## Sync a made-up Labelbox into a database
 .PHONY: docs
 docs: setup ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/write_docs.py
+	@$(BIN)/python scripts/draw_lineage.py
 
 .PHONY: build
 build: ## Build the wheel and the sdist into dist/, with the build tools alone
@@ -188,6 +195,13 @@ lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@$(LOCK) requirements-audit.txt --group audit --constraint requirements-dev.txt
 	@$(LOCK) requirements-platforms-python.txt --group platforms-python --extra parquet $(ARGS) pyproject.toml
 	@$(LOCK) requirements-platforms-airbyte.txt --group platforms-airbyte $(ARGS)
+	@for name in $(WAREHOUSES); do \
+		$(LOCK) warehouses/requirements/$$name.txt --no-annotate $(ARGS) \
+			--group warehouses/pyproject.toml:$$name || exit 1; \
+	done
+
+# The groups that warehouses/pyproject.toml has.
+WAREHOUSES = $(basename $(notdir $(wildcard warehouses/requirements/*.txt)))
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' --output-file
@@ -196,5 +210,6 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 clean: ## Delete what these targets have made
 	@rm -rf .venv .cache .meltano .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist output
+	@rm -rf dbt/target dbt/logs dbt/integration_tests/target dbt/integration_tests/dbt_packages
 	@rm -f .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

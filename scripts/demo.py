@@ -49,7 +49,7 @@ REPORTS = {
             created_by_email as labeler,
             count(*) as labels,
             round(avg(seconds_to_label), 1) as seconds_each,
-            round(avg(agreement) filter (agreement >= 0), 2) as agreement,
+            round(avg(agreement), 2) as agreement,
             max(created_at)::date as latest
         from labelbox.labels
         group by created_by_email

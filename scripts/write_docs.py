@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from scripts import write_dbt
 from tap_labelbox.api.documents import Document
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.columns import EMAIL, FREE_TEXT, NAME, PEOPLE
@@ -287,8 +288,10 @@ def streams_page() -> str:
         parts += [f"- Requests: {requests(stream)}"]
         parts += [f"- Join: {text}" for text in join_texts(stream)]
         parts += ["", "| column | type | meaning |", "|---|---|---|"]
+        off = {column.name for column in stream.schema.columns if not column.selected}
         for name, schema in stream.schema["properties"].items():
             described = schema["description"].replace("|", "\\|")
+            described += " *Off by default.*" if name in off else ""
             if rows := IN_ROWS.get((stream.name, name)):
                 described += f" In rows: {links(*rows)}."
             parts.append(f"| `{name}` | {column_type(schema)} | {described} |")
@@ -343,9 +346,14 @@ def column_type(schema: dict[str, Any]) -> str:
 def selection() -> list[str]:
     """Return what Meltano has to be told, which by itself selects everything."""
     off = [f"{s.name}.*" for s in STREAMS if not s.selected_by_default]
-    off += [f"{s.name}.{column}" for s in STREAMS for column in sorted(s.columns_off)]
+    off += [
+        f"{stream.name}.{column.name}"
+        for stream in STREAMS
+        for column in stream.schema.columns
+        if not column.selected
+    ]
     # Labelbox has retired it for most accounts.
-    return ["*.*", "!bulk_export.*", *(f"!{pattern}" for pattern in off)]
+    return ["*.*", "!bulk_export.*", *(f"!{name}" for name in off)]
 
 
 def plugin_block() -> str:
@@ -450,10 +458,17 @@ def filled(path: str, **blocks: str) -> str:
 
 def documents() -> dict[str, str]:
     """Return every document as it has to be."""
+    sys.path.append(str(ROOT))  # what is tested is not installed
+    from warehouses import page  # noqa: PLC0415
+
     return {
         "README.md": filled(
-            "README.md", plugin=plugin_block(), streams=streams_table()
+            "README.md",
+            plugin=plugin_block(),
+            streams=streams_table(),
+            warehouses=page.summary(),
         ),
+        "docs/warehouses.md": page.page(),
         "docs/personal-data.md": filled(
             "docs/personal-data.md",
             personal=personal_data()[0],
@@ -469,7 +484,9 @@ def documents() -> dict[str, str]:
             "meltano.yml",
             settings=indent(dump(plugin_settings(SETTINGS["properties"])), 4),
             selection=indent(dump(selection()), 10),
+            **{"selection of files": indent(dump(selection()), 10)},
         ),
+        **write_dbt.files(GENERATED),
     }
 
 

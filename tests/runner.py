@@ -42,9 +42,19 @@ SNAPSHOTS = {
 """Streams to which each run appends, and where in their key the run is."""
 
 
+def whole_catalog() -> dict[str, Any]:
+    """Return a catalog that selects what is read by default, with all columns."""
+    catalog: dict[str, Any] = TapLabelbox(config={"api_key": "x"}).catalog_dict
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            default = entry["metadata"].pop("selected-by-default", True)
+            entry["metadata"]["selected"] = default or bool(entry["breadcrumb"])
+    return catalog
+
+
 @dataclass
 class Output:
-    """What a run of the tap wrote."""
+    """Messages that a run of the tap wrote, and its error."""
 
     text: str = ""
     error: Exception | None = None
@@ -90,6 +100,11 @@ class Runner:
         self.settings: dict[str, Any] = {}
         """Of all runs."""
 
+    @property
+    def label_count(self) -> int:
+        """Return how many labels there are in the projects that the key may see."""
+        return sum(len(self.world.labels(p.id)) for p in self.world.projects)
+
     def config(self, **settings: Any) -> dict[str, Any]:
         """Return settings for the sandbox, quick to wait and quick to give up."""
         return {
@@ -108,13 +123,18 @@ class Runner:
         catalog: dict[str, Any] | None = None,
         now: datetime | None = None,
         clock: datetime | None = None,
+        all_columns: bool = False,
         **settings: Any,
     ) -> Output:
         """Run the streams named, all by default, in this process.
 
+        Without columns that are off by default, unless all are asked for.
+
         With ``now``, both the tap and the sandbox think it is then; with ``clock``,
         the tap thinks so.
         """
+        if all_columns:
+            catalog = whole_catalog()
         tap = self.tap(
             *streams, state=state, catalog=catalog, now=now, clock=clock, **settings
         )

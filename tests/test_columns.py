@@ -48,7 +48,11 @@ def test_a_schema_has_all_columns_in_their_order() -> None:
     """With their descriptions, and null where no value is required."""
     assert list(TABLE["properties"]) == list(RECORD)
     assert TABLE["required"] == ["parent_id", "id"]
-    assert TABLE["properties"]["id"] == {"type": ["string"], "description": "Its ID."}
+    assert TABLE["properties"]["id"] == {
+        "type": ["string"],
+        "maxLength": columns.MAX_ID_BYTES,
+        "description": "Its ID.",
+    }
     assert TABLE["properties"]["at"] == {
         "type": ["string", "null"],
         "format": "date-time",
@@ -177,4 +181,7 @@ def test_copies_of_a_table_are_its_schema() -> None:
 
     assert type(copy.deepcopy(TABLE)) is dict
     assert copy.deepcopy(TABLE) == TABLE
+    assert copy.deepcopy(TABLE)["required"] is not TABLE["required"]
+    name = next(iter(TABLE["properties"]))
+    assert copy.deepcopy(TABLE)["properties"][name] is not TABLE["properties"][name]
     assert asdict(Message(TABLE))["schema"] == TABLE

@@ -1,10 +1,11 @@
-"""What the README, the pages in docs, meltano.yml and the Hub listing state is so."""
+"""README, the pages in docs, meltano.yml and the Hub listing state facts."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -272,6 +273,19 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {*PAGES} - linked == {"README.md", "docs/sdk-proposal.md"}
 
 
+@pytest.mark.parametrize(
+    "loader", MELTANO["plugins"]["loaders"], ids=lambda loader: str(loader["name"])
+)
+def test_loaders_are_pinned_as_they_are_tested(loader: dict[str, Any]) -> None:
+    """By `make test-warehouses`, but for those that only GitHub has."""
+    source = (ROOT / "warehouses" / "pyproject.toml").read_text("utf-8")
+    groups = tomllib.loads(source)["dependency-groups"]
+    name = loader["name"].removeprefix("target-")
+    pins = shlex.split(loader["pip_url"])
+
+    assert pins[0].startswith("git+") or {*pins} <= {*groups[name]}
+
+
 @pytest.mark.parametrize("name", ["README.md", "meltano.yml", "docs/hub.yml"])
 def test_what_is_installed_from_git_is_the_release(name: str) -> None:
     """By its tag, not whatever main has become."""
@@ -369,3 +383,33 @@ def test_settings_have_titles_and_descriptions() -> None:
     for name, schema in SETTINGS["properties"].items():
         assert schema.get("title"), name
         assert schema.get("description"), name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PAGES["README.md"],
+        PAGES["docs/files.md"],
+        SETTINGS["properties"]["batch_config"]["description"],
+    ],
+    ids=["README", "files", "setting"],
+)
+def test_who_loads_no_batch_files_and_hides_it_is_named(text: str) -> None:
+    """target-sqlite confirms the state of what it skips, and the tap cannot see it."""
+    assert "target-sqlite" in text
+    assert re.search(r"confirms? the state.{0,20} loads? nothing", text)
+    assert "cannot see" in text
+
+
+def test_the_pin_of_duckdb_is_told_with_what_it_loses() -> None:
+    """And where the version is that loses nothing."""
+    (loader,) = (
+        each
+        for each in MELTANO["plugins"]["loaders"]
+        if each["name"] == "target-duckdb"
+    )
+    source = (ROOT / "meltano.yml").read_text("utf-8")
+    for text in (PAGES["README.md"], source):
+        assert loader["pip_url"] in text
+        assert "git+https://github.com/MeltanoLabs/target-duckdb.git" in text
+        assert re.search(r"first row of a table whose columns are all\s+text", text)

@@ -1,4 +1,4 @@
-"""What the documents show to copy does what they say."""
+"""Examples in the documents do what is written there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STREAM = {stream.name: stream for stream in STREAMS}
 CURRENT = "current_annotations"
 TABLES = (
     *("data_row_exports", "export_labels", "annotations", "label_reviews"),
-    *("labels", "projects"),
+    *("labels", "projects", "data_row_presence", "label_presence"),
 )
 LATER = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -54,11 +54,13 @@ LATER = datetime(2026, 6, 1, 12, tzinfo=UTC)
 # --- queries -----------------------------------------------------------------------
 
 
-def loaded(*outputs: Output) -> duckdb.DuckDBPyConnection:
+def loaded(
+    *outputs: Output, tables: tuple[str, ...] = TABLES
+) -> duckdb.DuckDBPyConnection:
     """Return a warehouse into which some runs were merged, one after the other."""
     warehouse = duckdb.connect()
     warehouse.execute("set timezone = 'UTC'")
-    for stream in (STREAM[name] for name in TABLES):
+    for stream in (STREAM[name] for name in tables):
         properties = stream.schema["properties"]
         kinds = [s.get("format") or s["type"][0] for s in properties.values()]
         columns = [
@@ -116,8 +118,9 @@ def changed() -> Changed:
             world.add_label(project.id, LATER + timedelta(hours=1))
         then = LATER + timedelta(hours=2)
         second = run(state=first.state, now=then)
-        assert first.error is second.error is None
-        return Changed(world, loaded(first, second), run(now=then))
+        presence = run("data_row_presence", "label_presence", now=then)
+        assert first.error is second.error is presence.error is None
+        return Changed(world, loaded(first, second, presence), run(now=then))
 
 
 def test_current_annotations(changed: Changed) -> None:
@@ -183,6 +186,22 @@ def test_review_rate(changed: Changed) -> None:
         )
         for who, reviews in sorted(people.items())
     ]
+
+
+def test_deleted_labels(changed: Changed) -> None:
+    """Those that the warehouse has, and the workspace had; tests/test_presence.py."""
+    place = [*STREAM["labels"].schema["properties"]].index("id")
+    loaded_labels = changed.warehouse.execute("select id from labels").fetchall()
+
+    found = {row[place] for row in changed.answer("deleted_labels")}
+
+    assert found == {x for (x,) in loaded_labels} - {x.id for x in changed.labels}
+    assert found
+
+
+def test_deleted_data_rows(changed: Changed) -> None:
+    """None was deleted; tests/test_presence.py has some that were."""
+    assert changed.answer("deleted_data_rows") == []
 
 
 def test_every_query_is_tested_and_shown() -> None:

@@ -109,11 +109,17 @@ def test_settings_get_through_meltano(
     projects = [r["record"]["id"] for r in records if r["stream"] == "projects"]
     assert sorted(projects) == sorted([wanted, other])
     assert not [r for r in records if r["stream"] == "data_row_attachments"]
-    starts = [r for r in run.sandbox.requests if r.operation == "StartExport"]
+    starts = [
+        text
+        for r in run.sandbox.requests
+        if r.operation == "StartExport"
+        # Not those of presence, which has no filter; Meltano selects it here.
+        and '"query": []' not in (text := json.dumps(r.variables))
+    ]
     assert starts
-    for request in starts:
-        assert '"status": "Done"' in json.dumps(request.variables)
-        assert '"x"' in json.dumps(request.variables)  # of the batch
+    for text in starts:
+        assert '"status": "Done"' in text
+        assert '"x"' in text  # of the batch
 
 
 @pytest.mark.parametrize("meltano", ["block"], indirect=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tap_labelbox.records import timestamps
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS, read_files
+from tests.targets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,24 +25,8 @@ if TYPE_CHECKING:
 
 duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
 
-PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text("utf-8")
-
-
-def load(command: Path, output: str, **settings: Any) -> list[Any]:
-    """Load what the tap wrote; give the states that the target confirms."""
-    config = Path(settings.pop("folder")) / "target.json"
-    config.write_text(json.dumps(settings))
-    done = subprocess.run(
-        [command, "--config", config],
-        input=output,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=config.parent,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "running.md").read_text("utf-8")
 
 
 def test_duckdb_holds_what_the_sandbox_holds(
@@ -85,6 +70,57 @@ def test_duckdb_holds_what_the_sandbox_holds(
         assert types["seconds_to_label"] == "DOUBLE"
         assert types["created_at"] == "TIMESTAMP"
         assert types["is_skipped"] == "BOOLEAN"
+        made = rows(
+            "select table_name, column_name, data_type from information_schema.columns"
+        )
+        assert {kind for table, column, kind in made if is_integer(table, column)} == {
+            "BIGINT"
+        }
+        for name, key in PRIMARY_KEYS.items():
+            sent_keys = {
+                tuple(record[column] for column in key)
+                for output in (first, second)
+                for record in output.records(name)
+            }
+            if sent_keys:
+                ((count,),) = rows(f"select count(*) from labelbox.{name}")  # noqa: S608
+                assert count == len(sent_keys), name
+
+
+def is_integer(stream: str, column: str) -> bool:
+    """Return whether a column of a stream is one of integers."""
+    tap = TapLabelbox(config={"api_key": "x"})
+    schema = tap.streams[stream].schema["properties"].get(column, {})
+    return "integer" in schema.get("type", ())
+
+
+def test_each_run_has_csv_files_of_its_own(
+    run: Runner, target: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """As meltano.yml names them, by the second, of which a load takes more than one."""
+    meltano = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))
+    settings = {
+        setting["name"]: setting["value"]
+        for loader in meltano["plugins"]["loaders"]
+        if loader["name"] == "target-csv"
+        for setting in loader["settings"]
+    }
+    settings |= {"output_path": str(tmp_path), "folder": str(tmp_path)}
+    command = target("target-csv")
+
+    first = run("projects", "labels")
+    load(command, first.text, **settings)
+    second = run("projects", "labels", state=first.state)
+    load(command, second.text, **settings)
+
+    found = [*tmp_path.glob("labels-*.csv")]
+    lines = 0
+    for path in found:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines += len([*csv.DictReader(file)])
+    assert len(found) == 2
+    sent = first.records("labels") + second.records("labels")
+    assert lines == len(sent)
 
 
 def test_a_target_that_keeps_only_the_last_state_has_it(

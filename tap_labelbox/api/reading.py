@@ -17,7 +17,7 @@ from tap_labelbox.api.errors import (
     absent,
 )
 from tap_labelbox.api.pagination import Listing, smaller
-from tap_labelbox.api.together import Question
+from tap_labelbox.api.prefetch import Question
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described, shortened
@@ -189,7 +189,8 @@ class Reader:
         elif self._key(row) is not None:
             return row
         else:
-            why = f"it has no {' or no '.join(self.key)} ({described(row)})"
+            lacking = [c for c in self.key if as_id(_value(row, c)) is None]
+            why = f"it has no {' and no '.join(lacking)} ({described(row)})"
         return malformed(row, None, number, why)
 
     def _key(self, row: Row) -> str | None:

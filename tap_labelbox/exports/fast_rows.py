@@ -18,6 +18,7 @@ from tap_labelbox.exports.rows import (
     decode_rows,
 )
 from tap_labelbox.records import json_text
+from tap_labelbox.records.columns import ID
 from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class FastDecoder:
         self._project = StructColumns(PROJECT, types=types)
         self._struct = StructColumns(
             DATA_ROW,
-            more={"projects": dict[str, self._project.type]},  # type: ignore[name-defined]
+            more={"projects": dict[ID, self._project.type]},  # type: ignore[name-defined]
         )
         self._builder = RecordBuilder(self._struct, MEDIA_STRUCT, self._project)
         self._decoder = msgspec.json.Decoder(self._struct.type)

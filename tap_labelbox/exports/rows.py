@@ -8,19 +8,23 @@ annotations are made in :mod:`tap_labelbox.exports.annotations`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import (
     EMAIL,
+    FEW_ID_CHARACTERS,
+    MAX_ID_BYTES,
     PEOPLE,
     Table,
     additional_columns,
     as_id,
-    as_number,
+    as_key,
     boolean,
     derived,
+    email,
     identifier,
     identifiers,
     integer,
@@ -29,11 +33,14 @@ from tap_labelbox.records.columns import (
     number,
     objects,
     populate,
+    shortened_id,
+    store,
     string,
     string_or_number,
     tags,
     timestamp,
     within,
+    word,
 )
 from tap_labelbox.records.malformed import MalformedError, described
 from tap_labelbox.records.timestamps import as_timestamp
@@ -80,7 +87,7 @@ class ProjectRow:
         self.project = block(block(row, "projects"), project_id)
         self.details = block(self.project, "project_details")
         self.ids: Record = {
-            "project_id": project_id,
+            "project_id": shortened_id(project_id),
             "data_row_id": data_row_id(row) or "",
             "last_activity_at": row.last_activity_at,
         }
@@ -112,6 +119,8 @@ class ProjectRow:
             populate(record, unmapped, PROJECT, project, "project.")
         elif project is not None:
             unmapped["projects"] = project
+        if self.ids["project_id"] != self.project_id:  # it was too long
+            unmapped["project_id"] = self.project_id
         return record | self.ids
 
 
@@ -121,10 +130,15 @@ def in_projects(row: Any) -> Iterable[Any]:
 
 
 class UniqueIds:
-    """IDs that were assigned in one row or label, to assign none twice."""
+    """IDs that were assigned in one row or label, to assign none twice.
 
-    def __init__(self) -> None:
+    Args:
+        max_bytes: The most that an ID may have; a longer one is shortened.
+    """
+
+    def __init__(self, max_bytes: int = MAX_ID_BYTES) -> None:
         """Begin with none."""
+        self._max_bytes = max_bytes
         self._assigned: dict[str, int] = {}  # and the last number of each
 
     def assign(self, base_id: str) -> str:
@@ -133,15 +147,20 @@ class UniqueIds:
         An ID is passed over once at most, by the one that it is a numbered form of.
         So this stays linear, whatever IDs there are.
         """
+        if len(base_id) > FEW_ID_CHARACTERS:
+            base_id = shortened_id(base_id, self._max_bytes)
         if base_id not in self._assigned:
             self._assigned[base_id] = 1
             return base_id
         number = self._assigned[base_id] + 1
-        while (numbered := f"{base_id}#{number}") in self._assigned:
+        while (numbered := self._numbered(base_id, number)) in self._assigned:
             number += 1
         self._assigned[base_id] = number
         self._assigned[numbered] = 1
         return numbered
+
+    def _numbered(self, base_id: str, number: int) -> str:
+        return shortened_id(f"{base_id}#{number}", self._max_bytes)
 
 
 def decode_rows(lines: bytes) -> list[DataRow]:
@@ -168,7 +187,7 @@ def identified(row: Row) -> DataRow:
 
 def data_row_id(row: Row) -> str | None:
     """Return the ID of a data row; without one there is no record of it."""
-    return as_id(block(row, "data_row").get("id"))
+    return as_key(block(row, "data_row").get("id"))
 
 
 def block(outer: Any, name: str) -> Row:
@@ -256,7 +275,7 @@ DATA_ROW_EXPORTS = Table.of(
         string("dataset_name", "Name of the data row's dataset."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
-        string(
+        email(
             "created_by_email",
             "E-mail of who uploaded it.",
             "created_by",
@@ -265,12 +284,12 @@ DATA_ROW_EXPORTS = Table.of(
     ),
     *within(
         "media",
-        string(
+        word(
             "media_asset_type",
             "Kind of media, such as image or conversational.",
             "asset_type",
         ),
-        string("media_mime_type", "MIME type of the file.", "mime_type"),
+        word("media_mime_type", "MIME type of the file.", "mime_type"),
         integer("media_height", "Height in pixels.", "height"),
         integer("media_width", "Width in pixels.", "width"),
         string_or_number(
@@ -301,7 +320,7 @@ DATA_ROW_EXPORTS = Table.of(
         string("task_queue_name", "Name of the workflow step it is in.", "task_name"),
         identifier("batch_id", "ID of the batch it was sent to the project in."),
         string("batch_name", "Name of the batch."),
-        string("workflow_status", "TO_LABEL, IN_REVIEW, IN_REWORK or DONE."),
+        word("workflow_status", "TO_LABEL, IN_REVIEW, IN_REWORK or DONE."),
         integer("priority", "Place in the labeling queue; 1 comes first."),
         integer("consensus_expected_label_count", "Labels it is to get."),
         identifier("selected_label_id", "ID of the label that won the consensus."),
@@ -309,14 +328,22 @@ DATA_ROW_EXPORTS = Table.of(
             "workflow_history",
             "Its way through the workflow, newest first.",
             personal=PEOPLE,
+            selected=False,
         ),
     ),
     *within(
         "project",
-        objects("labels", "Its labels in this project, as exported.", personal=PEOPLE),
+        objects(
+            "labels",
+            "Its labels in this project, as exported.",
+            personal=PEOPLE,
+            selected=False,
+        ),
     ),
-    objects("attachments", "What labelers were shown with it, as exported."),
-    objects("metadata_fields", "Its custom metadata, as exported."),
+    objects(
+        "attachments", "What labelers were shown with it, as exported.", selected=False
+    ),
+    objects("metadata_fields", "Its custom metadata, as exported.", selected=False),
     objects("embeddings", "Its embeddings, as exported."),
     ADDITIONAL_COLUMNS,
 )
@@ -336,8 +363,13 @@ OF_CATALOG = {
     *("dataset_id", "dataset_name", "created_by_email", "created_at", "updated_at"),
     *("media_attributes", "metadata_fields", "attachments", "additional_columns"),
 }
+# Selected all: data rows in no project have no rows in other tables.
 CATALOG_DATA_ROWS = Table.of(
-    *(column for column in DATA_ROW_EXPORTS.columns if column.name in OF_CATALOG)
+    *(
+        replace(column, selected=True)
+        for column in DATA_ROW_EXPORTS.columns
+        if column.name in OF_CATALOG
+    )
 )
 
 
@@ -360,14 +392,14 @@ def catalog_records(row: DataRow) -> Iterator[Record]:
 EXPORT_LABELS = Table.of(
     *ROW_IDS,
     LABEL_ID,
-    string("label_kind", "Default, Video and the like."),
-    string("version", "Version of the notation."),
+    word("label_kind", "Default, Video and the like."),
+    word("version", "Version of the notation."),
     *within(
         "label_details",
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
         timestamp("content_last_updated_at", "Latest change to its annotations."),
-        string(
+        email(
             "created_by_email", "E-mail of the labeler.", "created_by", personal=EMAIL
         ),
     ),
@@ -436,9 +468,7 @@ LABEL_REVIEWS = Table.of(
     sequence("Number among the reviews of the label, the oldest being 1."),
     number("score", "1 approves, -1 rejects."),
     timestamp("created_at", "When it was given.", "reviewed_at"),
-    string(
-        "created_by_email", "E-mail of the reviewer.", "reviewed_by", personal=EMAIL
-    ),
+    email("created_by_email", "E-mail of the reviewer.", "reviewed_by", personal=EMAIL),
     ADDITIONAL_COLUMNS,
 )
 
@@ -448,7 +478,7 @@ def label_records(row: ProjectRow) -> Iterator[Record]:
     records = [
         EXPORT_LABELS.record(_true_first(label), ids) for ids, label in row.labels
     ]
-    selected = as_id(row.details.get("selected_label_id"))
+    selected = as_key(row.details.get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
     # The ID decides between labels of one timestamp: there is one latest.
     latest = max(dated, key=lambda r: (r["created_at"], r["label_id"]), default=None)
@@ -482,9 +512,9 @@ def review_records(row: ProjectRow) -> Iterator[Record]:
 WORKFLOW_HISTORY = Table.of(
     *ROW_IDS,
     sequence("Number among the steps of the data row, the oldest being 1."),
-    string("action", "What was done: Move, Approve, Reject, Rework and so on."),
+    word("action", "What was done: Move, Approve, Reject, Rework and so on."),
     timestamp("created_at", "When it was taken."),
-    string("created_by_email", "E-mail of who took it.", "created_by", personal=EMAIL),
+    email("created_by_email", "E-mail of who took it.", "created_by", personal=EMAIL),
     identifier(
         "previous_task_queue_id",
         "ID of the workflow step it came from.",
@@ -506,6 +536,7 @@ WORKFLOW_HISTORY = Table.of(
     ADDITIONAL_COLUMNS,
 )
 
+VALUE_NUMBER = number("value_number", "The value if it is a number.")
 # Paths that begin with "option" are those of a chosen option.
 DATA_ROW_METADATA = Table.of(
     *ROW_IDS,
@@ -516,10 +547,10 @@ DATA_ROW_METADATA = Table.of(
     ),
     sequence("Number among the values of the field, from 1."),
     string("schema_name", "Name of the metadata field."),
-    string("schema_kind", "Type of the metadata field, where the export has it."),
+    word("schema_kind", "Type of the metadata field, where the export has it."),
     *derived(
         string("value_string", "The value if it is a text; timestamps are text too."),
-        number("value_number", "The value if it is a number."),
+        VALUE_NUMBER,
         timestamp("value_datetime", "The value if it is a timestamp."),
     ),
     *within(
@@ -534,7 +565,7 @@ OPTION: Any = DATA_ROW_METADATA.sources.pop("option")
 DATA_ROW_ATTACHMENTS = Table.of(
     *ROW_IDS,
     sequence("Number among the attachments of the data row, from 1."),
-    string("type", "IMAGE, VIDEO, RAW_TEXT, HTML and the like."),
+    word("type", "IMAGE, VIDEO, RAW_TEXT, HTML and the like."),
     string("name", "Its name."),
     string("value", "An address, which may expire, or the text itself."),
     ADDITIONAL_COLUMNS,
@@ -556,7 +587,7 @@ def metadata_records(row: ProjectRow) -> Iterator[Record]:
     for _, field in items(row.row.get("metadata_fields")):
         field_record = DATA_ROW_METADATA.record(field, row.ids)
         known_by = field_record["schema_id"] or field_record["schema_name"]
-        schema_id = field_record["schema_id"] = known_by or "unnamed"
+        schema_id = field_record["schema_id"] = shortened_id(known_by or "unnamed")
         value = field_record["additional_columns"].pop("value", None)
         for _, item in [*items(value)] or [("", None)]:
             unmapped = {**field_record["additional_columns"]}
@@ -571,14 +602,12 @@ def _fill_value(record: Record, unmapped: Row, value: Any) -> None:
     if isinstance(value, dict):
         populate(record, unmapped, OPTION, value, "value.")
     elif "Enum" in (record["schema_kind"] or "") and as_id(value):
-        record["option_id"] = as_id(value)
+        store(record, unmapped, OPTION["schema_id"], value, "value")
     elif isinstance(value, str):
         record["value_string"] = value
         record["value_datetime"] = as_timestamp(value)
-    elif (number := as_number(value)) is not None:
-        record["value_number"] = number
     elif value is not None:
-        unmapped["value"] = value
+        store(record, unmapped, VALUE_NUMBER, value, "value")
 
 
 def attachment_records(row: ProjectRow) -> Iterator[Record]:
@@ -608,6 +637,7 @@ EXPORT_ERRORS = Table.of(
         "last_activity_at",
         "Latest activity on the data row; null where the error does not tell.",
     ),
+    ADDITIONAL_COLUMNS,
 )
 
 
@@ -618,11 +648,12 @@ def error_records(
     error = error if isinstance(error, dict) else {"error": error}
     message = error.get("error")
     yield {
-        "project_id": project_id,
+        "project_id": shortened_id(project_id),
         "task_id": task_id,
         "sequence": sequence,
         "data_row_id": data_row_id(error),
         "message": message if isinstance(message, str) else None,
         "error": error,
         "last_activity_at": None,
+        "additional_columns": {},
     }

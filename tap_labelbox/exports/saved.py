@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 
 from tap_labelbox.api.errors import UnavailableError
-from tap_labelbox.exports.rows import DataRow, data_row_id
+from tap_labelbox.exports.rows import data_row_id, identified
 from tap_labelbox.exports.sources import Finder
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import (
@@ -608,10 +608,9 @@ def _decoded(text: bytes, decoded: Decoder) -> list[Any]:
     value = decode(text)
     if _is_item(value):
         return [Item(value)]
-    if isinstance(value, dict) and data_row_id(value):
-        return [DataRow(value)]
-    missing = "ID" if isinstance(value, dict) and "ID" in value else "data_row.id"
-    raise MalformedError(f"it has no {missing} ({described(value)})")
+    if isinstance(value, dict) and "ID" in value and not data_row_id(value):
+        raise MalformedError(f"it has no ID ({described(value)})")
+    return [identified(value)]
 
 
 def _has_rows(text: bytes) -> bool:

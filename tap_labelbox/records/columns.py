@@ -8,7 +8,7 @@ row. What fits no column is never dropped: it is put aside, for
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import re
 import sys
 from collections.abc import Callable
@@ -48,13 +48,22 @@ HINTS = {FREE_TEXT: "May hold personal data."}
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
+MAX_EXACT_INTEGER = 2**53  # beyond, not every whole number is a float
+MAX_ID_BYTES = 160  # Labelbox's own have 25 or 36
+MAX_ID_PATH_BYTES = 288  # with three other IDs, what MySQL takes for a key
+MAX_WORD_BYTES = 255
+MAX_EMAIL_BYTES = 320
+MAX_CHARACTER_BYTES = 4  # of UTF-8
+FEW_ID_CHARACTERS = MAX_ID_BYTES // MAX_CHARACTER_BYTES
 NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
-ID = Annotated[str, Meta(min_length=1)]
+EXACT = Annotated[int, Meta(ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER)]
+# So few characters fit, whatever they are; more are looked at one by one.
+ID = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES // MAX_CHARACTER_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +75,14 @@ class Kind:
     check: Check
     struct: Any
     """What msgspec decodes a value to that passes the check; it stays as it is, but for
-    timestamps, numbers for text, and what is Raw. None if each has to be converted."""
+    timestamps, numbers for text, what stands for none, and what is Raw. None if each
+    has to be converted."""
+    none: Any = None
+    """A value that says that there is none."""
     put_aside: Check = lambda value: value
     """Returns what stands in ``additional_columns`` for a value that does not fit."""
+    left_over: Check | None = None
+    """Returns what stands there for a value that does, but not whole; None if whole."""
 
     def __call__(
         self,
@@ -77,6 +91,7 @@ class Kind:
         *at: str,
         required: bool = False,
         personal: Personal | None = None,
+        selected: bool = True,
     ) -> Column:
         """Declare a column.
 
@@ -87,8 +102,10 @@ class Kind:
                 nothing is said.
             required: Whether every record has a value.
             personal: The personal data it holds, if it does.
+            selected: Whether it is selected by default.
         """
-        return Column(name, self, description, at or (name,), required, personal)
+        paths = at or (name,)
+        return Column(name, self, description, paths, required, personal, selected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,8 @@ class Column:
     personal: Personal | None = None
     """What of people it holds; said here only: the description, the documents and
     :mod:`tap_labelbox.records.pseudonyms` follow."""
+    selected: bool = True
+    """Whether it is selected by default."""
 
     @property
     def is_replaced(self) -> bool:
@@ -140,13 +159,54 @@ def as_id(value: Any) -> str | None:
     return as_string_or_number(value)
 
 
+def as_key(value: Any) -> str | None:
+    """Return an ID as its columns have it, in each table the same."""
+    own_id = as_id(value)
+    if own_id is None or len(own_id) <= FEW_ID_CHARACTERS:
+        return own_id
+    return shortened_id(own_id)
+
+
+def has_at_most(text: str, max_bytes: int) -> bool:
+    """Return whether a text has no more bytes, in UTF-8.
+
+    Some databases count the characters of a column by its bytes.
+    """
+    few = len(text) * MAX_CHARACTER_BYTES <= max_bytes
+    return few or len(text.encode(errors="surrogatepass")) <= max_bytes
+
+
+def shortened_id(text: str, max_bytes: int = MAX_ID_BYTES) -> str:
+    """Return an ID; of one that is too long, its beginning and its SHA-256.
+
+    So no row is left out for its key, and tables join by it: the same ID becomes the
+    same in every table and run, and another one another.
+    """
+    if has_at_most(text, max_bytes):
+        return text
+    encoded = text.encode(errors="surrogatepass")
+    digest = hashlib.sha256(encoded).hexdigest()
+    return f"{encoded[: max_bytes - len(digest) - 1].decode(errors='ignore')}~{digest}"
+
+
 def as_number(value: Any) -> float | None:
-    """Return a number, also if it is a string; none beyond all floats."""
+    """Return a number, also if it is a string; none beyond all floats.
+
+    Some targets take no whole numbers that are no float: these become the next one.
+    """
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) <= sys.float_info.max else None
+    if abs(value) > sys.float_info.max:
+        return None
+    return value if abs(value) <= MAX_EXACT_INTEGER else float(value)
+
+
+def digits(value: Any) -> str | None:
+    """Return the digits of a whole number that is no float; None of any other value."""
+    is_whole = type(value) is int and value == as_number(value)
+    return str(value) if type(value) is int and not is_whole else None
 
 
 def as_integer(value: Any) -> int | None:
@@ -243,9 +303,21 @@ string_or_number = Kind(text.schema, text.check, str | INTEGER | None)
 """Text where numbers are as frequent."""
 string = Kind(text.schema, as_string, str | None)
 """Text, and nothing else."""
-identifier = Kind(text.schema, as_id, ID | None)
-number = Kind({"type": "number"}, as_number, INTEGER | float | None)
-integer = Kind({"type": "integer"}, as_integer, INTEGER | None)
+identifier = Kind(
+    text.schema | {"maxLength": MAX_ID_BYTES},
+    as_key,
+    ID | None,
+    left_over=lambda value: value if as_key(value) != as_id(value) else None,
+)
+"""IDs; one that is too long is shortened."""
+number = Kind({"type": "number"}, as_number, EXACT | float | None, left_over=digits)
+agreement = replace(number, none=-1)
+"""Agreement of labels, 0 to 1; Labelbox has -1 where there is none."""
+integer = Kind(
+    {"type": "integer", "minimum": -LARGEST_INTEGER - 1, "maximum": LARGEST_INTEGER},
+    as_integer,
+    INTEGER | None,
+)
 boolean = Kind({"type": "boolean"}, as_boolean, bool | None)
 timestamp = Kind(
     {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
@@ -265,18 +337,46 @@ texts = Kind(
 )
 identifiers = Kind(texts.schema, as_ids, list[ID] | None)
 
-key = partial(text, required=True)
+
+def bounded(kind: Kind, max_bytes: int) -> Kind:
+    """Return a type of texts without those that have more bytes, in UTF-8.
+
+    Several databases make a column as wide as its bound, or guess where there is none.
+    """
+    few = max_bytes // MAX_CHARACTER_BYTES
+
+    def check(value: Any) -> str | None:
+        text: str | None = kind.check(value)
+        if text is None or len(text) <= few or has_at_most(text, max_bytes):
+            return text
+        return None
+
+    struct = Annotated[str, Meta(max_length=few)] | None
+    return Kind(kind.schema | {"maxLength": max_bytes}, check, struct)
+
+
+id_path = bounded(string, MAX_ID_PATH_BYTES)
+"""IDs on the way down to something, joined with slashes."""
+word = bounded(text, MAX_WORD_BYTES)
+"""Names of kinds, states and the like, of which there are few."""
+email = bounded(string, MAX_EMAIL_BYTES)
+key = partial(identifier, required=True)
 day = partial(
     Kind({"type": "string", "format": "date"}, as_day, str | None), required=True
 )
 """UTC days."""
 
 
-def _objects(*members: Column) -> dict[str, Any]:
-    # Here the members are listed, for target-snowflake looks for that within arrays.
-    properties = {member.name: member.schema for member in members}
-    items = {"type": "object", "properties": properties, "additionalProperties": True}
-    return {"type": "array", "items": items}
+# Here the members are listed, for target-snowflake looks for that within arrays.
+objects = Kind(
+    {
+        "type": "array",
+        "items": {"type": "object", "properties": {}, "additionalProperties": True},
+    },
+    as_objects,
+    list[Raw] | None,
+)
+"""Lists of objects that may have any members."""
 
 
 def object_of_pairs(name: str, content: str) -> Kind:
@@ -289,12 +389,6 @@ def object_of_pairs(name: str, content: str) -> Kind:
     return Kind(json.schema, partial(as_object_of_pairs, name, content), None)
 
 
-def objects_with(*members: Column) -> Kind:
-    """Return the type of lists of objects that are known to have some members."""
-    return Kind(_objects(*members), as_objects, list[Raw] | None)
-
-
-objects = objects_with()
 tags = Kind(objects.schema, as_tags, list[Raw] | None)
 
 
@@ -343,8 +437,13 @@ class Table(dict[str, Any]):
         return table
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        """Return a copy of the schema."""
-        return copy.deepcopy(dict(self), memo)
+        """Return a copy of the schema.
+
+        The SDK makes several of each stream's when it starts, and ``copy.deepcopy``
+        takes five times as long: it looks for parts that are used twice.
+        """
+        del memo
+        return {name: _copied(part) for name, part in self.items()}
 
     def record(self, item: Any, ids: Record) -> Record:
         """Return the record of one item of a list.
@@ -391,6 +490,13 @@ def sources(columns: Iterable[Column]) -> Sources:
     return tree
 
 
+def _copied(part: Any) -> Any:
+    """Return a copy of a part of a schema."""
+    if isinstance(part, dict):
+        return {name: _copied(item) for name, item in part.items()}
+    return [_copied(item) for item in part] if isinstance(part, list) else part
+
+
 def populate(
     record: Record, unmapped: Row, sources: Sources, block: Row, path: str
 ) -> None:
@@ -408,15 +514,29 @@ def populate(
         if value is None:
             continue
         if type(column := sources.get(key)) is Column:
-            name = column.name
-            if (converted := column.kind.check(value)) is not None:
-                if record[name] is None:
-                    record[name] = converted
-                    continue
-                if record[name] == value:
-                    continue
+            store(record, unmapped, column, value, path + key)
         elif column is not None and isinstance(value, dict):
             populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
-            continue
-        known = column if isinstance(column, Column) else None
-        unmapped[path + key] = known.kind.put_aside(value) if known else value
+        else:
+            unmapped[path + key] = value
+
+
+def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) -> None:
+    """Fill a column with a value, and put aside by its path what does not fit.
+
+    A column that has a value keeps it; the same value once more is no other. Of a value
+    that the column cannot have whole, it has what it can, and all is put aside.
+    """
+    name, kind = column.name, column.kind
+    if (converted := kind.check(value)) is not None:
+        if converted == kind.none:
+            return
+        if record[name] is None:
+            record[name] = converted
+            rest = kind.left_over(value) if kind.left_over else None
+            if rest is None:
+                return
+            value = rest
+        elif record[name] == value:
+            return
+    unmapped[path] = kind.put_aside(value)

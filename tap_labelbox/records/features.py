@@ -9,7 +9,13 @@ from __future__ import annotations
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.records.columns import as_id, as_string_or_number, snake_case
+from tap_labelbox.records.columns import (
+    MAX_ID_PATH_BYTES,
+    as_id,
+    as_string_or_number,
+    shortened_id,
+    snake_case,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +134,8 @@ def _piece(node: Row, kind: str) -> str:
 def _unused(own_id: str, used: set[str]) -> str:
     """Return an ID that no other feature of the ontology has."""
     names = chain([own_id], (f"{own_id}#{number}" for number in count(2)))
-    result = next(name for name in names if name not in used)
+    paths = (shortened_id(name, MAX_ID_PATH_BYTES) for name in names)
+    result = next(path for path in paths if path not in used)
     used.add(result)
     return result
 

@@ -13,6 +13,7 @@ from copy import deepcopy
 from difflib import SequenceMatcher
 from fnmatch import fnmatch
 from importlib.util import find_spec
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError
@@ -51,6 +52,7 @@ RECORD = ("_", "record")
 NAMES = (*RECORD, "config", "__stream_name__", "__original_stream_name__")
 """Names that an expression may use beside the columns."""
 
+BOUNDS = ("maxLength", "minimum", "maximum")
 MIN_TYPO_RATIO = 0.9  # how alike a new column and one of the stream are
 
 
@@ -148,6 +150,7 @@ def mapper(
                 for item in made.stream_maps[name]:
                     if type(item) is CustomStreamMap:  # the SDK takes no other kind
                         item.__class__ = NamingStreamMap
+                        _forget_bounds(item, made.stream_maps_dict)
             else:
                 made.stream_maps[name] = [
                     SameRecordTransform(
@@ -289,6 +292,16 @@ def _maps(maps: Mapping[str, Any]) -> Iterator[Map]:
         yield Map(key, str(source), columns)
 
 
+def _forget_bounds(item: CustomStreamMap, maps: Mapping[str, Any]) -> None:
+    """Remove the bounds of columns that are computed, which may have any value."""
+    properties = dict(item.transformed_schema["properties"])
+    for column in chain.from_iterable(m.columns or () for m in _maps(maps)):
+        if column in properties:
+            schema = properties[column]
+            properties[column] = {k: schema[k] for k in schema if k not in BOUNDS}
+    item.transformed_schema = {**item.transformed_schema, "properties": properties}
+
+
 def _is_option(column: str) -> bool:
     return column.startswith("__")
 
@@ -300,6 +313,8 @@ def _left_alone(stream: Stream) -> set[str]:
 
 def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
     """Return maps that leave alone the columns of a stream that are not selected."""
+    if not maps:
+        return maps
     left_alone = _left_alone(stream)
     return {
         key: {c: value[c] for c in value if c not in left_alone}

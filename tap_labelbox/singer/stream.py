@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog, MetadataMapping, RecordMessage
 
+    from tap_labelbox.singer.large_values import LargeValues
     from tap_labelbox.singer.state import StateWriter
+    from tap_labelbox.singer.tap import SingerTap
     from tap_labelbox.singer.writer import MessageWriter
 
 # At its most talkative, it logs what expressions make of records.
@@ -51,8 +53,6 @@ class DirectStream(Stream):
 
     # Nothing to conform: see above. The SDK would also not understand Raw.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
-    columns_off: frozenset[str] = frozenset()
-    """Columns that are not selected by default."""
     has_records = False
     """Whether this run has written any."""
     record_count = 0
@@ -66,19 +66,25 @@ class DirectStream(Stream):
         return self._tap
 
     @property
+    def metadata(self) -> MetadataMapping:
+        """The catalog's, or what a catalog begins with."""
+        is_new = self._metadata is None
+        mapping = super().metadata
+        catalog = self._tap_input_catalog
+        if is_new and not (catalog and catalog.get_stream(self.name)):
+            for column in self.unselected_columns:
+                mapping["properties", column].selected_by_default = False
+        return mapping
+
+    @property
+    def unselected_columns(self) -> Iterable[str]:
+        """The columns that a catalog has to select, or they are left out."""
+        return ()
+
+    @property
     def is_test(self) -> bool:
         """True if a few records are wanted, not all."""
         return self.ABORT_AT_RECORD_COUNT is not None
-
-    @property
-    def metadata(self) -> MetadataMapping:
-        """The stream's part of the catalog, or its default."""
-        metadata = super().metadata
-        for column in self.columns_off:
-            entry = metadata.get(("properties", column))
-            if entry and entry.selected_by_default is None:
-                entry.selected_by_default = False
-        return metadata
 
     @cached_property
     def is_direct(self) -> bool:
@@ -237,13 +243,23 @@ class DirectStream(Stream):
         return None
 
     def _outgoing(self, record: Record) -> Record:
-        """Return what goes out of a record."""
+        """Return what of a record goes out: it stays as it is, for its maker."""
         if self.replace:
             record = self.replace(record)
-        if not self.deselected:
-            return record
-        # Not taken out of the record: its maker may need it.
-        return {c: v for c, v in record.items() if c not in self.deselected}
+        if self.deselected:
+            record = {c: v for c, v in record.items() if c not in self.deselected}
+        if self._large_values:
+            record = self._large_values.removed(self.name, record, self._kept_columns)
+        return record
+
+    @cached_property
+    def _large_values(self) -> LargeValues | None:
+        return cast("SingerTap", self._tap).large_values
+
+    @cached_property
+    def _kept_columns(self) -> frozenset[str]:
+        """The columns that have a value in every record."""
+        return frozenset([*self.primary_keys, *self.schema.get("required", ())])
 
     def _finish_batch(self) -> None:
         self.writer.close()

@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from functools import partial
+from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
@@ -32,6 +32,7 @@ from tap_labelbox.singer import catalog as catalogs
 from tap_labelbox.singer import maps, metrics, setting_values
 from tap_labelbox.singer.batches import BatchWriter
 from tap_labelbox.singer.input_files import read_catalog, read_config, read_state
+from tap_labelbox.singer.large_values import LargeValues
 from tap_labelbox.singer.state import StateWriter, is_flatter
 from tap_labelbox.singer.writer import MessageWriter
 
@@ -132,6 +133,12 @@ class SingerTap(Tap):
         if "batch_config" in self.config:
             return partial(BatchWriter, self.config["batch_config"])
         return MessageWriter
+
+    @cached_property
+    def large_values(self) -> LargeValues | None:
+        """The removal of large values from records; None if they may stay."""
+        max_bytes = self.config.get("max_value_bytes")
+        return None if max_bytes is None else LargeValues(max_bytes)
 
     @property
     def writer(self) -> MessageWriter:

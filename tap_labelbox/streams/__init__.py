@@ -18,6 +18,7 @@ from tap_labelbox.streams import (
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.label_versions import LabelVersionsStream
 from tap_labelbox.streams.labels import LabelsStream
+from tap_labelbox.streams.presence import DataRowPresenceStream, LabelPresenceStream
 from tap_labelbox.streams.projects import ProjectsStream
 
 SUBJECTS = {
@@ -54,6 +55,8 @@ SUBJECTS = {
         BulkExportStream,
         LabelVersionsStream,
         quality.ReviewsStream,
+        DataRowPresenceStream,
+        LabelPresenceStream,
     ),
     "Data": (
         data.DatasetsStream,

@@ -17,10 +17,10 @@ from tap_labelbox.api.errors import (
     TransientError,
     missing_error,
 )
+from tap_labelbox.api.prefetch import Together
 from tap_labelbox.api.reading import Reader
-from tap_labelbox.api.together import Together
 from tap_labelbox.exports.rows import in_projects
-from tap_labelbox.records.columns import as_id
+from tap_labelbox.records.columns import as_id, store
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.redact import MASK, has_secret_name
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
 MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
+MAX_TOGETHER = 100  # questions in a request, at most
 
 
 class LabelboxStream(BookmarkedStream):
@@ -152,6 +153,11 @@ class LabelboxStream(BookmarkedStream):
         )
 
     @property
+    def is_by_project(self) -> bool:
+        """True if its rows are projects, or of projects."""
+        return self.name == PROJECTS or PROJECT_ID in self.columns
+
+    @property
     def client(self) -> Client:
         """Asks Labelbox."""
         return self.workspace.client
@@ -168,9 +174,14 @@ class LabelboxStream(BookmarkedStream):
         rows = list(self.rows()) if self.snapshot_column else self.rows()
         for row in self._detailed(self._completed(rows)):
             for record in self.records(row):
-                if self.workspace.wants(record.get(PROJECT_ID)):
+                if self.wants(record):
                     yield record
         self.note_turn()
+
+    def wants(self, record: Record) -> bool:
+        """Return whether the settings ask for the project of a record."""
+        whole_id = as_id(record["additional_columns"].get(PROJECT_ID))
+        return self.workspace.wants(whole_id or record.get(PROJECT_ID))
 
     def _completed(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return rows of the document, with what the REST API says of each."""
@@ -239,14 +250,27 @@ class LabelboxStream(BookmarkedStream):
         )
 
     def together(
-        self, document: str, decode_fast: Callable[[bytes], Any] | None = None
+        self,
+        document: str,
+        decode_fast: Callable[[bytes], Any] | None = None,
+        *,
+        weight: float = 1,
     ) -> Together[Any]:
-        """Return what asks many questions of a document in a request."""
+        """Return what asks many questions of a document in a request.
+
+        Args:
+            document: Its name.
+            decode_fast: As in :meth:`Client.execute`.
+            weight: Of a question, where that about a page of a list has 1.
+        """
+        most = int(self.config["projects_per_request"])
+        if most > 1:
+            most = min(int(most / weight), MAX_TOGETHER)
         return Together(
             partial(self.execute, document, decode_fast),
             partial(self._execute_together, document, decode_fast),
             partial(self.client.document, document),
-            1 if self.is_test else int(self.config["projects_per_request"]),
+            1 if self.is_test else most,
             self.max_in_flight,
         )
 
@@ -549,6 +573,8 @@ class LabelboxStream(BookmarkedStream):
 
     def _check_dropped(self, document: str) -> None:
         """Raise NotOfferedError if Labelbox lacks what no row can do without."""
+        if document not in self.client.dropped:
+            return
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             # Of a relation as well, which several columns are made of.
@@ -561,6 +587,11 @@ class LabelboxStream(BookmarkedStream):
         """The columns by their names, in the schema's order."""
         columns = cast("Table", type(self).schema).columns
         return {column.name: column for column in columns}
+
+    @property
+    def unselected_columns(self) -> list[str]:
+        """The columns that are not selected by default."""
+        return [name for name, column in self.columns.items() if not column.selected]
 
     @cached_property
     def _by_path(self) -> dict[str, str]:
@@ -671,15 +702,12 @@ class LabelboxStream(BookmarkedStream):
         for column, path, value in flat:
             if value is None:
                 continue
-            converted = None
             known = self.columns.get(column)
-            if known and known.paths and record[column] is None:
-                converted = known.kind.check(value)
-            if converted is not None:
-                record[column] = converted
+            aside = path if column in unmapped else column
+            if known and known.paths:
+                store(record, unmapped, known, value, aside)
             else:
-                place = path if column in unmapped else column
-                unmapped[place] = self._put_aside(column, value)
+                unmapped[aside] = self._put_aside(column, value)
         for column, outer, member in self._inner_columns:
             record[column] = self.columns[column].kind.check(
                 (record[outer] or {}).get(member)
@@ -794,7 +822,11 @@ class ProjectStream(LabelboxStream):
         is_complete = ids and self.workspace.gaps == gaps  # not for want of a right
         if self.parents not in (PROJECTS, "") and is_complete:
             prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
-        return sorted(filter(self.is_due, ids), key=self.turn_state.turn)
+        return self.in_turn(filter(self.is_due, ids))
+
+    def in_turn(self, parent_ids: Iterable[str]) -> list[str]:
+        """Return parents in the order in which they are read."""
+        return sorted(parent_ids, key=self.turn_state.turn)
 
     def is_due(self, parent_id: str) -> bool:
         """Return whether a parent may have something new."""

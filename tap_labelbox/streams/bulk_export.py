@@ -23,17 +23,23 @@ from tap_labelbox.records.columns import (
     PEOPLE,
     Table,
     additional_columns,
+    agreement,
     as_id,
     as_integer,
+    as_key,
     boolean,
     derived,
+    email,
+    identifier,
     json,
     key,
     number,
     objects,
-    objects_with,
+    shortened_id,
+    store,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described
@@ -47,22 +53,15 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.exports.saved import SavedFile
+    from tap_labelbox.records.columns import Column
     from tap_labelbox.streams.base import LabelboxStream
 
+MAX_KNOWN_NAMES = 1000  # of members of items
 MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out
 
 SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
 FLAGS: dict[int | None, bool] = {0: False, 1: True}
 WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|\s+")
-
-REVIEWS = objects_with(
-    text("id", "Review ID."),
-    number("score", "1 approves, -1 rejects."),
-    text("createdAt", "When it was given."),
-    text("createdBy", "E-mail of the reviewer.", personal=EMAIL),
-    text("labelId", "ID of the label."),
-)
-"""Lists of reviews, in the file's own spelling."""
 
 
 class BulkExportStream(ProjectStream):
@@ -99,12 +98,12 @@ class BulkExportStream(ProjectStream):
             "text or JSON itself.",
             "labeled_data",
         ),
-        text("data_row_id", "ID of the data row."),
+        identifier("data_row_id", "ID of the data row."),
         text("external_id", "The data row's own ID where it comes from."),
         text("global_key", "The data row's own ID, unique in the organization."),
         text("dataset_name", "Name of the data row's dataset."),
         text("project_name", "Name of the project."),
-        text(
+        email(
             "created_by_email", "E-mail of the labeler.", "created_by", personal=EMAIL
         ),
         timestamp("created_at", "When it was made."),
@@ -116,21 +115,20 @@ class BulkExportStream(ProjectStream):
         ),
         number("seconds_to_create", "Seconds to create it: spent labeling."),
         number("seconds_to_review", "Seconds spent reviewing."),
-        number(
+        agreement(
             "agreement",
-            "Consensus with other labels of the data row, 0 to 1; -1 or "
+            "Consensus with other labels of the data row, 0 to 1; "
             "null where there is none.",
         ),
-        number(
+        agreement(
             "benchmark_agreement",
-            "Agreement with the benchmark label, 0 to 1; -1 or null "
-            "where there is none.",
+            "Agreement with the benchmark label, 0 to 1; null where there is none.",
         ),
-        text(
+        identifier(
             "benchmark_id",
             "ID of the benchmark, or of its label: no document says which.",
         ),
-        text(
+        identifier(
             "benchmark_reference_id",
             "Another ID of a benchmark, in files of early 2020.",
         ),
@@ -141,17 +139,17 @@ class BulkExportStream(ProjectStream):
             "file does not tell.",
             "skipped",
         ),
-        REVIEWS("reviews", "Its reviews, as exported.", personal=PEOPLE),
+        objects("reviews", "Its reviews, as exported.", personal=PEOPLE),
         objects(
             "metadata_fields", "Its custom metadata, as exported.", "data_row_metadata"
         ),
         json("media_attributes", "All that is known of the file, as exported."),
-        text(
+        word(
             "media_type",
             "Kind of data row, such as image; not always in the words of "
             "media_asset_type.",
         ),
-        text("data_split", "Part of a data split it belongs to, such as training."),
+        word("data_split", "Part of a data split it belongs to, such as training."),
         text("view_label", "Address of the label in the app."),
         additional_columns(
             "What has no column here, or does not fit into it, by its name in the file."
@@ -305,33 +303,44 @@ class BulkExportStream(ProjectStream):
         record: Record = dict.fromkeys(self.columns)
         unmapped: dict[str, Any] = {}
         own = {
-            "id": as_id(row["ID"]),
-            "project_id": project_id,
+            "id": as_key(row["ID"]),
+            "project_id": shortened_id(project_id),
             "exported_at": exported_at,
             "additional_columns": unmapped,
         }
+        columns = self._columns_by_name
         for name, value in row.items():
-            if name == "ID":
+            if name == "ID" or value is None:
                 continue
-            column = WORD_BREAK.sub("_", name).lower()
-            column = self._by_path.get(column, column)
-            free = column not in own and record.get(column, "") is None
-            fitting = self._converted(column, value) if free else None
-            if fitting is None and value is not None:
-                unmapped[name] = value
+            known = columns[name] if name in columns else self._column_of(name)
+            if known and known.name not in own and record[known.name] is None:
+                store(record, unmapped, known, _readable(known.name, value), name)
             else:
-                record[column] = fitting
+                unmapped[name] = value
         if record["is_skipped"] is None and record["label"] == SKIP:
             record["is_skipped"] = True
         return record | own
 
-    def _converted(self, column: str, value: Any) -> Any:
-        """Return a value as its column wants it; None if it does not fit."""
-        if column == "label" and value is not None:
-            return encode(value).decode()
-        if column == "has_open_issues":  # a number in files
-            value = FLAGS.get(as_integer(value), value)
-        return self.columns[column].kind.check(value)
+    def _column_of(self, name: str) -> Column | None:
+        """Return the column of a name in a file, if there is one, and keep it."""
+        column = WORD_BREAK.sub("_", name).lower()
+        known = self.columns.get(self._by_path.get(column, column))
+        if len(self._columns_by_name) < MAX_KNOWN_NAMES:
+            self._columns_by_name[name] = known
+        return known
+
+    @cached_property
+    def _columns_by_name(self) -> dict[str, Column | None]:
+        return {}
+
+
+def _readable(column: str, value: Any) -> Any:
+    """Return a value of a file in the form that its column has."""
+    if column == "label":
+        return encode(value).decode()
+    if column == "has_open_issues":  # a number in files
+        return FLAGS.get(as_integer(value), value)
+    return value
 
 
 def _made_at(export: dict[str, Any]) -> str:

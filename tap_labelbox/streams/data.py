@@ -4,29 +4,19 @@ from __future__ import annotations
 
 from tap_labelbox.records.columns import (
     boolean,
+    identifier,
     integer,
     key,
-    objects_with,
+    objects,
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_columns import json_or_text, saved_search
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.newest_first import NewestFirstCursorStream
 from tap_labelbox.streams.rest import RestColumn
-
-attachments = objects_with(
-    text("id", "Attachment ID."),
-    text("type", "IMAGE, VIDEO, RAW_TEXT, HTML and the like."),
-    text("value", "An address, which may expire, or the text itself."),
-    text("name", "Its name."),
-)
-metadata_fields = objects_with(
-    text("schemaId", "ID of the metadata field."),
-    text("name", "Its name."),
-    text("kind", "Its kind."),
-)
 
 
 class DatasetsStream(LabelboxStream):
@@ -41,9 +31,11 @@ class DatasetsStream(LabelboxStream):
         text("name", "Its name."),
         text("description", "Free text."),
         integer("row_count", "Data rows of the dataset, as last counted."),
-        text("created_by_id", "ID of the user who made it."),
-        text("organization_id", "ID of the organization."),
-        text("iam_integration_id", "ID of the integration its files are read with."),
+        identifier("created_by_id", "ID of the user who made it."),
+        identifier("organization_id", "ID of the organization."),
+        identifier(
+            "iam_integration_id", "ID of the integration its files are read with."
+        ),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
     )
@@ -63,7 +55,7 @@ class DataRowsStream(NewestFirstCursorStream):
     selected_by_default = False
     schema = table(
         key("id", "Data row ID."),
-        text("dataset_id", "ID of the dataset."),
+        identifier("dataset_id", "ID of the dataset."),
         text("external_id", "The data row's own ID where it comes from."),
         text("global_key", "The data row's own ID, unique in the organization."),
         text(
@@ -72,9 +64,9 @@ class DataRowsStream(NewestFirstCursorStream):
             "itself.",
         ),
         json_or_text("media_attributes", "All that is known of the file."),
-        metadata_fields("metadata_fields", "Its custom metadata."),
-        attachments("attachments", "What labelers were shown with it."),
-        text("created_by_id", "ID of the user who uploaded it."),
+        objects("metadata_fields", "Its custom metadata."),
+        objects("attachments", "What labelers were shown with it."),
+        identifier("created_by_id", "ID of the user who uploaded it."),
         timestamp(
             "created_at",
             "When it was uploaded. The bookmark is kept by this column, for each "
@@ -130,7 +122,7 @@ class MetadataSchemaStream(LabelboxStream):
     schema = table(
         key("id", "Field ID."),
         text("name", "Its name."),
-        text(
+        word(
             "kind",
             "CustomMetadataNumber, -DateTime, -Enum, -String or -Embedding.",
         ),
@@ -153,7 +145,7 @@ class MetadataSchemaOptionsStream(LabelboxStream):
         key("metadata_schema_id", "ID of the metadata field that has it."),
         key("id", "Option ID: what data rows hold."),
         text("name", "Its name."),
-        text("kind", "CustomMetadataEnumOption."),
+        word("kind", "CustomMetadataEnumOption."),
         boolean("reserved", "Whether it is Labelbox's own."),
         integer("order", "Place in its list, from 0."),
     )

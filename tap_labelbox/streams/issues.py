@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import FREE_TEXT, key, table, text, timestamp
+from tap_labelbox.records.columns import (
+    FREE_TEXT,
+    identifier,
+    key,
+    table,
+    text,
+    timestamp,
+    word,
+)
 from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
 
@@ -17,16 +25,16 @@ class IssuesStream(LabelboxStream):
     path = "/_gql"
     schema = table(
         key("id", "Issue ID."),
-        text("project_id", "ID of the project."),
-        text("friendly_id", "Number that people see."),
-        text("label_id", "ID of the label."),
-        text("data_row_id", "ID of the data row; null in old issues."),
-        text("category_id", "ID of the issue category."),
+        identifier("project_id", "ID of the project."),
+        identifier("friendly_id", "Number that people see."),
+        identifier("label_id", "ID of the label."),
+        identifier("data_row_id", "ID of the data row; null in old issues."),
+        identifier("category_id", "ID of the issue category."),
         text("content", "What it says.", personal=FREE_TEXT),
         json_or_text("position", "Where it is pinned: a shape that suits the media."),
-        text("status", "Its status: Open or Resolved."),
-        text("created_by_id", "ID of the user who raised it."),
-        text("resolved_by_id", "ID of the user who resolved it."),
+        word("status", "Its status: Open or Resolved."),
+        identifier("created_by_id", "ID of the user who raised it."),
+        identifier("resolved_by_id", "ID of the user who resolved it."),
         timestamp("created_at", "When it was raised."),
         timestamp("updated_at", "Latest change to it."),
         timestamp("resolved_at", "When it was resolved."),
@@ -47,10 +55,10 @@ class IssueCommentsStream(LabelboxStream):
     parents_with = "latest_reply_at"
     schema = table(
         key("id", "Comment ID."),
-        text("issue_id", "ID of the issue."),
-        text("project_id", "ID of the project."),
+        identifier("issue_id", "ID of the issue."),
+        identifier("project_id", "ID of the project."),
         text("content", "What it says.", personal=FREE_TEXT),
-        text("created_by_id", "ID of the user who wrote it."),
+        identifier("created_by_id", "ID of the user who wrote it."),
         timestamp("created_at", "When it was written."),
         timestamp("updated_at", "Latest change to it."),
     )
@@ -65,7 +73,7 @@ class IssueCategoriesStream(LabelboxStream):
     name = "issue_categories"
     schema = table(
         key("id", "Issue category ID."),
-        text("project_id", "ID of the project."),
+        identifier("project_id", "ID of the project."),
         text("name", "Its name."),
         text("description", "Free text."),
     )

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import integer, key, table, text, timestamp
+from tap_labelbox.records.columns import (
+    identifier,
+    integer,
+    key,
+    table,
+    text,
+    timestamp,
+    word,
+)
 from tap_labelbox.streams.base import ProjectStream
 
 
@@ -16,10 +24,10 @@ class LabelVersionsStream(ProjectStream):
     replication_key = "created_at"
     schema = table(
         key("id", "Version ID. A version never changes."),
-        text("label_id", "ID of the label, which may have been deleted since."),
-        text("data_row_id", "ID of the data row."),
-        text("project_id", "ID of the project."),
-        text(
+        identifier("label_id", "ID of the label, which may have been deleted since."),
+        identifier("data_row_id", "ID of the data row."),
+        identifier("project_id", "ID of the project."),
+        word(
             "action",
             "What was done: SUBMITTED, SAVED, APPROVED, REJECTED, REWORK_SUBMITTED or "
             "SENT_TO_REWORK.",
@@ -29,10 +37,12 @@ class LabelVersionsStream(ProjectStream):
             "When it was recorded. The bookmark is kept by this column.",
             required=True,
         ),
-        text("created_by_id", "ID of the labeler or reviewer who submitted it."),
-        text("stage_task_queue_id", "ID of the workflow step; null if it had none."),
+        identifier("created_by_id", "ID of the labeler or reviewer who submitted it."),
+        identifier(
+            "stage_task_queue_id", "ID of the workflow step; null if it had none."
+        ),
         text("stage_name", "Name of the step at that time."),
-        text("stage_type", "Kind of step at that time."),
+        word("stage_type", "Kind of step at that time."),
         integer("annotation_count", "Objects and top-level questions in it."),
         text(
             "label",

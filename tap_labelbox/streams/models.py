@@ -9,12 +9,14 @@ from tap_labelbox.exports.model_runs import (
     run_data_row_records,
 )
 from tap_labelbox.records.columns import (
+    identifier,
     integer,
     key,
     number,
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
@@ -32,7 +34,7 @@ class ModelsStream(LabelboxStream):
     schema = table(
         key("id", "Model ID."),
         text("name", "Its name."),
-        text("ontology_id", "ID of the ontology."),
+        identifier("ontology_id", "ID of the ontology."),
     )
 
 
@@ -48,15 +50,15 @@ class ModelRunsStream(LabelboxStream):
     needed = frozenset({"model_app_id", "updated_at"})
     schema = table(
         key("id", "ID of the model run."),
-        text("model_id", "ID of the model."),
+        identifier("model_id", "ID of the model."),
         text("name", "Its name."),
-        text("created_by_id", "ID of who made it."),
-        text("model_app_id", "ID of the app that made it; null where none did."),
+        identifier("created_by_id", "ID of who made it."),
+        identifier("model_app_id", "ID of the app that made it; null where none did."),
         json_or_text("training_metadata", "Its configuration, in its own keys."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
         number("cost", "US dollars; null where no app made it, as are the next two."),
-        text("status", "How far its app is with it."),
+        word("status", "How far its app is with it."),
         integer("total_data_rows", "Data rows that the app predicted."),
     )
 
@@ -80,9 +82,9 @@ class ModelRunDataRowsStream(LabelboxStream):
             "ID of the data row in the model run; where a saved file has none, that of "
             "the data row.",
         ),
-        text("data_row_id", "ID of the data row."),
-        text("label_id", "ID of the label; null where the run has none of it."),
-        text("data_split", "Part of a data split it belongs to, such as TRAINING."),
+        identifier("data_row_id", "ID of the data row."),
+        identifier("label_id", "ID of the label; null where the run has none of it."),
+        word("data_split", "Part of a data split it belongs to, such as TRAINING."),
     )
 
 
@@ -118,9 +120,9 @@ class FoundryAppsStream(LabelboxStream):
         key("id", "App ID."),
         text("name", "Its name."),
         text("description", "Free text."),
-        text("model_id", "ID of the model: here of a foundation model."),
-        text("ontology_id", "ID of the ontology."),
+        identifier("model_id", "ID of the model: here of a foundation model."),
+        identifier("ontology_id", "ID of the ontology."),
         json_or_text("inference_params", "Its settings."),
         json_or_text("class_to_schema_id", "Feature schemas by classes of the model."),
-        text("created_by_id", "ID of who made it."),
+        identifier("created_by_id", "ID of who made it."),
     )

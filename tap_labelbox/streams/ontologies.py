@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import features
 from tap_labelbox.records.columns import (
+    MAX_ID_PATH_BYTES,
     as_id,
     boolean,
+    id_path,
+    identifier,
     integer,
     key,
-    objects_with,
+    objects,
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_columns import as_json_object, json_or_text
 from tap_labelbox.streams.base import LabelboxStream
@@ -23,11 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tap_labelbox.api.pagination import Row
-
-attributes = objects_with(
-    text("attributeName", "Name of the attribute."),
-    text("attributeValue", "Its value."),
-)
 
 
 class OntologiesStream(LabelboxStream):
@@ -42,11 +41,11 @@ class OntologiesStream(LabelboxStream):
         key("id", "Ontology ID."),
         text("name", "Its name."),
         text("description", "Free text."),
-        text("media_type", "Kind of data row, such as IMAGE."),
+        word("media_type", "Kind of data row, such as IMAGE."),
         integer("object_schema_count", "Tools in it."),
         integer("classification_schema_count", "Questions in it."),
         json_or_text("normalized", "The tree, all that is nested in it included."),
-        text("created_by_id", "ID of the user who made it."),
+        identifier("created_by_id", "ID of the user who made it."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
     )
@@ -63,17 +62,19 @@ class OntologyFeaturesStream(LabelboxStream):
     nested_in, nested_key = "normalized", "ontology_id"
     primary_keys = ("ontology_id", "id")
     rest_column = RestColumn("is_archived", "/api/v1/ontologies/{id}")
-    columns_off = frozenset({"is_archived"})
     schema = table(
         key("ontology_id", "ID of the ontology."),
-        key(
+        id_path(
             "id",
             "Where the feature hangs: the feature schema IDs on the way down, joined "
             "with a slash; without one it is the node's, or kind and name. What hangs "
-            "in the same place twice ends with #2. Stays when names and order change.",
+            "in the same place twice ends with #2, and what has more than "
+            f"{MAX_ID_PATH_BYTES} bytes with its SHA-256. Stays when names and order "
+            "change.",
+            required=True,
         ),
-        text("parent_id", "Where the feature above it hangs; null at the top."),
-        text(
+        id_path("parent_id", "Where the feature above it hangs; null at the top."),
+        word(
             "kind",
             "The list it is in: tool, classification, option or relationship, or else "
             "its name. A question under an option is in options too; its type tells.",
@@ -84,25 +85,26 @@ class OntologyFeaturesStream(LabelboxStream):
         text("name", "What people call it."),
         text("label", "Text of an option."),
         text("value", "Name as a program would write it."),
-        text("type", "rectangle, polygon … of a tool; radio, text … of a question."),
-        text("feature_schema_id", "ID of its class or question in the ontology."),
-        text("schema_node_id", "ID of the schema node."),
+        word("type", "rectangle, polygon … of a tool; radio, text … of a question."),
+        identifier("feature_schema_id", "ID of its class or question in the ontology."),
+        identifier("schema_node_id", "ID of the schema node."),
         text("instructions", "The question as it is shown."),
         boolean("required", "Whether it must be answered."),
-        text("color", "Its color: #rrggbb, or a word."),
-        text("scope", "global or index; null for nested ones."),
-        text("ui_mode", "hotkey or searchable."),
+        word("color", "Its color: #rrggbb, or a word."),
+        word("scope", "global or index; null for nested ones."),
+        word("ui_mode", "hotkey or searchable."),
         boolean("is_likert_scale", "Whether it is a radio shown as a scale."),
         integer("position", "Place of an option, as it is told."),
         integer("min_characters", "The fewest characters of a text."),
         integer("max_characters", "The most characters of a text."),
-        attributes("attributes", "Further properties."),
+        objects("attributes", "Further properties."),
         json_or_text("definition", "Variants or constraints of special tools."),
         boolean(
             "is_archived",
-            "Whether it is archived; null below the top. Not selected by default: "
-            "takes a request for each ontology.",
+            "Whether it is archived; null below the top. Takes a request for each "
+            "ontology.",
             "archived",
+            selected=False,
         ),
     )
 
@@ -135,10 +137,10 @@ class FeatureSchemasStream(LabelboxStream):
             "Feature schema ID: what annotations refer to. The node's where none is "
             "told.",
         ),
-        text("schema_node_id", "ID of the schema node."),
+        identifier("schema_node_id", "ID of the schema node."),
         text("name", "Its name."),
-        text("kind", "tool or classification."),
-        text("type", "rectangle, radio and so on."),
+        word("kind", "tool or classification."),
+        word("type", "rectangle, radio and so on."),
         json_or_text("normalized", "The tree, all that is nested in it included."),
     )
 

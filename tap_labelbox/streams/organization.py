@@ -9,7 +9,9 @@ from tap_labelbox.records.columns import (
     PICTURE,
     address,
     boolean,
+    email,
     epoch,
+    identifier,
     integer,
     key,
     number,
@@ -17,6 +19,7 @@ from tap_labelbox.records.columns import (
     text,
     texts,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_columns import masked_json
 from tap_labelbox.streams.base import LabelboxStream
@@ -50,13 +53,13 @@ class UsersStream(LabelboxStream):
     name = "users"
     schema = table(
         key("id", "User ID."),
-        text("email", "E-mail address.", personal=EMAIL),
+        email("email", "E-mail address.", personal=EMAIL),
         text("name", "Full name.", personal=NAME),
         text("nickname", "Short name.", personal=NAME),
         text("picture", "Address of the portrait.", personal=PICTURE),
         boolean("is_viewer", "Whether the user may only look."),
         boolean("is_external_user", "Whether the user is of another organization."),
-        text("timezone", "Time zone in the profile."),
+        word("timezone", "Time zone in the profile."),
         timestamp("created_at", "When the account was made."),
         timestamp("updated_at", "Latest change to it."),
         timestamp(
@@ -64,13 +67,13 @@ class UsersStream(LabelboxStream):
             "Latest login, or switch into this organization; null until the first one "
             "after recording began.",
         ),
-        text(
+        identifier(
             "org_role_id",
             "ID of the role in the organization; null, or that of the role None, where "
             "all rights are by project.",
         ),
         text("org_role_name", "Name of that role."),
-        text("organization_id", "ID of the organization."),
+        identifier("organization_id", "ID of the organization."),
     )
 
 
@@ -85,7 +88,9 @@ class RolesStream(LabelboxStream):
         key("id", "Role ID."),
         text("name", "Name as on screen, such as Labeler or Team Manager."),
         text("description", "What it is for."),
-        text("organization_id", "ID of the organization; null where it is built in."),
+        identifier(
+            "organization_id", "ID of the organization; null where it is built in."
+        ),
         texts("permissions", "Names of what it allows."),
     )
 
@@ -100,7 +105,7 @@ class InvitesStream(LabelboxStream):
     selected_by_default = False
     schema = table(
         key("id", "Invitation ID."),
-        text("invitee_email", "E-mail address of whoever is invited.", personal=EMAIL),
+        email("invitee_email", "E-mail address of whoever is invited.", personal=EMAIL),
         text(
             "organization_role_name",
             "Name of the role in the organization once it is accepted.",
@@ -123,7 +128,7 @@ class InviteProjectsStream(LabelboxStream):
     schema = table(
         key("invite_id", "ID of the invitation."),
         key("project_id", "ID of the project, which may have been deleted since."),
-        text("id", "ID of the pair."),
+        identifier("id", "ID of the pair."),
         text("project_role_name", "Name of the role in the project."),
     )
 
@@ -138,7 +143,7 @@ class ResourceTagsStream(LabelboxStream):
     schema = table(
         key("id", "Tag ID."),
         text("text", "What it says."),
-        text("color", "Its color, in hexadecimal digits."),
+        word("color", "Its color, in hexadecimal digits."),
     )
 
 
@@ -155,7 +160,7 @@ class ProjectResourceTagsStream(LabelboxStream):
         key("project_id", "ID of the project."),
         key("resource_tag_id", "ID of the tag."),
         text("text", "What it says."),
-        text("color", "Its color, in hexadecimal digits."),
+        word("color", "Its color, in hexadecimal digits."),
     )
 
 
@@ -169,16 +174,16 @@ class IamIntegrationsStream(LabelboxStream):
     schema = table(
         key("id", "Integration ID."),
         text("name", "Its name."),
-        text("provider", "Cloud, such as AWS, GCP or Azure."),
+        word("provider", "Cloud, such as AWS, GCP or Azure."),
         boolean("valid", "Whether the last check succeeded."),
         boolean("is_org_default", "Whether new datasets use it."),
-        text("settings_type", "Kind of its settings; null if it has none."),
+        word("settings_type", "Kind of its settings; null if it has none."),
         text(
             "role_arn",
             "Role that Labelbox takes on at AWS. The account number is in it.",
             "settings.role_arn",
         ),
-        text(
+        email(
             "service_account_email_id",
             "Service account that Labelbox uses at GCP, by its e-mail address.",
             "settings.service_account_email_id",
@@ -203,9 +208,9 @@ class ApiKeysStream(LabelboxStream):
     schema = table(
         key("id", "ID of the API key, which is not the key."),
         text("name", "Its name."),
-        text("user_id", "ID of the user."),
-        text("user_email", "E-mail address of the user.", personal=EMAIL),
-        text(
+        identifier("user_id", "ID of the user."),
+        email("user_email", "E-mail address of the user.", personal=EMAIL),
+        identifier(
             "created_by_user_id",
             "ID of the user who made the API key; null for old ones: then user_id.",
         ),
@@ -236,10 +241,12 @@ class WebhooksStream(LabelboxStream):
             "be user info in a malformed one is masked.",
         ),
         texts("topics", "What it sends, such as LABEL_CREATED or WORKFLOW_ACTION."),
-        text("status", "State, such as ACTIVE, INACTIVE (or deleted) or REVOKED."),
-        text("project_id", "ID of the project; null where it is for all of them."),
-        text("created_by_id", "ID of the user who made it."),
-        text("organization_id", "ID of the organization."),
+        word("status", "State, such as ACTIVE, INACTIVE (or deleted) or REVOKED."),
+        identifier(
+            "project_id", "ID of the project; null where it is for all of them."
+        ),
+        identifier("created_by_id", "ID of the user who made it."),
+        identifier("organization_id", "ID of the organization."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
     )
@@ -257,14 +264,14 @@ class TasksStream(LabelboxStream):
     schema = table(
         key("id", "Task ID."),
         text("name", "Its name."),
-        text("type", "Kind, such as export-data-rows or adv-upsert-data-rows."),
-        text("status", "State, such as IN_PROGRESS, COMPLETE, FAILED or CANCELED."),
+        word("type", "Kind, such as export-data-rows or adv-upsert-data-rows."),
+        word("status", "State, such as IN_PROGRESS, COMPLETE, FAILED or CANCELED."),
         number("completion_percentage", "How far it is, 0 to 100."),
         masked_json(
             "metadata",
             "What belongs to its kind. Signatures and other secrets are masked.",
         ),
-        text("created_by_id", "ID of the user who made it."),
+        identifier("created_by_id", "ID of the user who made it."),
         timestamp("created_at", "When it was started."),
         timestamp("updated_at", "Latest change to it."),
     )

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tap_labelbox.records.columns import EMAIL, key, table, text
+from tap_labelbox.records.columns import (
+    EMAIL,
+    email,
+    identifier,
+    key,
+    table,
+    text,
+    word,
+)
 from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
 
@@ -18,11 +26,11 @@ class ProjectMembersStream(LabelboxStream):
     schema = table(
         key("project_id", "ID of the project."),
         key("id", "Membership ID, which may be the same in several projects."),
-        text("user_id", "ID of the user."),
-        text("user_email", "E-mail address of the user.", personal=EMAIL),
-        text("role_id", "ID of the role: in the project."),
+        identifier("user_id", "ID of the user."),
+        email("user_email", "E-mail address of the user.", personal=EMAIL),
+        identifier("role_id", "ID of the role: in the project."),
         text("role_name", "Name of the role."),
-        text(
+        word(
             "access_from",
             "Where the right comes from, such as ORGANIZATION: from the role there.",
         ),
@@ -39,9 +47,11 @@ class ProjectModelConfigsStream(LabelboxStream):
     selected_by_default = False
     schema = table(
         key("id", "ID of the pair of project and configuration."),
-        text("project_id", "ID of the project."),
-        text("model_config_id", "ID of the configuration, which projects may share."),
-        text("model_id", "ID of the model.", "model_config.model_id"),
+        identifier("project_id", "ID of the project."),
+        identifier(
+            "model_config_id", "ID of the configuration, which projects may share."
+        ),
+        identifier("model_id", "ID of the model.", "model_config.model_id"),
         json_or_text(
             "inference_params", "Its settings.", "model_config.inference_params"
         ),
@@ -58,11 +68,11 @@ class LabelImportsStream(LabelboxStream):
     selected_by_default = False
     schema = table(
         key("id", "Import ID."),
-        text("project_id", "ID of the project."),
+        identifier("project_id", "ID of the project."),
         text("name", "Its name, unique in the project."),
-        text("state", "State of the upload: RUNNING, FAILED or FINISHED."),
-        text("progress", "How far the upload is, such as 87%."),
-        text("created_by_id", "ID of the user who uploaded it."),
+        word("state", "State of the upload: RUNNING, FAILED or FINISHED."),
+        word("progress", "How far the upload is, such as 87%."),
+        identifier("created_by_id", "ID of the user who uploaded it."),
     )
 
 

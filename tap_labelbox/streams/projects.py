@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from tap_labelbox.records.columns import (
     boolean,
+    identifier,
     integer,
     key,
     number,
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.streams.base import LabelboxStream
 
@@ -47,11 +49,11 @@ class ProjectsStream(LabelboxStream):
             "auto_audit_percentage",
             "Share of the data rows that consensus covers, 0 to 1.",
         ),
-        text("allowed_media_type", "Kind of data rows, such as IMAGE, VIDEO or TEXT."),
-        text(
+        word("allowed_media_type", "Kind of data rows, such as IMAGE, VIDEO or TEXT."),
+        word(
             "editor_task_type", "Kind of labeling task, where the editor knows several."
         ),
-        text("upload_type", "How its labels are brought in."),
+        word("upload_type", "How its labels are brought in."),
         integer("data_row_count", "Data rows in the project."),
         boolean(
             "model_setup_complete",
@@ -68,9 +70,9 @@ class ProjectsStream(LabelboxStream):
             "completed_data_row_count",
             "Data rows that have gone through the whole workflow.",
         ),
-        text("created_by_id", "ID of the user who made it."),
-        text("organization_id", "ID of the organization."),
-        text("ontology_id", "ID of the ontology."),
+        identifier("created_by_id", "ID of the user who made it."),
+        identifier("organization_id", "ID of the organization."),
+        identifier("ontology_id", "ID of the ontology."),
     )
 
     def get_records(self, context: Context | None) -> Iterator[Record]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tap_labelbox.records.columns import (
     EMAIL,
+    email,
+    identifier,
     integer,
     key,
     number,
     table,
-    text,
     timestamp,
 )
 from tap_labelbox.streams.base import LabelboxStream
@@ -23,12 +24,12 @@ class BenchmarksStream(LabelboxStream):
     name = "benchmarks"
     schema = table(
         key("id", "Benchmark ID."),
-        text("project_id", "ID of the project."),
-        text(
+        identifier("project_id", "ID of the project."),
+        identifier(
             "reference_label_id",
             "ID of the benchmark label: the one that others are measured against.",
         ),
-        text("created_by_id", "ID of the user who made it a benchmark."),
+        identifier("created_by_id", "ID of the user who made it a benchmark."),
         number("average_agreement", "Mean agreement of other labels with it, 0 to 1."),
         integer("completed_count", "Labels that were measured against it."),
         timestamp("last_activity", "Latest label that was measured against it."),
@@ -48,7 +49,7 @@ class LabelerPerformanceStream(LabelboxStream):
     schema = table(
         key("project_id", "ID of the project."),
         key("user_id", "ID of the user."),
-        text("user_email", "E-mail address of the user.", personal=EMAIL),
+        email("user_email", "E-mail address of the user.", personal=EMAIL),
         integer("count", "Number of labels: those that the user made."),
         number("seconds_per_label", "Mean time for a label, in seconds."),
         number("total_time_labeling", "Seconds of labeling in all."),
@@ -93,10 +94,10 @@ class ReviewsStream(LabelboxStream):
     selected_by_default = False
     schema = table(
         key("id", "Review ID."),
-        text("label_id", "ID of the label."),
-        text("project_id", "ID of the project."),
+        identifier("label_id", "ID of the label."),
+        identifier("project_id", "ID of the project."),
         number("score", "1 approves, -1 rejects."),
-        text("created_by_id", "ID of the reviewer."),
+        identifier("created_by_id", "ID of the reviewer."),
         timestamp("created_at", "When it was given."),
         timestamp("updated_at", "Latest change to it."),
     )

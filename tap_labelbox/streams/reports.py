@@ -17,6 +17,8 @@ from tap_labelbox.records.columns import (
     as_number,
     boolean,
     day,
+    email,
+    identifier,
     integer,
     key,
     number,
@@ -24,6 +26,7 @@ from tap_labelbox.records.columns import (
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import LabelboxStream, ProjectStream
@@ -415,9 +418,9 @@ class PerformanceMetricsStream(ReportStream):
     primary_keys = ("name",)
     schema = table(
         key("name", "Name of the metric, such as labels_created."),
-        text("category", "Kind of metric, such as throughput, efficiency or quality."),
-        text("unit", "Unit of the values, such as count, seconds or percentage."),
-        text("buckets", "Kind of values: time, one a day; score, ten ranges a day."),
+        word("category", "Kind of metric, such as throughput, efficiency or quality."),
+        word("unit", "Unit of the values, such as count, seconds or percentage."),
+        word("buckets", "Kind of values: time, one a day; score, ten ranges a day."),
         text("description", "What it measures."),
     )
 
@@ -431,7 +434,7 @@ _VALUES = (
         "lowest.",
         required=True,
     ),
-    text("unit", "Unit of the values, of which percentage is a share, 0 to 1."),
+    word("unit", "Unit of the values, of which percentage is a share, 0 to 1."),
     number("value", "The value; of a range of scores, how many labels are in it."),
     number("range_start", "Lower end of the range of scores."),
     number("range_end", "Upper end of the range of scores."),
@@ -465,15 +468,15 @@ class WorkspaceMetricSeriesStream(Series):
     name = "workspace_metric_series"
     path = "/performance/workspace/metrics/{metric}"
     primary_keys = ("metric", "date", "bucket")
-    schema = table(*_VALUES, text("organization_id", "ID of the organization."))
+    schema = table(*_VALUES, identifier("organization_id", "ID of the organization."))
 
 
 _DAY = (
     key("user_id", "ID of the user."),
     day("date", "UTC day of the figures. The bookmark is kept by this column."),
-    text("email", "E-mail address, which may be masked.", personal=EMAIL),
-    text("member_type", "internal or external; null where the account is gone."),
-    text("member_organization_id", "ID of the organization of the account."),
+    email("email", "E-mail address, which may be masked.", personal=EMAIL),
+    word("member_type", "internal or external; null where the account is gone."),
+    identifier("member_organization_id", "ID of the organization of the account."),
     text("member_organization_name", "Its name, or org.name and its ID."),
 )
 _LABELING = (
@@ -553,7 +556,7 @@ class WorkspaceLabelersStream(DailyTable):
         key("project_id", "ID of the project, which need not be in projects."),
         *_LABELING,
         text("project_name", "Name of the project; null where it is gone."),
-        text("project_organization_id", "ID of the organization of the project."),
+        identifier("project_organization_id", "ID of the organization of the project."),
         text("project_organization_name", "Name of that organization."),
         boolean("is_project_deleted", "Whether the project has been deleted since."),
     )
@@ -561,15 +564,15 @@ class WorkspaceLabelersStream(DailyTable):
     def records(self, row: Row) -> Iterator[Record]:
         """Yield the record of a row, unless it is of a project that is not wanted."""
         for record in super().records(row):
-            if self.workspace.wants(record[PROJECT_ID]):
+            if self.wants(record):
                 yield record
 
 
 _SESSION = (
-    text("user_id", "ID of the user."),
-    text("email", "E-mail address; null once the user is gone.", personal=EMAIL),
+    identifier("user_id", "ID of the user."),
+    email("email", "E-mail address; null once the user is gone.", personal=EMAIL),
 )
-_END_REASON = text(
+_END_REASON = word(
     "end_reason",
     "Reason of the end, such as SIGNED_OUT, REPLACED, WORKSPACE_SWITCH, "
     "ACCOUNT_REMOVED, REVOKED or MAX_DURATION_REACHED; null where there is none.",
@@ -577,7 +580,7 @@ _END_REASON = text(
 _END_DERIVED = boolean(
     "end_derived", "Whether nobody recorded the end, so that it is when it expired."
 )
-_START_KIND = text(
+_START_KIND = word(
     "start_kind", "Kind of start, SIGN_IN or WORKSPACE_SWITCH; null of a sign-out."
 )
 
@@ -595,13 +598,13 @@ class SignInEventsStream(Feed):
     reread = timedelta(hours=1)
     schema = table(
         key("event_id", "Event ID, the same on every read."),
-        text("type", "SIGN_IN or SIGN_OUT."),
+        word("type", "SIGN_IN or SIGN_OUT."),
         timestamp(
             "occurred_at",
             "When it happened. The bookmark, up to which Labelbox says that the list "
             "is complete, is kept by this column.",
         ),
-        text("session_id", "ID of the session, which it begins or ends."),
+        identifier("session_id", "ID of the session, which it begins or ends."),
         *_SESSION,
         _START_KIND,
         _END_REASON,
@@ -640,7 +643,7 @@ class SignInSessionsStream(Feed):
         boolean("member_deleted", "Whether the user has left the organization."),
         timestamp("started_at", "When it began. The bookmark is kept by this column."),
         _START_KIND,
-        text("status", "OPEN or ENDED, as of the run that read it."),
+        word("status", "OPEN or ENDED, as of the run that read it."),
         timestamp("ended_at", "When it ended; null while it is open."),
         _END_REASON,
         _END_DERIVED,

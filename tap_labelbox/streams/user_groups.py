@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.records.columns import EMAIL, integer, key, table, text, timestamp
+from tap_labelbox.records.columns import (
+    EMAIL,
+    email,
+    identifier,
+    integer,
+    key,
+    table,
+    text,
+    timestamp,
+    word,
+)
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.newest_first import NewestFirstWindowStream
 
@@ -24,7 +34,7 @@ class UserGroupsStream(LabelboxStream):
     schema = table(
         key("id", "Group ID."),
         text("name", "Its name."),
-        text("color", "Its color, in hexadecimal digits."),
+        word("color", "Its color, in hexadecimal digits."),
         text("description", "Free text."),
         integer("member_count", "Users in it."),
         integer("project_count", "Projects that it has access to."),
@@ -44,8 +54,10 @@ class UserGroupMembersStream(LabelboxStream):
     schema = table(
         key("user_group_id", "ID of the user group."),
         key("user_id", "ID of the user."),
-        text("email", "E-mail address.", personal=EMAIL),
-        text("role_id", "ID of the role: in the group's projects; null where none is."),
+        email("email", "E-mail address.", personal=EMAIL),
+        identifier(
+            "role_id", "ID of the role: in the group's projects; null where none is."
+        ),
     )
 
     def explode(self, row: Row) -> Iterable[Any]:
@@ -93,9 +105,9 @@ class UserGroupAuditEventsStream(NewestFirstWindowStream):
     selected_by_default = False
     schema = table(
         key("id", "Event ID. An event never changes."),
-        text("group_id", "ID of the group, which may have been deleted since."),
+        identifier("group_id", "ID of the group, which may have been deleted since."),
         text("group_name", "Name of the group today; null once it is deleted."),
-        text(
+        word(
             "type",
             "What was done: MEMBER_ADDED, MEMBER_REMOVED, MEMBER_ROLE_CHANGED, "
             "GROUP_ATTACHED_TO_PROJECT, GROUP_DETACHED_FROM_PROJECT or GROUP_DELETED.",
@@ -103,22 +115,22 @@ class UserGroupAuditEventsStream(NewestFirstWindowStream):
         timestamp(
             "occurred_at", "When it happened. The bookmark is kept by this column."
         ),
-        text("actor_kind", "PERSON or AUTOMATION."),
-        text("channel", "Way by which it was done, such as APP, API or CSV_IMPORT."),
-        text(
+        word("actor_kind", "PERSON or AUTOMATION."),
+        word("channel", "Way by which it was done, such as APP, API or CSV_IMPORT."),
+        identifier(
             "actor_user_id",
             "ID of the user who did it, or for whom an automation did; null for "
             "Labelbox itself.",
         ),
         text("automation", "API key, client or task that did it; null for a person."),
-        text("member_user_id", "ID of the user whom it is about."),
-        text("previous_role_id", "ID of the role before a removal or change."),
+        identifier("member_user_id", "ID of the user whom it is about."),
+        identifier("previous_role_id", "ID of the role before a removal or change."),
         text("previous_role_name", "Name of the role before a removal or change."),
-        text(
+        identifier(
             "role_id",
             "ID of the role: in the group's projects, after an addition or change.",
         ),
         text("role_name", "Name of the role: after an addition or change."),
-        text("project_id", "ID of the project; null unless it is about one."),
+        identifier("project_id", "ID of the project; null unless it is about one."),
         text("project_name", "Name of the project."),
     )

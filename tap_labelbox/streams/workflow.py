@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from tap_labelbox.records.columns import (
+    identifier,
     integer,
     key,
     object_of_pairs,
-    objects_with,
+    objects,
     table,
     text,
     timestamp,
+    word,
 )
 from tap_labelbox.records.json_columns import json_or_text
 from tap_labelbox.streams.base import LabelboxStream
@@ -25,7 +27,7 @@ class BatchesStream(LabelboxStream):
     path = "/_gql"
     schema = table(
         key("id", "Batch ID."),
-        text("project_id", "ID of the project."),
+        identifier("project_id", "ID of the project."),
         text("name", "Its name, unique in the project."),
         integer("size", "Data rows that were put into it."),
         json_or_text(
@@ -33,7 +35,7 @@ class BatchesStream(LabelboxStream):
             "How many labels a data row gets, and for which share of them; null "
             "without consensus.",
         ),
-        text("created_by_id", "ID of the user who made it, if Labelbox says so."),
+        identifier("created_by_id", "ID of the user who made it, if Labelbox says so."),
         timestamp("created_at", "When it was made."),
         timestamp("updated_at", "Latest change to it."),
     )
@@ -50,10 +52,10 @@ class TaskQueuesStream(LabelboxStream):
     place = "order"
     schema = table(
         key("id", "Task queue ID."),
-        text("project_id", "ID of the project."),
+        identifier("project_id", "ID of the project."),
         text("name", "Name of the step."),
         text("description", "Free text."),
-        text("queue_type", "Kind of step, such as MANUAL_REVIEW_QUEUE."),
+        word("queue_type", "Kind of step, such as MANUAL_REVIEW_QUEUE."),
         integer("data_row_count", "Data rows in the step now."),
         integer("order", "Place of the step in the workflow, from 0."),
     )
@@ -126,8 +128,8 @@ class LabelingParameterOverridesStream(LabelboxStream):
     selected_by_default = False
     schema = table(
         key("id", "ID of the override."),
-        text("project_id", "ID of the project."),
-        text("data_row_id", "ID of the data row."),
+        identifier("project_id", "ID of the project."),
+        identifier("data_row_id", "ID of the data row."),
         integer("priority", "Place in the labeling queue: 1 comes first."),
         integer("number_of_labels", "Labels that are wanted for the data row."),
     )
@@ -144,12 +146,12 @@ class LabelingServiceDashboardStream(LabelboxStream):
     schema = table(
         key("project_id", "ID of the project."),
         text("name", "Name of the project."),
-        text(
+        word(
             "status",
             "Its status: REQUESTED, SET_UP, CALIBRATION, ACCEPTED, PRODUCTION, "
             "COMPLETE, …; null where no labeling service was asked for.",
         ),
-        text("created_by_id", "ID of the user who asked for the service."),
+        identifier("created_by_id", "ID of the user who asked for the service."),
         timestamp("created_at", "When it was asked for."),
         timestamp("updated_at", "Latest change of its status."),
         integer("data_rows_count", "Data rows of the project."),
@@ -159,12 +161,7 @@ class LabelingServiceDashboardStream(LabelboxStream):
         integer("tasks_total_count", "Tasks: data rows that somebody began to label."),
         integer("tasks_completed_count", "Tasks that are done."),
         integer("tasks_remaining_count", "Tasks that are not done."),
-        text("media_type", "Kind of data row, in lower case here: image."),
-        text("editor_task_type", "Kind of labeling task."),
-        objects_with(
-            text("id", "Tag ID."),
-            text("text", "Its text."),
-            text("color", "Its color."),
-            text("type", "Its type."),
-        )("tags", "Its tags."),
+        word("media_type", "Kind of data row, in lower case here: image."),
+        word("editor_task_type", "Kind of labeling task."),
+        objects("tags", "Its tags."),
     )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
+    from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.records.malformed import Malformed
     from tap_labelbox.streams.export_group import ExportGroup
     from tap_labelbox.streams.saved_rows import SavedRows
@@ -158,6 +159,8 @@ class Workspace:
         """The streams of each kind of export, since the first of them was asked."""
         self.saved_rows: SavedRows | None = None
         """Reads saved files for all streams, since the first of them was asked."""
+        self.sample_rows: list[ProjectRow] = []
+        """The data rows that a test has exported, for all streams made of such."""
         json_text.begin_run()
         lookback_seconds = config["lookback_seconds"]
         if not self.offline and lookback_seconds < MIN_LOOKBACK_SECONDS:
@@ -239,13 +242,18 @@ class Workspace:
     def wants(self, project_id: str | None) -> bool:
         """Return whether the settings ask for a project, which may be gone.
 
-        They do for what is of none.
+        They do for what is of none, unless that is for another shard.
         """
         if project_id is None:
-            return True
+            return self._filter.shard.is_first
         if self._filter.fields:
             return project_id in self._chosen
         return self._filter.takes_id(project_id)
+
+    @property
+    def reads_what_is_of_no_project(self) -> bool:
+        """True unless that is for another shard."""
+        return self._filter.shard.is_first
 
     @cached_property
     def _all_projects(self) -> list[Row]:
@@ -388,8 +396,11 @@ class Workspace:
 
     def _record_missing(self, known: set[str]) -> None:
         """Record the projects that are requested and not there."""
-        for project_id in dict.fromkeys(self._filter.requested or ()):
-            if project_id not in known and not self.offline:
+        if self.offline:
+            return
+        requested = dict.fromkeys(self._filter.requested or ())
+        for project_id in filter(self._filter.shard.takes_id, requested):
+            if project_id not in known:
                 self.record_failure(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
