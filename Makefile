@@ -154,6 +154,7 @@ demo: setup ## Sync a made-up Labelbox into a database
 .PHONY: docs
 docs: setup ## Write the generated parts of the documentation
 	@$(BIN)/python scripts/write_docs.py
+	@$(BIN)/python scripts/draw_lineage.py
 
 .PHONY: build
 build: ## Build the wheel and the sdist into dist/, with the build tools alone
@@ -195,5 +196,6 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 clean: ## Delete what these targets have made
 	@rm -rf .venv .cache .meltano .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache build dist output
+	@rm -rf dbt/target dbt/logs dbt/integration_tests/target dbt/integration_tests/dbt_packages
 	@rm -f .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

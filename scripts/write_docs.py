@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from scripts import write_dbt
 from tap_labelbox.api.documents import Document
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.columns import EMAIL, FREE_TEXT, NAME, PEOPLE
@@ -485,6 +486,7 @@ def documents() -> dict[str, str]:
             selection=indent(dump(selection()), 10),
             **{"selection of files": indent(dump(selection()), 10)},
         ),
+        **write_dbt.files(GENERATED),
     }
 
 

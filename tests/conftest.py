@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from tap_labelbox import redact
 from tap_labelbox.sandbox import World, serve
-from tests import figures
+from tests import dbt_runs, figures
 from tests.clock import Clock
 from tests.runner import Runner
 
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tap_labelbox.sandbox import Sandbox
+    from tests.dbt_runs import Built
 
 ROOT = Path(__file__).parent.parent
 BAD_INPUTS = {"test_hostile", "test_malformed_rows"}
 """The test files in which each case is one."""
 
-SLOW_FIXTURES = {"serving", "target", "s3_server"}
+SLOW_FIXTURES = {"serving", "target", "built", "s3_server"}
 SLOW_NAMES = {"command", "run_until", "serve", "socket", "subprocess"}
 """What a test file has imported that starts servers or processes by itself."""
 
@@ -42,7 +44,7 @@ settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let all of the faults be asked for."""
+    """Add the options of this suite."""
     parser.addoption(
         "--every-fault", action="store_true", help="all faults and kills, no sample"
     )
@@ -117,7 +119,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def world() -> World:
     """Return a small workspace with a bit of everything."""
-    return World(seed=1)
+    return World(seed=1, labels=100)
 
 
 @pytest.fixture
@@ -155,27 +157,52 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(scope="session")
 def target() -> Callable[[str], Path]:
     """Return what finds the command of a loader, as meltano.yml pins it."""
+    return lambda name: plugin("loader", name, name)
+
+
+@pytest.fixture(scope="session")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, target: Callable[[str], Path]
+) -> Callable[[str], Built]:
+    """Return what builds the dbt package in a database, once for all processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def build(database: str) -> Built:
+        dump = folder / f"{database}.json"
+        with FileLock(folder / f"{database}.lock"):
+            if not dump.exists():
+                dbt = plugin("utility", "dbt-labelbox", "dbt")
+                made = dbt_runs.build(
+                    database, target(f"target-{database}"), dbt, folder
+                )
+                dump.write_text(json.dumps(made))
+        return dbt_runs.Built(**json.loads(dump.read_text()))
+
+    return build
+
+
+def plugin(kind: str, name: str, program: str) -> Path:
+    """Return the command of a plugin that is pinned in meltano.yml, once installed."""
     folder = ROOT / ".meltano"
     folder.mkdir(exist_ok=True)
-
-    def find(name: str) -> Path:
-        path = folder / "loaders" / name / "venv" / "bin" / name
-        # Tests run in several processes, and may all want it at once.
-        with FileLock(folder / "loaders.lock"):
-            if not path.exists():
-                meltano = Path(sys.executable).with_name("meltano")
-                cache = str(ROOT / ".cache")
-                settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
-                subprocess.run(
-                    [meltano, "install", "loader", name],
-                    cwd=ROOT,
-                    env=settings | dict(os.environ),
-                    check=True,
-                    capture_output=True,
-                )
-        return path
-
-    return find
+    plural = {"loader": "loaders", "utility": "utilities"}[kind]
+    path = folder / plural / name / "venv" / "bin" / program
+    # Tests run in several processes, and may all want it at once.
+    with FileLock(folder / "plugins.lock"):
+        if not path.exists():
+            meltano = Path(sys.executable).with_name("meltano")
+            cache = str(ROOT / ".cache")
+            settings = {"XDG_CACHE_HOME": cache, "XDG_STATE_HOME": cache}
+            subprocess.run(
+                [meltano, "install", kind, name],
+                cwd=ROOT,
+                env=settings | dict(os.environ),
+                check=True,
+                capture_output=True,
+            )
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +217,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environment say where S3 is, and nothing else of it."""
+    """Set the address of S3 in the environment, and no credentials."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)

@@ -174,7 +174,8 @@ def label_content(label: Label) -> tuple[list[Thing], list[Answer]]:
     """Return what a label marks and what it answers; nothing if it was skipped."""
     if label.is_skipped:
         return [], []
-    random = _random(label.id)
+    edited = f" {label.revision}" if label.revision else ""
+    random = _random(label.id + edited)
     new_id = _ids(random)
     schema = label.project.ontology["normalized"]
     things = [

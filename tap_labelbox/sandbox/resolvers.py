@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.sandbox import catalog, content, models, notation, people, work
 from tap_labelbox.sandbox.knobs import Knobs
 from tap_labelbox.sandbox.schema import connection, refusal, snake
+from tap_labelbox.sandbox.world import version_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -251,7 +252,7 @@ def _all_tasks(info: Info) -> list[Any]:
 
 
 def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
-    """Return one version of each label, as it was submitted; oldest first."""
+    """Return the versions of all labels, oldest first."""
     project = info.context.project(where["project_id"])
     if project.restricted:
         raise refusal("AUTHORIZATION_ERROR", "You may see no label of this project")
@@ -262,19 +263,37 @@ def _label_versions(_: Any, info: Info, where: Row) -> list[Row]:
     conditions = {
         "id": where.get("label_id"),
         "data_row.id": where.get("data_row_id"),
-        "created_by.id": where.get("created_by_id"),
     }
+    low_edit = bisect_left(project.edits, after, key=version_age) if after else 0
+    versions = [_first_version(row) for row in rows[low:high]]
+    if edits := project.edits[low_edit:]:
+        edits = [edit for edit in edits if not before or version_age(edit) < before]
+        versions = sorted(versions + edits, key=version_age)
     return [
-        {"id": f"v1-{row.id}", "labelId": row.id, "label": row, "project": project}
-        for row in rows[low:high]
-        if all(v in (None, attrgetter(name)(row)) for name, v in conditions.items())
+        version
+        for version in versions
+        if where.get("created_by_id") in (None, version["createdById"])
+        and all(
+            v in (None, attrgetter(name)(version["label"]))
+            for name, v in conditions.items()
+        )
     ]
+
+
+def _first_version(label: Label) -> Row:
+    """Return a label as it was submitted."""
+    submitted = replace(label, revision=0) if label.revision else label
+    version: Row = {"id": f"v1-{label.id}", "labelId": label.id, "label": submitted}
+    version |= {"project": label.project, "action": "SUBMITTED"}
+    return version | {"createdAt": label.created_at, "createdById": label.created_by.id}
 
 
 def _label_version(_: Any, info: Info, where: Row) -> Row:
     given_id = where.get("id") or ""
-    row = _label(_, info, {"id": given_id.removeprefix("v1-")})
-    return {"id": given_id, "labelId": row.id, "label": row, "project": row.project}
+    label = _label(_, info, {"id": given_id.partition("-")[2]})
+    versions = [_first_version(label), *label.project.edits]
+    found: Row = by_id("LabelVersion", versions, given_id)
+    return found
 
 
 # --- of a project ------------------------------------------------------------
@@ -570,9 +589,6 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     ),
     "LabelVersion.dataRowId": lambda source, _: source["label"].data_row.id,
     "LabelVersion.projectId": lambda source, _: source["project"].id,
-    "LabelVersion.action": lambda *_: "SUBMITTED",
-    "LabelVersion.createdAt": lambda source, _: source["label"].created_at,
-    "LabelVersion.createdById": lambda source, _: source["label"].created_by.id,
     "LabelVersion.stage": lambda source, _: {
         "taskQueueId": source["project"].task_queues[0]["id"],
         "name": source["project"].task_queues[0]["name"],

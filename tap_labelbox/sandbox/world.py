@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from random import Random
@@ -150,6 +150,14 @@ class DataRow:
     last_activity_at: datetime
     status: str = "TO_LABEL"
     labels: list[Label] = field(default_factory=list)
+    elsewhere: list[Project] = field(default_factory=list)
+    """Other projects that it is in."""
+
+    @property
+    def projects(self) -> list[Project]:
+        """Return the projects that it is in, as far as the key may see them."""
+        projects = (self.project, *self.elsewhere)
+        return [p for p in projects if not (p.forbidden or p.deleted)]
 
     @property
     def updated_at(self) -> datetime:
@@ -209,6 +217,8 @@ class Label:
     has_open_issues: bool = False
     text: str | None = None
     """What `label` gives, in place of annotations made up from the id."""
+    revision: int = 0
+    """How often what it holds has changed."""
 
     @property
     def label(self) -> str:
@@ -249,6 +259,8 @@ class Project:
     data_rows: list[DataRow] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     """Oldest first, and by id if timestamps are equal; also those not listed yet."""
+    edits: list[Row] = field(default_factory=list)
+    """Versions of labels after their first ones, oldest first."""
     forbidden: bool = False
     deleted: bool = False
     restricted: bool = False
@@ -301,6 +313,12 @@ class Project:
 
 def _made(row: DataRow) -> datetime:
     return row.created_at
+
+
+def version_age(version: Row) -> datetime:
+    """Return when a version was recorded, to order versions by."""
+    recorded: datetime = version["createdAt"]
+    return recorded
 
 
 def age(label: Label) -> tuple[datetime, str]:
@@ -377,8 +395,16 @@ class World:
 
     @property
     def data_rows(self) -> list[DataRow]:
-        """Return the data rows of every listed project."""
-        return [row for project in self.projects for row in project.data_rows]
+        """Return the data rows of every listed project, each once."""
+        rows = (row for project in self.projects for row in project.data_rows)
+        return [*dict.fromkeys(rows)]
+
+    @property
+    def catalog(self) -> list[DataRow]:
+        """Return all data rows, also those that are in no project any more."""
+        gone = [p for p in self._projects.values() if p.deleted]
+        rows = (row for project in gone for row in project.data_rows)
+        return [*dict.fromkeys([*self.data_rows, *rows])]
 
     @cached_property
     def people(self) -> People:
@@ -419,6 +445,49 @@ class World:
             insort(project.labels, label, key=age)
             project.last_listed_at = max(project.last_listed_at, label.listed_at)
             return label
+
+    def add_to_project(self, row: DataRow, project_id: str) -> None:
+        """Have a data row labeled in one more project."""
+        with self.lock:
+            project = self._projects[project_id]
+            row.elsewhere.append(project)
+            project.data_rows.append(row)
+            row.last_activity_at = _milliseconds(self.now())
+
+    def edit_label(
+        self,
+        label_id: str,
+        by: User,
+        edited_at: datetime | None = None,
+        *,
+        action: str = "REWORK_SUBMITTED",
+        is_changed: bool = True,
+    ) -> Row:
+        """Hand a label on once more, and return its new version.
+
+        Args:
+            label_id: Which; lists of labels do not tell that it was edited.
+            by: Who.
+            edited_at: When; now by default.
+            action: What was done, as `LabelVersion.action` names it.
+            is_changed: Whether the label holds something else from then on.
+        """
+        with self.lock:
+            label, timestamp = (
+                self._labels[label_id],
+                self._kept(edited_at or self.now()),
+            )
+            label.revision += is_changed
+            project, row = label.project, label.data_row
+            number = 2 + sum(edit["labelId"] == label_id for edit in project.edits)
+            version: Row = {"id": f"v{number}-{label_id}", "labelId": label_id}
+            version |= {"label": replace(label), "project": project}
+            version |= {"action": action, "createdAt": timestamp, "createdById": by.id}
+            insort(project.edits, version, key=version_age)
+            label.updated_at = max(label.updated_at, timestamp)
+            row.last_activity_at = max(row.last_activity_at, timestamp)
+            project.last_activity_time = max(project.updated_at, timestamp)
+            return version
 
     def delete_label(self, label_id: str) -> None:
         """Delete a label: no trace of it stays, but its data row is active."""

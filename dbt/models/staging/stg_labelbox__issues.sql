@@ -1,0 +1,20 @@
+-- Written by scripts/write_docs.py: change the code, then run `make docs`.
+{{ labelbox_stage('issues', [
+    ('id', 'text'),
+    ('project_id', 'text'),
+    ('friendly_id', 'text'),
+    ('label_id', 'text'),
+    ('data_row_id', 'text'),
+    ('category_id', 'text'),
+    ('content', 'text'),
+    ('position', 'json'),
+    ('status', 'text'),
+    ('created_by_id', 'text'),
+    ('resolved_by_id', 'text'),
+    ('created_at', 'timestamp'),
+    ('updated_at', 'timestamp'),
+    ('resolved_at', 'timestamp'),
+    ('content_updated_at', 'timestamp'),
+    ('latest_reply_at', 'timestamp'),
+    ('additional_columns', 'json'),
+]) }}

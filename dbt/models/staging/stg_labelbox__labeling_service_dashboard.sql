@@ -1,0 +1,20 @@
+-- Written by scripts/write_docs.py: change the code, then run `make docs`.
+{{ labelbox_stage('labeling_service_dashboard', [
+    ('project_id', 'text'),
+    ('name', 'text'),
+    ('status', 'text'),
+    ('created_by_id', 'text'),
+    ('created_at', 'timestamp'),
+    ('updated_at', 'timestamp'),
+    ('data_rows_count', 'integer'),
+    ('data_rows_done_count', 'integer'),
+    ('data_rows_in_review_count', 'integer'),
+    ('data_rows_in_rework_count', 'integer'),
+    ('tasks_total_count', 'integer'),
+    ('tasks_completed_count', 'integer'),
+    ('tasks_remaining_count', 'integer'),
+    ('media_type', 'text'),
+    ('editor_task_type', 'text'),
+    ('tags', 'json'),
+    ('additional_columns', 'json'),
+]) }}

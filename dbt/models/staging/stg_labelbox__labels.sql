@@ -1,0 +1,22 @@
+-- Written by scripts/write_docs.py: change the code, then run `make docs`.
+{{ labelbox_stage('labels', [
+    ('id', 'text'),
+    ('project_id', 'text'),
+    ('label', 'text'),
+    ('seconds_to_label', 'number'),
+    ('agreement', 'number'),
+    ('benchmark_agreement', 'number'),
+    ('is_benchmark_reference', 'boolean'),
+    ('is_skipped', 'boolean'),
+    ('created_at', 'timestamp'),
+    ('updated_at', 'timestamp'),
+    ('type_id', 'text'),
+    ('type_name', 'text'),
+    ('created_by_id', 'text'),
+    ('created_by_email', 'text'),
+    ('data_row_id', 'text'),
+    ('external_id', 'text'),
+    ('global_key', 'text'),
+    ('row_data', 'text'),
+    ('additional_columns', 'json'),
+]) }}

@@ -1,0 +1,22 @@
+-- Written by scripts/write_docs.py: change the code, then run `make docs`.
+{{ labelbox_stage('project_reviewers', [
+    ('project_id', 'text'),
+    ('user_id', 'text'),
+    ('date', 'date'),
+    ('email', 'text'),
+    ('member_type', 'text'),
+    ('member_organization_id', 'text'),
+    ('member_organization_name', 'text'),
+    ('labels_reviewed', 'integer'),
+    ('labels_reworked', 'integer'),
+    ('member_total_time', 'number'),
+    ('avg_review_time', 'number'),
+    ('avg_rework_time', 'number'),
+    ('review_time', 'number'),
+    ('rework_time', 'number'),
+    ('rework_percentage', 'number'),
+    ('approval_percentage', 'number'),
+    ('is_removed', 'boolean'),
+    ('cached_at', 'timestamp'),
+    ('additional_columns', 'json'),
+], selected_by_default=false) }}

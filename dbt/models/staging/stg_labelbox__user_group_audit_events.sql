@@ -1,0 +1,20 @@
+-- Written by scripts/write_docs.py: change the code, then run `make docs`.
+{{ labelbox_stage('user_group_audit_events', [
+    ('id', 'text'),
+    ('group_id', 'text'),
+    ('group_name', 'text'),
+    ('type', 'text'),
+    ('occurred_at', 'timestamp'),
+    ('actor_kind', 'text'),
+    ('channel', 'text'),
+    ('actor_user_id', 'text'),
+    ('automation', 'text'),
+    ('member_user_id', 'text'),
+    ('previous_role_id', 'text'),
+    ('previous_role_name', 'text'),
+    ('role_id', 'text'),
+    ('role_name', 'text'),
+    ('project_id', 'text'),
+    ('project_name', 'text'),
+    ('additional_columns', 'json'),
+], selected_by_default=false) }}

@@ -1,0 +1,339 @@
+"""Load what the tap writes into a database, build the dbt package there, read it all.
+
+The tap runs twice against a sandbox: something is changed in between. dbt builds after
+each run, and once more what it builds incrementally, from scratch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import duckdb
+
+from tap_labelbox.sandbox import World, serve
+from tap_labelbox.streams import STREAMS
+from tests.postgres import postgres
+from tests.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.runner import Output
+
+    Rows = list[dict[str, Any]]
+    Query = Callable[[list[str]], list[Rows]]
+
+PACKAGE = Path(__file__).parent.parent / "dbt"
+SCHEMA = "analytics"
+STAGING = f"{SCHEMA}_staging"
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+"""When the tap runs, so that the world is the same in every process."""
+UNCHANGED = "path:models/staging"
+"""What a second build need not build: views, and tests that have been run."""
+
+COMMANDS = """
+import json, os, sys
+from dbt.cli.main import dbtRunner
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+manifest = None
+for line in sys.stdin:
+    command = json.loads(line)
+    runner = dbtRunner(manifest)
+    done = runner.invoke(command)
+    if command == ["parse"] and done.success:
+        manifest = done.result
+    if adapter := sys.modules.get("dbt.adapters.duckdb.connections"):
+        adapter.DuckDBConnectionManager.close_all_connections()
+    nodes = getattr(done.result, "results", None) or []
+    told = {
+        "success": done.success,
+        "error": str(done.exception) if done.exception else "",
+        "nodes": {n.node.unique_id: [str(n.status), n.message or ""] for n in nodes},
+    }
+    if manifest and command == ["parse"]:
+        told["manifest"] = {"nodes": {
+            name: {"depends_on": {"nodes": node.depends_on_nodes}}
+            for name, node in manifest.nodes.items()
+        }}
+    print(json.dumps(told), file=answers, flush=True)
+"""
+"""What dbt's own Python runs: its start, which takes seconds, is shared by commands."""
+
+
+@dataclass
+class Done:
+    """What became of a command of dbt."""
+
+    success: bool
+    error: str
+    nodes: dict[str, list[str]]
+    """The status and the message of each model and test."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """Of the command ``parse``: what each node depends on."""
+
+    def check(self) -> None:
+        """Raise an error if the command, a model or a test failed.
+
+        Raises:
+            AssertionError: With what dbt says of it.
+        """
+        wrong = {
+            name: message
+            for name, (status, message) in self.nodes.items()
+            if status not in {"success", "pass", "no-op"}
+        }
+        if wrong or not self.success:
+            lines = [f"{name}: {message}" for name, message in wrong.items()]
+            raise AssertionError("\n".join([self.error, *lines]))
+
+
+class Dbt:
+    """A process that runs commands of dbt on a project, one after the other.
+
+    Args:
+        program: The command ``dbt``.
+        folder: Where what it writes goes.
+        variables: Of the environment.
+        project: The folder of the project; that of the package by default.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        variables: Mapping[str, str],
+        project: Path = PACKAGE,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [program.with_name("python"), "-c", COMMANDS],
+                cwd=project,
+                env=os.environ
+                | variables
+                | {
+                    "DBT_PROFILES_DIR": str(PACKAGE),
+                    "DBT_TARGET_PATH": str(folder / "target"),
+                    "DBT_LOG_PATH": str(folder),
+                    "DBT_LOG_LEVEL_FILE": "none",
+                    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                    "DBT_USE_COLORS": "false",
+                    "DBT_VERSION_CHECK": "false",
+                },
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def __call__(self, *command: str) -> Done:
+        """Run a command, and return what became of it."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, self.log
+        return Done(**json.loads(answer))
+
+    @property
+    def log(self) -> str:
+        """What dbt has printed."""
+        return self._log.read_text("utf-8")
+
+
+@dataclass
+class Built:
+    """What is in a database, after each build."""
+
+    tables: list[dict[str, list[dict[str, Any]]]] = field(default_factory=list)
+    """The rows of the models and sources, by schema and table, after the first build,
+    the second, and a full refresh."""
+    types: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The types of their columns."""
+    nodes: list[dict[str, list[str]]] = field(default_factory=list)
+    """The status and the message of each model and test, after each build."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """What each model depends on, as dbt reads it."""
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What the tap wrote in its first run, by stream."""
+
+    def rows(self, model: str, build: int = 0) -> list[dict[str, Any]]:
+        """Return the rows of a model."""
+        schema = STAGING if model.startswith(("stg_", "int_")) else SCHEMA
+        return self.tables[build][f"{schema}.{model}"]
+
+
+def world() -> World:
+    """Return the world that is synced, the same each time."""
+    made = World(seed=3, projects=3, labels=150)
+    made.now = lambda: NOW
+    return made
+
+
+def change(made: World) -> None:
+    """Do what happens between the two runs."""
+    for project in made.projects:
+        made.add_label(project.id, NOW - timedelta(hours=1))
+
+
+def build(database: str, target: Path, program: Path, folder: Path) -> dict[str, Any]:
+    """Load and build twice, and return what :class:`Built` has.
+
+    Args:
+        database: "duckdb" or "postgres".
+        target: The command of its target.
+        program: The command ``dbt``.
+        folder: Where the database and its files may go.
+    """
+    built, made = Built(), world()
+    with ExitStack() as stack:
+        opened = stack.enter_context(OPENED[database](folder))
+        dbt = stack.enter_context(Dbt(program, folder / database, opened.variables))
+        run = Runner(stack.enter_context(serve(made)), made)
+
+        def sync(state: dict[str, Any] | None = None) -> Output:
+            output = run(now=NOW, state=state)
+            assert not output.error
+            load(target, output, opened.settings, folder)
+            return output
+
+        def keep(done: Done) -> None:
+            done.check()
+            built.nodes.append(done.nodes)
+            built.types, tables = everything(opened.query)
+            built.tables.append(tables)
+
+        first = sync()
+        for stream in STREAMS:
+            blank = dict.fromkeys(stream.schema["properties"])
+            built.records[stream.name] = [
+                blank | record for record in first.records(stream.name)
+            ]
+        parsed = dbt("parse")
+        parsed.check()
+        built.manifest = parsed.manifest
+        keep(dbt("build"))
+        change(made)
+        sync(first.state)
+        keep(dbt("build", "--exclude", UNCHANGED))
+        keep(
+            dbt("run", "--full-refresh", "--select", "config.materialized:incremental")
+        )
+    return asdict(built)
+
+
+def load(
+    target: Path, output: Output, settings: Mapping[str, Any], folder: Path
+) -> None:
+    """Load what the tap wrote with a target."""
+    config = folder / f"{target.name}.json"
+    config.write_text(json.dumps(settings))
+    done = subprocess.run(
+        [target, "--config", config],
+        input=output.text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@dataclass
+class Opened:
+    """A database to load into and build in."""
+
+    settings: dict[str, Any]
+    """Of the target."""
+    variables: dict[str, str]
+    """Of the environment, for dbt."""
+    query: Query
+    """Returns the rows of each query, by column, as JSON has them."""
+
+
+@contextmanager
+def open_duckdb(folder: Path) -> Iterator[Opened]:
+    """Name a DuckDB file that is to be made."""
+    file = folder / "warehouse.duckdb"
+
+    def query(queries: list[str]) -> list[Rows]:
+        found = []
+        with duckdb.connect(str(file), read_only=True) as connection:
+            for sql in queries:
+                connection.execute(f"select to_json(f)::varchar from ({sql}) as f")  # noqa: S608
+                found.append([json.loads(row) for (row,) in connection.fetchall()])
+        return found
+
+    yield Opened(
+        {"path": str(file), "default_target_schema": "labelbox"},
+        {"LABELBOX_DBT_TARGET": "duckdb", "LABELBOX_DUCKDB_PATH": str(file)},
+        query,
+    )
+
+
+@contextmanager
+def open_postgres(folder: Path) -> Iterator[Opened]:
+    """Start a Postgres."""
+    del folder
+    with postgres() as server:
+        yield Opened(
+            {"sqlalchemy_url": server.url, "default_target_schema": "labelbox"},
+            {
+                "LABELBOX_DBT_TARGET": "postgres",
+                "PGHOST": server.url.partition("host=")[2],
+            },
+            lambda queries: [server.rows(sql) for sql in queries],
+        )
+
+
+OPENED = {"duckdb": open_duckdb, "postgres": open_postgres}
+
+COLUMNS = """
+    select
+        table_schema || '.' || table_name as model,
+        column_name,
+        data_type
+    from information_schema.columns
+    where table_schema like 'analytics%'
+"""
+
+
+def everything(query: Query) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the types of all columns of all models, and all rows."""
+    types: dict[str, dict[str, str]] = {}
+    for row in query([COLUMNS])[0]:
+        kinds = types.setdefault(row["model"], {})
+        kinds[row["column_name"]] = row["data_type"].lower()
+    found = query([f"select * from {model}" for model in types])  # noqa: S608
+    tables = {
+        model: [
+            {name: value(row[name], kind) for name, kind in kinds.items()}
+            for row in rows
+        ]
+        for (model, kinds), rows in zip(types.items(), found, strict=True)
+    }
+    return types, tables
+
+
+def value(found: Any, kind: str) -> Any:
+    """Return a value in the form that all databases share: timestamps as text."""
+    if found is not None and kind.startswith("timestamp"):
+        return datetime.fromisoformat(found).isoformat(timespec="milliseconds") + "Z"
+    return found
