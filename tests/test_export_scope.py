@@ -451,7 +451,7 @@ def test_a_project_that_is_forbidden_for_a_while(
 
 
 def is_of_catalog(run: Runner, request: Request) -> bool:
-    """Return whether a request is about the export of many projects, or for its file."""
+    """Return whether a request is about an export of many projects, or its file."""
     task_ids = {task.id for task in run.sandbox.tasks if task.kind == "Catalog"}
     asked = str(request.variables.get("task_id"))
     return asked in task_ids or any(task_id in request.path for task_id in task_ids)
