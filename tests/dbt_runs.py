@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from tap_labelbox.report import __main__ as report
 from tap_labelbox.sandbox import World, serve
 from tap_labelbox.streams import STREAMS
 from tests import marts
@@ -36,6 +37,8 @@ SCHEMA = "analytics"
 STAGING = f"{SCHEMA}_staging"
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 """When the tap runs, so that the world is the same in every process."""
+EVER = "2024-01-01"
+"""A day before anything was done in that world."""
 LATER = NOW + timedelta(hours=6)
 """When it runs once more."""
 VARIABLES = ("--vars", json.dumps(marts.VARIABLES))
@@ -180,6 +183,8 @@ class Built:
     """What each model depends on, as dbt reads it."""
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """What the tap wrote in its first run, by stream."""
+    page: str = ""
+    """What tap-labelbox-report makes of the last build."""
     truth: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """What the marts are to hold after the second build, from the sandbox's world."""
     answers: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -250,6 +255,10 @@ def build(database: str, target: Path, program: Path, folder: Path) -> dict[str,
         built.answers = opened.query([query for query, _ in marts.questions()])
         incremental = ("--select", "config.materialized:incremental")
         keep(dbt("run", "--full-refresh", *VARIABLES, *incremental))
+        page = folder / f"{database}.html"
+        arguments = ["--warehouse", opened.address, "--output", str(page)]
+        report.main([*arguments, "--since", EVER])
+        built.page = page.read_text("utf-8")
     return asdict(built)
 
 
@@ -278,6 +287,8 @@ class Opened:
     """Of the target."""
     variables: dict[str, str]
     """Of the environment, for dbt."""
+    address: str
+    """For tap-labelbox-report."""
     query: Query
     """Returns the rows of each query, by column, as JSON has them."""
 
@@ -298,6 +309,7 @@ def open_duckdb(folder: Path) -> Iterator[Opened]:
     yield Opened(
         {"path": str(file), "default_target_schema": "labelbox"},
         {"LABELBOX_DBT_TARGET": "duckdb", "LABELBOX_DUCKDB_PATH": str(file)},
+        f"duckdb:///{file}",
         query,
     )
 
@@ -313,6 +325,7 @@ def open_postgres(folder: Path) -> Iterator[Opened]:
                 "LABELBOX_DBT_TARGET": "postgres",
                 "PGHOST": server.url.partition("host=")[2],
             },
+            server.url,
             lambda queries: [server.rows(sql) for sql in queries],
         )
 

@@ -36,7 +36,7 @@ class KilledError(BaseException):
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a run is killed: at whichever comes first."""
+    """A place at which a run is killed: whichever of these comes first."""
 
     lines: int = NEVER
     """Lines that get out whole; the next does not."""
@@ -52,7 +52,7 @@ class Cut:
 
 @dataclass
 class Run:
-    """What became of a run."""
+    """Result of a run that may have been killed."""
 
     output: bytes
     killed: bool
@@ -115,7 +115,7 @@ class _Life(io.RawIOBase):
         return len(text)
 
     def end(self) -> None:
-        """Let nothing out any more, and no thread go on waiting for Labelbox."""
+        """Write nothing any more, and end the waits of all threads."""
         self.over = True
         self._tap.workspace.client.close()
 

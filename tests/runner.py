@@ -54,7 +54,7 @@ def whole_catalog() -> dict[str, Any]:
 
 @dataclass
 class Output:
-    """What a run of the tap wrote."""
+    """Messages that a run of the tap wrote, and its error."""
 
     text: str = ""
     error: Exception | None = None
@@ -99,6 +99,11 @@ class Runner:
         self.folder = folder
         self.settings: dict[str, Any] = {}
         """Of all runs."""
+
+    @property
+    def label_count(self) -> int:
+        """Return how many labels there are in the projects that the key may see."""
+        return sum(len(self.world.labels(p.id)) for p in self.world.projects)
 
     def config(self, **settings: Any) -> dict[str, Any]:
         """Return settings for the sandbox, quick to wait and quick to give up."""

@@ -774,7 +774,7 @@ TRUE: Row = {
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_true_seconds_have_columns(first: int) -> None:
-    """What both blocks say alike is said once; in which order they come is nothing."""
+    """A value that both blocks have is there once; their order does not matter."""
     blocks = [("performance_details", SHORT), ("performance_details_v2", TRUE)]
     details = dict([blocks[first], blocks[1 - first]])
 
@@ -871,7 +871,7 @@ def test_relationships_among_the_objects_are_counted_once() -> None:
 
 
 def test_what_a_repeated_relationship_says_otherwise_is_kept() -> None:
-    """What the other lacks is added, what differs is put aside."""
+    """Values that the other lacks are added, values that differ are put aside."""
     short = related("r", "a", "b", value=None, certainty=0.5)
     other = related("r", "a", "b", name="near", certainty=0.25, far=4)
 
@@ -998,7 +998,7 @@ def test_reviews_are_numbered_from_the_oldest() -> None:
     ],
 )
 def test_metadata_has_a_column_for_each_type(value: Any, expected: Row) -> None:
-    """What has none is kept as it is."""
+    """A type without a column keeps its value as it is."""
     field = {"schema_id": "S", "schema_name": "split", "value": value}
 
     (record,) = unfold("data_row_metadata", labeled({}) | {"metadata_fields": [field]})
@@ -1124,7 +1124,7 @@ def check(row: Row, project_id: str) -> None:
 
 
 def check_records(row: Row, project_id: str) -> None:
-    """See that records fit their schema, are told apart, and hold every value."""
+    """Assert that records fit their schema, have own keys, and hold all values."""
     for name, schema in SCHEMAS.items():
         records = unfold(name, row, project_id)
         for record in records:

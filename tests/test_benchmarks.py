@@ -1,4 +1,4 @@
-"""What is measured is real: the quick server is a sandbox, and all read the same."""
+"""Benchmarks are real: the quick server is a sandbox, and all read the same."""
 
 from __future__ import annotations
 

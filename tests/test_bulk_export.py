@@ -319,7 +319,7 @@ def test_a_download_that_breaks_goes_on_where_it_broke(
 def test_a_server_without_ranges_is_read_from_the_start(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
-    """What was read already is passed over."""
+    """Bytes that were read already are passed over."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 500)
     rows = [{"ID": f"c{n}", "Label": {}} for n in range(100)]
@@ -390,7 +390,7 @@ def test_a_link_that_expires_in_the_middle(
 
 
 def test_a_file_that_comes_broken_is_asked_for_again(one: Runner, caplog: Any) -> None:
-    """What was read of it does not come twice; each try is told."""
+    """No item comes twice; each try is logged."""
     page = Reply(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")
     broken = iter([page, None])
 

@@ -1,4 +1,4 @@
-"""What a catalog, stream maps or a state name: obeyed, or refused before the run."""
+"""Names in a catalog, stream maps or a state: obeyed, or refused before the run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.sandbox import World
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.test_cli import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.runner import Output, Runner
@@ -376,8 +378,11 @@ def test_a_new_column_that_looks_like_one_there_is(run: Runner, caplog: Any) -> 
         ),
     ],
 )
-def test_maps_of_a_stream_that_is_not_selected(run: Runner, given: Any) -> None:
+def test_maps_of_a_stream_that_is_not_selected(
+    serving: Callable[..., Runner], given: Any
+) -> None:
     """They do nothing."""
+    run = serving(World(projects=2, labels_per_project=3))
     output = run(catalog=catalog(without=("bulk_export",)), stream_maps=given)
 
     assert output.error is None
@@ -456,7 +461,7 @@ def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
     ],
 )
 def test_a_setting_that_is_none(run: Runner, settings: Any, said: str) -> None:
-    """What was meant is asked where a name is near."""
+    """A name that is nearly a setting's is suggested."""
     refused(run, said, **settings)
 
 

@@ -238,7 +238,7 @@ def test_what_fails_at_once_is_read_by_dataset(
 
 
 def test_what_takes_too_long_is_read_by_dataset(run: Runner, world: World) -> None:
-    """Where the export of all is never ready."""
+    """An export of all that is never ready is replaced by one for each dataset."""
     task_ids: list[str] = []
 
     def before(request: Request) -> Reply | None:
@@ -284,7 +284,7 @@ def test_one_dataset_costs_itself(
 def test_a_refusal_is_not_asked_about_again(
     run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who may not read the catalog may not read it by dataset."""
+    """A key that may not read the catalog may not read it by dataset either."""
     reply = Reply(200, {}, error("You may not", "AUTHORIZATION_ERROR"))
     run.sandbox.before = lambda request: (
         reply if request.operation == "StartCatalogExport" else None

@@ -139,7 +139,7 @@ def test_an_empty_account_can_be_read(serving: Any) -> None:
 
 
 def test_a_catalog_says_what_counts(check: Any, run: Runner, tmp_path: Path) -> None:
-    """What it does not select is asked about all the same."""
+    """Streams that it does not select are asked about all the same."""
     run.sandbox.performance = "forbidden"
     catalog = run.tap().catalog_dict
     for stream in catalog["streams"]:
@@ -181,7 +181,7 @@ def test_a_whole_run_is_what_labelbox_counts(
 
 
 def test_keys_are_counted_not_lines(check: Any, run: Runner, tmp_path: Path) -> None:
-    """What comes twice has arrived once; so has what comes in two runs."""
+    """A key that comes twice, or in two runs, has arrived once."""
     output = run("labels", "projects", "data_row_exports")
     output.text += "\n" + output.text
 
@@ -348,7 +348,7 @@ def read(*messages: Any) -> Received:
 
 
 def test_files_are_not_looked_into() -> None:
-    """What is in them counts as unknown, not as nothing."""
+    """Their contents count as unknown, not as nothing."""
     schema = {"type": "SCHEMA", "stream": "s", "key_properties": ["id"]}
 
     received = read(

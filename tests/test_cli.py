@@ -1,4 +1,4 @@
-"""What a user sees of the command, above all when something is wrong."""
+"""Output of the command, above all when something is wrong."""
 
 from __future__ import annotations
 

@@ -359,7 +359,7 @@ def test_each_answer_to_a_download_is_decided_by_the_table(
     reply: Reply,
     kind: type[errors.LabelboxError],
 ) -> None:
-    """What may pass is asked again; for the rest a new link is needed."""
+    """Passing failures are asked again; the rest need a new link."""
     replies = iter([reply])
     sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
 
@@ -416,7 +416,7 @@ def hang_up(connection: socket.socket) -> None:
 
 
 def refuse_tunnel(connection: socket.socket) -> None:
-    """Be a proxy that wants a password."""
+    """Serve as a proxy that wants a password."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
 
@@ -485,13 +485,14 @@ def test_an_answer_that_does_not_come(
     sandbox: Sandbox, connect: Callable[..., Client]
 ) -> None:
     """Once in a while is no harm."""
-    replies = iter([Reply(200, {}, {}, delay=0.5)])
+    replies = iter([Reply(200, {}, {}, delay=0.5)] * 2)
     sandbox.before = lambda _: next(replies, None)
-    client = connect(timeout=0.2, retry_seconds=0)
 
-    said = failed(client, errors.TransientError, requests.Timeout)
+    said = failed(
+        connect(timeout=0.2, retry_seconds=0), errors.TransientError, requests.Timeout
+    )
     assert "raise request_timeout if that goes on" in said
-    assert ask(client)["projects"]
+    assert ask(connect(timeout=0.2, retry_seconds=60))["projects"]
 
 
 def test_a_connection_that_does_not_come_about(
@@ -572,7 +573,7 @@ def test_a_proxy_on_the_way_is_named(
     peer: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who of the two broke the connection, nobody can tell."""
+    """Either of the two may have broken the connection."""
     port = peer(hang_up)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
     client = connect("https://labelbox.invalid/graphql", retry_seconds=0)

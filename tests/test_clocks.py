@@ -25,7 +25,7 @@ LEADS = [timedelta(0), timedelta(minutes=2), timedelta(days=400), -timedelta(hou
 def test_a_label_listed_late_is_read_after_a_run_that_was_cut_off(
     serving: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch, lead: timedelta
 ) -> None:
-    """Which had read on beyond it."""
+    """It is read although that run had read on beyond it."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", 1e9)
     run = serving(World(projects=0))
     project = run.world.add_project(labels=30)

@@ -190,7 +190,7 @@ def test_one_forbidden_parent_costs_itself(
 def test_timestamps_come_in_any_form(
     run: Runner, text: str, timestamp: str | None
 ) -> None:
-    """What is none is kept beside."""
+    """A value that is no timestamp goes to additional_columns."""
     row = {"id": "d", "created_at": text}
     run.sandbox.before = lambda _: Reply(200, {}, {"data": {"rows": [row]}})
 
@@ -473,7 +473,7 @@ def test_a_cursor_that_is_gone_is_no_end(
 
 @pytest.mark.parametrize("reading", [None, 3, {}, {"cursor": "c"}, {"until": "2026"}])
 def test_a_state_may_have_anything_in_that_place(run: Runner, reading: Any) -> None:
-    """What nobody can have written is not obeyed."""
+    """A value that no run can have written is ignored."""
     state = run("data_rows", lookback_seconds=0).state
     for partition in bookmarks(state).values():
         partition[READING] = reading
@@ -675,7 +675,7 @@ def test_one_count_that_is_not_found_costs_itself(run: Runner) -> None:
 def test_a_count_may_be_anything(
     run: Runner, body: Any, count: int | None, rest: dict[str, Any]
 ) -> None:
-    """What does not fit is kept beside."""
+    """A value that does not fit goes to additional_columns."""
     run.sandbox.before = lambda r: Reply(200, {}, body) if COUNT in r.path else None
 
     record = run("embedding_types").records("embedding_types")[1]

@@ -1,4 +1,4 @@
-"""What is selected where nobody says: nothing comes twice, and nothing is lost."""
+"""The default selection: nothing comes twice, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ REST = WHOLE - {column for _, column in TWICE}
 
 
 def test_the_catalog_says_what_is_off() -> None:
-    """What comes twice, and what takes many requests; the columns are in the schema."""
+    """Streams of what comes twice or takes many requests are off."""
     assert {*marked(CATALOG)} == TWICE | {("ontology_features", "is_archived")}
     assert {column for _, column in TWICE} < WHOLE
 
 
 def test_without_a_catalog_nothing_comes_twice(run: Runner) -> None:
-    """What was annotated stays, as it was exported."""
+    """The annotations stay, as they were exported."""
     output = run("data_row_exports", "export_labels")
 
     assert columns(output) == REST

@@ -1,4 +1,4 @@
-"""What the README, the pages in docs, meltano.yml and the Hub listing state is so."""
+"""README, the pages in docs, meltano.yml and the Hub listing state facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which failure a reply is, from the reply alone; test_client.py has them over HTTP."""
+"""Failures are known from the reply alone; test_client.py has them over HTTP."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_is_no_data_is_a_failure(body: Any, said: str) -> None:
 
 
 def test_the_worst_of_several_errors_counts() -> None:
-    """What is certain not to pass comes before what may."""
+    """An error that lasts comes before one that may pass."""
     passing = {"message": "try again", "extensions": {"code": "503"}}
     final = {"message": "bad key", "extensions": {"code": "AUTHENTICATION_ERROR"}}
 

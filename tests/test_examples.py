@@ -1,4 +1,4 @@
-"""What the documents show to copy does what they say."""
+"""Examples in the documents do what is written there."""
 
 from __future__ import annotations
 

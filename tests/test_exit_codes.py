@@ -1,4 +1,4 @@
-"""How runs end: each kind of failure by the command, and the table by the code."""
+"""Ends of runs: each kind of failure by the command, and the table by the code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_endings_are_told_apart() -> None:
     ids=repr,
 )
 def test_the_nearest_class_decides(error: Exception, expected: Ending) -> None:
-    """What nobody foresaw is unknown."""
+    """An error of no known class is unknown."""
     assert ending(error) is expected
 
 

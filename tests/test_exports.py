@@ -15,7 +15,7 @@ import pytest
 from tap_labelbox.api.client import Client
 from tap_labelbox.api.errors import IncompleteError, UnavailableError
 from tap_labelbox.api.transport import Session
-from tap_labelbox.exports import tasks
+from tap_labelbox.exports import parts, tasks
 from tap_labelbox.exports.tasks import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
@@ -23,6 +23,7 @@ from tap_labelbox.tap import TapLabelbox
 from tests.runner import Runner, read_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tap_labelbox.sandbox import Request, Sandbox
@@ -49,7 +50,7 @@ def client(sandbox: Sandbox) -> Client:
 
 
 def wanted(project_id: str, **filters: Any) -> dict[str, Any]:
-    """Say that everything of a project is wanted."""
+    """Return the arguments of an export of everything in a project."""
     include = {
         "attachments": True,
         "embeddings": True,
@@ -412,11 +413,13 @@ def test_after_a_broken_export_the_next_run_reads_everything(
 
 
 def test_a_killed_run_is_read_on(
-    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+    serving: Callable[..., Runner], monkeypatch: Any
 ) -> None:
     """From the byte that its last state names, of the same export."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
-    sandbox.part_size = 20_000
+    world = World(projects=1, labels=60)
+    run = serving(world, part_size=10_000)
+    sandbox = run.sandbox
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
     every = {row.id for row in project.data_rows}
@@ -621,7 +624,7 @@ def test_an_export_has_more_time_to_begin_than_others_to_answer(
 def test_an_export_that_has_not_begun_is_asked_for_again(
     run: Runner, sandbox: Sandbox, world: World, status: int
 ) -> None:
-    """Where Labelbox surely did nothing, without looking for it."""
+    """If Labelbox surely did nothing, it is not looked for."""
     project = world.projects[0]
     replies = iter([Reply(status)] * 2)
     sandbox.before = lambda request: (
@@ -918,4 +921,4 @@ def test_a_part_that_does_not_come_is_asked_for_so_often(
 
     assert isinstance(output.error, IncompleteError)
     assert "cannot be downloaded from byte 0 on" in caplog.text
-    assert refused["files"] == tasks.MAX_PART_ATTEMPTS
+    assert refused["files"] == parts.MAX_PART_ATTEMPTS

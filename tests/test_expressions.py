@@ -21,7 +21,7 @@ def labels(run: Runner) -> list[Label]:
 
 
 def test_fake_with_faker(run: Runner) -> None:
-    """Which the extra of that name installs."""
+    """The extra of that name installs it."""
     given = {"labels": {"created_by_email": "fake.email()"}}
 
     output = run("labels", stream_maps=given, faker_config={"seed": 1})

@@ -158,7 +158,7 @@ FILES = passing(graphql=False) | {
 
 @dataclass
 class Place:
-    """Where in a run a fault happens."""
+    """A place in a run at which a fault happens."""
 
     stream: str
     faults: dict[str, Fault]
@@ -172,14 +172,14 @@ class Place:
 
 
 def operation(name: str, **variables: Any) -> Callable[[Request], bool]:
-    """Tell a request by its operation."""
+    """Return a test for requests of an operation."""
     return lambda request: (
         request.operation == name and variables.items() <= request.variables.items()
     )
 
 
 def part(number: int) -> Callable[[Request], bool]:
-    """Tell the request for the link to a part of an export's result."""
+    """Return whether a request asks for the link to a part of an export's result."""
     return lambda request: (
         request.operation == "ExportPart"
         and request.variables["stream"] == "RESULT"
@@ -188,7 +188,7 @@ def part(number: int) -> Callable[[Request], bool]:
 
 
 def part_file(number: int) -> Callable[[Request], bool]:
-    """Tell a download of a part of an export's result."""
+    """Return whether a request downloads a part of an export's result."""
 
     def holds(request: Request) -> bool:
         found = re.search(r"-result-(\d+)\.ndjson", request.path)
@@ -198,7 +198,7 @@ def part_file(number: int) -> Callable[[Request], bool]:
 
 
 def a_file(request: Request) -> bool:
-    """Tell any download."""
+    """Return whether a request is a download."""
     return request.path.startswith("/files/")
 
 
@@ -263,7 +263,7 @@ def sample() -> list[tuple[str, str]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take all, if all are wanted."""
+    """Parametrize by a sample of the faults, or by all with --every-fault."""
     if "place_name" in metafunc.fixturenames:
         chosen = EVERY if metafunc.config.getoption("every_fault") else sample()
         metafunc.parametrize(("place_name", "fault_name"), chosen)

@@ -293,7 +293,7 @@ def by_walk(tree: dict[str, Any]) -> list[dict[str, Any]]:
 
 @given(TREES)
 def test_ids_survive_new_names(tree: dict[str, Any]) -> None:
-    """Where features have one of their own."""
+    """Features have IDs of their own."""
 
     def renamed(one: dict[str, Any], number: list[int]) -> dict[str, Any]:
         number[0] += 1

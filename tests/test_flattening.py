@@ -12,8 +12,9 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from tap_labelbox.api.errors import LabelboxError
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS
+from tests.targets import load
 from tests.test_batches import batch, rows
-from tests.test_warehouse import duckdb, load
+from tests.test_warehouse import duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.exceptions import ConfigValidationError
-from urllib3.util import parse_url
+from urllib3.util import connection, parse_url
 
 from tap_labelbox import redact
 from tap_labelbox.api import errors
@@ -204,6 +204,32 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
 
 
+CLIENTS: list[Client] = []
+"""All that a test connects."""
+
+
+@pytest.fixture(autouse=True)
+def _clients() -> Iterator[None]:
+    """Close the clients of a test."""
+    yield
+    while CLIENTS:
+        CLIENTS.pop().close()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Return the sockets that clients connect, as they do so."""
+    result: list[socket.socket] = []
+    create = connection.create_connection
+
+    def recorded(*args: Any, **options: Any) -> socket.socket:
+        result.append(create(*args, **options))
+        return result[-1]
+
+    monkeypatch.setattr(connection, "create_connection", recorded)
+    return result
+
+
 def say(texts: Iterator[bytes], connection: socket.socket) -> None:
     """Hear a request, and answer the next of some texts."""
     connection.recv(65536)
@@ -214,7 +240,8 @@ def connect(port: int, **options: Any) -> Client:
     """Return a client of a server on this machine."""
     given = {"timeout": 20, "retry_seconds": 0, "max_reply_bytes": MB} | options
     url = given.pop("api_url", f"http://127.0.0.1:{port}/graphql")
-    return Client(url, KEY, logger=logging.getLogger("tap-labelbox"), **given)
+    CLIENTS.append(Client(url, KEY, logger=logging.getLogger("tap-labelbox"), **given))
+    return CLIENTS[-1]
 
 
 def ask(client: Client) -> Any:
@@ -238,7 +265,7 @@ def said(raised: pytest.ExceptionInfo[errors.LabelboxError]) -> str:
 def test_a_broken_reply_is_asked_for_again(
     server: Callable[..., int], name: str
 ) -> None:
-    """Where it stays broken, one line says so."""
+    """If it stays broken, the error is one line."""
     bad = BROKEN_REPLIES[name]
 
     with pytest.raises(errors.TransientError) as raised:
@@ -293,6 +320,32 @@ def test_a_broken_download_is_no_traceback(
             assert len(chunk) <= MB
 
     assert received <= 90 * MB + len(DATA)
+
+
+@pytest.mark.parametrize("name", [*BROKEN_REPLIES, *REFUSED_REPLIES, *ODD_REPLIES])
+@pytest.mark.parametrize("is_download", [False, True], ids=["reply", "download"])
+def test_a_closed_client_leaves_no_connection_open(
+    server: Callable[..., int],
+    connections: list[socket.socket],
+    name: str,
+    *,
+    is_download: bool,
+) -> None:
+    """Whatever came, and although the error's traceback refers to what was open."""
+    reply = (BROKEN_REPLIES | REFUSED_REPLIES | ODD_REPLIES)[name]
+    port = server(partial(say, iter([reply])))
+    client = connect(port)
+    raised: list[errors.LabelboxError] = []
+
+    try:
+        link = f"http://127.0.0.1:{port}/file"
+        list(client.download(link) if is_download else ask(client))
+    except errors.LabelboxError as error:
+        raised.append(error)
+    client.close()
+
+    assert connections
+    assert [item for item in connections if item.fileno() != -1] == []
 
 
 def test_chunks_of_a_byte_are_not_held_one_by_one(server: Callable[..., int]) -> None:
@@ -701,7 +754,7 @@ class Reached(Exception):  # noqa: N818  # it is no error: the test ends there
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Be the name service, and end where a public address would be connected to."""
+    """Replace the name service, and raise before a public address is connected to."""
     real = socket.getaddrinfo
     known = dict(ADDRESSES)
 
@@ -802,7 +855,7 @@ def test_a_redirect_is_judged_as_a_link_is(
 def test_a_name_that_leads_elsewhere_the_second_time(
     server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is the address at the other end; nothing is sent to it."""
+    """The address at the other end counts; nothing is sent to it."""
     heard: list[bytes] = []
     port = server(lambda connection: heard.append(connection.recv(65536)))
     real = socket.getaddrinfo
@@ -829,7 +882,7 @@ ODD_TEXTS = st.text("https:/\\@[]%.:#?127x\t ").map("https://".__add__)
 
 @given(link=st.one_of(st.sampled_from(GOOD_LINKS + BAD_LINKS), st.text(), ODD_TEXTS))
 def test_all_parsers_read_a_link_that_passes_alike(link: str) -> None:
-    """What is judged is what is opened."""
+    """The judged link is the one that is opened."""
     try:
         found = Link.parse(link)
     except ValueError:
@@ -879,7 +932,7 @@ def test_from_where_an_address_can_be_reached(address: str, wanted: Reach) -> No
 def test_this_machine_is_reached_without_a_proxy(
     server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which would see key and signature in the clear."""
+    """A proxy would see key and signature in the clear."""
     heard: list[bytes] = []
     proxy = server(lambda connection: heard.append(connection.recv(65536)))
     port = server(partial(say, iter([OK, whole(b"rows")])))
@@ -1085,13 +1138,7 @@ def test_a_message_of_megabytes_is_short_at_once(sandbox: Sandbox, part: str) ->
     reply = {"errors": [{"message": message, "extensions": {"code": part * 1000}}]}
     replies = iter([Reply(200, {}, reply), Reply(400, {}, {"message": message})])
     sandbox.before = lambda _: next(replies)
-    client = Client(
-        sandbox.url,
-        sandbox.api_key,
-        timeout=60,
-        retry_seconds=0,
-        logger=logging.getLogger("tap-labelbox"),
-    )
+    client = connect(0, api_url=sandbox.url, timeout=60)
 
     for _ in range(2):
         with pytest.raises(errors.LabelboxError) as raised:

@@ -1,4 +1,4 @@
-"""What several runs see is what one full run sees."""
+"""Several runs see what one full run sees."""
 
 from __future__ import annotations
 

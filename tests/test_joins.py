@@ -79,7 +79,7 @@ def test_what_belongs_to_a_project_leads_to_it(stream: Any) -> None:
 def test_what_a_column_holds_stands_in_rows(
     output: Output, place: tuple[str, str], rows: tuple[str, ...]
 ) -> None:
-    """Where it holds something, and nowhere else."""
+    """There is a row where it holds something, and nowhere else."""
     stream, column = place
     key = PRIMARY_KEYS[stream]
     records = output.records(stream)

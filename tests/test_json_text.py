@@ -52,7 +52,7 @@ def _fresh_run() -> None:
     ],
 )
 def test_a_text_is_decoded(text: bytes, value: Any) -> None:
-    """What no other program reads is kept as text, what none stores is replaced."""
+    """Values that only Python reads stay text; those that none stores are replaced."""
     assert json_text.decode(text) == value
 
 
@@ -89,7 +89,7 @@ def test_what_is_encoded_is_decoded(value: Any) -> None:
 
 
 def test_values_of_any_depth_are_encoded() -> None:
-    """Which Python could not do by recursion."""
+    """Python could not do so by recursion."""
     value: Any = "core"
     for _ in range(DEEP):
         value = [value, {"a": 1}]
@@ -122,7 +122,7 @@ def test_the_end_of_a_value_is_found(text: str, end: int | None) -> None:
     ],
 )
 def test_lines_are_counted(text: bytes, count: int) -> None:
-    """What follows the last line feed is one, and so is nothing at all."""
+    """Text behind the last line feed is a line, and so is an empty one."""
     assert json_text.count_lines(text) == count
 
 

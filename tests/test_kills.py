@@ -46,7 +46,7 @@ BY_KIND = {kind.kind: kind for kind in KINDS}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take more seeds if all are wanted."""
+    """Parametrize by a sample of the seeds, or by all with --every-fault."""
     if "seed" in metafunc.fixturenames:
         first = metafunc.config.getoption("seed")
         count = ALL if metafunc.config.getoption("every_fault") else SAMPLE
@@ -103,7 +103,7 @@ class Scene:
         return cls(chance, world, streams, knobs, settings, faults)
 
     def go_on(self, *, something_happens: bool) -> None:
-        """Let time pass, and perhaps something happen."""
+        """Move the clock on, and perhaps change something."""
         # A bulk export lives for 30 minutes.
         minutes = self.chance.choice((0.1, 3, 45)) if something_happens else 3
         self.clock += timedelta(minutes=minutes)

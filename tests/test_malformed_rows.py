@@ -144,7 +144,7 @@ INPUTS = sum(map(len, (BAD_LABELS, BAD_PROJECTS, BAD_ITEMS, BAD_LINES, BROKEN_LI
 
 @dataclass
 class Tables:
-    """What the server has; each may hold anything."""
+    """Contents of the server; each may be anything."""
 
     projects: list[Any] = field(default_factory=lambda: [project(0)])
     labels: Any = ()
@@ -373,7 +373,7 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
     bad: set[int],
     deleted: list[float | None],
 ) -> None:
-    """What is there all the time arrives; the malformed ones do not hide it."""
+    """Rows that are there all the time arrive; malformed ones do not hide them."""
     rows: list[Any] = []
     for number, at in enumerate(sorted(made_at)):
         if number in bad:
@@ -913,7 +913,7 @@ def test_metadata_of_an_odd_shape_has_a_key(odd: Any) -> None:
 def test_a_label_fills_no_column_of_the_tap_s_own(
     served: Served, own: str, sent: Any
 ) -> None:
-    """What is called like one is put beside, and the label becomes a record as any."""
+    """A key of that name goes to additional_columns, and the label is a record."""
     rows = [label(1), label(2) | {own: sent, "agreement": "high"}, label(3)]
 
     output = served(Tables(labels=rows), "labels")
@@ -1066,7 +1066,7 @@ def batches(folder: Path, kind: str) -> Row:
 )
 @pytest.mark.parametrize("value", [MARKER, [MARKER], {"a": MARKER}])
 def test_parquet_quotes_no_value(schema: Row, value: Any) -> None:
-    """Where a mapped value is not of its column's type."""
+    """A mapped value may not be of its column's type."""
     columns = pytest.importorskip("tap_labelbox.singer.parquet").Columns
     content = columns("labels", {"properties": {"x": schema}})
     content.add({"x": value})
@@ -1093,12 +1093,12 @@ class Listener(logging.Handler):
     """Puts messages in a list."""
 
     def __init__(self, messages: list[str]) -> None:
-        """Take the list."""
+        """Keep the list."""
         super().__init__()
         self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a message."""
+        """Add a message to the list."""
         self._messages.append(record.getMessage())
 
 

@@ -94,7 +94,7 @@ def refusal(code: str) -> Reply:
 def test_a_project_that_is_there_and_fails_is_a_failure(
     run: Runner, code: str, asked: str
 ) -> None:
-    """What was not found is something else of it: a batch in a filter, say."""
+    """Something else of it was not found: a batch in a filter, for example."""
     replies = {"forbidden": refusal("FORBIDDEN"), "down": Reply(503)}
 
     def fail(request: Request) -> Reply | None:

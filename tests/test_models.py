@@ -58,7 +58,7 @@ def left_out(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("page_size", [2, 3, 5, 100])
 def test_each_is_read_once(run: Runner, world: World, page_size: int) -> None:
-    """Whether pages end where the list does or not."""
+    """A last page may be full or not."""
     output = run(*TABLES, page_size=page_size)
 
     assert output.error is None
@@ -303,7 +303,7 @@ def odd_run(**fields: Any) -> Output:
     ],
 )
 def test_a_configuration_is_text_or_an_object(given: Any, expected: Any) -> None:
-    """What is neither is kept beside."""
+    """Any other value goes to additional_columns."""
     record = odd_run(trainingMetadata=given).records("model_runs")[0]
 
     assert record["training_metadata"] == expected

@@ -68,7 +68,7 @@ class Night:
 
     @property
     def state(self) -> State:
-        """What the next run goes on from."""
+        """Return the state that the next run resumes from."""
         with (self.folder / "state.jsonl").open() as file:
             return read_state(file)
 

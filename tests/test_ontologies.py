@@ -269,7 +269,7 @@ def test_a_schema_may_lack_anything(run: Runner, tree: Any, kept: Any) -> None:
 
 
 def test_ids_are_known_without_the_column_of_the_tree(run: Runner) -> None:
-    """Which is asked for all the same."""
+    """The tree is asked for all the same."""
     everything = run("feature_schemas").ids("feature_schemas")
     catalog = selecting(run, "feature_schemas.id", "feature_schemas.type")
 

@@ -56,7 +56,7 @@ def asked(run: Runner, operation: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def many(world: World) -> list[str]:
-    """Let there be many changes, five at each moment; return their IDs."""
+    """Add many changes, five at each timestamp; return their IDs."""
     for number in range(40):
         world.people.add_audit_event(ANCHOR + timedelta(hours=number // 5))
     return [event["id"] for event in world.people.audit_events]
@@ -131,7 +131,7 @@ def test_what_happens_while_a_run_is_down_is_read_by_the_next(
 
 
 def test_the_next_run_reads_what_is_new(run: Runner, world: World) -> None:
-    """What shares the timestamp of the bookmark comes again, and nothing older."""
+    """Rows with the timestamp of the bookmark come again, and nothing older."""
     state = run(EVENTS).state
     newest = world.people.audit_events[0]["occurredAt"]
     same = [e["id"] for e in world.people.audit_events if e["occurredAt"] == newest]
@@ -356,7 +356,7 @@ def test_a_list_of_keys_may_be_missing(run: Runner, own: Any, others: Any) -> No
 def test_an_end_beyond_what_the_server_can_write_costs_itself(
     run: Runner, caplog: Any
 ) -> None:
-    """Where it is an Int, one value beyond 2038 spoils the whole reply."""
+    """As it is an Int there, one value beyond 2038 spoils the whole reply."""
 
     def answer(request: Request) -> Reply | None:
         query = request.query or ""

@@ -1,4 +1,4 @@
-"""Where personal data is: in the columns that its page lists, and in no other."""
+"""Personal data is in the columns that its page lists, and in no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models predicted: an annotation a record, and a run read when it was changed."""
+"""Predictions of models: an annotation a record; a run is read when it was changed."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_relationships_are_records_here() -> None:
     "odd", [None, [], {}, "x", 1, [None], [[]], {"u": None}, {"u": {"predictions": 3}}]
 )
 def test_nothing_is_too_odd(odd: Any) -> None:
-    """What is no model, no run or no prediction ends nothing."""
+    """A row that is no model, run or prediction ends nothing."""
     for row in (
         {"experiments": odd},
         {"experiments": {"m": odd}},
@@ -265,7 +265,7 @@ def test_only_changed_runs_are_read_again(run: Runner, world: World) -> None:
 
 
 def test_a_run_that_is_being_filled_is_read_again(run: Runner, world: World) -> None:
-    """What came within a timestamp that the export has, or too late for its index."""
+    """Some come within the export's last timestamp, or too late for its index."""
     changed = model_runs(world)[0]
     changed["updatedAt"] = NOW - timedelta(seconds=5)
 
@@ -340,7 +340,7 @@ def test_a_full_table_is_read_whole(run: Runner, world: World) -> None:
 
 
 def test_runs_that_are_gone_leave_the_state(run: Runner, world: World) -> None:
-    """Where the list of runs is whole."""
+    """They leave it if the list of runs is complete."""
     first = run(STREAM, now=NOW)
     world.models[1]["modelRuns"].pop()
 

@@ -93,7 +93,7 @@ def test_a_failure_comes_in_its_turn() -> None:
 def test_fewer_threads_are_enough(
     monkeypatch: pytest.MonkeyPatch, allowed: int, error: type[Exception]
 ) -> None:
-    """Where the system allows no more, jobs wait for their turn, or are done here."""
+    """If the system allows no more, jobs wait for their turn, or are done here."""
     start = threading.Thread.start
     left = iter(range(allowed))
 

@@ -1,4 +1,4 @@
-"""What there is now, and what of it is marked as deleted: all is told, or nothing."""
+"""Rows that exist now, and rows marked as deleted: all of them, or none."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_files_tell_nothing_of_what_is_there(run: Runner, tmp_path: Any) -> None
 
 
 def refuse_second(run: Runner, status: int = 200, code: str = "BAD") -> None:
-    """Let the second export fail."""
+    """Make the second export fail."""
     seen: list[str] = []
 
     def before(request: Request) -> Reply | None:
@@ -141,7 +141,7 @@ def refuse_second(run: Runner, status: int = 200, code: str = "BAD") -> None:
 
 
 def broken_line(run: Runner) -> None:
-    """Let a data row come without its ID."""
+    """Send a data row without its ID."""
 
     def after(request: Request, reply: Reply) -> Reply | None:
         if not request.path.startswith("/files/"):
@@ -282,7 +282,7 @@ def test_a_load_that_was_cut_off_marks_nothing(
 def test_a_presence_of_some_projects_marks_those_alone(
     run: Runner, world: World
 ) -> None:
-    """What was not asked about is not marked."""
+    """Projects that were not asked about are not marked."""
     before = run(*TABLES, *PRESENCE, now=NOW)
     delete_some(world)
     second = world.projects[1].id

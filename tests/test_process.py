@@ -45,7 +45,7 @@ def program(run: Runner, before: str = "", **settings: Any) -> list[str]:
 
 
 def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Let a process run to its end."""
+    """Wait for the end of a process."""
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
     )
@@ -79,6 +79,7 @@ resource.setrlimit(resource.RLIMIT_AS, (most, most))
 @pytest.mark.parametrize("stack", [200, 400], ids=["one thread", "no thread"])
 def test_a_run_goes_on_with_the_threads_it_gets(run: Runner, stack: int) -> None:
     """With all rows, though more were wanted."""
+    run.sandbox.part_size = 50_000
     done = finished(program(run, FEW_THREADS.format(stack=stack), concurrency=8))
 
     assert errors(done.stderr) == []
@@ -95,7 +96,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))
 
 @linux
 def test_idle_connections_make_room_for_others(run: Runner) -> None:
-    """Where fewer files may be open than there are requests at once."""
+    """Fewer files may be open than there are requests at once."""
     settings = {"concurrency": 16, "retry_seconds": 100}
 
     done = finished(program(run, FEW_FILES.format(most=16), **settings))
@@ -108,7 +109,7 @@ def test_idle_connections_make_room_for_others(run: Runner) -> None:
 @linux
 @pytest.mark.parametrize("most", [3, 4, 5, 6, 8])
 def test_too_few_files_are_one_line(run: Runner, most: int) -> None:
-    """Which says what to do; or all is read."""
+    """The line says what to do; or all is read."""
     done = finished(program(run, FEW_FILES.format(most=most)))
 
     found = errors(done.stderr)

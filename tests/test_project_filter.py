@@ -1,4 +1,4 @@
-"""Which projects are read, as the settings choose them."""
+"""The projects that are read, as the settings choose them."""
 
 from __future__ import annotations
 

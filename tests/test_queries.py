@@ -78,7 +78,7 @@ def test_a_document_has_one_operation_by_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ONE_FIELD])
 def test_any_field_can_be_dropped(name: str) -> None:
-    """What is left is valid, and asks for all the rest."""
+    """The rest of the document is valid, and asks for all other fields."""
     for field in fields(text := Document.load(name).text):
         document = Document(text)
         place = field.loc.source.get_location(field.loc.start)  # type: ignore[union-attr]
@@ -250,7 +250,7 @@ def test_paging_is_never_dropped() -> None:
 
 
 def test_a_filter_goes_with_no_argument() -> None:
-    """``where`` is dropped only if it holds nothing that a user chose."""
+    """Drop ``where`` only if it holds nothing that a user chose."""
     document = Document.load("labels")
     unknown = [{"message": 'Unknown argument "where" on field "Project.labels".'}]
 

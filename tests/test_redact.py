@@ -1,4 +1,4 @@
-"""What is logged holds no secret; tests/test_hostile.py has all the ways in."""
+"""The log holds no secret; tests/test_hostile.py has all the ways in."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_secret_may_be_a_part_of_another(secrets: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("length", [MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1000])
 def test_a_text_that_is_hardly_too_long_stays(length: int) -> None:
-    """What was cut is not cut anew."""
+    """A text that was cut is not cut again."""
     assert redact.mask("x" * length) == "x" * length
 
 

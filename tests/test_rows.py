@@ -64,7 +64,7 @@ def test_ids_are_assigned_in_linear_time() -> None:
 
 
 def test_records_are_numbered_from_the_oldest() -> None:
-    """What has no timestamp comes first."""
+    """Records without a timestamp come first."""
     made = [{"created_at": at} for at in ("b", None, "a")]
 
     found = [(record["created_at"], record["sequence"]) for record in numbered(made)]

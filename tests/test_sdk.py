@@ -1,4 +1,4 @@
-"""What the package takes of the SDK: its private names in one folder only."""
+"""Use of the SDK: its private names are in one folder only."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_what_is_private_is_recognized(code: str, names: set[str]) -> None:
 def test_the_private_names_are_still_there(
     overriding: type, caller: ModuleType, names: tuple[str, ...]
 ) -> None:
-    """What is overridden under a name that the SDK calls no longer does nothing."""
+    """An override whose name the SDK no longer calls does nothing."""
     ours = {
         name
         for kind in overriding.__mro__

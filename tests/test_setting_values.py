@@ -76,7 +76,7 @@ SETTINGS = {"type": "object", "properties": {"part": OBJECT, "names": ARRAY}}
 def test_a_setting_has_the_type_of_its_schema(
     schema: dict[str, Any], given: Any, value: Any
 ) -> None:
-    """What cannot be read stays, so that it is named; what is blank is unset."""
+    """A value that cannot be read stays, to be named; a blank one is unset."""
     found = typed(given, schema)
 
     assert found == value

@@ -111,7 +111,7 @@ def test_every_setting_is_read_from_text(
 
 
 def test_parts_come_before_the_whole() -> None:
-    """Whether they are named with a dot or not, and whatever is text."""
+    """They may be named with a dot or not, and anything may be text."""
     assert read(
         export_filters='{"batch_ids": "x, y", "workflow_status": "TO_LABEL"}',
         **{"export_filters.workflow_status": "DONE", "export_include.embeddings": "on"},

@@ -74,7 +74,7 @@ def test_every_value_of_a_file_is_in_some_record(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_all_that_is_known_has_a_column(file: Path) -> None:
-    """What is left is nothing but the order of objects, which is that of labels."""
+    """Only the order of objects is left over, which is that of labels."""
     output = read(file.name)
 
     for message in output.messages:
@@ -193,7 +193,7 @@ def check_annotations(output: Output, workspace: World) -> None:
 
 
 def check_relationships(output: Output) -> None:
-    """See that each is there once, and is no annotation."""
+    """Assert that each is there once, and is no annotation."""
     found = columns(
         output.records("annotation_relationships"), "label_id", "feature_id"
     )
@@ -302,7 +302,7 @@ def test_every_value_of_a_bulk_export_is_in_its_record(file: Path) -> None:
     ],
 )
 def test_the_word_skip_is_a_skipped_label(name: str, skipped: list[Any]) -> None:
-    """Where no column says; of an empty one nobody knows."""
+    """The word counts if no column states it; an empty one states nothing."""
     records = read(name).records("bulk_export")
 
     assert [record["is_skipped"] for record in records] == skipped

@@ -1,4 +1,4 @@
-"""What streams of one pass remember together, and what a target may have lost of it."""
+"""State that streams of a pass share, and the part that a target may have lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def states(**bookmarks: dict[str, Any]) -> dict[str, ProjectState]:
 
 
 def test_a_run_resumes_at_the_lowest_position() -> None:
-    """Where all streams have their records."""
+    """All streams have their records up to there."""
     found = states(
         rows=bookmark(read=export(300)),
         annotations=bookmark(read=export(200, latest="")),
@@ -59,7 +59,7 @@ def test_a_run_resumes_at_the_lowest_position() -> None:
 
 
 def test_two_tasks_are_not_read_on() -> None:
-    """What one stream has of the one, another has not."""
+    """One stream has rows of the one that another has not."""
     found = states(
         rows=bookmark(read=export(300)),
         annotations=bookmark(read=export(200, task_id="t2")),

@@ -1,4 +1,4 @@
-"""Who signed in: cursors, up to where a list is complete, and sessions that go on."""
+"""Sign-ins: cursors, the end of a complete list, and sessions that go on."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_run_that_ends_early_forgets_no_open_session(run: Runner) -> None:
 
 @pytest.mark.parametrize("kept", [None, "2026-01-07", [7, None, "x"], {}])
 def test_a_state_that_somebody_wrote_breaks_nothing(run: Runner, kept: Any) -> None:
-    """What is no day is none."""
+    """Anything but a date is ignored."""
     state = run(SESSIONS, now=NOW).state
     state["bookmarks"][SESSIONS]["open_days"] = kept
     asked(run)

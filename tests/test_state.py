@@ -63,7 +63,7 @@ def test_state_stays_small_beside_the_records(serving: Any) -> None:
 
 
 def test_a_failed_run_says_how_far_it_came(run: Runner, world: World) -> None:
-    """What has been read need not be read again."""
+    """Rows that have been read need not be read again."""
     project_id = world.projects[0].id
 
     def refuse(request: Request) -> Reply | None:

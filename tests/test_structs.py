@@ -79,7 +79,7 @@ def test_what_is_expected_becomes_a_record(text: bytes, expected: Any) -> None:
     ],
 )
 def test_what_does_not_fit_is_left_to_others(text: bytes) -> None:
-    """Who look at each value, and put aside what they must."""
+    """The slow path looks at each value, and puts aside what it must."""
     with pytest.raises(ConversionError):
         record(text)
 

@@ -471,7 +471,7 @@ def test_each_kind_is_read_whole(kinds: Runner, size: int) -> None:
 
 @pytest.mark.parametrize("streams", [("data_rows",), ("datasets", "data_rows")])
 def test_parents_are_asked_for_once(kinds: Runner, streams: tuple[str, ...]) -> None:
-    """Whether their own stream is selected or not."""
+    """Their own stream may be selected or not."""
     kinds(*streams)
 
     assert operations(kinds).count("Datasets") == 1
@@ -552,7 +552,7 @@ def test_the_heavy_column_of_versions_can_be_left_out(run: Runner) -> None:
         r.query or "" for r in run.sandbox.requests if r.operation == "LabelVersions"
     ]
     assert output.error is None
-    assert len(output.records("label_versions")) == 250
+    assert len(output.records("label_versions")) == run.label_count
     assert all("label\n" not in query for query in asked)
 
 
@@ -614,7 +614,7 @@ def test_a_refusal_costs_the_stream(
     assert said in line
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
-    assert len(output.records("labels")) == 250
+    assert len(output.records("labels")) == run.label_count
 
 
 @pytest.mark.parametrize(
@@ -632,7 +632,7 @@ def test_a_refusal_costs_the_stream(
 def test_a_field_that_the_server_lacks_costs_the_stream(
     serving: Any, caplog: Any, name: str, forgotten: str
 ) -> None:
-    """Where nothing would be left to read, or not all of it."""
+    """Without it nothing would be left to read, or not all of it."""
     run = serving(World(), forget=[forgotten])
 
     output = run(name, "labels")
@@ -640,7 +640,7 @@ def test_a_field_that_the_server_lacks_costs_the_stream(
     assert [line for line in told(caplog) if line.startswith(f"{name} is left out: ")]
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
-    assert len(output.records("labels")) == 250
+    assert len(output.records("labels")) == run.label_count
 
 
 def test_members_are_missed_where_groups_are_read(serving: Any, caplog: Any) -> None:
@@ -832,7 +832,7 @@ def test_a_page_may_be_empty_or_short_before_the_last(run: Runner) -> None:
 def test_a_page_without_word_of_the_next_is_no_last_page(
     run: Runner, caplog: Any
 ) -> None:
-    """What may be cut off is not taken for whole."""
+    """A list that may be cut off is not taken for complete."""
     run.sandbox.before = lambda _: Reply(
         200, {}, {"data": {"groups": {"rows": [{"id": "g"}]}}}
     )
@@ -903,7 +903,7 @@ def test_a_list_that_moves_is_read_whole(serving: Any) -> None:
 
 
 def test_versions_go_on_from_the_bookmark(run: Runner, world: World) -> None:
-    """What shares its timestamp comes again, and nothing older."""
+    """Versions with its timestamp come again, and nothing older."""
     first = run("label_versions", lookback_seconds=10)
     operations(run)
     added = world.add_label(world.projects[0].id)

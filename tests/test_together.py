@@ -20,11 +20,12 @@ from tap_labelbox.api.errors import (
     IncompleteError,
     OutageError,
 )
-from tap_labelbox.api.together import Question, Together, separated
+from tap_labelbox.api.prefetch import Question, Together
+from tap_labelbox.api.together import separated
+from tap_labelbox.records.structs import PageDecoder
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.labels import LabelsStream
 from tests.test_queries import SCHEMA_TEXT
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
     ],
 )
 def test_odd_json_is_taken_apart(text: bytes) -> None:
-    """What is odd is in one of them."""
+    """The malformed part is in one of them."""
     reply = separated(text, 2)
 
     assert reply.parts[1] == b'{"data":{"a":1}}'
@@ -236,7 +237,7 @@ def test_a_night_in_which_nothing_happened_costs_few_requests(
 
 def test_a_list_by_project_costs_a_twentieth_of_a_request_each(serving: Any) -> None:
     """All that are selected by default."""
-    run = serving(World(projects=500, labels_per_project=1))
+    run = serving(World(projects=100, labels_per_project=1))
 
     output = run(*DEFAULT_BY_PROJECT)
 
@@ -249,7 +250,7 @@ def test_a_list_by_project_costs_a_twentieth_of_a_request_each(serving: Any) -> 
         }
     )
     listed = len(asked(run, "project_ids"))
-    assert len(run.sandbox.requests) - listed == lists * 500 / 20
+    assert len(run.sandbox.requests) - listed == lists * 100 / 20
 
 
 @EACH
@@ -496,15 +497,15 @@ def test_one_odd_row_slows_no_other_project(
 ) -> None:
     """Each is decoded by itself."""
     run = small(serving, 10)
-    decode_fast = LabelsStream.decode_fast
+    decode = PageDecoder.__call__
     fast: list[bool] = []
 
-    def noted(stream: LabelsStream, reply: bytes) -> Any:
-        result = decode_fast(stream, reply)
+    def noted(decoder: PageDecoder, reply: bytes) -> Any:
+        result = decode(decoder, reply)
         fast.append(result is not None)
         return result
 
-    monkeypatch.setattr(LabelsStream, "decode_fast", noted)
+    monkeypatch.setattr(PageDecoder, "__call__", noted)
     bad = run.world.projects[4].id
     run.sandbox.after = spoiled(
         bad, lambda block: {"labels": [label | {"new": 1} for label in block["labels"]]}

@@ -300,9 +300,10 @@ def test_an_export_of_a_finished_run_is_not_read_again(
     whole = run("data_row_exports")
     cut = cut_after(whole, 1, "data_row_exports")
 
-    run("data_row_exports", state=whole.state)
+    given = {"export_scope": "project"}
+    run("data_row_exports", state=whole.state, **given)
     assert started(run.sandbox) == 6
-    run("data_row_exports", state=cut.states[-1])
+    run("data_row_exports", state=cut.states[-1], **given)
     assert started(run.sandbox) == 7
 
 
@@ -464,8 +465,9 @@ def test_another_refusal_is_not_waited_for(serving: Any, code: str) -> None:
 
 
 @pytest.mark.parametrize("streams", [("projects",), ("labels",), STREAMS])
-def test_the_first_state_is_the_one_given(run: Runner, streams: Any) -> None:
+def test_the_first_state_is_the_one_given(serving: Any, streams: Any) -> None:
     """After the first SCHEMA and before all else: targets take it for their base."""
+    run = serving(World(projects=3, labels_per_project=5))
     first = run(*streams)
     odd: State = {"bookmarks": {**first.state["bookmarks"], "gone": {"a": 1}}}
 

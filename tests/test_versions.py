@@ -15,7 +15,7 @@ from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.postgres import postgres
 from tests.runner import PRIMARY_KEYS
-from tests.test_warehouse import load
+from tests.targets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def activated(output: Output) -> list[str]:
 
 
 class HardDelete:
-    """What a target with ``hard_delete`` has: it deletes rows of other versions."""
+    """A target with ``hard_delete``: it deletes rows of other versions."""
 
     def __init__(self) -> None:
         """Have no rows."""

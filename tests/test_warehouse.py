@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import yaml
 from tap_labelbox.records import timestamps
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS, read_files
+from tests.targets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,23 +27,6 @@ duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "running.md").read_text("utf-8")
-
-
-def load(command: Path, output: str, **settings: Any) -> list[Any]:
-    """Load what the tap wrote; give the states that the target confirms."""
-    config = Path(settings.pop("folder")) / "target.json"
-    config.write_text(json.dumps(settings))
-    done = subprocess.run(
-        [command, "--config", config],
-        input=output,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=config.parent,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_duckdb_holds_what_the_sandbox_holds(

@@ -190,7 +190,7 @@ def test_a_refusal_costs_the_stream(run: Runner, caplog: Any, name: str) -> None
 def test_what_the_server_lacks_costs_the_stream(
     serving: Any, caplog: Any, name: str, forgotten: str
 ) -> None:
-    """Where nothing would be left to read, or not all of it."""
+    """Without it nothing would be left to read, or not all of it."""
     run = serving(World(), forget=[forgotten])
 
     output = run(name, "users")
@@ -326,7 +326,7 @@ def test_timestamps_come_in_several_forms(
 def test_json_may_be_text(
     run: Runner, name: str, column: str, value: Any, expected: Any
 ) -> None:
-    """What is no object is kept beside, as it came."""
+    """Anything but an object goes to additional_columns, as it came."""
     rows: Row = {"rows": [{"id": "x", column: value}]}
     if name == "project_model_configs":
         rows = {"rows": [{"id": "x", "model_config": {"inference_params": value}}]}
@@ -460,7 +460,7 @@ def test_a_count_that_is_selected_is_asked_for(run: Runner) -> None:
 def test_issues_are_asked_for_once(
     run: Runner, streams: tuple[str, ...], turn: str
 ) -> None:
-    """Whether they are selected or not, and whoever comes first."""
+    """They may be selected or not, and any stream may come first."""
     state = {"bookmarks": {turn: {"read_at": "2026-01-01T00:00:00.000Z"}}}
     replied = [
         row["id"]
@@ -479,7 +479,7 @@ def test_issues_are_asked_for_once(
 
 
 def test_comments_need_no_column_of_issues(run: Runner) -> None:
-    """What they need of these is asked for all the same."""
+    """The columns that they need of issues are asked for all the same."""
     everything = records(run, "issue_comments")
 
     output = run(catalog=selecting(run, "issues.id", "issue_comments"))
@@ -490,7 +490,7 @@ def test_comments_need_no_column_of_issues(run: Runner) -> None:
 
 
 def test_only_what_comments_need_of_issues_is_asked_for(run: Runner) -> None:
-    """Where issues themselves are not selected."""
+    """Issues themselves are not selected."""
     records(run, "issue_comments")
 
     (query,) = {r.query for r in run.sandbox.requests if r.operation == "Issues"}

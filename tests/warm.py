@@ -87,7 +87,7 @@ def serve() -> None:
 
 
 def _become(job: dict[str, Any]) -> None:
-    """Be the tap in this process."""
+    """Run the tap in this process."""
     signal.alarm(MAX_RUN_SECONDS)
     os.environ.clear()
     os.environ.update(job["environment"])

@@ -52,7 +52,7 @@ class PresenceStream(ProjectStream):
     """
 
     selected_by_default = False
-    log_name = "presence"
+    log_name = "presence export"
 
     @staticmethod
     def unfold(row: ProjectRow) -> Iterator[dict[str, Any]]:

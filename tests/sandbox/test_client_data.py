@@ -1,4 +1,4 @@
-"""What the tap reads is what the official client reads, object by object."""
+"""The tap reads what the official client reads, object by object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tap reads of the organization is what the official client reads."""
+"""The tap reads the organization as the official client does."""
 
 from __future__ import annotations
 

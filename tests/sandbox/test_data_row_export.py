@@ -55,14 +55,14 @@ class Exports:
         self.project_id = project_id
 
     def start(self, *query: dict[str, Any], **params: Any) -> str:
-        """Give the id of a new task."""
+        """Return the id of a new task."""
         search = {"scope": None, "query": list(query)}
         filters = {"projectId": self.project_id, "searchQuery": search}
         data = self.ask(START, input={"filters": filters, "params": params})
         return str(data["exportDataRowsInProject"]["taskId"])
 
     def status(self, task: str) -> dict[str, Any]:
-        """Tell how it stands; COMPLETE comes before there are headers."""
+        """Return its status; COMPLETE comes before there are headers."""
         self.ask(STATUS, id=task)
         status: dict[str, Any] = self.ask(STATUS, id=task)["task"]
         return status
@@ -97,12 +97,12 @@ def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.fixture
 def exports(ask: Callable[..., Any], world: World) -> Exports:
-    """Give the exports of the first project."""
+    """Return the exports of the first project."""
     return Exports(ask, world.projects[0].id)
 
 
 def chosen(world: World, met: Callable[[DataRow], bool]) -> set[str]:
-    """Give the ids of the data rows that meet a condition; some do."""
+    """Return the ids of the data rows that meet a condition; some do."""
     ids = {row.id for row in world.projects[0].data_rows if met(row)}
     assert 0 < len(ids) < len(world.projects[0].data_rows)
     return ids

@@ -1,4 +1,4 @@
-"""How labels are listed."""
+"""The list of labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = """query Page(
 
 @pytest.fixture
 def page(ask: Callable[..., Any], world: World) -> Callable[..., list[str]]:
-    """Give what lists ids of labels of the first project."""
+    """Return what lists ids of labels of the first project."""
 
     def read(**variables: Any) -> list[str]:
         data = ask(PAGE, id=world.projects[0].id, **variables)
@@ -38,7 +38,7 @@ def page(ask: Callable[..., Any], world: World) -> Callable[..., list[str]]:
 
 
 def ids(labels: list[Label]) -> list[str]:
-    """Give ids."""
+    """Return ids."""
     return [label.id for label in labels]
 
 

@@ -1,4 +1,4 @@
-"""What is asked is noted down, answered, refused, or fails."""
+"""Requests to the sandbox are recorded, answered, refused, or fail."""
 
 from __future__ import annotations
 
@@ -135,18 +135,31 @@ def test_a_page_may_be_too_large(start: Callable[..., Sandbox], post: Any) -> No
     assert error["message"] == "Query complexity limit exceeded"
 
 
-def test_a_reply_may_be_slow(sandbox: Sandbox, post: Any) -> None:
-    """By its own delay."""
-    sandbox.before = lambda _: Reply(200, {}, {"data": None}, delay=0.05)
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds that the sandbox waits, none of which pass."""
+    result: list[float] = []
+    monkeypatch.setattr("tap_labelbox.sandbox.server.time.sleep", result.append)
+    return result
 
-    assert post(sandbox, PROJECT, id="x").elapsed.total_seconds() >= 0.05
+
+def test_a_reply_may_be_slow(sandbox: Sandbox, post: Any, waits: list[float]) -> None:
+    """It waits for as long as its own delay says, and is sent."""
+    sandbox.before = lambda _: Reply(200, {}, {"data": None}, delay=500.0)
+
+    assert post(sandbox, PROJECT, id="x").json() == {"data": None}
+    assert [seconds for seconds in waits if seconds] == [500.0]
 
 
-def test_all_replies_may_be_slow(start: Callable[..., Sandbox], post: Any) -> None:
-    """By the knob."""
-    reply = post(start(latency=0.05), PROJECT, id="x")
+def test_all_replies_may_be_slow(
+    start: Callable[..., Sandbox], post: Any, waits: list[float]
+) -> None:
+    """Each waits for as long as the knob says."""
+    sandbox = start(latency=500.0)
 
-    assert reply.elapsed.total_seconds() >= 0.05
+    for _ in range(2):
+        assert post(sandbox, PROJECT, id="x").ok
+    assert [seconds for seconds in waits if seconds] == [500.0, 500.0]
 
 
 def test_replies_are_packed(sandbox: Sandbox, post: Any) -> None:

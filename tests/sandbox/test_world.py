@@ -1,4 +1,4 @@
-"""What a made-up workspace holds."""
+"""The contents of a made-up workspace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tap_labelbox.sandbox import ANCHOR, World
 
 
 def shape(world: World) -> list[list[tuple[str, str]]]:
-    """Give all that labels say, project by project."""
+    """Return all that labels say, project by project."""
     return [[(x.id, x.label) for x in p.labels] for p in world.projects]
 
 
