@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections import Counter
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
