@@ -17,13 +17,13 @@ from tap_labelbox.api.client import Client
 from tap_labelbox.api.errors import TransientError, UnavailableError
 from tap_labelbox.exports import parts
 from tap_labelbox.exports.tasks import OPTIONAL_PARAMS, Export, inputs
-from tap_labelbox.sandbox import Reply
+from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.files import RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_labelbox.sandbox import Request, Sandbox, World
+    from tap_labelbox.sandbox import Request, Sandbox
     from tests.runner import Runner
 
 Row = dict[str, Any]
@@ -36,6 +36,12 @@ FILES = "/files/"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a workspace with exports of many rows."""
+    return World()
 
 
 @pytest.fixture
