@@ -179,12 +179,12 @@ class SharedState:
         """Return the streams for which the bookmark of another says too much."""
         result: set[str] = set()
         for find in (self._bookmarks, self._marks):
-            found = {name: find(name) for name in self._states}
+            by_stream = {name: find(name) for name in self._states}
             newest: dict[str, str] = {}
-            for by_project in found.values():
+            for by_project in by_stream.values():
                 for project_id, timestamp in by_project.items():
                     newest[project_id] = max(newest.get(project_id, ""), timestamp)
-            result |= {n for n, by_project in found.items() if by_project != newest}
+            result |= {n for n, by_project in by_stream.items() if by_project != newest}
         return result
 
     def _write_names(self) -> None:

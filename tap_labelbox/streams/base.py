@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
 MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
-MAX_TOGETHER = 100  # questions in a request, at most
+MAX_QUESTIONS = 100  # questions in a request, at most
 
 
 class LabelboxStream(BookmarkedStream):
@@ -265,7 +265,7 @@ class LabelboxStream(BookmarkedStream):
         """
         most = int(self.config["projects_per_request"])
         if most > 1:
-            most = min(int(most / weight), MAX_TOGETHER)
+            most = min(int(most / weight), MAX_QUESTIONS)
         return Together(
             partial(self.execute, document, decode_fast),
             partial(self._execute_together, document, decode_fast),

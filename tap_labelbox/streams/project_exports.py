@@ -66,7 +66,7 @@ MAX_LAG = timedelta(days=1)
 """How far behind the others a project may be, to be exported with them: all of them are
 exported from there on."""
 
-WEIGHT = 0.2
+PROJECT_SHARE = 0.2
 """Of the question whether a project is there, where a page of a list has 1."""
 
 ALL = ""
@@ -263,7 +263,7 @@ class ProjectExports(WindowedExports):
 
     @cached_property
     def _is_read_together(self) -> bool:
-        """Whether the export of many could be read; reads it when it is first asked."""
+        """True if the export of many could be read; it is when this is first asked."""
         try:
             self._read_together()
         except LEFT_OUT as error:
@@ -358,7 +358,7 @@ class ProjectExports(WindowedExports):
     def _refusals(self, project_ids: Iterable[str]) -> dict[str, LabelboxError]:
         """Return which projects cannot be read, and why: many in a request."""
         to_ask = list(project_ids)
-        answers = self.leader.together("project", weight=WEIGHT).answers(
+        answers = self.leader.together("project", weight=PROJECT_SHARE).answers(
             Question({"project_id": project_id}, _check) for project_id in to_ask
         )
         result: dict[str, LabelboxError] = {}
