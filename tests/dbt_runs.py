@@ -104,6 +104,7 @@ class Dbt:
         folder: Where what it writes goes.
         variables: Of the environment.
         project: The folder of the project; that of the package by default.
+        profiles: The folder that has profiles.yml.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Dbt:
         folder: Path,
         variables: Mapping[str, str],
         project: Path = PACKAGE,
+        profiles: Path = PACKAGE,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self._log = folder / "log"
@@ -122,7 +124,7 @@ class Dbt:
                 env=os.environ
                 | variables
                 | {
-                    "DBT_PROFILES_DIR": str(PACKAGE),
+                    "DBT_PROFILES_DIR": str(profiles),
                     "DBT_TARGET_PATH": str(folder / "target"),
                     "DBT_LOG_PATH": str(folder),
                     "DBT_LOG_LEVEL_FILE": "none",
