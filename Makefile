@@ -140,6 +140,11 @@ test-warehouses: setup ## Load every warehouse, value by value: make test-wareho
 	@$(BIN)/python -m pytest -rs warehouses $(ARGS)
 	@$(BIN)/python scripts/write_docs.py
 
+.PHONY: test-dbt
+test-dbt: setup ## Build the dbt package on fakesnow; compile it for other warehouses
+	@echo "pytest: dbt for Snowflake, BigQuery, Databricks and Redshift"
+	@$(BIN)/python -m pytest -rs warehouses/test_dbt.py $(ARGS)
+
 .PHONY: check
 check: lint ## Check the code, and the files for GitHub and Meltano
 	@echo "check-jsonschema: .github, meltano.yml"

@@ -114,6 +114,7 @@ class Dbt:
         folder: Where what it writes goes.
         variables: Of the environment.
         project: The folder of the project; that of the package by default.
+        profiles: The folder that has profiles.yml.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Dbt:
         folder: Path,
         variables: Mapping[str, str],
         project: Path = PACKAGE,
+        profiles: Path = PACKAGE,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self._log = folder / "log"
@@ -132,7 +134,7 @@ class Dbt:
                 env=os.environ
                 | variables
                 | {
-                    "DBT_PROFILES_DIR": str(PACKAGE),
+                    "DBT_PROFILES_DIR": str(profiles),
                     "DBT_TARGET_PATH": str(folder / "target"),
                     "DBT_LOG_PATH": str(folder),
                     "DBT_LOG_LEVEL_FILE": "none",

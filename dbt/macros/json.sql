@@ -16,7 +16,7 @@
 {%- endmacro %}
 
 {% macro snowflake__labelbox_json_text(column, path) -%}
-cast({{ column }}{{ labelbox.labelbox_json_brackets(path) }} as varchar)
+cast({{ labelbox.labelbox_get_path(column, path) }} as varchar)
 {%- endmacro %}
 
 {% macro bigquery__labelbox_json_text(column, path) -%}
@@ -89,7 +89,7 @@ nullif({{ column }} #> '{{ labelbox.labelbox_json_braces(path) }}', 'null'::json
 {%- endmacro %}
 
 {% macro snowflake__labelbox_json_value(column, path) -%}
-strip_null_value({{ column }}{{ labelbox.labelbox_json_brackets(path) }})
+strip_null_value({{ labelbox.labelbox_get_path(column, path) }})
 {%- endmacro %}
 
 {% macro bigquery__labelbox_json_value(column, path) -%}
@@ -250,8 +250,16 @@ $
 { {%- for step in path -%} "{{ step }}" {%- if not loop.last -%} , {%- endif -%} {%- endfor -%} }
 {%- endmacro %}
 
-{% macro labelbox_json_brackets(path) -%}
+{#- Snowflake's. -#}
+{% macro labelbox_get_path(column, path) -%}
+{%- if path -%}
+get_path({{ column }}, '
 {%- for step in path -%}
-    {%- if step is number -%} [{{ step }}] {%- else -%} ['{{ step }}'] {%- endif -%}
-{%- endfor -%}
+    {%- if step is number -%} [{{ step }}]
+    {%- else -%} {{ '.' if not loop.first }}"{{ step }}"
+    {%- endif -%}
+{%- endfor -%} ')
+{%- else -%}
+{{ column }}
+{%- endif -%}
 {%- endmacro %}

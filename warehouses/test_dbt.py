@@ -1,0 +1,105 @@
+"""The dbt package in Snowflake's SQL on fakesnow, and compiled for what runs nowhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_labelbox.sandbox import serve
+from tests.dbt_runs import NOW, PACKAGE, Dbt, world
+from tests.runner import Runner
+from warehouses.environments import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+MODELS_AND_TESTS = 200
+"""How many queries there are at least."""
+START_SECONDS = 60.0
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a copy of the project that tests the package."""
+    ignored = shutil.ignore_patterns("target", "logs", "dbt_packages")
+    shutil.copytree(PACKAGE, tmp_path / "dbt", ignore=ignored)
+    return tmp_path / "dbt" / "integration_tests"
+
+
+@pytest.mark.parametrize(
+    "warehouse", ["snowflake", "bigquery", "databricks", "redshift"]
+)
+def test_all_of_it_compiles(warehouse: str, project: Path, tmp_path: Path) -> None:
+    """By the adapter of the warehouse, to queries that are SQL there; nothing is asked."""
+    programs = environment("dbt")
+    with Dbt(programs / "dbt", tmp_path / "runs", {}, project, HERE) as dbt:
+        dbt("deps").check()
+        offline = ("--no-introspect", "--no-populate-cache")
+        dbt("compile", "--target", warehouse, *offline).check()
+
+    parse = [programs / "python", HERE / "programs" / "parse_sql.py", warehouse]
+    compiled = tmp_path / "runs" / "target" / "compiled"
+    parsed = subprocess.run([*parse, compiled], check=True, capture_output=True)
+    found = json.loads(parsed.stdout)
+
+    assert found["wrong"] == {}
+    assert found["files"] > MODELS_AND_TESTS
+
+
+@pytest.fixture
+def fakesnow(tmp_path: Path) -> Iterator[int]:
+    """Return the port of a fakesnow that has what the tap writes."""
+    made = world()
+    with serve(made) as sandbox:
+        output = Runner(sandbox, made)(now=NOW)
+    assert output.error is None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    programs = environment("dbt")
+    seed = [programs / "python", HERE / "programs" / "seed_fakesnow.py", str(port)]
+    with (tmp_path / "fakesnow").open("wb") as log:
+        command = [programs / "fakesnow", "-s", "-p", str(port)]
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not listens(port) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        subprocess.run(seed, input=output.text, text=True, check=True)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def listens(port: int) -> bool:
+    """Return whether a port of this machine can be connected to."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_all_of_it_builds_on_fakesnow(
+    project: Path, fakesnow: int, tmp_path: Path
+) -> None:
+    """Every model, and every test but unit tests, for which it lacks temporary tables."""
+    shutil.copy(HERE / "fakesnow.sql", project / "macros")
+    found = {"labelbox_schema": "analytics", "labelbox_issues_identifier": "issues"}
+    variables = json.dumps(found | {"labelbox__using_labels": True})
+    environ = {"FAKESNOW_PORT": str(fakesnow), "LABELBOX_DBT_TARGET": "snowflake"}
+    program = environment("dbt") / "dbt"
+    with Dbt(program, tmp_path / "runs", environ, project, HERE) as dbt:
+        dbt("deps").check()
+        done = dbt("build", "--vars", variables, "--exclude-resource-type", "unit_test")
+        log = dbt.log
+
+    done.check()
+    assert "No table" not in log
+    assert len(done.nodes) > MODELS_AND_TESTS
