@@ -35,7 +35,7 @@ REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox"
 GENERATED = "Written by scripts/write_docs.py: change the code, then run `make docs`."
 
 EXPORTS = {
-    "projects": "an export a project, shared",
+    "projects": "one export for all, shared; one more a project that is new",
     "model_runs": "an export a model run that has changed",
     "": "one export; one a dataset where that is too much",
 }
