@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from tap_labelbox.sandbox import content
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-README = Path(__file__).parent.parent / "dbt" / "README.md"
+PACKAGE = Path(__file__).parent.parent / "dbt"
+README = PACKAGE / "README.md"
+SCHEMA = PACKAGE / "models" / "marts" / "schema.yml"
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -131,6 +135,20 @@ def of(
         "labelbox__training_set": training_set(world),
         "labelbox__features": features(world, found),
     }
+
+
+def described() -> dict[str, Row]:
+    """Return what the package tells of each mart, by its name."""
+    return {
+        mart["name"]: mart
+        for mart in yaml.safe_load(SCHEMA.read_text("utf-8"))["models"]
+    }
+
+
+def streams() -> set[str]:
+    """Return the streams that marts need."""
+    named = (mart["config"]["meta"]["streams"] for mart in described().values())
+    return set().union(*named)
 
 
 def questions() -> list[tuple[str, str]]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from tests import marts
 
@@ -16,9 +14,7 @@ if TYPE_CHECKING:
 
     from tests.dbt_runs import Built
 
-MODELS = Path(__file__).parent.parent / "dbt" / "models"
-SCHEMA = yaml.safe_load((MODELS / "marts" / "schema.yml").read_text("utf-8"))
-MARTS = {mart["name"]: mart for mart in SCHEMA["models"]}
+MARTS = marts.described()
 DATABASES = ("duckdb", "postgres")
 INCREMENTAL = ("labelbox__annotations", "labelbox__workflow_events")
 COPIED = {
