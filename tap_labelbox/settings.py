@@ -286,6 +286,15 @@ SETTINGS = th.PropertiesList(
         default="auto",
     ),
     _setting(
+        _one_of("auto", "none"),
+        "export_windows",
+        "Export windows",
+        "Whether a large project is exported in several windows of last_activity_at "
+        "when it is read for the first time, and an export at which Labelbox fails in "
+        "halves, down to a day (auto); or each project in one export (none).",
+        default="auto",
+    ),
+    _setting(
         TEXTS,
         "export_files",
         "Export files",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,7 @@ def built(
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
 
+    @cache
     def build(database: str) -> Built:
         dump = folder / f"{database}.json"
         with FileLock(folder / f"{database}.lock"):

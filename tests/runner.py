@@ -216,14 +216,14 @@ def command(
     program: Sequence[str] = COMMAND,
 ) -> subprocess.CompletedProcess[str]:
     """Run the tap's command in a process; ``program`` is what Python runs."""
-    given = environment or {}
-    if program == COMMAND and warm.can_run(given):
-        return warm.run(*arguments, environment=os.environ | given)
+    inputs = environment or {}
+    if program == COMMAND and warm.can_run(inputs):
+        return warm.run(*arguments, environment=os.environ | inputs)
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env=os.environ | given,
+        env=os.environ | inputs,
     )

@@ -360,9 +360,8 @@ def test_the_last_message_is_why_it_failed(
 
 def test_an_outage_is_transient(run: Runner) -> None:
     """Airbyte tries it again; no stream is complete that was not read."""
-    run.sandbox.before = lambda r: (
-        Reply(status=503) if r.operation == "labels" else None
-    )
+    numbers = count()
+    run.sandbox.before = lambda _: Reply(status=503) if next(numbers) else None
 
     output = read(run, "projects", "labels")
 

@@ -82,13 +82,13 @@ def rows(messages: list[dict[str, Any]], stream: str) -> list[Record]:
 
 def schema(output: Output, stream: str) -> dict[str, Any]:
     """Return the columns of a stream as its SCHEMA has them."""
-    found: dict[str, Any]
-    (found,) = (
+    result: dict[str, Any]
+    (result,) = (
         m["schema"]["properties"]
         for m in output.messages
         if m["type"] == "SCHEMA" and m["stream"] == stream
     )
-    return found
+    return result
 
 
 def streams(output: Output) -> list[str]:
@@ -107,8 +107,8 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
         for name, column in columns.items():
             value = row.get(name)
             if column.get("format") == "date-time" and value is not None:
-                moment = timestamps.parse(value) if isinstance(value, str) else value
-                row[name] = moment.astimezone(UTC).isoformat()
+                instant = timestamps.parse(value) if isinstance(value, str) else value
+                row[name] = instant.astimezone(UTC).isoformat()
             elif {"object", "array"} & set(column["type"]) and isinstance(value, str):
                 row[name] = json.loads(value)
         made.append(row)
@@ -122,14 +122,14 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
 
 def catalog(run: Runner, *deselected: tuple[str, ...]) -> dict[str, Any]:
     """Return a catalog that leaves something out, wherever it is."""
-    given = TapLabelbox(config=run.config()).catalog_dict
-    for stream in given["streams"]:
+    inputs = TapLabelbox(config=run.config()).catalog_dict
+    for stream in inputs["streams"]:
         for column in deselected:
             breadcrumb = ["properties", *column]
             entries = [e for e in stream["metadata"] if e["breadcrumb"] == breadcrumb]
             for entry in entries:
                 entry["metadata"]["selected"] = False
-    return given
+    return inputs
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -146,8 +146,8 @@ def test_files_hold_the_records(
     assert streams(output) == streams(expected)
     for stream in streams(expected):
         columns = schema(expected, stream)
-        found = comparable(rows(output.messages, stream), columns)
-        assert found == comparable(expected.records(stream), columns)
+        result = comparable(rows(output.messages, stream), columns)
+        assert result == comparable(expected.records(stream), columns)
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -174,8 +174,8 @@ def test_stream_maps(
     assert len(streams(output)) == len(mapped)
     for stream in streams(expected):
         columns = schema(expected, stream)
-        found = comparable(rows(output.messages, stream), columns)
-        assert found == comparable(expected.records(stream), columns)
+        result = comparable(rows(output.messages, stream), columns)
+        assert result == comparable(expected.records(stream), columns)
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -183,16 +183,16 @@ def test_deselected_columns(
     run: Runner, folder: Path, form: str, compression: str
 ) -> None:
     """They are in no file, at whatever depth."""
-    given = catalog(run, ("label",), ("labels",), ("reviews", "items", "score"))
-    expected = run(now=NOW, catalog=given)
+    inputs = catalog(run, ("label",), ("labels",), ("reviews", "items", "score"))
+    expected = run(now=NOW, catalog=inputs)
 
-    output = run(now=NOW, catalog=given, batch_config=batch(folder, form, compression))
+    output = run(now=NOW, catalog=inputs, batch_config=batch(folder, form, compression))
 
     assert "label" not in rows(output.messages, "labels")[0]
     for stream in streams(expected):
         columns = schema(expected, stream)
-        found = comparable(rows(output.messages, stream), columns)
-        assert found == comparable(expected.records(stream), columns)
+        result = comparable(rows(output.messages, stream), columns)
+        assert result == comparable(expected.records(stream), columns)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
@@ -210,9 +210,9 @@ def test_flattening(run: Runner, folder: Path, form: str, compression: str) -> N
     )
 
     columns = schema(expected, "annotations")
-    found = comparable(rows(output.messages, "annotations"), columns)
-    assert found == comparable(expected.records("annotations"), columns)
-    assert any(row["geometry"] for row in found)
+    result = comparable(rows(output.messages, "annotations"), columns)
+    assert result == comparable(expected.records("annotations"), columns)
+    assert any(row["geometry"] for row in result)
 
 
 def projects_with(column: str, value: Any) -> Callable[[Request], Reply | None]:
@@ -277,10 +277,10 @@ def test_the_schema_is_that_of_the_file(run: Runner, folder: Path) -> None:
         if message["type"] == "BATCH":
             path = Path(urlsplit(message["manifest"][0]).path)
             columns = schema(output, message["stream"])
-            found = parquet.read_schema(path)
-            assert found.names == list(columns)
+            result = parquet.read_schema(path)
+            assert result.names == list(columns)
             for name, column in columns.items():
-                kind = str(found.field(name).type)
+                kind = str(result.field(name).type)
                 assert kinds.get(kind, "string") == column["type"][0]
                 assert kind.startswith("timestamp") == ("format" in column)
 
@@ -341,8 +341,8 @@ def test_no_state_counts_a_record_that_is_in_no_file(
     for end in ends[:: len(ends) // 5]:
         rest = run(*names, now=NOW, state=whole.messages[end]["value"])
         for name in names:
-            found = {key(row) for row in rows(whole.messages[:end], name)}
-            assert found | {key(row) for row in rest.records(name)} == keys[name]
+            result = {key(row) for row in rows(whole.messages[:end], name)}
+            assert result | {key(row) for row in rest.records(name)} == keys[name]
 
 
 def key(row: Record) -> tuple[str, ...]:
@@ -592,12 +592,12 @@ def test_a_file_is_private_from_its_first_byte(folder: Path) -> None:
     """Nobody can open it before it gets its mode."""
     made: list[tuple[Any, ...]] = []
 
-    def watch(event: str, given: tuple[Any, ...]) -> None:
+    def watch(event: str, inputs: tuple[Any, ...]) -> None:
         if watching and event in {"open", "os.mkdir", "os.chmod"}:
-            path = given[0]
+            path = inputs[0]
             made.append((event, modes(path) if event == "os.chmod" else None))
             if event == "os.mkdir":
-                made[-1] = (event, given[1])
+                made[-1] = (event, inputs[1])
 
     def modes(path: Any) -> int:
         return stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116  # of a descriptor
@@ -648,7 +648,7 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "logged"),
     [
         ({"encoding": {"format": "csv"}}, "encoding.format must be one of jsonl, "),
         ({"encoding": {"format": "jsonl", "compression": "zip"}}, "one of gzip, none"),
@@ -669,30 +669,30 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_told(
-    run: Runner, folder: Path, change: dict[str, Any], told: str
+    run: Runner, folder: Path, change: dict[str, Any], logged: str
 ) -> None:
     """In one line, before anything is asked of Labelbox."""
     line = refused(run.command(batch_config=batch(folder) | change))
 
-    assert told in line
+    assert logged in line
     assert not run.sandbox.requests
 
 
 @pytest.mark.parametrize(
-    ("module", "config", "told"),
+    ("module", "config", "logged"),
     [
         ("pyarrow", batch("out", "parquet"), "install tap-labelbox[parquet]"),
         ("s3fs", batch("s3://bucket"), "install tap-labelbox[s3]"),
     ],
 )
 def test_what_is_not_installed_is_told(
-    run: Runner, module: str, config: dict[str, Any], told: str
+    run: Runner, module: str, config: dict[str, Any], logged: str
 ) -> None:
     """With what to install."""
     hidden = f"import sys; sys.modules[{module!r}] = None"
     line = refused(ended(start(run, hidden, batch_config=config)))
 
-    assert told in line
+    assert logged in line
     assert not run.sandbox.requests
 
 
@@ -714,10 +714,10 @@ def test_a_run_that_is_stopped_loses_nothing(
     rest, _ = process.communicate(timeout=20)
 
     first = Output("".join(lines) + rest[: rest.rfind("\n") + 1])
-    found = {row["id"] for row in rows(first.messages, "labels")}
+    result = {row["id"] for row in rows(first.messages, "labels")}
     second = run("labels", state=first.state)
-    assert 20 < len(found) < len(everything)
-    assert found | set(second.ids("labels")) == everything
+    assert 20 < len(result) < len(everything)
+    assert result | set(second.ids("labels")) == everything
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)

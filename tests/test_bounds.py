@@ -225,7 +225,7 @@ def test_numbered_ids_fit_as_well() -> None:
         assigned = [ids.assign(base) for _ in range(20)]
 
         assert len({*assigned}) == 20
-        assert all(has_at_most(each, MAX_ID_BYTES) for each in assigned)
+        assert all(has_at_most(item, MAX_ID_BYTES) for item in assigned)
 
 
 def test_annotations_at_any_depth_have_keys_that_fit() -> None:
@@ -246,7 +246,7 @@ def test_annotations_at_any_depth_have_keys_that_fit() -> None:
     own = [record["annotation_id"] for record in records]
     assert len(records) == 32
     assert len({*own}) == len(own)
-    assert all(has_at_most(each, 288) for each in own)
+    assert all(has_at_most(item, 288) for item in own)
     parents = {record["parent_annotation_id"] for record in records} - {None}
     assert parents < {*own}
     assert len(parents) == 30

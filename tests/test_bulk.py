@@ -48,9 +48,9 @@ def test_an_array_is_read_wherever_it_is_cut(
     """Within a number, a word, an escape or a character: all comes out whole."""
     text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
 
-    found = list(array_items(cut(text.encode("utf-8", "replace"), size)))
+    result = list(array_items(cut(text.encode("utf-8", "replace"), size)))
 
-    assert found == sanitize(json.loads(text.encode("utf-8", "replace")))
+    assert result == sanitize(json.loads(text.encode("utf-8", "replace")))
 
 
 # Such as end an item, and begin the next one, where they are no part of another.
@@ -83,9 +83,9 @@ def test_objects_that_are_decoded_together_are_what_they_are(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tap_labelbox.exports.bulk.QUICK_CHARACTERS", together)
-        found = list(array_items(cut(text.encode(), size)))
+        actual = list(array_items(cut(text.encode(), size)))
 
-    assert found == sanitize(json.loads(text))
+    assert actual == sanitize(json.loads(text))
 
 
 @given(items=st.lists(JSON, min_size=1), size=st.integers(1, 40), data=st.data())

@@ -31,12 +31,12 @@ TWICE = {
 def marked(catalog: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the columns that a catalog has as off by default."""
     for entry in catalog["streams"]:
-        for each in entry["metadata"]:
+        for item in entry["metadata"]:
             if (
-                each["breadcrumb"]
-                and each["metadata"].get("selected-by-default") is False
+                item["breadcrumb"]
+                and item["metadata"].get("selected-by-default") is False
             ):
-                yield entry["tap_stream_id"], each["breadcrumb"][1]
+                yield entry["tap_stream_id"], item["breadcrumb"][1]
 
 
 def changed(**metadata: Any) -> dict[str, Any]:
@@ -47,14 +47,14 @@ def changed(**metadata: Any) -> dict[str, Any]:
     """
     catalog = deepcopy(CATALOG)
     for entry in catalog["streams"]:
-        for each in entry["metadata"]:
-            if each["breadcrumb"] == []:
+        for item in entry["metadata"]:
+            if item["breadcrumb"] == []:
                 chosen = entry["tap_stream_id"] == "data_row_exports"
-                each["metadata"]["selected"] = chosen
+                item["metadata"]["selected"] = chosen
                 continue
             own = {n.replace("_", "-"): v for n, v in metadata.items()}
-            together = each["metadata"] | own
-            each["metadata"] = {k: v for k, v in together.items() if v is not None}
+            together = item["metadata"] | own
+            item["metadata"] = {k: v for k, v in together.items() if v is not None}
     return catalog
 
 
@@ -129,8 +129,8 @@ def test_meltano_leaves_out_what_is_off(file: str, environment: str) -> None:
     """It selects everything by itself, so the plugin names what is off."""
     content = yaml.safe_load((ROOT / file).read_text("utf-8"))
     if "environments" in content:
-        found = {each["name"]: each for each in content["environments"]}
-        (content,) = found[environment]["config"]["plugins"]["extractors"]
+        result = {item["name"]: item for item in content["environments"]}
+        (content,) = result[environment]["config"]["plugins"]["extractors"]
 
     catalog = selected(content["select"])
 

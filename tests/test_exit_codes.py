@@ -89,10 +89,10 @@ def test_the_page_has_the_table() -> None:
     table = section.split("begin exit codes")[1].split("end exit codes")[0]
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
 
-    assert codes == [each.code for each in Ending]
-    for each in Ending:
-        assert each.meaning in table
-        assert each.action in table
+    assert codes == [item.code for item in Ending]
+    for item in Ending:
+        assert item.meaning in table
+        assert item.action in table
 
 
 CRASH = Reply(503)
@@ -195,7 +195,7 @@ def test_what_is_asked_for_decides(
 def selected(folder: Path, stream: str) -> Path:
     """Write a catalog of one stream."""
     streams = json.loads(command("--discover").stdout)["streams"]
-    chosen = [each for each in streams if each["stream"] == stream]
+    chosen = [item for item in streams if item["stream"] == stream]
     file = folder / "catalog.json"
     file.write_text(json.dumps({"streams": chosen}))
     return file

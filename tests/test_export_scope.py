@@ -451,7 +451,7 @@ def test_a_project_that_is_forbidden_for_a_while(
 
 
 def is_of_catalog(run: Runner, request: Request) -> bool:
-    """Return whether a request is about the export of many projects, or for its file."""
+    """Return whether a request is about an export of many projects, or its file."""
     task_ids = {task.id for task in run.sandbox.tasks if task.kind == "Catalog"}
     asked = str(request.variables.get("task_id"))
     return asked in task_ids or any(task_id in request.path for task_id in task_ids)
@@ -612,3 +612,40 @@ def test_wherever_a_run_is_cut_off_the_next_one_reads_the_rest(
             loaded(first, whole, expected)
         )
         assert bookmarks(last.state) == bookmarks(expected.state)
+
+
+def test_what_a_run_had_begun_is_forgotten_where_it_is_not_wanted(
+    serving: Callable[..., Runner],
+) -> None:
+    """A run by project leaves nothing of it in the state."""
+    run = serving(World(projects=4, labels_per_project=2), polls=0)
+    first = run(*STREAMS, now=NIGHT)
+    run.sandbox.polls = 10**9
+    cut = run_until(run, Cut(requests=8), *STREAMS, state=first.state, now=NIGHT + DAY)
+    run.sandbox.polls = 0
+    state = cut.states[-1]
+    assert "latest_by_project" not in json.dumps(first.state)
+    assert '"task_id"' in json.dumps(state)
+
+    output = run(*STREAMS, state=state, now=NIGHT + DAY, export_scope="project")
+
+    assert output.error is None
+    assert '"task_id"' not in json.dumps(output.state)
+
+
+def test_a_bookmark_in_the_future_keeps_no_other_back(
+    serving: Callable[..., Runner], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its project is exported alone, with a warning, as ever."""
+    run = serving(World(projects=4, labels_per_project=2), polls=0)
+    first = run(*STREAMS, now=NIGHT)
+    state = json.loads(json.dumps(first.state))
+    for bookmark in state["bookmarks"].values():
+        bookmark["partitions"][0]["replication_key_value"] = "2199-01-01T00:00:00.000Z"
+    run.sandbox.requests.clear()
+
+    output = run(*STREAMS, state=state, now=NIGHT + DAY)
+
+    assert output.error is None
+    assert (count(run, TOGETHER), count(run, BY_PROJECT)) == (1, 1)
+    assert any("lies in the future" in message for message in caplog.messages)

@@ -152,11 +152,11 @@ def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> No
     run.folder = tmp_path
     asked, over = threading.Event(), threading.Event()
 
-    def hold(_: Request) -> None:
+    def block(_: Request) -> None:
         asked.set()
         over.wait()
 
-    run.sandbox.before = hold
+    run.sandbox.before = block
     # Without the end that comes for a run that does not end by itself.
     patient = (
         "from tap_labelbox.singer import tap; tap.SHUTDOWN_SECONDS = 3600.0; "

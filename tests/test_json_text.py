@@ -149,12 +149,12 @@ def test_a_line_that_is_no_object_is_malformed() -> None:
 )
 def test_lines_are_decoded_fast(text: bytes) -> None:
     """And nothing that is passed on has a line break in it."""
-    found = json_text.decode_lines_as(LINE, text)
+    result = json_text.decode_lines_as(LINE, text)
 
-    assert found is not None
-    assert [line.id for line in found] == ["a", "c"]
-    assert b"\r" not in bytes(found[0].rest)
-    assert json_text.decode_raw(found[0].rest) == {"b": [1]}
+    assert result is not None
+    assert [line.id for line in result] == ["a", "c"]
+    assert b"\r" not in bytes(result[0].rest)
+    assert json_text.decode_raw(result[0].rest) == {"b": [1]}
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,11 @@ def test_what_is_passed_on_has_no_line_break(line_break: bytes) -> None:
     """A message would end there."""
     text = b'{"id": "a", "rest": [1,' + line_break + b'"b"]}' + line_break
 
-    found = json_text.decode_as(LINE, text)
+    result = json_text.decode_as(LINE, text)
 
-    assert found is not None
-    assert line_break not in bytes(found.rest)
-    assert json_text.decode_raw(found.rest) == [1, "b"]
+    assert result is not None
+    assert line_break not in bytes(result.rest)
+    assert json_text.decode_raw(result.rest) == [1, "b"]
 
 
 @pytest.mark.parametrize(

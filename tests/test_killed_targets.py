@@ -109,12 +109,12 @@ class JsonLines(Warehouse):
     def keys(self, stream: str) -> list[tuple[Any, ...]]:
         """Read a file; the last line may be half of one."""
         path = self.folder / f"{stream}.jsonl"
-        found = []
+        result = []
         for line in path.read_bytes().split(b"\n") if path.exists() else ():
             with suppress(ValueError):
                 record = json.loads(line)
-                found.append(tuple(record[key] for key in PRIMARY_KEYS[stream]))
-        return list(dict.fromkeys(found))  # it appends what it gets again
+                result.append(tuple(record[key] for key in PRIMARY_KEYS[stream]))
+        return list(dict.fromkeys(result))  # it appends what it gets again
 
     def mend(self) -> None:
         """End half a line, which the next one would be glued to."""

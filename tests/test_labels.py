@@ -147,10 +147,10 @@ def test_a_label_deleted_between_pages_hides_no_other(
             deleted.append(labels[3].id)
 
     sandbox.before = delete
-    found = run("labels", page_size=10).ids("labels")
+    result = run("labels", page_size=10).ids("labels")
 
     assert deleted
-    assert set(all_ids(world)) <= set(found)
+    assert set(all_ids(world)) <= set(result)
 
 
 def test_a_label_listed_late_is_read_by_the_next_run(run: Runner, world: World) -> None:
@@ -261,13 +261,13 @@ def test_start_date_counts_where_there_is_no_bookmark(
     project = world.projects[0].id
     start = datetime(2026, 3, 1, tzinfo=UTC)
     world.add_label(project, start - timedelta(milliseconds=1))
-    wanted = [world.add_label(project, start).id, world.add_label(project, NOW).id]
+    expected = [world.add_label(project, start).id, world.add_label(project, NOW).id]
 
     first = run("labels", start_date="2026-03-01")
     second = run("labels", start_date="2026-10-01T00:00:00Z", state=first.state)
 
-    assert first.ids("labels") == wanted
-    assert second.ids("labels") == wanted[1:]
+    assert first.ids("labels") == expected
+    assert second.ids("labels") == expected[1:]
 
 
 def test_the_lookback_does_not_reach_before_start_date(
@@ -310,10 +310,10 @@ def test_filters_choose_labels(
         "created_before": timestamps.isoformat(labels[len(labels) // 2].created_at),
     }[name]
 
-    found = run("labels", label_filters={name: value}).ids("labels")
+    result = run("labels", label_filters={name: value}).ids("labels")
 
-    assert sorted(found) == sorted(x.id for x in labels if keeps(x, value))
-    assert name == "created_before" or found
+    assert sorted(result) == sorted(x.id for x in labels if keeps(x, value))
+    assert name == "created_before" or result
 
 
 def test_page_size_is_what_is_asked_for(run: Runner, sandbox: Sandbox) -> None:
@@ -365,8 +365,8 @@ def test_a_field_that_labelbox_forgot_is_null(
     """It is said once, and all the rest goes on."""
     output = serving(world, forget=[forgotten])("labels", page_size=20)
 
-    told = [m for m in caplog.messages if "no longer knows" in m]
-    assert told == [f"Labelbox no longer knows {forgotten}: going on without"]
+    logged = [m for m in caplog.messages if "no longer knows" in m]
+    assert logged == [f"Labelbox no longer knows {forgotten}: going on without"]
     assert {r[column] for r in output.records("labels")} == {None}
     assert sorted(output.ids("labels")) == sorted(all_ids(world))
     assert output.error is None
@@ -430,11 +430,11 @@ def test_an_error_inside_http_200_never_ends_the_stream_quietly(
     run: Runner, sandbox: Sandbox, world: World
 ) -> None:
     """Also not with data beside it: that may be a part only."""
-    odd = {"message": "no", "extensions": {"code": "ODD"}}
+    malformed = {"message": "no", "extensions": {"code": "ODD"}}
 
     def fail(request: Request) -> Reply | None:
         if request.operation == "Labels" and request.variables["skip"] > 0:
-            return answer({"errors": [odd], "data": {"project": {"labels": []}}})
+            return answer({"errors": [malformed], "data": {"project": {"labels": []}}})
         return None
 
     sandbox.before = fail
@@ -461,8 +461,8 @@ def test_an_absent_list_is_no_empty_list(
     project_id = world.projects[0].id
 
     def fail(request: Request) -> Reply | None:
-        wanted = request.operation == "Labels"
-        if wanted and request.variables["project_id"] == project_id:
+        expected = request.operation == "Labels"
+        if expected and request.variables["project_id"] == project_id:
             return answer({"data": data})
         return None
 
@@ -574,16 +574,16 @@ def test_what_labelbox_serves_takes_the_fast_path(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every page: the slow one takes several times the CPU."""
-    found: list[Any] = []
+    result: list[Any] = []
     decode = PageDecoder.__call__
 
     def noted(decoder: PageDecoder, reply: bytes) -> Any:
-        found.append(decode(decoder, reply))
-        return found[-1]
+        result.append(decode(decoder, reply))
+        return result[-1]
 
     monkeypatch.setattr(PageDecoder, "__call__", noted)
 
     records = run("labels").records("labels")
 
-    assert None not in found
-    assert sum(map(len, found)) >= len(records) > 0
+    assert None not in result
+    assert sum(map(len, result)) >= len(records) > 0

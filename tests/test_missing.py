@@ -41,9 +41,9 @@ def test_a_project_that_is_not_listed(
     assert isinstance(failing.error, IncompleteError)
     assert warned.error is None
     assert warned.records("labels") == failing.records("labels")
-    (told,) = [r for r in caplog.records if bad in r.getMessage()]
-    assert told.levelname == "WARNING"
-    assert "take it out of project_ids or give the key access" in told.getMessage()
+    (logged,) = [r for r in caplog.records if bad in r.getMessage()]
+    assert logged.levelname == "WARNING"
+    assert "take it out of project_ids or give the key access" in logged.getMessage()
 
 
 @pytest.mark.parametrize(

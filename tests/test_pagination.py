@@ -32,7 +32,7 @@ UNITS = st.sampled_from([SECOND, MILLISECOND])
 ORDERS = st.sampled_from([1, -1])  # oldest first, newest first
 
 
-def moment(number: int, unit: timedelta = SECOND) -> str:
+def timestamp(number: int, unit: timedelta = SECOND) -> str:
     """Return one of the test's moments: whole seconds, as labels have them."""
     return isoformat(START + number * unit)
 
@@ -40,7 +40,7 @@ def moment(number: int, unit: timedelta = SECOND) -> str:
 def made(*numbers: int, unit: timedelta = SECOND) -> list[Row]:
     """Return one row for each moment."""
     return [
-        {"id": f"row-{n:05}", "created_at": moment(number, unit)}
+        {"id": f"row-{n:05}", "created_at": timestamp(number, unit)}
         for n, number in enumerate(numbers)
     ]
 
@@ -72,8 +72,8 @@ class Server:
         with self.one_at_a_time:
             self.before(self)
             self.asked.append((after, skip, first))
-            listed = [row for row in self.rows if row["created_at"] > (after or "")]
-            return sorted(listed, key=self.order)[skip : skip + first]
+            entries = [row for row in self.rows if row["created_at"] > (after or "")]
+            return sorted(entries, key=self.order)[skip : skip + first]
 
     def together(self, asks: list[tuple[str | None, int, int]]) -> list[list[Row]]:
         """Answer several pages, as in one request."""
@@ -143,7 +143,7 @@ def test_a_deleted_row_hides_no_other() -> None:
     every = [row["id"] for row in server.rows]
 
     assert ids(server, 4) == every
-    assert server.asked[2] == (just_before(moment(3)), 0, 4)
+    assert server.asked[2] == (just_before(timestamp(3)), 0, 4)
 
 
 def test_more_rows_of_one_moment_than_a_page_holds_are_read() -> None:
@@ -157,12 +157,12 @@ def test_a_list_in_another_order_is_read_but_not_trusted() -> None:
     """Up to where it has been read is known only at its end."""
     server = Server(made(*range(9)), order=lambda row: -int(row["id"][4:]))
 
-    found = list(Listing(server, 4).pages())
+    result = list(Listing(server, 4).pages())
 
-    assert {row["id"] for page, _ in found for row in page} == {
+    assert {row["id"] for page, _ in result for row in page} == {
         row["id"] for row in server.rows
     }
-    assert [reached for _, reached in found] == [None, None, moment(8)]
+    assert [reached for _, reached in result] == [None, None, timestamp(8)]
 
 
 def test_a_list_that_cannot_be_read_is_given_up() -> None:
@@ -202,12 +202,12 @@ def test_rows_out_of_order_are_noticed() -> None:
     order = [0, 2, 1, 3, 5, 4, 7, 6, 8]
     server = Server(made(*order), order=lambda row: int(row["id"][4:]))
 
-    found = list(Listing(server, 4).pages())
+    result = list(Listing(server, 4).pages())
 
-    assert {row["id"] for page, _ in found for row in page} == {
+    assert {row["id"] for page, _ in result for row in page} == {
         row["id"] for row in server.rows
     }
-    assert [reached for _, reached in found[:-1]] == [None] * (len(found) - 1)
+    assert [reached for _, reached in result[:-1]] == [None] * (len(result) - 1)
 
 
 # --- pages that are too much ------------------------------------------------------
@@ -372,9 +372,9 @@ def test_ties_may_come_in_any_order_each_time(
     )
 
     max_in_flight, is_together = way
-    found = ids(server, size, max_in_flight=max_in_flight, together=is_together)
+    result = ids(server, size, max_in_flight=max_in_flight, together=is_together)
 
-    assert sorted(found) == [row["id"] for row in server.rows]
+    assert sorted(result) == [row["id"] for row in server.rows]
 
 
 @pytest.mark.parametrize("burst", [0, 3, 40], ids=["even", "uneven", "bursts"])
@@ -389,11 +389,11 @@ def test_ties_cost_few_requests(burst: int) -> None:
         seconds += [len(seconds)] * count
     server = Server(made(*seconds[:20_000]), order=lambda _: 0)
 
-    found = ids(server, 100, max_in_flight=8, together=True)
+    result = ids(server, 100, max_in_flight=8, together=True)
 
-    assert sorted(found) == [row["id"] for row in server.rows]
-    alone = [ask for ask in server.asked if ask[0] is None]
-    assert len(alone) + server.requests <= 220
+    assert sorted(result) == [row["id"] for row in server.rows]
+    by_itself = [ask for ask in server.asked if ask[0] is None]
+    assert len(by_itself) + server.requests <= 220
 
 
 def test_a_server_that_lists_from_the_beginning_is_asked_in_another_way() -> None:
@@ -409,17 +409,17 @@ def test_a_server_that_lists_from_the_beginning_is_asked_in_another_way() -> Non
 
     listing = Listing(page, 10, max_in_flight=4, fetch_all=whole)
 
-    found = [row["id"] for rows, _ in listing.pages() for row in rows]
-    assert {*found} == {row["id"] for row in server.rows}
+    result = [row["id"] for rows, _ in listing.pages() for row in rows]
+    assert {*result} == {row["id"] for row in server.rows}
 
 
 def test_a_second_with_more_rows_than_were_expected_is_read() -> None:
     """With as many pages as it needs."""
     server = Server(made(*([0] * 8 + [1] * 60 + [2] * 30)))
 
-    found = ids(server, 12, max_in_flight=4, together=True)
+    result = ids(server, 12, max_in_flight=4, together=True)
 
-    assert sorted(found) == [row["id"] for row in server.rows]
+    assert sorted(result) == [row["id"] for row in server.rows]
 
 
 def test_what_a_second_start_brings_once_more_is_known() -> None:
@@ -434,7 +434,7 @@ def test_what_a_second_start_brings_once_more_is_known() -> None:
 
     assert ids(server, 4) == every
     restarted = [after for after, skip, _ in server.asked if after and not skip]
-    assert restarted == [just_before(moment(9 * 130, MILLISECOND))]
+    assert restarted == [just_before(timestamp(9 * 130, MILLISECOND))]
 
 
 def test_an_order_that_ends_is_no_longer_trusted() -> None:
@@ -451,9 +451,9 @@ def test_an_order_that_ends_is_no_longer_trusted() -> None:
     )
     every = {row["id"] for row in server.rows}
 
-    found = list(Listing(server, 3).pages())
+    result = list(Listing(server, 3).pages())
 
-    assert {row["id"] for page, _ in found for row in page} == every
+    assert {row["id"] for page, _ in result for row in page} == every
     assert any(after for after, *_ in server.asked)
 
 
@@ -465,8 +465,8 @@ def test_pages_of_one_second_each_show_their_order() -> None:
     newest_first = Server(rising, order=lambda row: (-age(row), row["id"]))
     down = list(Listing(newest_first, 3).pages())
 
-    for found in (up, down):
-        read = {row["id"] for page, _ in found for row in page}
+    for result in (up, down):
+        read = {row["id"] for page, _ in result for row in page}
         assert read == {row["id"] for row in rising}
-    assert up[3].reached == moment(1)
+    assert up[3].reached == timestamp(1)
     assert [reached for _, reached in down[:-1]] == [None] * (len(down) - 1)

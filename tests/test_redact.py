@@ -139,10 +139,10 @@ def test_a_text_that_is_too_long_is_cut() -> None:
     """And says so."""
     length = MAX_TEXT_CHARACTERS + MAX_EXCESS_CHARACTERS + 1
 
-    found = redact.mask("x" * length)
+    result = redact.mask("x" * length)
 
-    assert found == "x" * MAX_TEXT_CHARACTERS + "... (1001 more characters)"
-    assert redact.mask(found) == found
+    assert result == "x" * MAX_TEXT_CHARACTERS + "... (1001 more characters)"
+    assert redact.mask(result) == result
 
 
 @pytest.mark.parametrize("depth", [1, 40, 150])

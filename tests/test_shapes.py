@@ -65,11 +65,11 @@ def test_every_value_of_a_file_is_in_some_record(file: Path) -> None:
         len(row["projects"]) for row in rows
     )
     # Timestamps are written in UTC, which Z is short for.
-    given = {text.replace("+00:00", "Z") for text in texts(rows)}
-    found = texts([message["record"] for message in records])
-    found |= {text.replace(".000Z", "Z") for text in found}
-    found |= {text.replace("+00:00", "Z") for text in found}
-    assert given - found == set()
+    inputs = {text.replace("+00:00", "Z") for text in texts(rows)}
+    result = texts([message["record"] for message in records])
+    result |= {text.replace(".000Z", "Z") for text in result}
+    result |= {text.replace("+00:00", "Z") for text in result}
+    assert inputs - result == set()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -194,12 +194,12 @@ def check_annotations(output: Output, workspace: World) -> None:
 
 def check_relationships(output: Output) -> None:
     """Assert that each is there once, and is no annotation."""
-    found = columns(
+    result = columns(
         output.records("annotation_relationships"), "label_id", "feature_id"
     )
-    assert found
-    assert len(set(found)) == len(found)
-    assert not set(found) & set(
+    assert result
+    assert len(set(result)) == len(result)
+    assert not set(result) & set(
         columns(output.records("annotations"), "label_id", "feature_id")
     )
 

@@ -129,7 +129,7 @@ def test_shards_after_the_first_ask_nothing_of_what_is_of_no_project(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "reason"),
     [
         ({"shard": {"index": 2, "count": 2}}, "shard.index must be less than"),
         ({"shard": {"index": 0}}, "shard.count is not set"),
@@ -149,11 +149,11 @@ def test_shards_after_the_first_ask_nothing_of_what_is_of_no_project(
     ],
 )
 def test_shards_that_cannot_be_are_refused(
-    run: Runner, given: dict[str, Any], said: str
+    run: Runner, options: dict[str, Any], reason: str
 ) -> None:
     """In one line, before anything is read."""
-    with pytest.raises(Exception, match=said):
-        run.tap(**given)
+    with pytest.raises(Exception, match=reason):
+        run.tap(**options)
 
 
 # --- plans -------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_the_runs_of_a_plan_read_everything(run: Runner, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings_given", "said", "code"),
+    ("arguments", "settings_given", "reason", "code"),
     [
         (["--shards", "0"], {}, "it must be at least 1", 2),
         (["--shards", "2", "--states", "s"], {}, "--states and --into go together", 78),
@@ -233,7 +233,7 @@ def test_what_no_plan_can_be_made_of_is_one_line(
     run: Runner,
     arguments: list[str],
     settings_given: dict[str, Any],
-    said: str,
+    reason: str,
     code: int,
 ) -> None:
     """And nothing is printed that could be taken for a plan."""
@@ -242,7 +242,7 @@ def test_what_no_plan_can_be_made_of_is_one_line(
     result = command("--config", str(config), *arguments, program=PLAN)
 
     assert result.returncode == code, result.stderr
-    assert said in result.stderr.splitlines()[-1]
+    assert reason in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
 
@@ -307,10 +307,10 @@ def test_a_change_of_the_count_keeps_every_bookmark(
         states = sharding.split(joined, takers, BY_PROJECT)
 
         assert len(states) == count
-        found = [values_of(state) for state in states]
-        assert sum(map(len, found)) == len(latest)
-        assert {k: v for values in found for k, v in values.items()} == latest
-        for takes, values in zip(takers, found, strict=True):
+        actual = [values_of(state) for state in states]
+        assert sum(map(len, actual)) == len(latest)
+        assert {k: v for values in actual for k, v in values.items()} == latest
+        for takes, values in zip(takers, actual, strict=True):
             assert all(takes(project_id) for _, project_id in values)
     assert given_states == deepcopy(given_states)
 
@@ -332,8 +332,8 @@ def test_an_export_in_progress_goes_with_its_project() -> None:
 
 def test_a_stream_vouches_for_others_in_the_projects_of_its_own_state_only() -> None:
     """Projects without records in one shard may have some in another."""
-    one = state_of({"annotations": {"p": "2026-03-01T00:00:00.000Z"}})
-    one["bookmarks"]["annotations"][WITHOUT_RECORDS] = ["export_errors"]
+    item = state_of({"annotations": {"p": "2026-03-01T00:00:00.000Z"}})
+    item["bookmarks"]["annotations"][WITHOUT_RECORDS] = ["export_errors"]
     other = state_of(
         {
             "annotations": {"q": "2026-03-01T00:00:00.000Z"},
@@ -341,7 +341,7 @@ def test_a_stream_vouches_for_others_in_the_projects_of_its_own_state_only() -> 
         }
     )
 
-    joined = sharding.join([one, other], BY_PROJECT)
+    joined = sharding.join([item, other], BY_PROJECT)
 
     assert values_of(joined) == {
         ("annotations", "p"): "2026-03-01T00:00:00.000Z",
@@ -460,15 +460,15 @@ def test_a_killed_shard_goes_on_after_the_count_has_changed(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [("{", "is not JSON"), ('{"bookmarks": 5}', "has no bookmarks")],
 )
 def test_a_file_that_is_no_state_is_named(
-    tmp_path: Path, content: str, said: str
+    tmp_path: Path, content: str, reason: str
 ) -> None:
     """And no file is written: a shard would read everything anew."""
     (tmp_path / "bad.json").write_text(content)
 
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(Exception, match=reason):
         reshard(plan({}, 1), tmp_path, tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -36,7 +36,7 @@ COLUMNS = (
     *within("block.inner", string("deep", "Deep down.")),
 )
 STRUCT = StructColumns(sources(COLUMNS), raw=frozenset({"label"}))
-NULLS = {column.name: None for column in COLUMNS}
+EMPTY_RECORD = {column.name: None for column in COLUMNS}
 
 
 def record(text: bytes) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def record(text: bytes) -> dict[str, Any]:
 )
 def test_what_is_expected_becomes_a_record(text: bytes, expected: Any) -> None:
     """Missing blocks are empty ones."""
-    assert record(text) == NULLS | expected
+    assert record(text) == EMPTY_RECORD | expected
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ class _Walk:
 
     @property
     def _may_have_seams(self) -> bool:
-        """Whether a page may begin among the rows with which the last one ended."""
+        """True if a page may begin among the rows with which the last one ended."""
         listing = self._listing
         return (
             listing.fetch_all is not None
@@ -382,7 +382,7 @@ class _Seen:
 
     @property
     def is_well_formed(self) -> bool:
-        """Whether no row of the last page was malformed."""
+        """True if no row of the last page was malformed."""
         return not self._left_out
 
     def overlapping(self, page: Sequence[Row | Malformed]) -> int:

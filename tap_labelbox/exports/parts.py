@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-MAX_HELD_BYTES = 64 * 1024 * 1024  # of an export: downloaded, and not yet read
+MAX_HELD_BYTES = 32 * 1024 * 1024  # of an export: downloaded, and not yet read
 SLICE_BYTES = 8 * 1024 * 1024  # of a part that is cut
 MAX_PART_ATTEMPTS = 3  # of one byte range that brings nothing
 
@@ -211,8 +211,8 @@ class _SlicePrefetch:
                 raise begun
             for chunk in begun.chunks():
                 yield chunk
-                self._capacity.free(len(chunk) if begun.thread else 0)
-            self._capacity.leave()
+                self._capacity.release(len(chunk) if begun.thread else 0)
+            self._capacity.release_slice()
 
     def _begin_all(self) -> None:
         """Begin each slice as soon as there is room for it."""
@@ -220,7 +220,7 @@ class _SlicePrefetch:
         try:
             for piece in self._slices:
                 fits = piece.size <= MAX_HELD_BYTES
-                if not self._capacity.enter(piece.size if fits else 0):
+                if not self._capacity.reserve(piece.size if fits else 0):
                     return
                 self._begun.put(
                     _Download(piece, self._download, self._capacity, fits=fits)
@@ -252,7 +252,7 @@ class _Download:
         self._arrived: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
         self.thread = started_thread(self._run) if fits else None
         if fits and not self.thread:
-            capacity.free(piece.size)
+            capacity.release(piece.size)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes as they arrive."""
@@ -289,7 +289,7 @@ class _Capacity:
         self._changed = Condition()
         self.is_closed = False
 
-    def enter(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Wait for room for a slice of so many bytes; return False if it is closed."""
         with self._changed:
             self._changed.wait_for(
@@ -299,13 +299,13 @@ class _Capacity:
             self._slices -= 1
             return not self.is_closed
 
-    def free(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Note that so many bytes have been read."""
         with self._changed:
             self._bytes += size
             self._changed.notify_all()
 
-    def leave(self) -> None:
+    def release_slice(self) -> None:
         """Note that a slice has been read to its end."""
         with self._changed:
             self._slices += 1

@@ -205,8 +205,7 @@ def as_number(value: Any) -> float | None:
 
 def digits(value: Any) -> str | None:
     """Return the digits of a whole number that is no float; None of any other value."""
-    is_whole = type(value) is int and value == as_number(value)
-    return str(value) if type(value) is int and not is_whole else None
+    return str(value) if type(value) is int and as_number(value) != value else None
 
 
 def as_integer(value: Any) -> int | None:
@@ -533,8 +532,9 @@ def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) 
             return
         if record[name] is None:
             record[name] = converted
-            rest = kind.left_over(value) if kind.left_over else None
-            if rest is None:
+            if converted is value or kind.left_over is None:
+                return
+            if (rest := kind.left_over(value)) is None:
                 return
             value = rest
         elif record[name] == value:

@@ -473,10 +473,8 @@ class World:
             is_changed: Whether the label holds something else from then on.
         """
         with self.lock:
-            label, timestamp = (
-                self._labels[label_id],
-                self._kept(edited_at or self.now()),
-            )
+            label = self._labels[label_id]
+            timestamp = self._kept(edited_at or self.now())
             label.revision += is_changed
             project, row = label.project, label.data_row
             number = 2 + sum(edit["labelId"] == label_id for edit in project.edits)

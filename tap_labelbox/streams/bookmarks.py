@@ -90,6 +90,10 @@ class BookmarkedStream(DirectStream):
             self._since[project_id] = self._find_since(context)
         return self._since[project_id]
 
+    def forget_since(self, context: Context | None) -> None:
+        """Find anew, as the bookmark is now, from when on a context is read."""
+        self._since.pop(context_id(context), None)
+
     @cached_property
     def _since(self) -> dict[str | None, str | None]:
         return {}

@@ -184,7 +184,7 @@ class ExportGroup:
                 for run in earlier
                 if last_end < run and not self._is_outdated(context, run)
             ],
-            self._subject(project_id),
+            title=self._subject(project_id),
         )
 
     def _is_outdated(self, context: Context, until: str) -> bool:
@@ -197,6 +197,12 @@ class ExportGroup:
 
     def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Return which exports a project needs, in the API's words."""
+        return self._inputs_within(context, self._since(context), until)
+
+    def _inputs_within(
+        self, context: Context, since: str | None, until: str
+    ) -> list[dict[str, Any]]:
+        """Return which exports hold what a project has within a span of time."""
         config = self.leader.config
         project_id = str(context_id(context))
         filters = config["export_filters"]
@@ -206,7 +212,7 @@ class ExportGroup:
             project_id,
             filters,
             config["export_include"],
-            since=self._since(context),
+            since=since,
             until=until,
         )
 
@@ -261,6 +267,15 @@ class ExportGroup:
         """
         project_id = str(context_id(context))
         exports = self._take(self._next(project_id), self._awaited(project_id))
+        self._read_exports(context, exports)
+
+    def _read_exports(self, context: Context, exports: list[Prepared]) -> None:
+        """Read exports of a project to their end, and move the bookmarks.
+
+        Raises:
+            LabelboxError: If one cannot be read to its end.
+        """
+        project_id = str(context_id(context))
         latest = self._read_all(exports, project_id)
         # No other place knows of a broken row: its project has to be exported again.
         if not self.leader.is_test and project_id not in self._broken:
@@ -482,7 +497,7 @@ class CatalogExports(ExportGroup):
                 None,
                 {},
                 [],
-                f"Dataset {dataset_id}",
+                title=f"Dataset {dataset_id}",
             )
             for dataset_id in dataset_ids
         )

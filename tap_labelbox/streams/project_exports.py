@@ -44,8 +44,8 @@ from tap_labelbox.exports.tasks import PROJECT_FILTERS, FailedExportError, input
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
 from tap_labelbox.singer.state import FAILED_AT, context_id
-from tap_labelbox.streams.export_group import ExportGroup
 from tap_labelbox.streams.refusals import LEFT_OUT
+from tap_labelbox.streams.windowed_exports import WindowedExports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -73,7 +73,7 @@ ALL = ""
 """What stands for the ID of a project where an export holds many."""
 
 
-class ProjectExports(ExportGroup):
+class ProjectExports(WindowedExports):
     """Reads what happened in many projects from one export, and others one by one."""
 
     def __init__(self, leader: ExportedStream, streams: list[ExportedStream]) -> None:
@@ -99,6 +99,8 @@ class ProjectExports(ExportGroup):
         """
         project_ids = super().in_turn(parent_ids)
         self._together = self._chosen(project_ids)
+        if not self._together:
+            self.state.drop(ALL)  # what a run had begun that was to read more at once
         turn = self.state.first.turn
         last = max(map(turn, self._together), default="")
 
@@ -112,7 +114,7 @@ class ProjectExports(ExportGroup):
         """Return the projects to be exported together, and from when on each is read.
 
         With ``auto``, those that have been read, and not long before the others; but
-        none that could not be read the last time.
+        none that could not be read the last time, or whose bookmark is in the future.
         """
         config, state = self.leader.config, self.state
         scope = config["export_scope"]
@@ -121,12 +123,15 @@ class ProjectExports(ExportGroup):
             return {}
         if scope == "workspace":
             return self._as_started({p: self._start(p) or "" for p in project_ids})
+        now = self._workspace.started_at
         starts = {
             p: start
             for p in project_ids
             if FAILED_AT not in state.first.partition(p)
             and all(self._read_up_to(stream, p) for stream in self.streams)
+            and not self._is_outdated({self.leader.parent_key: p}, now)
             and (start := self._start(p))
+            and start <= now
         }
         if starts:
             earliest = timestamps.shift(max(starts.values()), -MAX_LAG)
@@ -146,11 +151,10 @@ class ProjectExports(ExportGroup):
         """Return from when on some stream needs a project; None for all of it."""
         starts = []
         for stream in self.streams:
-            read_up_to = self._read_up_to(stream, project_id)
-            if read_up_to is None:
-                starts.append(stream.since({stream.parent_key: project_id}))
-            else:
-                starts.append(stream.looked_back(read_up_to))
+            start = stream.since({stream.parent_key: project_id})
+            if read_up_to := self._read_up_to(stream, project_id):
+                start = stream.looked_back(read_up_to)
+            starts.append(start)
         if None in starts:
             return None
         return timestamps.truncate_to_second(min(filter(None, starts)))
@@ -177,7 +181,7 @@ class ProjectExports(ExportGroup):
         is_planned = False
         for context in self.leader.partitions:
             if context_id(context) not in self._together:
-                yield self._plan(context)
+                yield from self._plans_of(context)
             elif not is_planned:
                 is_planned = True
                 yield self._plan_together()
@@ -201,7 +205,7 @@ class ProjectExports(ExportGroup):
                 for run in earlier
                 if last_end < run and not is_outdated(run)
             ],
-            f"What happened in {self._awaited(ALL)}",
+            title=f"What happened in {self._awaited(ALL)}",
         )
 
     def _inputs_together(self, until: str) -> list[dict[str, Any]]:
@@ -282,9 +286,10 @@ class ProjectExports(ExportGroup):
     def _one_by_one(self) -> Iterator[Future[list[Prepared]]]:
         """The exports of those that were to be exported together."""
         return self._prepare(
-            self._plan(context)
+            plan
             for context in self.leader.partitions
             if context_id(context) in self._together
+            for plan in self._plans_of(context)
         )
 
     def _read_together(self) -> None:

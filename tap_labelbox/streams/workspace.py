@@ -133,6 +133,7 @@ class Workspace:
         self._export_filters: dict[str, Any] = config["export_filters"]
         self._names: dict[str, str] = {}  # of projects, by their ID
         self._made_at: dict[str, str] = {}  # the same
+        self._row_counts: dict[str, Any] = {}  # the same
         self._page_size: int = config["page_size"]
         self._max_in_flight: int = config["concurrency"]
         self._logger = logger
@@ -262,13 +263,15 @@ class Workspace:
         document, field = "project_ids", "projects"
         if fields := self._filter.fields:
             document, field = CHOSEN_PROJECTS, "rows"
-            self.client.narrow(document, GRAPHQL, {"id", "name", "created_at", *fields})
+            columns = {"id", "name", "created_at", "data_row_count", *fields}
+            self.client.narrow(document, GRAPHQL, columns)
         projects = sorted(self.list_rows(document, field), key=_made_at)
         if fields:
             self._filter.refuse_unknown(self.client.document(document).columns)
         for project in projects:
             self._names[project["id"]] = shortened(project.get("name") or "")
             self._made_at[project["id"]] = _made_at(project)
+            self._row_counts[project["id"]] = project.get("data_row_count")
         self._unlisted += self.gaps - gaps
         self.lacks_projects |= self.failures > failures
         self._warn_of_none(projects)
@@ -286,6 +289,11 @@ class Workspace:
     def made_at(self, project_id: str) -> str:
         """Return when a project was made; "" if Labelbox does not say."""
         return self._made_at.get(project_id, "")
+
+    def row_count(self, project_id: str) -> int | None:
+        """Return how many data rows a project has; None if Labelbox does not say."""
+        count = self._row_counts.get(project_id)
+        return count if isinstance(count, int) and count >= 0 else None
 
     @cached_property
     def project_ids(self) -> list[str]:

@@ -153,9 +153,9 @@ def test_it_lists_ontologies(client: Any, world: World) -> None:
     for ontology, made in zip(ontologies, world.ontologies, strict=True):
         tools = [tool.name for tool in ontology.tools()]
         assert tools == [tool["name"] for tool in made["normalized"]["tools"]]
-        questions = [one.instructions for one in ontology.classifications()]
-        told = made["normalized"]["classifications"]
-        assert questions == [one["instructions"] for one in told]
+        questions = [single.instructions for single in ontology.classifications()]
+        logged = made["normalized"]["classifications"]
+        assert questions == [single["instructions"] for single in logged]
 
 
 def test_it_reads_what_is_behind_the_experimental_address(
