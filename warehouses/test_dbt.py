@@ -1,4 +1,4 @@
-"""The dbt package in Snowflake's SQL on fakesnow, and compiled for what runs nowhere."""
+"""The dbt package on fakesnow, and compiled for warehouses that run nowhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
     "warehouse", ["snowflake", "bigquery", "databricks", "redshift"]
 )
 def test_all_of_it_compiles(warehouse: str, project: Path, tmp_path: Path) -> None:
-    """By the adapter of the warehouse, to queries that are SQL there; nothing is asked."""
+    """By the adapter of the warehouse, without one, to queries in its SQL."""
     programs = environment("dbt")
     with Dbt(programs / "dbt", tmp_path / "runs", {}, project, HERE) as dbt:
         dbt("deps").check()
@@ -89,7 +89,7 @@ def listens(port: int) -> bool:
 def test_all_of_it_builds_on_fakesnow(
     project: Path, fakesnow: int, tmp_path: Path
 ) -> None:
-    """Every model, and every test but unit tests, for which it lacks temporary tables."""
+    """Every model and test but unit tests: they need temporary tables."""
     shutil.copy(HERE / "fakesnow.sql", project / "macros")
     found = {"labelbox_schema": "analytics", "labelbox_issues_identifier": "issues"}
     variables = json.dumps(found | {"labelbox__using_labels": True})
