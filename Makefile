@@ -121,6 +121,19 @@ test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k pol
 	@echo "pytest: every fault at every place, and kills (a quarter of an hour)"
 	@$(PYTEST) $(FAULT_TESTS) --every-fault $(ARGS)
 
+# What other people's tools need is kept apart: they do not agree with each other.
+PLATFORMS := python airbyte
+
+.PHONY: test-platforms
+test-platforms: setup $(PLATFORMS:%=.cache/platforms/%/ready) ## Run it where people do: Airbyte, notebooks (1 GB)
+	@$(PYTEST) tests/platforms $(ARGS)
+
+.cache/platforms/%/ready: requirements-platforms-%.txt requirements-build.txt
+	@$(call environment,.cache/platforms/$*)
+	@$(call pip,.cache/platforms/$*/bin,requirements-build.txt)
+	@$(BIN)/uv pip install --quiet --python .cache/platforms/$*/bin/python --require-hashes --requirement $<
+	@touch $@
+
 .PHONY: test-warehouses
 test-warehouses: setup ## Load every warehouse, value by value: make test-warehouses ARGS='-k csv'
 	@echo "pytest: each loader in an environment of its own (half an hour)"
@@ -185,7 +198,8 @@ lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@$(LOCK) requirements-build.txt --group build --constraint requirements-dev.txt
 	@$(LOCK) requirements-bench.txt --group bench --constraint requirements-dev.txt
 	@$(LOCK) requirements-audit.txt --group audit --constraint requirements-dev.txt
-
+	@$(LOCK) requirements-platforms-python.txt --group platforms-python --extra parquet $(ARGS) pyproject.toml
+	@$(LOCK) requirements-platforms-airbyte.txt --group platforms-airbyte $(ARGS)
 	@for name in $(WAREHOUSES); do \
 		$(LOCK) warehouses/requirements/$$name.txt --no-annotate $(ARGS) \
 			--group warehouses/pyproject.toml:$$name || exit 1; \

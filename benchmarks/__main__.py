@@ -17,23 +17,20 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import measure
-from benchmarks.cases import CASES, TAP
+from benchmarks.cases import CASES, NIGHTS, TAP
 from benchmarks.report import Limit, Results, profiled, regressions
 from benchmarks.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.cases import Case
+    from benchmarks.cases import Case, Night
     from benchmarks.measure import Run, Served
     from benchmarks.report import Profile
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.md"
 QUICK_SHARE = 0.1  # of a case's records that --quick reads
-PROJECTS = 500
-MAX_NOTHING_NEW_SECONDS = 3.0  # for a run that finds nothing new
-MAX_NOTHING_NEW_REQUESTS = 40.0
 MAX_START_UP_SECONDS = (
     0.2  # of CPU, to the first request, beyond what importing the SDK takes
 )
@@ -139,7 +136,11 @@ class Bench:
                 server.turn(labels=1)  # to have the server's replies made
                 for run in contenders.values():
                     run()
-            server.turn(latency=case.latency, labels=case.sizes.get("labels", 0))
+            server.turn(
+                latency=case.latency,
+                rate=case.rate,
+                labels=case.sizes.get("labels", 0),
+            )
             for number in range(rounds):
                 for name, run in contenders.items():
                     done = run()
@@ -149,25 +150,32 @@ class Bench:
         check(case, runs)
         return runs
 
-    def nothing_new(self, projects: int) -> list[Limit]:
-        """Measure a second run that finds nothing new."""
-        with measure.served(
-            self.folder, {"projects": projects, "labels": 20}
-        ) as server:
-            command = self.singer(TAP, server.address, "projects", "labels")
-            first = self.run(TAP, command, server)
+    def nights(self, share: float) -> list[Limit]:
+        """Measure all nights, with a share of their projects."""
+        nights = (replace(n, projects=int(share * n.projects)) for n in NIGHTS)
+        return [limit for night in nights for limit in self.night(night)]
+
+    def night(self, night: Night) -> list[Limit]:
+        """Measure a run that goes on where another one ended."""
+        sizes = {"projects": night.projects, "labels": 20}
+        with measure.served(self.folder, sizes) as server:
+            # The state is the same as of exports one by one, which take far longer.
+            address = server.address | {"export_scope": "workspace"}
+            first = self.run(TAP, self.singer(TAP, address, *night.streams), server)
             state = self._written("state.json", json.loads(first.last)["value"])
-            server.turn(latency=0.1)
-            second = [
-                self.run(TAP, [*command, "--state", state], server) for _ in range(2)
-            ]
-        log(f"nothing-new: {second[0].records} records, {second[0].requests} requests")
-        seconds = median(run.seconds for run in second)
-        what = f"nothing new in {projects} projects, 100 ms a request"
-        requests = float(second[0].requests)
+            server.turn(latency=0.1, polls=1, changed=night.changed)
+            command = self.singer(TAP, server.address, *night.streams)
+            command += ["--state", state]
+            runs = [self.run(TAP, command, server) for _ in range(2)]
+            marks = (b'{"type":"STATE"',)
+            states = measure.run(command, server, self.folder / "log.txt", marks)
+        megabytes = states.records * len(states.last) / 1e6
+        seconds = median(run.seconds for run in runs)
+        log(f"{night.title}: {runs[0].records} records, {runs[0].requests} requests")
         return [
-            Limit(what, seconds, MAX_NOTHING_NEW_SECONDS, "s"),
-            Limit(f"{what}: requests", requests, MAX_NOTHING_NEW_REQUESTS, ""),
+            Limit(night.title, seconds, night.seconds, "s"),
+            Limit(f"{night.title}: requests", runs[0].requests, night.requests, ""),
+            Limit(f"{night.title}: all states", megabytes, night.megabytes, "MB"),
         ]
 
     def start_up(self) -> Limit:
@@ -192,7 +200,7 @@ class Bench:
         options = ["--gil", "--format=raw", "--rate=250", f"--output={raw}"]
         with measure.served(self.folder, case.sizes, packed=self.packed) as server:
             command = self.commands(case, server)[TAP]
-            server.turn(latency=case.latency)
+            server.turn(latency=case.latency, rate=case.rate)
             self.run(TAP, [str(sampler), "record", *options, "--", *command], server)
         own: Counter[str] = Counter()
         below: Counter[str] = Counter()
@@ -280,10 +288,8 @@ def main() -> None:
         results = Results()
         for case in cases:
             bench.fill(results, case, arguments.rounds or case.rounds)
-        if "nothing-new".startswith(prefixes):
-            results.limits += bench.nothing_new(
-                PROJECTS // (10 if arguments.quick else 1)
-            )
+        if "nights".startswith(prefixes):
+            results.limits += bench.nights(QUICK_SHARE if arguments.quick else 1)
         if "start-up".startswith(prefixes):
             results.limits.append(bench.start_up())
     text = results.text()

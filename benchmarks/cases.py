@@ -33,6 +33,12 @@ class Case:
     """How many times as long as the first the second has to take, at least."""
     latency: float = 0.0
     """Seconds before each reply."""
+    rate: float = 0.0
+    """Bytes of a file in a second, over each connection; 0 is no limit."""
+    max_requests: int | None = None
+    """Requests of the tap at most, as it is set by default."""
+    max_megabytes: float = MAX_MEGABYTES
+    """Memory of the tap at most, in MB of 10^6 bytes."""
     streams: tuple[str, ...] = ("labels",)
     rounds: int = 3
     all_columns: bool = True
@@ -63,20 +69,53 @@ class Case:
         return smaller
 
 
+@dataclass(frozen=True)
+class Night:
+    """A run that goes on after another one; 100 ms a request, an export one poll."""
+
+    projects: int
+    changed: int
+    """In how many of them something happened."""
+    streams: tuple[str, ...]
+    requests: float
+    """At most."""
+    seconds: float
+    """At most."""
+    megabytes: float
+    """Of all STATE messages, at most: about four of them."""
+
+    @property
+    def title(self) -> str:
+        """Return what it is called in the tables."""
+        streams = "labels" if "labels" in self.streams else "exports"
+        if {*EXPORT_STREAMS, "labels"} <= {*self.streams}:
+            streams = "exports and labels"
+        what = f"{self.changed} changed" if self.changed else "nothing new"
+        return f"{what} of {self.projects:,} projects, {streams}, 100 ms a request"
+
+
+NIGHTS = (
+    Night(200, 0, EXPORT_STREAMS, 20, 4, 2),
+    Night(500, 0, ("projects", "labels"), 40, 3, 1),
+    Night(1000, 10, (*EXPORT_STREAMS, "labels"), 150, 10, 10),
+    Night(4000, 10, (*EXPORT_STREAMS, "labels"), 600, 30, 40),
+)
+
 CASES = (
     Case(
         "labels-100ms",
-        "labels of one project, 100 ms a request",
+        "labels of one project, four to a second, 100 ms a request",
         {"labels": 20_000},
         (TAP, TAP_16, "plain", "client", "script"),
         {
             (TAP, "plain"): None,
             (TAP, "client"): 5,
-            (TAP, "script"): 5,
+            (TAP, "script"): 7,
             (TAP_16, "client"): 10,
             (TAP_16, "script"): 10,
         },
         latency=0.1,
+        max_requests=220,
         rounds=2,
     ),
     Case(
@@ -109,6 +148,19 @@ CASES = (
         streams=("data_row_exports",),
     ),
     Case(
+        "parts",
+        "data_row_exports of one export in parts of 8 MB, 100 ms a request, 25 MB/s a "
+        "connection",
+        {"exported": 48_000},
+        (TAP, "client"),
+        {(TAP, "client"): 4},
+        latency=0.1,
+        rate=25e6,
+        max_megabytes=200.0,
+        streams=("data_row_exports",),
+        rounds=2,
+    ),
+    Case(
         "annotations",
         "annotations, of one export",
         {"exported": 10_000},
@@ -130,7 +182,7 @@ CASES = (
         "bulk_export, of one file",
         {"bulk_exported": 50_000},
         (TAP, "copy"),
-        {(TAP, "copy"): None},
+        {(TAP, "copy"): 0.3},
         streams=("bulk_export",),
     ),
     Case(

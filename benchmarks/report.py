@@ -10,7 +10,7 @@ from importlib.metadata import distributions
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.cases import MAX_MEGABYTES, TAP
+from benchmarks.cases import TAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -112,15 +112,22 @@ class Results:
     def _limits(self) -> Iterator[str]:
         yield from _head("what", "measured", "at most", "")
         peaks = {
-            f"memory, {case.name}, {name}": max(run.peak for run in runs)
+            f"memory, {case.name}, {name}": (
+                max(run.peak for run in runs),
+                case.max_megabytes,
+            )
             for case, all_runs in self.runs.items()
             for name, runs in all_runs.items()
             if name.startswith(TAP) and not case.target
         }
-        memory = [
-            Limit(what, peak, MAX_MEGABYTES, "MB") for what, peak in peaks.items()
+        memory = [Limit(what, peak, most, "MB") for what, (peak, most) in peaks.items()]
+        requests = [
+            Limit(f"requests, {case.name}, {TAP}", count, case.max_requests, "")
+            for case, all_runs in self.runs.items()
+            if case.max_requests is not None
+            for count in [max(run.requests for run in all_runs[TAP])]
         ]
-        for limit in (*memory, *self.limits):
+        for limit in (*memory, *requests, *self.limits):
             yield _row(
                 limit.what,
                 f"{limit.measured:.3g} {limit.unit}",

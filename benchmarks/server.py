@@ -6,8 +6,10 @@ What is served are these, as often as a case wants, each time with ids of their 
 and later timestamps. Exports are files, written beforehand. What is small and rare
 (projects, tasks, links) the sandbox answers itself.
 
-``GET /bench?latency=0.1&labels=20`` turns these two knobs, returns what was counted
-since the last time, and begins to count anew.
+``GET /bench?latency=0.1&rate=25e6&labels=20&polls=1`` turns these knobs, returns what
+was counted since the last time, and begins to count anew. ``changed=10`` has something
+happen in the last ten projects; exports hold that, and nothing else, where none is
+written.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ Row = dict[str, Any]
 POOL_ROWS = 400  # data rows of about 6 KB, with one or two labels of about 3 KB each
 FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=10)  # longer than a lookback, which so finds few labels
-LABELS_PER_SECOND = 3  # that were made in the same one
+LABELS_PER_SECOND = 4  # that were made in the same one
 PART_BYTES = 8_000_000  # of an export behind one link
+PIECE_BYTES = 256 * 1024  # of a file that are sent at once where a rate is to be kept
 MIN_PACKED_BYTES = 1000  # of a reply
 LABELS = re.compile(r"\blabels\s*\(([^)]*)\)")
 ARGUMENT = re.compile(r"(\w+):\s*([$\w]+)")
@@ -213,12 +216,15 @@ def _parts(query: str) -> Iterator[tuple[str, str, str]]:
 
 
 class Exports(DataRowExports):
-    """Data row exports that are all the same one, written beforehand."""
+    """Data row exports that are all the same one, if one is written beforehand."""
 
     parts: list[_Part]
 
     def _write(self, task: Task) -> None:
-        task.streams["RESULT"] = self.parts
+        if self.parts:
+            task.streams["RESULT"] = self.parts
+        else:
+            super()._write(task)
 
 
 class OneBulkExport(BulkExports):
@@ -276,9 +282,11 @@ class Server:
     def __init__(self, folder: Path, sizes: Sizes, *, packed: bool = False) -> None:
         self.world = workspace(sizes.projects)
         self.latency = 0.0
+        self.rate = 0.0
+        """Bytes of a file in a second, over each connection; 0 is no limit."""
         self.counts = Counts()
         self.lists = Lists(self.world, sizes.labels, self._ask)
-        knobs = Knobs(polls=0)
+        self._knobs = knobs = Knobs(polls=0)
         self.files = Files(knobs, self.world)
         self._packed = packed
         self._slices: dict[str, Slice] = {}
@@ -336,9 +344,15 @@ class Server:
         knobs = parse_qs(urlsplit(path).query)
         if "latency" in knobs:
             self.latency = float(knobs["latency"][0])
+        if "rate" in knobs:
+            self.rate = float(knobs["rate"][0])
         if "labels" in knobs:
             self.lists.labels = int(knobs["labels"][0])
             self._replies.clear()  # which hold the number
+        if "polls" in knobs:
+            self._knobs.polls = int(knobs["polls"][0])
+        for project in self.world.projects[::-1][: int(knobs.get("changed", "0")[0])]:
+            self.world.add_label(project.id, ANCHOR)
         counts, self.counts = self.counts, Counts()
         return json.dumps(asdict(counts)).encode()
 
@@ -386,6 +400,11 @@ class Server:
         self, writer: asyncio.StreamWriter, path: str, requested: str
     ) -> None:
         name = urlsplit(path).path.removeprefix("/files/")
+        if name not in self._slices:
+            content = self.files.get(path, {}).content()
+            await _send(writer, content)
+            self.counts.bytes += len(content)
+            return
         whole = self._slices[name]
         start, end = 0, whole.size - 1
         status, more = "200 OK", []
@@ -398,7 +417,14 @@ class Server:
         await writer.drain()
         with whole.path.open("rb") as file:
             loop = asyncio.get_running_loop()
-            await loop.sendfile(writer.transport, file, whole.start + start, size)
+            piece_size = PIECE_BYTES if self.rate else size
+            began = loop.time()
+            for sent in range(0, size, piece_size):
+                place, count = whole.start + start + sent, min(piece_size, size - sent)
+                await loop.sendfile(writer.transport, file, place, count)
+                if self.rate:
+                    ends = began + (sent + count) / self.rate
+                    await asyncio.sleep(max(0.0, ends - loop.time()))
         self.counts.bytes += size
 
     def _export(self, path: Path, count: int) -> Iterator[_Part]:

@@ -1,7 +1,8 @@
-"""A made-up Labelbox, synced twice into DuckDB, in a minute: ``make demo``.
+"""A made-up Labelbox, synced twice into DuckDB, with a page: ``make demo``.
 
 Runs the real ``meltano run tap-labelbox target-duckdb`` on the project in
-``meltano.yml``, and compares what the sandbox holds with what arrived.
+``meltano.yml``, and compares what the sandbox holds with what arrived. Then it has dbt
+build the models, and writes a page of what they say.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from tap_labelbox.report import __main__ as report
 from tap_labelbox.sandbox import World, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date
 
     from tap_labelbox.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 WAREHOUSE = ROOT / "output" / "warehouse.duckdb"
+PAGE = WAREHOUSE.with_name("labelbox.html")
+PERIOD = timedelta(days=182)
 STATE = ROOT / ".meltano" / "demo.db"
 
 REPORTS = {
@@ -94,6 +99,8 @@ def main() -> None:
         log(f"A Labelbox of your own answers at {sandbox.url}")
         with waiting("Installing target-duckdb (once)"):
             meltano(sandbox, "install", "loader", "target-duckdb")
+        with waiting("Installing dbt (once)"):
+            meltano(sandbox, "install", "utility", "dbt-labelbox")
         sent = sync(sandbox, "First run: everything")
         compare(sent, arrived())
         project = world.projects[0]
@@ -103,14 +110,31 @@ def main() -> None:
         log(f"\nMeanwhile somebody labels 5 more data rows of {project.name!r}.\n")
         sync(sandbox, "Second run: what is new, and the lookback once more")
         compare(held(world), arrived())
+        with waiting("Building the dbt models, and testing them"):
+            meltano(sandbox, "run", "dbt-labelbox:build")
+    write_page()
     for title, text in REPORTS.items():
         show(title, text)
     log(f"""
+What the models say is a page: open {PAGE.relative_to(ROOT)}
 The warehouse is the file {WAREHOUSE.relative_to(ROOT)}. With an account of your own:
 
   export TAP_LABELBOX_API_KEY=...      # Workspace settings > API keys
   .venv/bin/meltano --environment live run tap-labelbox target-duckdb
 """)
+
+
+def write_page() -> None:
+    """Write what the models say of the half year before this demo was made up."""
+    days = "select max(date_day) from analytics.labelbox__throughput_daily "
+    latest: date = query(f"{days} where date_day < current_date - 7")[1][0][0]
+    with waiting("Writing the page"), redirect_stdout(None):
+        report.main(
+            [
+                *("--warehouse", f"duckdb:///{WAREHOUSE}", "--output", str(PAGE)),
+                *("--since", str(latest - PERIOD), "--until", str(latest)),
+            ]
+        )
 
 
 def sync(sandbox: Sandbox, what: str) -> Counter[str]:
@@ -161,7 +185,10 @@ def meltano(sandbox: Sandbox, *arguments: str) -> list[dict[str, Any]]:
 
 def arrived() -> dict[str, int]:
     """Count the rows of each table of the warehouse."""
-    tables = "select table_name from information_schema.tables order by 1"
+    tables = (
+        "select table_name from information_schema.tables "
+        "where table_schema = 'labelbox' order by 1"
+    )
     return {
         table: query(f"select count(*) from labelbox.{table}")[1][0][0]  # noqa: S608
         for (table,) in query(tables)[1]

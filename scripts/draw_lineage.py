@@ -192,7 +192,7 @@ def depth(name: str, parents: Parents) -> int:
 
 
 def main() -> None:
-    """Let dbt read the package, and draw it."""
+    """Read the package with dbt, and draw it."""
     meltano = Path(sys.executable).with_name("meltano")
     subprocess.run([meltano, "invoke", "dbt-labelbox", "parse"], cwd=ROOT, check=True)
     PICTURE.write_text(picture(parents_of(json.loads(MANIFEST.read_text()))), "utf-8")

@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tap_labelbox.streams import STREAMS
 
+ROOT = Path(__file__).parent.parent
 STAGING = "dbt/models/staging"
-WIDTH = 88
+MARTS = "dbt/models/marts/schema.yml"
+WIDTH_CHARACTERS = 88
 
 
 def kind(schema: dict[str, Any]) -> str:
     """Return what the package's macros call the type of a column."""
-    name = str(next(each for each in schema["type"] if each != "null"))
+    name = str(next(part for part in schema["type"] if part != "null"))
     form = str(schema.get("format", "text")).replace("date-time", "timestamp")
-    named = {"string": form, "object": "json", "array": "json"}
-    return named.get(name, name)
+    by_type = {"string": form, "object": "json", "array": "json"}
+    return by_type.get(name, name)
 
 
 def model(stream: Any) -> str:
@@ -108,5 +111,18 @@ def files(generated: str) -> dict[str, str]:
 def yaml_of(content: Any) -> str:
     """Return YAML in the order given."""
     return str(
-        yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=WIDTH)
+        yaml.safe_dump(
+            content, sort_keys=False, allow_unicode=True, width=WIDTH_CHARACTERS
+        )
     )
+
+
+def marts_table() -> str:
+    """Return the README's table of marts, with the streams that each reads."""
+    described = yaml.safe_load((ROOT / MARTS).read_text("utf-8"))["models"]
+    lines = ["| mart | what it holds | streams |", "|---|---|---|"]
+    for mart in described:
+        streams = ", ".join(f"`{s}`" for s in mart["config"]["meta"]["streams"])
+        what = " ".join(mart["description"].split()).partition(". ")[0].rstrip(".")
+        lines.append(f"| `{mart['name']}` | {what} | {streams} |")
+    return "\n".join(lines)

@@ -35,7 +35,7 @@ REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox"
 GENERATED = "Written by scripts/write_docs.py: change the code, then run `make docs`."
 
 EXPORTS = {
-    "projects": "an export a project, shared",
+    "projects": "one export for all, shared; one more a project that is new",
     "model_runs": "an export a model run that has changed",
     "": "one export; one a dataset where that is too much",
 }
@@ -486,6 +486,7 @@ def documents() -> dict[str, str]:
             selection=indent(dump(selection()), 10),
             **{"selection of files": indent(dump(selection()), 10)},
         ),
+        "dbt/README.md": filled("dbt/README.md", marts=write_dbt.marts_table()),
         **write_dbt.files(GENERATED),
     }
 

@@ -340,7 +340,7 @@ def main(arguments: Sequence[str]) -> None:
             received = read_counts(options.counts)
         elif options.input:
             received = _read_input(options.input)
-        with _only_warnings(logger):
+        with only_warnings(logger):
             results = list(findings(tap, received))
     is_fine = all(finding.is_fine for finding in results)
     if options.format == "json":
@@ -389,7 +389,7 @@ def _cells(finding: Finding) -> tuple[str, ...]:
 
 
 @contextmanager
-def _only_warnings(logger: logging.Logger) -> Iterator[None]:
+def only_warnings(logger: logging.Logger) -> Iterator[None]:
     """Log waits and the like; what cannot be read is in the table."""
 
     def is_wanted(record: logging.LogRecord) -> bool:

@@ -15,6 +15,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 from tap_labelbox import redact
 from tap_labelbox.api.client import API_URL
 from tap_labelbox.api.links import Link
+from tap_labelbox.exports.tasks import PROJECT_FILTERS
 from tap_labelbox.files import Readers
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer import setting_values
@@ -88,6 +89,28 @@ EXPORT_FILTERS = _object(
         th.DateTimeType,
         "label_created_before",
         "Data rows with a label made at or before this timestamp.",
+    ),
+)
+
+SHARD = _object(
+    _part(
+        th.IntegerType(minimum=0),
+        "index",
+        "Which of the shards this is, from 0; the first one also reads what is of no "
+        "project.",
+        required=True,
+    ),
+    _part(
+        th.IntegerType(minimum=1),
+        "count",
+        "How many there are. A project is in one of them by the SHA-256 of its ID.",
+        required=True,
+    ),
+    _part(
+        th.ArrayType(TEXT),
+        "project_ids",
+        "Its projects, in place of those that the hash says; tap-labelbox-plan fills "
+        "it in.",
     ),
 )
 
@@ -216,6 +239,13 @@ SETTINGS = th.PropertiesList(
         "projects.allowed_media_type.",
     ),
     _setting(
+        SHARD,
+        "shard",
+        "Shard",
+        "Read one part of the projects, for several runs that share an account: "
+        f"{_names(SHARD)}. Not beside emit_activate_version_messages or export_files.",
+    ),
+    _setting(
         _one_of("fail", "warn"),
         "on_missing",
         "On missing",
@@ -245,6 +275,24 @@ SETTINGS = th.PropertiesList(
         "and performance_details are true, embeddings and interpolated_frames false "
         "unless set.",
         default={name: default for name, (default, _) in INCLUDED.items()},
+    ),
+    _setting(
+        _one_of("auto", "project", "workspace"),
+        "export_scope",
+        "Export scope",
+        "How much one export holds: project, workspace (whatever happened in any "
+        "project), or auto, which exports a project alone to read it for the first "
+        "time, and together with the others from then on.",
+        default="auto",
+    ),
+    _setting(
+        _one_of("auto", "none"),
+        "export_windows",
+        "Export windows",
+        "Whether a large project is exported in several windows of last_activity_at "
+        "when it is read for the first time, and an export at which Labelbox fails in "
+        "halves, down to a day (auto); or each project in one export (none).",
+        default="auto",
     ),
     _setting(
         TEXTS,
@@ -435,7 +483,7 @@ CHOOSING_PROJECTS = (
 )
 # What chooses among what Labelbox has; saved files hold what they hold.
 CHOOSING = (
-    *(*CHOOSING_PROJECTS, "start_date"),
+    *(*CHOOSING_PROJECTS, "shard", "start_date"),
     *("label_filters", "export_filters", "export_include"),
 )
 
@@ -488,6 +536,7 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
         if not HEADER.fullmatch(config.get("user_agent", "tap")):
             errors.append("user_agent has characters that no HTTP header has")
         errors += _date_problems(config, schema)
+        errors += _filter_problems(config)
         errors += _pair_problems(config, schema)
     return list(dict.fromkeys(errors))
 
@@ -501,16 +550,38 @@ def _fill_in(config: dict[str, Any], schema: dict[str, Any]) -> None:
             _fill_in(value, part)
 
 
+def _filter_problems(config: dict[str, Any]) -> Iterator[str]:
+    """Yield the export_filters that cannot be obeyed beside something else."""
+    filters = config["export_filters"]
+    if {"data_row_ids", "global_keys"} <= set(filters):
+        yield "export_filters has data_row_ids and global_keys: remove one"
+    if config["export_scope"] == "workspace":
+        for name in sorted(PROJECT_FILTERS & filters.keys()):
+            yield (
+                f"export_filters.{name} and export_scope: remove one; only exports of "
+                "projects take that filter"
+            )
+
+
 def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
     """Yield the settings that cannot be obeyed beside each other."""
-    if {"data_row_ids", "global_keys"} <= set(config["export_filters"]):
-        yield "export_filters has data_row_ids and global_keys: remove one"
     if config["pseudonymize"] and "pseudonymize_salt" not in config:
         yield (
             "pseudonymize_salt is not set: set it to a long random text, and keep it; "
             "or remove pseudonymize"
         )
     versions = config.get("emit_activate_version_messages")
+    shard = config.get("shard")
+    if shard and shard["index"] >= shard["count"]:
+        yield (
+            f"shard.index must be less than shard.count ({shard['count']}), not "
+            f"{shard['index']}: the first shard is 0"
+        )
+    if shard and versions:
+        yield (
+            "shard and emit_activate_version_messages: remove one; a target would "
+            "delete the rows of the other shards"
+        )
     if versions and "batch_config" in config:
         yield (
             "emit_activate_version_messages and batch_config: remove one; rows in "

@@ -101,6 +101,7 @@ class TapLabelbox(SingerTap):
 
         So runs that are always cut off get round all of them.
         """
+        self.leave_to_other_shards()
         bookmarks = self.state.get("bookmarks", {})
         turns = {name: last_turn(bookmarks.get(name)) for name in self.streams}
 
@@ -134,11 +135,19 @@ class TapLabelbox(SingerTap):
 
     def run_connection_test(self) -> bool:  # type: ignore[misc]  # as above
         """Read a record of each stream, of a few data rows of a project."""
+        self.leave_to_other_shards()
         try:
             with self.workspace.progress.running():
                 return bool(super().run_connection_test())
         finally:
             self.log_summary("Tested")
+
+    def leave_to_other_shards(self) -> None:
+        """Deselect the streams that the first shard reads, if this is not the first."""
+        if not self.workspace.reads_what_is_of_no_project:
+            for stream in self.streams.values():
+                if not cast("LabelboxStream", stream).is_by_project:
+                    stream.selected = False
 
     def log_plan(self) -> None:
         """Log what is about to be read, and from when on."""

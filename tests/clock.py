@@ -23,7 +23,7 @@ class Clock:
         self._lock = threading.Lock()
 
     def pass_by(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Move the clock on by so many seconds."""
         with self._lock:
             self.now += seconds
 
@@ -35,7 +35,7 @@ class Clock:
         limiter.check()
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let all that waits go by this clock."""
+        """Make all that waits go by this clock."""
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(
             RateLimiter,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let all of the faults be asked for."""
+    """Add the options of this suite."""
     parser.addoption(
         "--every-fault", action="store_true", help="all faults and kills, no sample"
     )
@@ -119,7 +120,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def world() -> World:
     """Return a small workspace with a bit of everything."""
-    return World(seed=1)
+    return World(seed=1, labels=100)
 
 
 @pytest.fixture
@@ -169,6 +170,7 @@ def built(
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
 
+    @cache
     def build(database: str) -> Built:
         dump = folder / f"{database}.json"
         with FileLock(folder / f"{database}.lock"):
@@ -217,7 +219,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environment say where S3 is, and nothing else of it."""
+    """Set the address of S3 in the environment, and no credentials."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)

@@ -11,14 +11,16 @@ import os
 import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from tap_labelbox.report import __main__ as report
 from tap_labelbox.sandbox import World, serve
 from tap_labelbox.streams import STREAMS
+from tests import marts
 from tests.postgres import postgres
 from tests.runner import Runner
 
@@ -35,8 +37,13 @@ SCHEMA = "analytics"
 STAGING = f"{SCHEMA}_staging"
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 """When the tap runs, so that the world is the same in every process."""
-UNCHANGED = "path:models/staging"
-"""What a second build need not build: views, and tests that have been run."""
+EVER = "2024-01-01"
+"""A day before anything was done in that world."""
+LATER = NOW + timedelta(hours=6)
+"""When it runs once more."""
+VARIABLES = ("--vars", json.dumps(marts.VARIABLES))
+UNCHANGED = ("--exclude", "path:models/staging")
+"""What a second build need not build: views."""
 
 COMMANDS = """
 import json, os, sys
@@ -166,7 +173,7 @@ class Built:
 
     tables: list[dict[str, list[dict[str, Any]]]] = field(default_factory=list)
     """The rows of the models and sources, by schema and table, after the first build,
-    the second, and a full refresh."""
+    the second, and a full refresh; staging only after the first."""
     types: dict[str, dict[str, str]] = field(default_factory=dict)
     """The types of their columns."""
     nodes: list[dict[str, list[str]]] = field(default_factory=list)
@@ -175,6 +182,12 @@ class Built:
     """What each model depends on, as dbt reads it."""
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """What the tap wrote in its first run, by stream."""
+    page: str = ""
+    """What tap-labelbox-report makes of the last build."""
+    truth: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What the marts are to hold after the second build, from the sandbox's world."""
+    answers: list[list[dict[str, Any]]] = field(default_factory=list)
+    """The rows of the queries in the package's README, after the second build."""
 
     def rows(self, model: str, build: int = 0) -> list[dict[str, Any]]:
         """Return the rows of a model."""
@@ -184,15 +197,10 @@ class Built:
 
 def world() -> World:
     """Return the world that is synced, the same each time."""
-    made = World(seed=3, projects=3, labels=150)
+    made = World(seed=3, projects=5, labels=150)
     made.now = lambda: NOW
+    marts.prepare(made)
     return made
-
-
-def change(made: World) -> None:
-    """Do what happens between the two runs."""
-    for project in made.projects:
-        made.add_label(project.id, NOW - timedelta(hours=1))
 
 
 def build(database: str, target: Path, program: Path, folder: Path) -> dict[str, Any]:
@@ -210,34 +218,46 @@ def build(database: str, target: Path, program: Path, folder: Path) -> dict[str,
         dbt = stack.enter_context(Dbt(program, folder / database, opened.variables))
         run = Runner(stack.enter_context(serve(made)), made)
 
-        def sync(state: dict[str, Any] | None = None) -> Output:
-            output = run(now=NOW, state=state)
+        def sync(now: datetime, *streams: str, **state: Any) -> Output:
+            output = run(*streams, now=now, **state)
             assert not output.error
             load(target, output, opened.settings, folder)
             return output
 
-        def keep(done: Done) -> None:
+        def keep(done: Done, schemas: str = SCHEMA) -> None:
             done.check()
             built.nodes.append(done.nodes)
-            built.types, tables = everything(opened.query)
+            types, tables = everything(opened.query, schemas)
+            built.types |= types
             built.tables.append(tables)
 
-        first = sync()
+        snapshots = [marts.overview(made, NOW)]
+        first = sync(NOW)
         for stream in STREAMS:
             blank = dict.fromkeys(stream.schema["properties"])
             built.records[stream.name] = [
                 blank | record for record in first.records(stream.name)
             ]
-        parsed = dbt("parse")
+        parsed = dbt("parse", *VARIABLES)
         parsed.check()
         built.manifest = parsed.manifest
-        keep(dbt("build"))
-        change(made)
-        sync(first.state)
-        keep(dbt("build", "--exclude", UNCHANGED))
-        keep(
-            dbt("run", "--full-refresh", "--select", "config.materialized:incremental")
-        )
+        keep(dbt("build", *VARIABLES), f"{SCHEMA}%")
+        made.now = lambda: LATER
+        deleted = marts.change(made, LATER - timedelta(minutes=10))
+        snapshots.append(marts.overview(made, LATER))
+        sync(LATER, *marts.streams(), state=first.state)
+        keep(dbt("run", *VARIABLES, *UNCHANGED))
+        built.truth = {
+            mart: [{name: plain(found) for name, found in r.items()} for r in rows]
+            for mart, rows in marts.of(made, deleted, NOW, snapshots).items()
+        }
+        built.answers = opened.query([query for query, _ in marts.questions()])
+        incremental = ("--select", "config.materialized:incremental")
+        keep(dbt("run", "--full-refresh", *VARIABLES, *incremental))
+        page = folder / f"{database}.html"
+        arguments = ["--warehouse", opened.address, "--output", str(page)]
+        report.main([*arguments, "--since", EVER])
+        built.page = page.read_text("utf-8")
     return asdict(built)
 
 
@@ -266,6 +286,8 @@ class Opened:
     """Of the target."""
     variables: dict[str, str]
     """Of the environment, for dbt."""
+    address: str
+    """For tap-labelbox-report."""
     query: Query
     """Returns the rows of each query, by column, as JSON has them."""
 
@@ -286,6 +308,7 @@ def open_duckdb(folder: Path) -> Iterator[Opened]:
     yield Opened(
         {"path": str(file), "default_target_schema": "labelbox"},
         {"LABELBOX_DBT_TARGET": "duckdb", "LABELBOX_DUCKDB_PATH": str(file)},
+        f"duckdb:///{file}",
         query,
     )
 
@@ -301,6 +324,7 @@ def open_postgres(folder: Path) -> Iterator[Opened]:
                 "LABELBOX_DBT_TARGET": "postgres",
                 "PGHOST": server.url.partition("host=")[2],
             },
+            server.url,
             lambda queries: [server.rows(sql) for sql in queries],
         )
 
@@ -313,14 +337,14 @@ COLUMNS = """
         column_name,
         data_type
     from information_schema.columns
-    where table_schema like 'analytics%'
+    where table_schema like '{}'
 """
 
 
-def everything(query: Query) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the types of all columns of all models, and all rows."""
+def everything(query: Query, schemas: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the types of all columns of the models in some schemas, and all rows."""
     types: dict[str, dict[str, str]] = {}
-    for row in query([COLUMNS])[0]:
+    for row in query([COLUMNS.format(schemas)])[0]:
         kinds = types.setdefault(row["model"], {})
         kinds[row["column_name"]] = row["data_type"].lower()
     found = query([f"select * from {model}" for model in types])  # noqa: S608
@@ -332,6 +356,14 @@ def everything(query: Query) -> tuple[dict[str, Any], dict[str, Any]]:
         for (model, kinds), rows in zip(types.items(), found, strict=True)
     }
     return types, tables
+
+
+def plain(found: Any) -> Any:
+    """Return a value of the sandbox's world in the form that `value` has."""
+    if isinstance(found, datetime):
+        found = found.astimezone(UTC).replace(tzinfo=None)
+        return found.isoformat(timespec="milliseconds") + "Z"
+    return found.isoformat() if isinstance(found, date) else found
 
 
 def value(found: Any, kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the tests have counted, printed at their end.
+"""Counts of the tests, printed at their end.
 
 Any test may count: ``figures.count("kills")``, ``figures.count("rows lost", 0)``. A
 zero is worth counting, for it is printed. What is counted in the worker processes of

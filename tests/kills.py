@@ -36,7 +36,7 @@ class KilledError(BaseException):
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a run is killed: at whichever comes first."""
+    """A place at which a run is killed: whichever of these comes first."""
 
     lines: int = NEVER
     """Lines that get out whole; the next does not."""
@@ -52,7 +52,7 @@ class Cut:
 
 @dataclass
 class Run:
-    """What became of a run."""
+    """Result of a run that may have been killed."""
 
     output: bytes
     killed: bool
@@ -96,13 +96,15 @@ class _Life(io.RawIOBase):
             if self._cut.gently:
                 return self._write_and_stop(text)
             lines = text.splitlines(keepends=True)
-            room = self._cut.lines - self._lines
-            if text.count(b"\n") <= room:
+            capacity = self._cut.lines - self._lines
+            if text.count(b"\n") <= capacity:
                 self._lines += text.count(b"\n")
                 self.written += text
                 return len(text)
-            self.written += b"".join(lines[:room])
-            self.written += lines[room][: int(self._cut.within * len(lines[room]))]
+            self.written += b"".join(lines[:capacity])
+            self.written += lines[capacity][
+                : int(self._cut.within * len(lines[capacity]))
+            ]
         self.end()
         raise KilledError
 
@@ -115,7 +117,7 @@ class _Life(io.RawIOBase):
         return len(text)
 
     def end(self) -> None:
-        """Let nothing out any more, and no thread go on waiting for Labelbox."""
+        """Write nothing any more, and end the waits of all threads."""
         self.over = True
         self._tap.workspace.client.close()
 
@@ -131,16 +133,16 @@ class _Life(io.RawIOBase):
         return None if self._cut.heard else Reply(reset=True)
 
 
-def run_until(run: Runner, cut: Cut, *streams: str, **given: Any) -> Run:
+def run_until(run: Runner, cut: Cut, *streams: str, **options: Any) -> Run:
     """Run the tap until it is killed, or to its end if that comes first.
 
     Args:
         run: What to run it against.
         cut: When it is killed.
         *streams: Which are read; all by default.
-        **given: As :class:`Runner` takes it.
+        **options: As :class:`Runner` takes it.
     """
-    tap = run.tap(*streams, **given)
+    tap = run.tap(*streams, **options)
     life = _Life(tap, cut)
     threads = set(threading.enumerate())
     error: Exception | None = None

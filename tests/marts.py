@@ -8,20 +8,28 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from tap_labelbox.sandbox import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import date
 
     from tap_labelbox.sandbox.content import Answer, Thing
     from tap_labelbox.sandbox.world import DataRow, Label, Project, World
 
 Row = dict[str, Any]
+
+PACKAGE = Path(__file__).parent.parent / "dbt"
+README = PACKAGE / "README.md"
+SCHEMA = PACKAGE / "models" / "marts" / "schema.yml"
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -77,6 +85,8 @@ def prepare(world: World) -> None:
 def change(world: World, now: datetime) -> list[Label]:
     """Let some time pass, and return the labels that were deleted in it."""
     deleted = []
+    # How much was left to chance while it was served does not matter.
+    world._random.seed("between the runs")
     for project in world.projects:
         several = [row for row in project.data_rows if len(row.labels) > 1]
         alone = [row for row in project.data_rows if len(row.labels) == 1]
@@ -125,6 +135,38 @@ def of(
         "labelbox__training_set": training_set(world),
         "labelbox__features": features(world, found),
     }
+
+
+def described() -> dict[str, Row]:
+    """Return what the package tells of each mart, by its name."""
+    return {
+        mart["name"]: mart
+        for mart in yaml.safe_load(SCHEMA.read_text("utf-8"))["models"]
+    }
+
+
+def streams() -> set[str]:
+    """Return the streams that marts need."""
+    named = (mart["config"]["meta"]["streams"] for mart in described().values())
+    return set().union(*named)
+
+
+def questions() -> list[tuple[str, str]]:
+    """Return the queries of the package's README, and the tables that answer them."""
+    blocks = README.read_text("utf-8").split("```sql\n")[1:]
+    answered = (block.partition("\n```\n\n") for block in blocks)
+    found = ((query, text.split("\n\n")[0].strip()) for query, _, text in answered)
+    return [(query, text) for query, text in found if text.startswith("| ")]
+
+
+def table(rows: list[Row]) -> str:
+    """Return rows as Markdown."""
+    columns = [*rows[0]]
+    lines = [columns, ["---"] * len(columns), *([*row.values()] for row in rows)]
+    return "\n".join(
+        f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |"
+        for line in lines
+    )
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> dict[tuple[Any, ...], list[Row]]:
@@ -247,16 +289,17 @@ class Labels:
         in_frames = not is_video or label.data_row.number % 2
         for frame in frames if in_frames else (None,):
             for answer in answers:
-                yield from self._answer(label, answer, 0, frame)
+                yield from self._answer(label, answer, frame)
         for thing in things:
             if is_video and thing.tool == "raster-segmentation":
-                # A mask of a frame that is not exported, but that a segment begins in.
-                yield self._thing(label, thing, MASKED_FRAME)
+                # A segment that begins and ends in a frame that is not exported.
+                here = f"{thing.feature_id}/{MASKED_FRAME}-{MASKED_FRAME}"
+                yield self._thing(label, thing, MASKED_FRAME) | {"annotation_id": here}
             for frame in frames:
                 yield self._thing(label, thing, frame)
                 # What is asked about a thing is not told in its last frame.
                 for answer in thing.answers if frame != KEY_FRAMES[-1] else ():
-                    yield from self._answer(label, answer, 1, frame)
+                    yield from self._answer(label, answer, frame, (thing.feature_id,))
 
     def _thing(self, label: Label, thing: Thing, frame: int | None) -> Row:
         name = thing.name
@@ -264,7 +307,7 @@ class Labels:
             name = RENAMED
         is_box = thing.tool == "rectangle"
         drift = frame or 0
-        return _annotation(label, frame) | {
+        return _annotation(label, frame, (thing.feature_id,)) | {
             "annotation_type": "object",
             "feature_key": thing.schema_id,
             "feature_name": name,
@@ -278,9 +321,16 @@ class Labels:
         }
 
     def _answer(
-        self, label: Label, answer: Answer, depth: int, frame: int | None
+        self,
+        label: Label,
+        answer: Answer,
+        frame: int | None,
+        above: tuple[str, ...] = (),
+        depth: int = 0,
     ) -> Iterator[Row]:
-        base = _annotation(label, frame) | {
+        way = (*above, answer.feature_id)
+        depth = depth or len(above)
+        base = _annotation(label, frame, way, above) | {
             "annotation_type": "answer",
             "feature_key": answer.schema_id,
             "feature_name": answer.name,
@@ -290,13 +340,16 @@ class Labels:
         if not answer.choices:
             yield base | {"answer_text": answer.text}
         for choice in answer.choices:
+            # Of several options, each has a row of its own.
+            here = (*way, choice.feature_id) if answer.kind == "checklist" else way
             yield base | {
+                "annotation_id": _way(frame, here),
                 "instance_id": f"{answer.feature_id}/{choice.feature_id}",
                 "answer_key": choice.schema_id,
                 "answer_name": choice.name,
             }
             for nested in choice.answers:
-                yield from self._answer(label, nested, depth + 1, frame)
+                yield from self._answer(label, nested, frame, here, depth + 1)
 
 
 def _ids(label: Label) -> Row:
@@ -307,13 +360,21 @@ def _ids(label: Label) -> Row:
     }
 
 
-def _annotation(label: Label, frame: int | None) -> Row:
+def _way(frame: int | None, way: tuple[str, ...]) -> str:
+    return "/".join(way if frame is None else (str(frame), *way))
+
+
+def _annotation(
+    label: Label, frame: int | None, way: tuple[str, ...], above: tuple[str, ...] = ()
+) -> Row:
     nothing = dict.fromkeys(("answer_key", "answer_name", "answer_text"))
     boxes = ("left", "top", "width", "height", "area")
     return {
         **_ids(label),
         **nothing,
         **dict.fromkeys(f"box_{side}" for side in boxes),
+        "annotation_id": _way(frame, way),
+        "parent_annotation_id": _way(frame, above) if above else None,
         "ontology_id": label.project.ontology["id"],
         "frame": frame,
         "last_activity_at": label.data_row.last_activity_at,
@@ -397,11 +458,11 @@ def backlog(world: World, runs: Iterable[Row]) -> list[Row]:
     first_day = last_day - timedelta(days=VARIABLES["labelbox__backlog_days"] - 1)
     found: list[Row] = []
     for project in world.projects:
+        names = {"project_id": project.id, "project_name": project.name}
         for day, run in by_day.items():
             found += [
                 {
-                    "project_id": project.id,
-                    "project_name": project.name,
+                    **names,
                     "date_day": day,
                     "counted_from": "project_overview",
                     "step_key": kind,
@@ -413,43 +474,41 @@ def backlog(world: World, runs: Iterable[Row]) -> list[Row]:
                 }
                 for kind in ("to_label", "in_review", "in_rework", "done")
             ]
-        ways = [history(row) for row in project.data_rows]
-        steps = {}
-        for way in ways:
-            for step in way:
-                key = step["to_step_id"] or step["to_step_kind"]
-                steps[key] = step
-        for key, step in steps.items():
-            entered: Counter[date] = Counter()
-            left: Counter[date] = Counter()
-            for way in ways:
-                for place, each in enumerate(way):
-                    if (each["to_step_id"] or each["to_step_kind"]) != key:
-                        continue
-                    entered[each["event_at"].date()] += 1
-                    if place + 1 < len(way):
-                        left[way[place + 1]["event_at"].date()] += 1
-            day = max(min(entered), first_day)
-            while day <= last_day:
-                found.append(
-                    {
-                        "project_id": project.id,
-                        "project_name": project.name,
-                        "date_day": day,
-                        "counted_from": "workflow_history",
-                        "step_key": key,
-                        "step": step["to_step"],
-                        "step_kind": step["to_step_kind"],
-                        "data_row_count": sum(
-                            n for moved, n in entered.items() if moved <= day
-                        )
-                        - sum(n for moved, n in left.items() if moved <= day),
-                        "entered_count": entered[day],
-                        "left_count": left[day],
-                    }
-                )
-                day += DAY
+        found += [names | waiting for waiting in waited(project, first_day, last_day)]
     return found
+
+
+def waited(project: Project, first_day: date, last_day: date) -> Iterator[Row]:
+    """Yield what waited in each step of a project at the end of each day."""
+    steps: dict[str, Row] = {}
+    entered: dict[str, Counter[date]] = defaultdict(Counter)
+    left: dict[str, Counter[date]] = defaultdict(Counter)
+    for row in project.data_rows:
+        before = None
+        for step in history(row):
+            key = step["to_step_id"] or step["to_step_kind"]
+            steps[key] = step
+            entered[key][step["event_at"].date()] += 1
+            if before:
+                left[before][step["event_at"].date()] += 1
+            before = key
+    for key, step in steps.items():
+        day = max(min(entered[key]), first_day)
+        waiting = sum(n for moved, n in entered[key].items() if moved < day)
+        waiting -= sum(n for moved, n in left[key].items() if moved < day)
+        while day <= last_day:
+            waiting += entered[key][day] - left[key][day]
+            yield {
+                "date_day": day,
+                "counted_from": "workflow_history",
+                "step_key": key,
+                "step": step["to_step"],
+                "step_kind": step["to_step_kind"],
+                "data_row_count": waiting,
+                "entered_count": entered[key][day],
+                "left_count": left[key][day],
+            }
+            day += DAY
 
 
 # --- people --------------------------------------------------------------------------
@@ -630,8 +689,11 @@ def agreement(world: World, found: Labels) -> list[Row]:
                 first, second = held.get((one.id,), []), held.get((other.id,), [])
                 answers = _answers(first), _answers(second)
                 for question in answers[0].keys() | answers[1].keys():
+                    one_said, other_said = (
+                        said.get(question, frozenset()) for said in answers
+                    )
                     items[project.id, question[0], *people].append(
-                        (row.id, *(a.get(question, frozenset()) for a in answers))
+                        (row.id, one_said, other_said)
                     )
                 drawn = _boxes(first), _boxes(second)
                 for place in drawn[0].keys() | drawn[1].keys():
@@ -696,10 +758,10 @@ def match(first: list[Row], second: list[Row]) -> list[float | None]:
     """Return the IoU of each pair that is each other's best, None for all others."""
     overlaps = [[iou(a, b) for b in second] for a in first]
     matched = []
-    for one, row in enumerate(overlaps):
+    for row in overlaps:
         best = max(row, default=0)
         if best > 0 and best == max(line[row.index(best)] for line in overlaps):
-            matched.append(overlaps[one][row.index(best)])
+            matched.append(best)
     alone = len(first) + len(second) - 2 * len(matched)
     return [*matched, *[None] * alone]
 

@@ -258,12 +258,12 @@ class AtTheEnd(ModelTarget):
 KINDS: tuple[type[ModelTarget], ...] = (StreamByStream, AnyState, WholeStates, AtTheEnd)
 
 
-def check_messages(messages: list[dict[str, Any]], given: State | None) -> None:
+def check_messages(messages: list[dict[str, Any]], inputs: State | None) -> None:
     """Check what a target relies on.
 
     Args:
         messages: What a run has written, from its beginning on.
-        given: The state it was given.
+        inputs: The state it was given.
 
     Raises:
         AssertionError: If it is not so.
@@ -277,14 +277,14 @@ def check_messages(messages: list[dict[str, Any]], given: State | None) -> None:
     others = (message for message in messages if message["type"] != "SCHEMA")
     if first := next(others, None):
         assert first["type"] == "STATE", f"a {first['type']} before the first STATE"
-        assert first["value"] == (given or NO_STATE)
+        assert first["value"] == (inputs or NO_STATE)
 
 
 def records_of(held: Iterable[Record | Path]) -> Iterator[Record]:
     """Yield records, those in batch files of JSON lines included."""
-    for one in held:
-        if isinstance(one, Path):
-            content = gzip.decompress(one.read_bytes())
+    for single in held:
+        if isinstance(single, Path):
+            content = gzip.decompress(single.read_bytes())
             yield from map(json.loads, content.splitlines())
         else:
-            yield one
+            yield single

@@ -54,7 +54,7 @@ def whole_catalog() -> dict[str, Any]:
 
 @dataclass
 class Output:
-    """What a run of the tap wrote."""
+    """Messages that a run of the tap wrote, and its error."""
 
     text: str = ""
     error: Exception | None = None
@@ -99,6 +99,11 @@ class Runner:
         self.folder = folder
         self.settings: dict[str, Any] = {}
         """Of all runs."""
+
+    @property
+    def label_count(self) -> int:
+        """Return how many labels there are in the projects that the key may see."""
+        return sum(len(self.world.labels(p.id)) for p in self.world.projects)
 
     def config(self, **settings: Any) -> dict[str, Any]:
         """Return settings for the sandbox, quick to wait and quick to give up."""
@@ -211,14 +216,14 @@ def command(
     program: Sequence[str] = COMMAND,
 ) -> subprocess.CompletedProcess[str]:
     """Run the tap's command in a process; ``program`` is what Python runs."""
-    given = environment or {}
-    if program == COMMAND and warm.can_run(given):
-        return warm.run(*arguments, environment=os.environ | given)
+    inputs = environment or {}
+    if program == COMMAND and warm.can_run(inputs):
+        return warm.run(*arguments, environment=os.environ | inputs)
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env=os.environ | given,
+        env=os.environ | inputs,
     )

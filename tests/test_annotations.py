@@ -136,7 +136,7 @@ TOKENS = {"groups": [{"id": "g", "page_number": 2, "tokens": ["t"], "text": "a w
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "expected"),
+    ("kind", "arguments", "expected"),
     [
         (
             "ImageBoundingBox",
@@ -181,13 +181,13 @@ TOKENS = {"groups": [{"id": "g", "page_number": 2, "tokens": ["t"], "text": "a w
     ],
 )
 def test_geometry_is_kept_whole_and_as_columns(
-    kind: str, given: Row, expected: Row
+    kind: str, arguments: Row, expected: Row
 ) -> None:
     """Whatever the media type is."""
     (bare,) = annotated(objects=[drawn(kind)])
-    (record,) = annotated(objects=[drawn(kind, **given)])
+    (record,) = annotated(objects=[drawn(kind, **arguments)])
 
-    assert record == bare | expected | {"geometry": given}
+    assert record == bare | expected | {"geometry": arguments}
 
 
 def test_a_box_in_a_document_has_its_page() -> None:
@@ -606,9 +606,9 @@ def test_the_name_of_a_group_is_its_key() -> None:
 
 def test_audio_has_answers() -> None:
     """Its empty blocks are no records."""
-    said = asked("Said", text_answer={"content": "hello"})
+    message = asked("Said", text_answer={"content": "hello"})
 
-    (record,) = annotated(classifications=[said], segments={}, timestamp={})
+    (record,) = annotated(classifications=[message], segments={}, timestamp={})
 
     assert record["answer_text"] == "hello"
 
@@ -625,9 +625,11 @@ def test_what_is_no_object_is_kept_as_an_item() -> None:
 
 def test_what_does_not_fit_its_column_is_kept_beside_it() -> None:
     """The others keep theirs, and a text that is a number is one."""
-    odd = drawn("TextEntity", page_number="two", location={"start": "a", "end": "6"})
+    malformed = drawn(
+        "TextEntity", page_number="two", location={"start": "a", "end": "6"}
+    )
 
-    (record,) = annotated(objects=[odd])
+    (record,) = annotated(objects=[malformed])
 
     assert record["additional_columns"] == {"page_number": "two"}
     assert record["geometry"] == {"location": {"start": "a", "end": "6"}}
@@ -716,11 +718,11 @@ def test_every_record_carries_the_latest_activity() -> None:
     """In the one form that bookmarks have; so old ones can be told from current."""
     row = rich_row()
 
-    found = {
+    result = {
         record["last_activity_at"] for name in STREAMS for record in unfold(name, row)
     }
 
-    assert found == {"2026-01-02T01:04:05.000Z"}
+    assert result == {"2026-01-02T01:04:05.000Z"}
 
 
 def labels(*created_at: str | None, **details: Any) -> list[Row]:
@@ -745,9 +747,9 @@ def test_the_newest_label_is_the_latest() -> None:
 
 def test_the_selected_label_is_known_where_one_is_named() -> None:
     """Null is no answer."""
-    unnamed, named = labels(None, None), labels(None, None, selected_label_id="L1")
+    unnamed, by_name = labels(None, None), labels(None, None, selected_label_id="L1")
 
-    assert [record["is_selected"] for record in named] == [False, True]
+    assert [record["is_selected"] for record in by_name] == [False, True]
     assert [record["is_selected"] for record in unnamed] == [None, None]
 
 
@@ -774,7 +776,7 @@ TRUE: Row = {
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_true_seconds_have_columns(first: int) -> None:
-    """What both blocks say alike is said once; in which order they come is nothing."""
+    """A value that both blocks have is there once; their order does not matter."""
     blocks = [("performance_details", SHORT), ("performance_details_v2", TRUE)]
     details = dict([blocks[first], blocks[1 - first]])
 
@@ -871,7 +873,7 @@ def test_relationships_among_the_objects_are_counted_once() -> None:
 
 
 def test_what_a_repeated_relationship_says_otherwise_is_kept() -> None:
-    """What the other lacks is added, what differs is put aside."""
+    """Values that the other lacks are added, values that differ are put aside."""
     short = related("r", "a", "b", value=None, certainty=0.5)
     other = related("r", "a", "b", name="near", certainty=0.25, far=4)
 
@@ -891,11 +893,11 @@ def test_what_a_repeated_relationship_says_otherwise_is_kept() -> None:
 
 def test_relationships_may_be_an_object() -> None:
     """Then its keys are their IDs."""
-    one = related(None, "a", "b")
-    one.pop("feature_id", None)
+    single = related(None, "a", "b")
+    single.pop("feature_id", None)
 
     (record,) = unfold(
-        "annotation_relationships", labeled({"relationships": {"key": one}})
+        "annotation_relationships", labeled({"relationships": {"key": single}})
     )
 
     assert record["relationship_id"] == record["feature_id"] == "key"
@@ -963,12 +965,12 @@ def test_steps_are_numbered_from_the_oldest() -> None:
 
 def test_reviews_are_numbered_from_the_oldest() -> None:
     """By when they were given."""
-    given = [
+    arguments = [
         {"score": 1, "reviewed_at": "2026-01-02T00:00:00+00:00", "reviewed_by": "b"},
         {"score": -1, "reviewed_at": "2026-01-01T00:00:00+00:00", "reviewed_by": "a"},
     ]
 
-    records = unfold("label_reviews", labeled({}, label_details={"reviews": given}))
+    records = unfold("label_reviews", labeled({}, label_details={"reviews": arguments}))
 
     assert [(r["sequence"], r["score"], r["created_by_email"]) for r in records] == [
         (1, -1, "a"),
@@ -998,7 +1000,7 @@ def test_reviews_are_numbered_from_the_oldest() -> None:
     ],
 )
 def test_metadata_has_a_column_for_each_type(value: Any, expected: Row) -> None:
-    """What has none is kept as it is."""
+    """A type without a column keeps its value as it is."""
     field = {"schema_id": "S", "schema_name": "split", "value": value}
 
     (record,) = unfold("data_row_metadata", labeled({}) | {"metadata_fields": [field]})
@@ -1022,9 +1024,9 @@ def test_each_chosen_option_of_metadata_is_a_record() -> None:
 
 def test_attachments_are_numbered() -> None:
     """In the export's order."""
-    given = [{"type": "IMAGE", "value": "u"}, {"type": "RAW_TEXT", "name": "hint"}]
+    arguments = [{"type": "IMAGE", "value": "u"}, {"type": "RAW_TEXT", "name": "hint"}]
 
-    records = unfold("data_row_attachments", labeled({}) | {"attachments": given})
+    records = unfold("data_row_attachments", labeled({}) | {"attachments": arguments})
 
     assert [(r["sequence"], r["type"], r["value"], r["name"]) for r in records] == [
         (1, "IMAGE", "u", None),
@@ -1124,7 +1126,7 @@ def check(row: Row, project_id: str) -> None:
 
 
 def check_records(row: Row, project_id: str) -> None:
-    """See that records fit their schema, are told apart, and hold every value."""
+    """Assert that records fit their schema, have own keys, and hold all values."""
     for name, schema in SCHEMAS.items():
         records = unfold(name, row, project_id)
         for record in records:
@@ -1150,7 +1152,7 @@ def check_records(row: Row, project_id: str) -> None:
 
 def leaves(value: Any) -> set[Any]:
     """Return every text and number in a value."""
-    found: set[Any] = set()
+    result: set[Any] = set()
     pending = [value]
     while pending:
         match pending.pop():
@@ -1161,8 +1163,8 @@ def leaves(value: Any) -> set[Any]:
             case bool() | None:
                 pass
             case leaf:
-                found.add(leaf)
-    return found
+                result.add(leaf)
+    return result
 
 
 def test_nothing_of_real_shapes_is_lost() -> None:

@@ -82,13 +82,13 @@ def rows(messages: list[dict[str, Any]], stream: str) -> list[Record]:
 
 def schema(output: Output, stream: str) -> dict[str, Any]:
     """Return the columns of a stream as its SCHEMA has them."""
-    found: dict[str, Any]
-    (found,) = (
+    result: dict[str, Any]
+    (result,) = (
         m["schema"]["properties"]
         for m in output.messages
         if m["type"] == "SCHEMA" and m["stream"] == stream
     )
-    return found
+    return result
 
 
 def streams(output: Output) -> list[str]:
@@ -107,8 +107,8 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
         for name, column in columns.items():
             value = row.get(name)
             if column.get("format") == "date-time" and value is not None:
-                moment = timestamps.parse(value) if isinstance(value, str) else value
-                row[name] = moment.astimezone(UTC).isoformat()
+                instant = timestamps.parse(value) if isinstance(value, str) else value
+                row[name] = instant.astimezone(UTC).isoformat()
             elif {"object", "array"} & set(column["type"]) and isinstance(value, str):
                 row[name] = json.loads(value)
         made.append(row)
@@ -122,14 +122,14 @@ def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
 
 def catalog(run: Runner, *deselected: tuple[str, ...]) -> dict[str, Any]:
     """Return a catalog that leaves something out, wherever it is."""
-    given = TapLabelbox(config=run.config()).catalog_dict
-    for stream in given["streams"]:
+    inputs = TapLabelbox(config=run.config()).catalog_dict
+    for stream in inputs["streams"]:
         for column in deselected:
             breadcrumb = ["properties", *column]
             entries = [e for e in stream["metadata"] if e["breadcrumb"] == breadcrumb]
             for entry in entries:
                 entry["metadata"]["selected"] = False
-    return given
+    return inputs
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -146,8 +146,8 @@ def test_files_hold_the_records(
     assert streams(output) == streams(expected)
     for stream in streams(expected):
         columns = schema(expected, stream)
-        found = comparable(rows(output.messages, stream), columns)
-        assert found == comparable(expected.records(stream), columns)
+        result = comparable(rows(output.messages, stream), columns)
+        assert result == comparable(expected.records(stream), columns)
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -174,8 +174,8 @@ def test_stream_maps(
     assert len(streams(output)) == len(mapped)
     for stream in streams(expected):
         columns = schema(expected, stream)
-        found = comparable(rows(output.messages, stream), columns)
-        assert found == comparable(expected.records(stream), columns)
+        result = comparable(rows(output.messages, stream), columns)
+        assert result == comparable(expected.records(stream), columns)
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -183,16 +183,16 @@ def test_deselected_columns(
     run: Runner, folder: Path, form: str, compression: str
 ) -> None:
     """They are in no file, at whatever depth."""
-    given = catalog(run, ("label",), ("labels",), ("reviews", "items", "score"))
-    expected = run(now=NOW, catalog=given)
+    inputs = catalog(run, ("label",), ("labels",), ("reviews", "items", "score"))
+    expected = run(now=NOW, catalog=inputs)
 
-    output = run(now=NOW, catalog=given, batch_config=batch(folder, form, compression))
+    output = run(now=NOW, catalog=inputs, batch_config=batch(folder, form, compression))
 
     assert "label" not in rows(output.messages, "labels")[0]
     for stream in streams(expected):
         columns = schema(expected, stream)
-        found = comparable(rows(output.messages, stream), columns)
-        assert found == comparable(expected.records(stream), columns)
+        result = comparable(rows(output.messages, stream), columns)
+        assert result == comparable(expected.records(stream), columns)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
@@ -210,9 +210,9 @@ def test_flattening(run: Runner, folder: Path, form: str, compression: str) -> N
     )
 
     columns = schema(expected, "annotations")
-    found = comparable(rows(output.messages, "annotations"), columns)
-    assert found == comparable(expected.records("annotations"), columns)
-    assert any(row["geometry"] for row in found)
+    result = comparable(rows(output.messages, "annotations"), columns)
+    assert result == comparable(expected.records("annotations"), columns)
+    assert any(row["geometry"] for row in result)
 
 
 def projects_with(column: str, value: Any) -> Callable[[Request], Reply | None]:
@@ -260,7 +260,7 @@ def test_a_value_that_parquet_has_no_place_for_is_kept_beside(
 def test_a_value_in_another_form_fits(
     run: Runner, folder: Path, column: str, value: Any, expected: Any
 ) -> None:
-    """Where the type is the same."""
+    """It fits if its type is the same."""
     run.sandbox.before = projects_with(column, value)
 
     output = run("projects", batch_config=batch(folder, "parquet"))
@@ -277,10 +277,10 @@ def test_the_schema_is_that_of_the_file(run: Runner, folder: Path) -> None:
         if message["type"] == "BATCH":
             path = Path(urlsplit(message["manifest"][0]).path)
             columns = schema(output, message["stream"])
-            found = parquet.read_schema(path)
-            assert found.names == list(columns)
+            result = parquet.read_schema(path)
+            assert result.names == list(columns)
             for name, column in columns.items():
-                kind = str(found.field(name).type)
+                kind = str(result.field(name).type)
                 assert kinds.get(kind, "string") == column["type"][0]
                 assert kind.startswith("timestamp") == ("format" in column)
 
@@ -321,7 +321,9 @@ def test_the_next_run_reads_what_is_new(
     )
 
     assert label.id in [row["id"] for row in rows(second.messages, "labels")]
-    assert len(rows(second.messages, "labels")) < 5
+    assert (
+        len(rows(second.messages, "labels")) < 10 < len(rows(first.messages, "labels"))
+    )
 
 
 def test_no_state_counts_a_record_that_is_in_no_file(
@@ -339,8 +341,8 @@ def test_no_state_counts_a_record_that_is_in_no_file(
     for end in ends[:: len(ends) // 5]:
         rest = run(*names, now=NOW, state=whole.messages[end]["value"])
         for name in names:
-            found = {key(row) for row in rows(whole.messages[:end], name)}
-            assert found | {key(row) for row in rest.records(name)} == keys[name]
+            result = {key(row) for row in rows(whole.messages[:end], name)}
+            assert result | {key(row) for row in rest.records(name)} == keys[name]
 
 
 def key(row: Record) -> tuple[str, ...]:
@@ -492,7 +494,7 @@ def test_a_storage_that_fails_costs_no_record(run: Runner, folder: Path) -> None
             folder.write_text("no folder any more")
 
     run.sandbox.before = fill
-    output = run("labels", batch_config=batch(folder))
+    output = run("labels", page_size=10, batch_config=batch(folder))
 
     assert isinstance(output.error, LabelboxError)
     assert "batch files cannot be written to" in str(output.error)
@@ -516,26 +518,30 @@ def start(run: Runner, before: str = "", **settings: Any) -> subprocess.Popen[st
     )
 
 
-def refused(process: subprocess.Popen[str], code: int = 78) -> str:
-    """Return the one line in which a run says why it cannot go on."""
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Return a process once it has ended."""
     output, log = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in log
-    messages = Output(output).messages
+    return subprocess.CompletedProcess(process.args, process.returncode, output, log)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int = 78) -> str:
+    """Return the one line in which a run says why it cannot go on."""
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    messages = Output(done.stdout).messages
     assert {m["stream"] for m in messages if m["type"] == "BATCH"} <= {"projects"}
-    assert '"replication_key_value"' not in output  # of no STATE
-    (line,) = [line for line in log.splitlines() if "ERROR" in line]
+    assert '"replication_key_value"' not in done.stdout  # of no STATE
+    (line,) = [line for line in done.stderr.splitlines() if "ERROR" in line]
     return line
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on Windows")
 def test_a_file_is_whole_or_not_there(run: Runner, folder: Path) -> None:
-    """Where the disk is full, nothing is left behind."""
+    """A full disk leaves no part of a file behind."""
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
 
-    line = refused(
-        start(run, limit, batch_config=batch(folder, compression="none")), 75
-    )
+    process = start(run, limit, batch_config=batch(folder, compression="none"))
+    line = refused(ended(process), 75)
 
     assert "File too large" in line
     assert {path.name.split("-")[0] for path in folder.iterdir()} == {"projects"}
@@ -586,12 +592,12 @@ def test_a_file_is_private_from_its_first_byte(folder: Path) -> None:
     """Nobody can open it before it gets its mode."""
     made: list[tuple[Any, ...]] = []
 
-    def watch(event: str, given: tuple[Any, ...]) -> None:
+    def watch(event: str, inputs: tuple[Any, ...]) -> None:
         if watching and event in {"open", "os.mkdir", "os.chmod"}:
-            path = given[0]
+            path = inputs[0]
             made.append((event, modes(path) if event == "os.chmod" else None))
             if event == "os.mkdir":
-                made[-1] = (event, given[1])
+                made[-1] = (event, inputs[1])
 
     def modes(path: Any) -> int:
         return stat.S_IMODE(os.stat(path).st_mode)  # noqa: PTH116  # of a descriptor
@@ -642,7 +648,7 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "logged"),
     [
         ({"encoding": {"format": "csv"}}, "encoding.format must be one of jsonl, "),
         ({"encoding": {"format": "jsonl", "compression": "zip"}}, "one of gzip, none"),
@@ -663,31 +669,30 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_told(
-    run: Runner, folder: Path, change: dict[str, Any], told: str
+    run: Runner, folder: Path, change: dict[str, Any], logged: str
 ) -> None:
     """In one line, before anything is asked of Labelbox."""
-    line = refused(start(run, batch_config=batch(folder) | change))
+    line = refused(run.command(batch_config=batch(folder) | change))
 
-    assert told in line
+    assert logged in line
     assert not run.sandbox.requests
 
 
 @pytest.mark.parametrize(
-    ("module", "config", "told"),
+    ("module", "config", "logged"),
     [
         ("pyarrow", batch("out", "parquet"), "install tap-labelbox[parquet]"),
         ("s3fs", batch("s3://bucket"), "install tap-labelbox[s3]"),
     ],
 )
 def test_what_is_not_installed_is_told(
-    run: Runner, module: str, config: dict[str, Any], told: str
+    run: Runner, module: str, config: dict[str, Any], logged: str
 ) -> None:
     """With what to install."""
-    line = refused(
-        start(run, f"import sys; sys.modules[{module!r}] = None", batch_config=config)
-    )
+    hidden = f"import sys; sys.modules[{module!r}] = None"
+    line = refused(ended(start(run, hidden, batch_config=config)))
 
-    assert told in line
+    assert logged in line
     assert not run.sandbox.requests
 
 
@@ -695,7 +700,7 @@ def test_what_is_not_installed_is_told(
 def test_a_run_that_is_stopped_loses_nothing(
     serving: Callable[..., Runner], folder: Path, by: int
 ) -> None:
-    """What its state counts is in files, and these are whole."""
+    """All that its state counts is in files, and these are whole."""
     run = serving(World(projects=4, labels=200), latency=0.02)
     everything = {row["id"] for row in run("labels").records("labels")}
     process = start(run, page_size=10, batch_config=batch(folder, batch_size=20))
@@ -709,10 +714,10 @@ def test_a_run_that_is_stopped_loses_nothing(
     rest, _ = process.communicate(timeout=20)
 
     first = Output("".join(lines) + rest[: rest.rfind("\n") + 1])
-    found = {row["id"] for row in rows(first.messages, "labels")}
+    result = {row["id"] for row in rows(first.messages, "labels")}
     second = run("labels", state=first.state)
-    assert 20 < len(found) < len(everything)
-    assert found | set(second.ids("labels")) == everything
+    assert 20 < len(result) < len(everything)
+    assert result | set(second.ids("labels")) == everything
 
 
 @pytest.mark.parametrize(("form", "compression"), ENCODINGS)
@@ -750,7 +755,7 @@ def test_files_on_s3(
 @pytest.mark.usefixtures("s3")
 def test_a_storage_without_credentials_is_told(run: Runner) -> None:
     """In one line, before anything is asked of Labelbox."""
-    line = refused(start(run, batch_config=batch("s3://lake")))
+    line = refused(run.command(batch_config=batch("s3://lake")))
 
     assert "to s3://lake (Unable to locate credentials): check" in line
     assert not run.sandbox.requests

@@ -1,4 +1,4 @@
-"""What is measured is real: the quick server is a sandbox, and all read the same."""
+"""Benchmarks are real: the quick server is a sandbox, and all read the same."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def quick(
     count = len(sandbox.world.projects[0].labels)
     sizes = {"labels": count, "exported": POOL_ROWS, "bulk_exported": count}
     with measure.served(tmp_path_factory.mktemp("served"), sizes) as server:
-        given = server.settings
-        as_sandbox = SimpleNamespace(url=given["api_url"], api_key=given["api_key"])
+        inputs = server.settings
+        as_sandbox = SimpleNamespace(url=inputs["api_url"], api_key=inputs["api_key"])
         yield cast("Sandbox", as_sandbox)
 
 
@@ -67,9 +67,9 @@ def test_the_tap_reads_the_same_from_both(sandbox: Sandbox, quick: Sandbox) -> N
 
     assert [output.error for output in outputs] == [None, None]
     for stream in streams:
-        one, other = (sorted(output.records(stream), key=repr) for output in outputs)
-        assert len(one) >= len(sandbox.world.projects)
-        assert one == other
+        single, other = (sorted(output.records(stream), key=repr) for output in outputs)
+        assert len(single) >= len(sandbox.world.projects)
+        assert single == other
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_pages_are_those_of_the_sandbox(
         "variables": {"project_id": project_id, "where": {}} | asked,
     }
 
-    one, other = (
+    single, other = (
         requests.post(
             server.url,
             json=body,
@@ -116,8 +116,8 @@ def test_pages_are_those_of_the_sandbox(
         for server in (sandbox, quick)
     )
 
-    assert one == other
-    assert "errors" not in one
+    assert single == other
+    assert "errors" not in single
 
 
 def test_rows_that_are_served_again_have_ids_and_timestamps_of_their_own(
@@ -128,15 +128,15 @@ def test_rows_that_are_served_again_have_ids_and_timestamps_of_their_own(
     Some are made in one second, as labels are.
     """
     with measure.served(tmp_path, {"projects": 2, "labels": POOL_ROWS * 4}) as server:
-        given = server.settings
+        inputs = server.settings
         run = Runner(
-            cast("Sandbox", SimpleNamespace(url=given["api_url"], api_key="any")),
+            cast("Sandbox", SimpleNamespace(url=inputs["api_url"], api_key="any")),
             workspace(),
         )
         labels = run("labels").records("labels")
 
     assert len({label["id"] for label in labels}) == len(labels) == POOL_ROWS * 8
-    for project_id in given["project_ids"]:
+    for project_id in inputs["project_ids"]:
         own = [x["created_at"] for x in labels if x["project_id"] == project_id]
         assert own == sorted(own)
         assert len(own) == POOL_ROWS * 4

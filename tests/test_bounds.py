@@ -16,6 +16,7 @@ from tap_labelbox.exports.rows import (
     UniqueIds,
     data_row_records,
     decode_rows,
+    label_records,
     metadata_records,
 )
 from tap_labelbox.records import columns
@@ -31,7 +32,6 @@ from tap_labelbox.records.columns import (
     shortened_id,
     word,
 )
-from tap_labelbox.records.malformed import MalformedError
 from tap_labelbox.streams import STREAMS
 from tests.test_bad_data import changing
 
@@ -88,7 +88,7 @@ def test_every_key_fits_an_index(stream: Any) -> None:
 )
 @pytest.mark.parametrize("character", ["x", "é", "€", "🚦"])
 def test_a_text_fits_by_its_bytes(kind: Any, most: int, character: str) -> None:
-    """For some databases count these; none is cut, so what is longer is put aside."""
+    """For some databases count these; what is longer is put aside, whole."""
     size = len(character.encode())
     longest = character * (most // size)
     too_long = longest + character
@@ -100,7 +100,7 @@ def test_a_text_fits_by_its_bytes(kind: Any, most: int, character: str) -> None:
         "additional_columns": {},
     }
     assert table.record({"value": too_long}, {}) == {
-        "value": None,
+        "value": shortened_id(too_long) if kind is identifier else None,
         "additional_columns": {"value": too_long},
     }
 
@@ -125,36 +125,83 @@ def test_both_paths_of_exports_know_the_bound(length: int, character: str) -> No
     (record,) = data_row_records(slow.in_project("P"))
     fits = len(own.encode()) <= MAX_ID_BYTES
     assert row.in_project("P").record["dataset_id"] == record["dataset_id"]
-    assert record["dataset_id"] == (own if fits else None)
+    assert record["dataset_id"] == shortened_id(own)
+    assert (record["dataset_id"] == own) == fits
     beside = {} if fits else {"data_row.details.dataset_id": own}
     assert record["additional_columns"] == beside
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [{"data_row": {"id": "i" * 161}}, {"projects": {"p" * 161: {}}}],
-    ids=["data row", "project"],
-)
-def test_a_data_row_with_too_long_a_key_is_malformed(parts: Any) -> None:
-    """It is named as such: there is no other place for a key."""
-    with pytest.raises(MalformedError, match=r"its .*id has over 160 bytes"):
-        decode_fast_rows(exported(**parts))
+LONG = "i" * (MAX_ID_BYTES + 1)
+
+
+def test_rows_with_too_long_ids_are_all_there() -> None:
+    """In all tables by the same keys, so that these join."""
+    question = {"feature_id": LONG, "name": "question", "text_answer": {"content": ""}}
+    label = {"id": LONG, "annotations": {"classifications": [question]}}
+    details = {"selected_label_id": LONG}
+    project = {"labels": [label], "project_details": details}
+    field = {"schema_id": LONG, "schema_kind": "CustomMetadataEnum", "value": LONG}
+    row = {"data_row": {"id": LONG}, "projects": {LONG: project}}
+    line = json.dumps(row | {"metadata_fields": [field]}).encode() + b"\n"
+
+    (decoded,) = decode_fast_rows(line)
+    (project_id,) = decoded.project_ids
+    part: Any = decoded.in_project(project_id)
+
+    short = shortened_id(LONG)
+    ids = {"project_id": short, "data_row_id": short}
+    (whole,) = data_row_records(part)
+    assert whole["additional_columns"]["project_id"] == LONG
+    assert whole["additional_columns"]["data_row.id"] == LONG
+    (own,) = label_records(part)
+    assert own["additional_columns"] == {"id": LONG}
+    assert own["is_selected"] is True
+    (annotation,) = annotation_records(part)
+    (metadata,) = metadata_records(part)
+    assert annotation["feature_id"] == metadata["schema_id"] == short
+    assert metadata["option_id"] == short
+    for record in (whole, own, annotation, metadata):
+        assert ids.items() <= record.items()
+    for record in (own, annotation):
+        assert record["label_id"] == short
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: str(stream.name))
+def test_what_is_too_long_is_put_aside_whole(stream: Any) -> None:
+    """In every stream; in place of an ID, be it in the key, is one made of it."""
+    too_long: dict[str, str] = {}
+
+    def filled(sources: Any) -> dict[str, Any]:
+        item: dict[str, Any] = {}
+        for name, source in sources.items():
+            if isinstance(source, dict):
+                item[name] = filled(source)
+            elif "maxLength" in source.kind.schema and source.name not in too_long:
+                item[name] = too_long[source.name] = f"{source.name} " + "é" * 300
+        return item
+
+    columns_of = {column.name: column for column in stream.schema.columns}
+    record = stream.schema.record(filled(stream.schema.sources), {})
+
+    for name, value in too_long.items():
+        kind = columns_of[name].kind
+        assert record[name] == (shortened_id(value) if kind is identifier else None)
+    assert {*too_long.values()} == {*record["additional_columns"].values()}
 
 
 @pytest.mark.parametrize("stream", ["labels", "projects"])
-def test_a_row_with_too_long_a_key_is_left_out_by_name(
-    run: Runner, stream: str, caplog: Any
-) -> None:
-    """The other rows come; the run says that it lacks one."""
+def test_a_row_with_too_long_a_key_comes_as_well(run: Runner, stream: str) -> None:
+    """Its key is in the form in which other streams have it."""
     count = len(run(stream).records(stream))
 
-    first = iter([{"id": "u" * 161}])
+    first = iter([{"id": LONG}])
     run.sandbox.after = changing(lambda row: row.update(next(first, {})))
     output = run(stream)
 
-    assert len(output.records(stream)) == count - 1
-    assert "everything else was read" in str(output.error)
-    assert any("its id has over 160 bytes" in message for message in caplog.messages)
+    assert output.error is None
+    records = {record["id"]: record for record in output.records(stream)}
+    assert len(records) == count
+    assert records[shortened_id(LONG)]["additional_columns"] == {"id": LONG}
 
 
 @pytest.mark.parametrize("most", [MAX_ID_BYTES, 288])
@@ -172,13 +219,13 @@ def test_an_id_that_is_made_of_others_is_shortened(most: int) -> None:
 
 
 def test_numbered_ids_fit_as_well() -> None:
-    """Where many have the same, each has one of its own."""
+    """Each of many that have the same gets one of its own."""
     ids = UniqueIds()
     for base in ("x" * MAX_ID_BYTES, "x" * 500):
         assigned = [ids.assign(base) for _ in range(20)]
 
         assert len({*assigned}) == 20
-        assert all(has_at_most(each, MAX_ID_BYTES) for each in assigned)
+        assert all(has_at_most(item, MAX_ID_BYTES) for item in assigned)
 
 
 def test_annotations_at_any_depth_have_keys_that_fit() -> None:
@@ -199,7 +246,7 @@ def test_annotations_at_any_depth_have_keys_that_fit() -> None:
     own = [record["annotation_id"] for record in records]
     assert len(records) == 32
     assert len({*own}) == len(own)
-    assert all(has_at_most(each, 288) for each in own)
+    assert all(has_at_most(item, 288) for item in own)
     parents = {record["parent_annotation_id"] for record in records} - {None}
     assert parents < {*own}
     assert len(parents) == 30
@@ -220,7 +267,7 @@ def test_annotations_at_any_depth_have_keys_that_fit() -> None:
 def test_a_whole_number_that_is_no_float_becomes_one(
     value: int, stored: Any, beside: Any
 ) -> None:
-    """What it loses of its digits is put aside, as text: some targets take no more."""
+    """Digits that it loses are put aside, as text: some targets take no more."""
     record = Table.of(number("value", "Any.")).record({"value": value}, {})
 
     assert record == {"value": stored, "additional_columns": beside}

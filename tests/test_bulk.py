@@ -48,9 +48,44 @@ def test_an_array_is_read_wherever_it_is_cut(
     """Within a number, a word, an escape or a character: all comes out whole."""
     text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
 
-    found = list(array_items(cut(text.encode("utf-8", "replace"), size)))
+    result = list(array_items(cut(text.encode("utf-8", "replace"), size)))
 
-    assert found == sanitize(json.loads(text.encode("utf-8", "replace")))
+    assert result == sanitize(json.loads(text.encode("utf-8", "replace")))
+
+
+# Such as end an item, and begin the next one, where they are no part of another.
+MARKS = st.sampled_from(
+    ['},{"ID":', '"},{"ID":"', '{"ID":', "]", "NaN", "\\", "\0", "é"]
+)
+
+
+@given(
+    items=st.lists(
+        st.dictionaries(
+            st.sampled_from(["ID", "Label"]), JSON | MARKS | st.lists(JSON)
+        ),
+        min_size=3,
+        max_size=30,
+    ),
+    size=st.integers(1, 2000),
+    together=st.integers(10, 2000),
+)
+def test_objects_that_are_decoded_together_are_what_they_are(
+    items: list[Any], size: int, together: int
+) -> None:
+    """Wherever it seems that one ends."""
+    nested = [
+        {"ID": number, "items": [{"ID": 1}, {"ID": item}], "big": 10**30 + number}
+        for number, item in enumerate(items)
+    ]
+    text = json.dumps([*items, *nested], separators=(",", ":"), ensure_ascii=False)
+    text = text.encode("utf-8", "replace").decode()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tap_labelbox.exports.bulk.QUICK_CHARACTERS", together)
+        actual = list(array_items(cut(text.encode(), size)))
+
+    assert actual == sanitize(json.loads(text))
 
 
 @given(items=st.lists(JSON, min_size=1), size=st.integers(1, 40), data=st.data())
@@ -116,7 +151,7 @@ def test_a_broken_file_is_not_read_to_its_end() -> None:
 
 
 def test_items_come_out_before_the_file_is_whole() -> None:
-    """What has been read can be written and forgotten."""
+    """Items are written and forgotten while the rest is read."""
     read = 0
 
     def chunks() -> Iterator[bytes]:

@@ -56,24 +56,24 @@ def served(rows: Any) -> Any:
 
 
 @pytest.fixture
-def one(serving: Any) -> Runner:
+def single(serving: Any) -> Runner:
     """Run the tap on a workspace of one project."""
     runner: Runner = serving(World(projects=1, labels=5))
     return runner
 
 
-def exported(one: Runner, *rows: Any) -> list[dict[str, Any]]:
+def exported(single: Runner, *rows: Any) -> list[dict[str, Any]]:
     """Return the records that come of a file with these rows."""
-    one.sandbox.before = served(list(rows))
-    output = one("bulk_export")
+    single.sandbox.before = served(list(rows))
+    output = single("bulk_export")
     assert output.error is None
     return output.records("bulk_export")
 
 
-def test_columns_have_snake_case_names(one: Runner) -> None:
+def test_columns_have_snake_case_names(single: Runner) -> None:
     """Every column that a file ever had, in any era."""
     (record,) = exported(
-        one,
+        single,
         {
             "ID": "c1",
             "DataRow ID": "c2",
@@ -105,7 +105,7 @@ def test_columns_have_snake_case_names(one: Runner) -> None:
     )
 
     assert record.pop("exported_at").endswith("Z")
-    assert record.pop("project_id") == one.world.projects[0].id
+    assert record.pop("project_id") == single.world.projects[0].id
     assert record == {
         "id": "c1",
         "data_row_id": "c2",
@@ -147,9 +147,9 @@ def test_columns_have_snake_case_names(one: Runner) -> None:
         {"objects": [{"title": "Zürich\u2028 🚗", "bbox": {"top": 1.5}}]},
     ],
 )
-def test_a_label_is_json_whatever_its_era(one: Runner, label: Any) -> None:
+def test_a_label_is_json_whatever_its_era(single: Runner, label: Any) -> None:
     """As text, which any database takes; the word Skip too."""
-    (record,) = exported(one, {"ID": "c1", "Label": label})
+    (record,) = exported(single, {"ID": "c1", "Label": label})
 
     assert json.loads(record["label"]) == label
 
@@ -167,30 +167,30 @@ def test_a_label_is_json_whatever_its_era(one: Runner, label: Any) -> None:
     ],
 )
 def test_the_word_skip_tells_what_no_column_does(
-    one: Runner, item: Any, skipped: Any
+    single: Runner, item: Any, skipped: Any
 ) -> None:
     """A column of its own is believed first."""
-    (record,) = exported(one, {"ID": "c1"} | item)
+    (record,) = exported(single, {"ID": "c1"} | item)
 
     assert record["is_skipped"] is skipped
 
 
-def test_seconds_that_are_text_become_a_number(one: Runner) -> None:
+def test_seconds_that_are_text_become_a_number(single: Runner) -> None:
     """As files of early 2018 have them."""
-    (record,) = exported(one, {"ID": "c1", "Seconds to Label": "5.249"})
+    (record,) = exported(single, {"ID": "c1", "Seconds to Label": "5.249"})
 
     assert record["seconds_to_label"] == 5.249
 
 
 @pytest.mark.parametrize(
-    ("given", "flag"),
+    ("inputs", "flag"),
     [(0, False), (1, True), (0.0, False), (1.0, True), ("01", True), (True, True)],
 )
 def test_whether_an_issue_is_open_is_true_or_false(
-    one: Runner, given: Any, flag: Any
+    single: Runner, inputs: Any, flag: Any
 ) -> None:
     """Files have a number for it."""
-    (record,) = exported(one, {"ID": "c1", "Has Open Issues": given})
+    (record,) = exported(single, {"ID": "c1", "Has Open Issues": inputs})
 
     assert record["has_open_issues"] is flag
     assert record["additional_columns"] == {}
@@ -211,19 +211,19 @@ def test_whether_an_issue_is_open_is_true_or_false(
     ],
 )
 def test_two_values_of_one_column_are_both_kept(
-    one: Runner, item: Any, column: str, value: Any, rest: Any
+    single: Runner, item: Any, column: str, value: Any, rest: Any
 ) -> None:
     """The first in it, the other as the file calls it."""
-    (record,) = exported(one, {"ID": "c1"} | item)
+    (record,) = exported(single, {"ID": "c1"} | item)
 
     assert record[column] == value
     expected = {} if rest is None else {[*item][-1]: rest}
     assert record["additional_columns"] == expected
 
 
-def test_what_has_no_column_or_does_not_fit_is_kept(one: Runner) -> None:
+def test_what_has_no_column_or_does_not_fit_is_kept(single: Runner) -> None:
     """Under its name in the file; nothing is lost, and nothing changed."""
-    odd = {
+    variant = {
         "Weather": {"sky": "blue"},
         "Project ID": "not ours to overwrite",
         "Seconds to Label": "about five",
@@ -234,10 +234,10 @@ def test_what_has_no_column_or_does_not_fit_is_kept(one: Runner) -> None:
         "additional columns": 1,
     }
 
-    (record,) = exported(one, {"ID": "c1", "Label": None} | odd)
+    (record,) = exported(single, {"ID": "c1", "Label": None} | variant)
 
-    assert record["additional_columns"] == odd
-    assert record["project_id"] == one.world.projects[0].id
+    assert record["additional_columns"] == variant
+    assert record["project_id"] == single.world.projects[0].id
     assert record["created_at"] is record["is_skipped"] is record["label"] is None
 
 
@@ -274,9 +274,11 @@ def test_a_retired_bulk_export_is_one_warning(
     """It names the replacement; the other streams go on, and it is no failure."""
     output = serving(world, exports_v1=exports_v1)()
 
-    told = [r for r in caplog.records if "does not offer the bulk export" in r.message]
-    assert [r.levelname for r in told] == ["WARNING"]
-    assert "data row export" in told[0].message
+    problem = [
+        r for r in caplog.records if "does not offer the bulk export" in r.message
+    ]
+    assert [r.levelname for r in problem] == ["WARNING"]
+    assert "data row export" in problem[0].message
     assert output.error is None
     assert output.ids("bulk_export") == []
     assert sorted(output.ids("labels")) == all_ids(world)
@@ -319,7 +321,7 @@ def test_a_download_that_breaks_goes_on_where_it_broke(
 def test_a_server_without_ranges_is_read_from_the_start(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
-    """What was read already is passed over."""
+    """Bytes that were read already are passed over."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 500)
     rows = [{"ID": f"c{n}", "Label": {}} for n in range(100)]
@@ -362,7 +364,7 @@ def test_an_expired_link_is_asked_for_anew(
 
 @pytest.mark.parametrize("minutes", [0, 31])
 def test_a_link_that_expires_in_the_middle(
-    one: Runner, monkeypatch: Any, minutes: int
+    single: Runner, monkeypatch: Any, minutes: int
 ) -> None:
     """The same file is read on, with no row twice; a newer one is begun anew."""
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
@@ -372,15 +374,15 @@ def test_a_link_that_expires_in_the_middle(
     def end(request: Request, reply: Reply) -> Reply | None:
         kind = next(ends, None) if request.path.startswith("/files/") else None
         if kind == "expired":
-            one.world.now = lambda: NOW + timedelta(minutes=minutes)
+            single.world.now = lambda: NOW + timedelta(minutes=minutes)
             return Reply(403, {}, b"expired")
         return replace(reply, cut=len(reply.content()) // 2) if kind else None
 
-    one.sandbox.after = end
-    output = one("bulk_export", now=NOW)
+    single.sandbox.after = end
+    output = single("bulk_export", now=NOW)
 
     assert output.error is None
-    every = [label.id for label in one.world.labels(one.world.projects[0].id)]
+    every = [label.id for label in single.world.labels(single.world.projects[0].id)]
     if minutes:
         begun = len(output.ids("bulk_export")) - len(every)
         assert 0 < begun < len(every)
@@ -389,8 +391,10 @@ def test_a_link_that_expires_in_the_middle(
         assert output.ids("bulk_export") == every
 
 
-def test_a_file_that_comes_broken_is_asked_for_again(one: Runner, caplog: Any) -> None:
-    """What was read of it does not come twice; each try is told."""
+def test_a_file_that_comes_broken_is_asked_for_again(
+    single: Runner, caplog: Any
+) -> None:
+    """No item comes twice; each try is logged."""
     page = Reply(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")
     broken = iter([page, None])
 
@@ -401,11 +405,11 @@ def test_a_file_that_comes_broken_is_asked_for_again(one: Runner, caplog: Any) -
         short = replace(reply, body=content[: len(content) // 2])
         return next(broken, reply) or short
 
-    one.sandbox.after = break_it
-    output = one("bulk_export")
+    single.sandbox.after = break_it
+    output = single("bulk_export")
 
     assert output.error is None
-    every = [label.id for label in one.world.labels(one.world.projects[0].id)]
+    every = [label.id for label in single.world.labels(single.world.projects[0].id)]
     assert output.ids("bulk_export") == every
     assert len([m for m in caplog.messages if m.endswith("export again")]) == 2
 
@@ -427,36 +431,36 @@ def test_an_export_that_is_refused_is_asked_for_once(run: Runner, world: World) 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'[{"ID": "c1"}'])
-def test_a_broken_file_moves_no_bookmark(one: Runner, body: bytes) -> None:
+def test_a_broken_file_moves_no_bookmark(single: Runner, body: bytes) -> None:
     """The next run reads it again; this one says which project it was."""
-    one.sandbox.before = served(body)
-    output = one("bulk_export")
+    single.sandbox.before = served(body)
+    output = single("bulk_export")
 
     assert isinstance(output.error, IncompleteError)
-    assert one.world.projects[0].id in str(output.error)
-    assert bookmarks(output) in ({}, {one.world.projects[0].id: None})
+    assert single.world.projects[0].id in str(output.error)
+    assert bookmarks(output) in ({}, {single.world.projects[0].id: None})
     assert len(output.ids("bulk_export")) == body.count(b"ID")
 
 
-def test_items_without_id_are_named(one: Runner, caplog: Any) -> None:
+def test_items_without_id_are_named(single: Runner, caplog: Any) -> None:
     """A few of them, without what is secret; the others are read."""
     link = {"Labeled Data": "https://example.com/1.jpg?Signature=1"}
-    odd: list[Any] = [None, link, {"ID": ""}, *[[]] * 90]
-    one.sandbox.before = served([{"ID": "c1"}, *odd, {"ID": "c2"}])
+    variant: list[Any] = [None, link, {"ID": ""}, *[[]] * 90]
+    single.sandbox.before = served([{"ID": "c1"}, *variant, {"ID": "c2"}])
 
-    output = one("bulk_export")
+    output = single("bulk_export")
 
-    project_id = one.world.projects[0].id
+    project_id = single.world.projects[0].id
     assert output.ids("bulk_export") == ["c1", "c2"]
     assert isinstance(output.error, IncompleteError)
     assert f"not 93 malformed rows of bulk_export of project {project_id}" in str(
         output.error
     )
-    told = [m for m in caplog.messages if "is left out: it has no ID" in m]
-    assert len(told) == 10
-    assert told[1].startswith("item 3 of bulk_export")
-    assert told[1].endswith("(its keys: Labeled Data)")
-    assert told[-1].endswith("(no more of these are named)")
+    problem = [m for m in caplog.messages if "is left out: it has no ID" in m]
+    assert len(problem) == 10
+    assert problem[1].startswith("item 3 of bulk_export")
+    assert problem[1].endswith("(its keys: Labeled Data)")
+    assert problem[-1].endswith("(no more of these are named)")
     assert bookmarks(output)[project_id]
 
 
@@ -469,17 +473,17 @@ def test_an_export_that_is_never_ready_leaves_its_project_out(
     assert isinstance(output.error, IncompleteError)
 
 
-def test_an_empty_file_is_read_once(one: Runner) -> None:
+def test_an_empty_file_is_read_once(single: Runner) -> None:
     """A project without labels has an export too."""
-    one.sandbox.before = served([])
-    first = one("bulk_export", now=NOW)
-    one.sandbox.before = None
+    single.sandbox.before = served([])
+    first = single("bulk_export", now=NOW)
+    single.sandbox.before = None
 
-    second = one("bulk_export", now=NOW, state=first.state)
+    second = single("bulk_export", now=NOW, state=first.state)
 
     assert first.error is None
     assert second.ids("bulk_export") == []
-    assert len(downloads(one.sandbox)) == 1
+    assert len(downloads(single.sandbox)) == 1
 
 
 def test_a_file_older_than_the_last_one_is_not_read(

@@ -1,4 +1,4 @@
-"""What a catalog, stream maps or a state name: obeyed, or refused before the run."""
+"""Names in a catalog, stream maps or a state: obeyed, or refused before the run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.sandbox import World
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.test_cli import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.runner import Output, Runner
@@ -40,61 +42,61 @@ def catalog(
         without: Streams, and columns such as labels.label, that are not selected.
     """
     edited = deepcopy(CATALOG)
-    for found in edited["streams"]:
-        name = found["tap_stream_id"]
-        for each in found["metadata"]:
-            path = ".".join([name, *each["breadcrumb"][1::2]])
-            if each["breadcrumb"] == [] or path in without:
-                each["metadata"]["selected"] = path not in without
-            if each["breadcrumb"] == [] and name == stream:
-                each["metadata"] |= metadata or {}
-                each["metadata"] = {
-                    k: v for k, v in each["metadata"].items() if v is not None
+    for result in edited["streams"]:
+        name = result["tap_stream_id"]
+        for item in result["metadata"]:
+            path = ".".join([name, *item["breadcrumb"][1::2]])
+            if item["breadcrumb"] == [] or path in without:
+                item["metadata"]["selected"] = path not in without
+            if item["breadcrumb"] == [] and name == stream:
+                item["metadata"] |= metadata or {}
+                item["metadata"] = {
+                    k: v for k, v in item["metadata"].items() if v is not None
                 }
         if name == stream:
-            found.update(entry or {})
-            for key in [key for key, value in found.items() if value is None]:
-                del found[key]
+            result.update(entry or {})
+            for key in [key for key, value in result.items() if value is None]:
+                del result[key]
     return edited
 
 
-def refused(run: Runner, said: str, **options: Any) -> None:
+def refused(run: Runner, message: str, **options: Any) -> None:
     """Check that a run is refused with some words, before anything is sent."""
     with pytest.raises((ConfigValidationError, SettingsError)) as caught:
         run(**options)
 
-    told = getattr(caught.value, "errors", None) or [str(caught.value)]
-    assert any(said in line for line in told), told
-    assert all("\n" not in line for line in told)
+    logged = getattr(caught.value, "errors", None) or [str(caught.value)]
+    assert any(message in line for line in logged), logged
+    assert all("\n" not in line for line in logged)
     assert run.sandbox.requests == []
 
 
 def maps(output: Output, stream: str) -> dict[str, Any]:
     """Return the columns of a stream in its SCHEMA."""
-    found: dict[str, Any] = next(
+    result: dict[str, Any] = next(
         m["schema"]["properties"]
         for m in output.messages
         if m["type"] == "SCHEMA" and m["stream"] == stream
     )
-    return found
+    return result
 
 
 # --- replication -----------------------------------------------------------------
 
-ONLY = "its only replication key is"
+SINGLE = "its only replication key is"
 METHODS = "set INCREMENTAL or FULL_TABLE in the catalog"
 
 
 @pytest.mark.parametrize(
-    ("stream", "entry", "metadata", "said"),
+    ("stream", "entry", "metadata", "message"),
     [
-        ("labels", {"replication_key": "updated_at"}, {}, f"{ONLY} created_at"),
-        ("labels", {}, {"replication-key": "nope"}, f"{ONLY} created_at"),
+        ("labels", {"replication_key": "updated_at"}, {}, f"{SINGLE} created_at"),
+        ("labels", {}, {"replication-key": "nope"}, f"{SINGLE} created_at"),
         (
             "export_labels",
             {"replication_key": "created_at"},
             {"replication-key": "created_at"},
-            f"{ONLY} last_activity_at",
+            f"{SINGLE} last_activity_at",
         ),
         ("projects", {"replication_key": "updated_at"}, {}, "it is read whole each"),
         ("labels", {"replication_method": "LOG_BASED"}, {}, METHODS),
@@ -118,10 +120,10 @@ METHODS = "set INCREMENTAL or FULL_TABLE in the catalog"
     ],
 )
 def test_what_the_tap_does_not_do(
-    run: Runner, stream: str, entry: Edit, metadata: Edit, said: str
+    run: Runner, stream: str, entry: Edit, metadata: Edit, message: str
 ) -> None:
     """It is refused by its stream, also where it stands in the metadata only."""
-    refused(run, said, catalog=catalog(stream, entry, metadata))
+    refused(run, message, catalog=catalog(stream, entry, metadata))
     idle = catalog(stream, entry, metadata, without=(stream,))
     assert stream in run.tap(catalog=idle).streams  # and does nothing there
 
@@ -130,12 +132,12 @@ def test_what_the_tap_does_not_do(
 def test_a_method_in_the_metadata_only(run: Runner, key: str) -> None:
     """As Singer has it: the catalog of discovery has the default beside it."""
     first = run("labels")
-    given = catalog(metadata={key: "FULL_TABLE"})
+    inputs = catalog(metadata={key: "FULL_TABLE"})
 
-    output = run("labels", catalog=given, state=first.state)
+    output = run("labels", catalog=inputs, state=first.state)
 
     assert len(output.ids("labels")) == len(first.ids("labels"))
-    assert all(stream["replication_method"] for stream in given["streams"])
+    assert all(stream["replication_method"] for stream in inputs["streams"])
 
 
 @pytest.mark.parametrize("stream", ["labels", "annotations"])
@@ -148,10 +150,10 @@ def test_what_a_catalog_does_not_say_stays_as_it_is(run: Runner, stream: str) ->
     }
     metadata = {"replication-key": None, "table-key-properties": None}
     metadata |= {"valid-replication-keys": None}
-    given = catalog(stream, entry, metadata)
+    inputs = catalog(stream, entry, metadata)
 
-    first = run(stream, catalog=given)
-    second = run(stream, catalog=given, state=first.state)
+    first = run(stream, catalog=inputs)
+    second = run(stream, catalog=inputs, state=first.state)
 
     expected = run(stream)
     schema = next(m for m in expected.messages if m["type"] == "SCHEMA")
@@ -162,15 +164,15 @@ def test_what_a_catalog_does_not_say_stays_as_it_is(run: Runner, stream: str) ->
 
 def test_a_key_that_is_not_selected(run: Runner) -> None:
     """A target would merge rows by a column they do not have."""
-    given = catalog(
+    inputs = catalog(
         entry={"key_properties": ["data_row_id"]}, without=("labels.data_row_id",)
     )
 
-    refused(run, "labels.data_row_id is a key and not selected", catalog=given)
+    refused(run, "labels.data_row_id is a key and not selected", catalog=inputs)
 
 
 @pytest.mark.parametrize(
-    ("streams", "said"),
+    ("streams", "message"),
     [
         ([5], "stream 1 is no object"),
         ([{}], "stream 1 has no tap_stream_id"),
@@ -194,20 +196,20 @@ def test_a_key_that_is_not_selected(run: Runner) -> None:
         ([{"tap_stream_id": "labels"}] * 2, "it has the stream labels twice"),
     ],
 )
-def test_a_malformed_catalog(run: Runner, streams: Any, said: str) -> None:
+def test_a_malformed_catalog(run: Runner, streams: Any, message: str) -> None:
     """One line says what is wrong."""
-    refused(run, said, catalog={"streams": streams})
+    refused(run, message, catalog={"streams": streams})
 
 
 def test_what_the_tap_does_not_know_is_told(run: Runner, tmp_path: Path) -> None:
     """It may come from a newer version, so the rest is read."""
-    given = catalog(without=tuple(s["tap_stream_id"] for s in CATALOG["streams"]))
-    stream = next(s for s in given["streams"] if s["tap_stream_id"] == "projects")
+    inputs = catalog(without=tuple(s["tap_stream_id"] for s in CATALOG["streams"]))
+    stream = next(s for s in inputs["streams"] if s["tap_stream_id"] == "projects")
     stream["metadata"][-1]["metadata"]["selected"] = True
     stream["schema"]["properties"]["label_counts"] = {"type": ["integer", "null"]}
-    given["streams"].append({"tap_stream_id": "label", "schema": {}, "metadata": []})
+    inputs["streams"].append({"tap_stream_id": "label", "schema": {}, "metadata": []})
     file = tmp_path / "catalog.json"
-    file.write_text(json.dumps(given))
+    file.write_text(json.dumps(inputs))
 
     done = run.command("--catalog", str(file))
 
@@ -231,7 +233,7 @@ def test_a_catalog_that_selects_nothing_is_told(run: Runner, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("inputs", "message"),
     [
         (
             {"export_label": {"created_by_email": "md5(created_by_email)"}},
@@ -307,14 +309,16 @@ def test_a_catalog_that_selects_nothing_is_told(run: Runner, tmp_path: Path) -> 
         ({"__else__": "id"}, "stream_maps.__else__ must be"),
     ],
 )
-def test_a_stream_map_of_what_is_not_there(run: Runner, given: Any, said: str) -> None:
+def test_a_stream_map_of_what_is_not_there(
+    run: Runner, inputs: Any, message: str
+) -> None:
     """E-mails would go out in the clear because of one letter."""
     config = {"seed": "s"}
-    refused(run, said, stream_maps=given, stream_map_config=config)
+    refused(run, message, stream_maps=inputs, stream_map_config=config)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "inputs",
     [
         {"*": {"source_system": "'labelbox'"}},
         {"export_*": {"created_by_email": None}},
@@ -328,11 +332,11 @@ def test_a_stream_map_of_what_is_not_there(run: Runner, given: Any, said: str) -
         {"labels": {"label": "json.dumps([_['id']])"}, "__else__": None},
     ],
 )
-def test_what_stream_maps_may_name(run: Runner, given: Any) -> None:
+def test_what_stream_maps_may_name(run: Runner, inputs: Any) -> None:
     """New columns, patterns, names and functions of the SDK."""
     config = {"seed": "s"}
 
-    output = run("labels", "projects", stream_maps=given, stream_map_config=config)
+    output = run("labels", "projects", stream_maps=inputs, stream_map_config=config)
 
     assert output.error is None
 
@@ -355,16 +359,16 @@ def test_a_map_that_another_one_replaces(run: Runner, caplog: Any) -> None:
 
 def test_a_new_column_that_looks_like_one_there_is(run: Runner, caplog: Any) -> None:
     """It is legal, and perhaps not meant."""
-    given = {"labels": {"created_by_mail": "md5(created_by_email)"}}
+    inputs = {"labels": {"created_by_mail": "md5(created_by_email)"}}
 
-    output = run("labels", stream_maps=given)
+    output = run("labels", stream_maps=inputs)
 
     assert output.error is None
     assert "new column, labels.created_by_mail; created_by_email stays" in caplog.text
 
 
 @pytest.mark.parametrize(
-    "given",
+    "inputs",
     [
         {"*": {"source_system": "'labelbox'"}},
         {"bulk_export": {"label": None, "x": "md5(created_by_email)"}},
@@ -376,9 +380,12 @@ def test_a_new_column_that_looks_like_one_there_is(run: Runner, caplog: Any) -> 
         ),
     ],
 )
-def test_maps_of_a_stream_that_is_not_selected(run: Runner, given: Any) -> None:
+def test_maps_of_a_stream_that_is_not_selected(
+    serving: Callable[..., Runner], inputs: Any
+) -> None:
     """They do nothing."""
-    output = run(catalog=catalog(without=("bulk_export",)), stream_maps=given)
+    run = serving(World(projects=2, labels_per_project=3))
+    output = run(catalog=catalog(without=("bulk_export",)), stream_maps=inputs)
 
     assert output.error is None
     assert output.records("labels")
@@ -388,10 +395,10 @@ def test_maps_of_a_stream_that_is_not_selected(run: Runner, given: Any) -> None:
 @pytest.mark.parametrize("name", ["labels", "*"])
 def test_a_map_of_a_column_that_is_not_selected(run: Runner, name: str) -> None:
     """It does nothing: the column stays away, and does not come back as a new one."""
-    given = {name: {"label": "md5(label)" if name == "labels" else "'x'"}}
+    inputs = {name: {"label": "md5(label)" if name == "labels" else "'x'"}}
     without = ("labels.label",)
 
-    output = run("labels", catalog=catalog(without=without), stream_maps=given)
+    output = run("labels", catalog=catalog(without=without), stream_maps=inputs)
 
     assert output.error is None
     assert "label" not in maps(output, "labels")
@@ -410,12 +417,12 @@ def test_an_expression_with_a_column_that_is_not_selected(run: Runner) -> None:
 
 def test_stream_maps_are_left_as_they_are_given(run: Runner) -> None:
     """The SDK takes options out of them, so a second run would be another one."""
-    given = {"labels": {"__alias__": "'x'"}, "__else__": None}
-    before = deepcopy(given)
+    inputs = {"labels": {"__alias__": "'x'"}, "__else__": None}
+    before = deepcopy(inputs)
 
-    first, second = (run("labels", "projects", stream_maps=given) for _ in range(2))
+    first, second = (run("labels", "projects", stream_maps=inputs) for _ in range(2))
 
-    assert given == before
+    assert inputs == before
     assert {m["stream"] for m in second.messages if "stream" in m} == {"x"}
     assert len(first.records("x")) == len(second.records("x"))
 
@@ -423,12 +430,12 @@ def test_stream_maps_are_left_as_they_are_given(run: Runner) -> None:
 def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
     """It is no part of the tap; that is told before anything is read."""
     monkeypatch.setattr("tap_labelbox.singer.maps.find_spec", lambda _: None)
-    given = {"labels": {"created_by_email": "fake.email()"}}
+    inputs = {"labels": {"created_by_email": "fake.email()"}}
 
     refused(
         run,
         "created_by_email needs Faker: install tap-labelbox[faker]",
-        stream_maps=given,
+        stream_maps=inputs,
     )
 
 
@@ -436,7 +443,7 @@ def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"faker_config": {"sed": 1}}, "unknown setting faker_config.sed: remove it"),
         ({"faker_config": {"sed": 1}}, "(did you mean seed?)"),
@@ -455,9 +462,9 @@ def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
         ({"flattening_enabled": True}, "flattening_max_depth is required"),
     ],
 )
-def test_a_setting_that_is_none(run: Runner, settings: Any, said: str) -> None:
-    """What was meant is asked where a name is near."""
-    refused(run, said, **settings)
+def test_a_setting_that_is_none(run: Runner, settings: Any, message: str) -> None:
+    """A name that is nearly a setting's is suggested."""
+    refused(run, message, **settings)
 
 
 @pytest.mark.parametrize(
@@ -493,13 +500,13 @@ def test_defaults_are_no_wish(run: Runner) -> None:
 
 def bookmark(key: str) -> dict[str, Any]:
     """Return what is kept of a stream with one project."""
-    moment = "2026-01-01T00:00:00.000Z"
-    kept = {"replication_key": key, "replication_key_value": moment}
+    timestamp = "2026-01-01T00:00:00.000Z"
+    kept = {"replication_key": key, "replication_key_value": timestamp}
     return {"partitions": [{"context": {"project_id": "p"}} | kept]}
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
+    ("kept", "message"),
     [
         (
             {"replication_key": "created_at", "replication_key_value": "2026-01-01"},
@@ -519,7 +526,7 @@ def bookmark(key: str) -> dict[str, Any]:
     ],
 )
 def test_a_bookmark_that_is_not_gone_on_from(
-    run: Runner, tmp_path: Path, kept: Any, said: str
+    run: Runner, tmp_path: Path, kept: Any, message: str
 ) -> None:
     """All would be read anew, without a word."""
     state = {"bookmarks": {"labels": kept}}
@@ -532,7 +539,7 @@ def test_a_bookmark_that_is_not_gone_on_from(
     assert done.returncode == 78
     assert done.stdout == ""
     (line,) = errors(done)
-    assert said in line
+    assert message in line
     assert run.sandbox.requests == []
     assert run.tap(state=state, catalog=full_table).state == state  # not gone on from
 

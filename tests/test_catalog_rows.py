@@ -44,20 +44,20 @@ def all_rows(world: World) -> list[DataRow]:
     return world.data_rows + world.deleted_project.data_rows
 
 
-def ids(found: Iterable[dict[str, Any]]) -> list[str]:
+def ids(result: Iterable[dict[str, Any]]) -> list[str]:
     """Return the keys of records, in order."""
-    return sorted(record["data_row_id"] for record in found)
+    return sorted(record["data_row_id"] for record in result)
 
 
 def queries(run: Runner) -> list[list[dict[str, Any]]]:
     """Return the filters of the exports that were started, and forget them."""
-    found = [
+    result = [
         request.variables["input"]["filters"]["searchQuery"]["query"]
         for request in run.sandbox.requests
         if request.operation == "StartCatalogExport"
     ]
     run.sandbox.requests.clear()
-    return found
+    return result
 
 
 def bookmark(state: State) -> str:
@@ -192,7 +192,7 @@ def test_an_export_that_was_started_is_read(
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "malformed",
     [
         {"export": {"task_id": 3}},
         {"export": {}},
@@ -201,9 +201,11 @@ def test_an_export_that_was_started_is_read(
         {"unfinished_runs": [3, "x"]},
     ],
 )
-def test_an_odd_state_is_read_or_refused(run: Runner, world: World, odd: Any) -> None:
+def test_an_odd_state_is_read_or_refused(
+    run: Runner, world: World, malformed: Any
+) -> None:
     """With a message, or as if nothing had been read."""
-    output = run(STREAM, now=NOW, state={"bookmarks": {STREAM: odd}})
+    output = run(STREAM, now=NOW, state={"bookmarks": {STREAM: malformed}})
 
     if output.error:
         assert "--state" in str(output.error)
@@ -238,7 +240,7 @@ def test_what_fails_at_once_is_read_by_dataset(
 
 
 def test_what_takes_too_long_is_read_by_dataset(run: Runner, world: World) -> None:
-    """Where the export of all is never ready."""
+    """An export of all that is never ready is replaced by one for each dataset."""
     task_ids: list[str] = []
 
     def before(request: Request) -> Reply | None:
@@ -284,7 +286,7 @@ def test_one_dataset_costs_itself(
 def test_a_refusal_is_not_asked_about_again(
     run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who may not read the catalog may not read it by dataset."""
+    """A key that may not read the catalog may not read it by dataset either."""
     reply = Reply(200, {}, error("You may not", "AUTHORIZATION_ERROR"))
     run.sandbox.before = lambda request: (
         reply if request.operation == "StartCatalogExport" else None
@@ -307,6 +309,6 @@ def test_a_killed_run_by_dataset_loses_nothing(too_much: Runner, world: World) -
         part = run_until(too_much, Cut(requests=requests), STREAM, now=NOW)
         rest = run_until(too_much, Cut(), STREAM, now=NOW, state=part.states[-1])
         lines = [*part.messages, *rest.messages]
-        found = {m["record"]["data_row_id"] for m in lines if m["type"] == "RECORD"}
-        assert found == expected
+        result = {m["record"]["data_row_id"] for m in lines if m["type"] == "RECORD"}
+        assert result == expected
         assert bookmark(rest.states[-1]) == latest(world)

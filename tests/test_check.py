@@ -53,17 +53,21 @@ def check(run: Runner) -> Callable[..., CompletedProcess[str]]:
 
 def results(done: CompletedProcess[str]) -> dict[Any, dict[str, Any]]:
     """Return what a check has found, by stream, and project if there is one."""
-    found = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     return {
-        (one["stream"], one["project_id"]) if one["project_id"] else one["stream"]: one
-        for one in found
+        (single["stream"], single["project_id"])
+        if single["project_id"]
+        else single["stream"]: single
+        for single in result
     }
 
 
 def messages_of(output: Output, tmp_path: Path, *, less: str = "") -> str:
     """Return a file of the messages of a run, less those that have something."""
     file = tmp_path / "messages.jsonl"
-    kept = [one for one in output.text.split("\n") if not less or less not in one]
+    kept = [
+        single for single in output.text.split("\n") if not less or less not in single
+    ]
     file.write_text("\n".join(kept), "utf-8")
     return str(file)
 
@@ -97,13 +101,13 @@ def test_what_may_not_be_read_is_told(check: Any, run: Runner) -> None:
 
     done = check("--format", "json")
 
-    found = results(done)
-    no = {name for name, one in found.items() if one["readable"] is False}
+    result = results(done)
+    no = {name for name, single in result.items() if single["readable"] is False}
     assert "user_groups" in no
     assert "sign_in_events" in no
-    assert "You may not" in found["user_groups"]["why"]
-    assert "HTTP 403" in found["sign_in_events"]["why"]
-    assert found["labels"]["readable"] is True
+    assert "You may not" in result["user_groups"]["why"]
+    assert "HTTP 403" in result["sign_in_events"]["why"]
+    assert result["labels"]["readable"] is True
     assert done.returncode == 1
     assert not lines(done)
 
@@ -123,37 +127,37 @@ def test_one_forbidden_project_is_not_all(check: Any, run: Runner) -> None:
     assert results(check("--format", "json"))["project_labelers"]["readable"] is True
 
     run.sandbox.hidden_performance = {first.id, *(p.id for p in others)}
-    found = results(check("--format", "json"))["project_labelers"]
-    assert found["readable"] is False
-    assert "HTTP 404" in found["why"]
+    result = results(check("--format", "json"))["project_labelers"]
+    assert result["readable"] is False
+    assert "HTTP 404" in result["why"]
 
 
 def test_an_empty_account_can_be_read(serving: Any) -> None:
     """Nothing is there, and nothing is wrong."""
     done = serving(World(projects=0)).command_of("check", "--format", "json")
 
-    found = results(done)
+    result = results(done)
     assert done.returncode == 0
-    assert found["projects"]["expected"] == 0
-    assert {one["readable"] for one in found.values()} == {True, None}
+    assert result["projects"]["expected"] == 0
+    assert {single["readable"] for single in result.values()} == {True, None}
 
 
 def test_a_catalog_says_what_counts(check: Any, run: Runner, tmp_path: Path) -> None:
-    """What it does not select is asked about all the same."""
+    """Streams that it does not select are asked about all the same."""
     run.sandbox.performance = "forbidden"
     catalog = run.tap().catalog_dict
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
             if entry["breadcrumb"] == []:
-                wanted = stream["tap_stream_id"] in ("labels", "sign_in_events")
-                entry["metadata"]["selected"] = wanted
+                requested = stream["tap_stream_id"] in ("labels", "sign_in_events")
+                entry["metadata"]["selected"] = requested
     file = tmp_path / "catalog.json"
     file.write_text(json.dumps(catalog))
 
     done = check("--catalog", str(file), "--format", "json")
 
-    found = results(done)
-    assert {n for n, one in found.items() if one["selected"]} == {
+    result = results(done)
+    assert {n for n, single in result.items() if single["selected"]} == {
         "labels",
         "sign_in_events",
     }
@@ -171,17 +175,17 @@ def test_a_whole_run_is_what_labelbox_counts(
         *("--format", "json", "--input", messages_of(run(), tmp_path)),
     )
 
-    found = results(done)
-    counted = {n for n, one in found.items() if one["expected"] is not None}
+    result = results(done)
+    counted = {n for n, single in result.items() if single["expected"] is not None}
     assert counted >= {"projects", *PROJECT_COUNTS, *TOTALS}
     for name in counted:
-        assert found[name]["expected"] == found[name]["received"] > 0
+        assert result[name]["expected"] == result[name]["received"] > 0
     assert done.returncode == 0
-    assert len(found) == len(STREAMS)
+    assert len(result) == len(STREAMS)
 
 
 def test_keys_are_counted_not_lines(check: Any, run: Runner, tmp_path: Path) -> None:
-    """What comes twice has arrived once; so has what comes in two runs."""
+    """A key that comes twice, or in two runs, has arrived once."""
     output = run("labels", "projects", "data_row_exports")
     output.text += "\n" + output.text
 
@@ -201,9 +205,9 @@ def test_a_row_that_is_missing_is_found(
     lost = f'"stream":"{stream}","record":{{"id":"{key}"'
     if stream == "data_row_exports":
         lost = next(
-            one
-            for one in output.text.split("\n")
-            if f'"stream":"{stream}"' in one and f'"data_row_id":"{key}"' in one
+            single
+            for single in output.text.split("\n")
+            if f'"stream":"{stream}"' in single and f'"data_row_id":"{key}"' in single
         )
 
     done = check(
@@ -211,13 +215,15 @@ def test_a_row_that_is_missing_is_found(
     )
 
     assert done.returncode == 1
-    found = results(done)
-    differing = {n for n, one in found.items() if one["expected"] != one["received"]}
-    assert {n for n in differing if n != stream and n in found[stream]} == set()
-    part = found[stream, record["project_id"]]
+    result = results(done)
+    differing = {
+        n for n, single in result.items() if single["expected"] != single["received"]
+    }
+    assert {n for n in differing if n != stream and n in result[stream]} == set()
+    part = result[stream, record["project_id"]]
     assert part["expected"] - part["received"] == 1
     assert part["why"] == f"1 fewer: {FEWER[stream]}"
-    assert found[stream]["why"] == part["why"]
+    assert result[stream]["why"] == part["why"]
 
 
 def test_a_row_that_is_deleted_is_found(
@@ -232,7 +238,7 @@ def test_a_row_that_is_deleted_is_found(
 
     assert done.returncode == 1
     (total, part) = [
-        one for one in done.stdout.splitlines() if "1 more: deleted" in one
+        single for single in done.stdout.splitlines() if "1 more: deleted" in single
     ]
     assert total.startswith("labels ")
     assert part.startswith(f"- {label.project.id} ")
@@ -315,12 +321,12 @@ def test_counts_of_a_warehouse(
 
     done = check("--counts", str(file), "--format", "json")
 
-    found = results(done)
+    result = results(done)
     assert done.returncode == 1
-    assert found["labels"]["expected"] - found["labels"]["received"] == 1
-    parts = {one["project_id"] for one in found.values()} - {None}
+    assert result["labels"]["expected"] - result["labels"]["received"] == 1
+    parts = {single["project_id"] for single in result.values()} - {None}
     assert parts == ({run.world.projects[0].id} if by_project else set())
-    assert found["users"]["received"] is None
+    assert result["users"]["received"] is None
 
 
 def test_sums_that_hide_a_difference(check: Any, run: Runner, tmp_path: Path) -> None:
@@ -348,7 +354,7 @@ def read(*messages: Any) -> Received:
 
 
 def test_files_are_not_looked_into() -> None:
-    """What is in them counts as unknown, not as nothing."""
+    """Their contents count as unknown, not as nothing."""
     schema = {"type": "SCHEMA", "stream": "s", "key_properties": ["id"]}
 
     received = read(
@@ -374,7 +380,7 @@ def test_without_keys_whole_records_are_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "detail"),
     [
         (("--input", "nope"), 78, "--input nope cannot be read: No such file"),
         (("--input", "config.json"), 78, "has no Singer message in line 1"),
@@ -386,7 +392,7 @@ def test_without_keys_whole_records_are_compared() -> None:
     ],
 )
 def test_wrong_input_is_one_line(
-    check: Any, monkeypatch: Any, tmp_path: Path, arguments: Any, code: int, said: str
+    check: Any, monkeypatch: Any, tmp_path: Path, arguments: Any, code: int, detail: str
 ) -> None:
     """That names it."""
     monkeypatch.chdir(tmp_path)
@@ -401,11 +407,11 @@ def test_wrong_input_is_one_line(
     assert "Traceback" not in done.stderr
     if code != 2:
         (line,) = lines(done)
-        assert said in line
+        assert detail in line
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "said"),
+    ("settings", "code", "detail"),
     [
         ({"api_key": "wrong"}, 78, "Labelbox does not accept the API key"),
         ({"page_size": 1000}, 78, "page_size must be at most 100"),
@@ -414,13 +420,13 @@ def test_wrong_input_is_one_line(
     ],
 )
 def test_wrong_settings_are_those_of_a_run(
-    check: Any, settings: dict[str, Any], code: int, said: str
+    check: Any, settings: dict[str, Any], code: int, detail: str
 ) -> None:
     """With its exit codes."""
     done = check(**settings)
 
     assert done.returncode == code
-    assert any(said in line for line in lines(done))
+    assert any(detail in line for line in lines(done))
     assert done.stdout == ""
 
 

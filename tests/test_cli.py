@@ -1,4 +1,4 @@
-"""What a user sees of the command, above all when something is wrong."""
+"""Output of the command, above all when something is wrong."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reason"),
     [
         ({"api_key": ""}, "api_key is not set"),
         ({"api_key": 12345678}, "api_key must be of type string"),
@@ -111,12 +111,12 @@ def test_it_tells_about_itself_without_a_key(argument: str) -> None:
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(
-    tmp_path: Path, settings: dict[str, Any], said: str
+    tmp_path: Path, settings: dict[str, Any], reason: str
 ) -> None:
     """In one line, before any request; a key is not repeated."""
     (line,) = refused(tmp_path, **settings)
 
-    assert said in line
+    assert reason in line
     assert "12345678" not in line
 
 
@@ -168,11 +168,11 @@ def test_a_test_reads_one_record_of_each_stream(run: Runner, sandbox: Sandbox) -
     done = run.command("--test", concurrency=8)
 
     assert done.returncode == 0, done.stderr
-    found = Output(done.stdout)
-    streams = {m["stream"] for m in found.messages if m["type"] == "SCHEMA"}
+    result = Output(done.stdout)
+    streams = {m["stream"] for m in result.messages if m["type"] == "SCHEMA"}
     assert streams == {*PRIMARY_KEYS}
-    assert all(len(found.records(stream)) <= 1 for stream in streams)
-    assert len(found.records("labels")) == 1
+    assert all(len(result.records(stream)) <= 1 for stream in streams)
+    assert len(result.records("labels")) == 1
     asked = [r.operation for r in sandbox.requests]
     assert asked.count("StartExport") == 1
     assert asked.count("ExportLabels") <= 3  # until the first is ready
@@ -239,7 +239,7 @@ def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "logged"),
     [
         ('{"state": {"bookmarks": {}}}', "has no bookmarks: give one that a"),
         ('{"labels": {}}', "has no bookmarks: give one that a target printed"),
@@ -269,7 +269,7 @@ def test_a_key_may_end_in_a_line_feed(run: Runner, sandbox: Sandbox) -> None:
     ],
 )
 def test_a_state_that_is_none(
-    run: Runner, tmp_path: Path, text: str, told: str
+    run: Runner, tmp_path: Path, text: str, logged: str
 ) -> None:
     """One line says what is wrong, and nothing is read again from the beginning."""
     file = tmp_path / "state.json"
@@ -279,7 +279,7 @@ def test_a_state_that_is_none(
 
     assert done.returncode == 78
     (error,) = errors(done)
-    assert told in error
+    assert logged in error
     assert "Traceback" not in done.stderr
     assert Output(done.stdout).records("labels") == []
 

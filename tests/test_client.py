@@ -52,9 +52,11 @@ def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
 
     def make(api_url: str = "", **options: Any) -> Client:
-        given = {"timeout": 5, "retry_seconds": 5} | options
+        settings = {"timeout": 5, "retry_seconds": 5} | options
         logger = logging.getLogger("tap-labelbox")
-        return Client(api_url or sandbox.url, sandbox.api_key, logger=logger, **given)
+        return Client(
+            api_url or sandbox.url, sandbox.api_key, logger=logger, **settings
+        )
 
     return make
 
@@ -77,7 +79,7 @@ def crash(status: Any) -> Reply:
     return Reply(200, {}, graphql("INTERNAL_SERVER_ERROR", status=status))
 
 
-def told(code: str, status: int = 200) -> Reply:
+def logged(code: str, status: int = 200) -> Reply:
     """Return an error that has a code."""
     return Reply(status, {}, graphql(code))
 
@@ -100,8 +102,8 @@ def within(code: Any, *path: str, name: str = "code") -> dict[str, Any]:
 
 def several(*codes: str | None) -> dict[str, Any]:
     """Return several errors, with some data."""
-    found = [error for code in codes for error in graphql(code)["errors"]]
-    return {"errors": found, "data": PART}
+    result = [error for code in codes for error in graphql(code)["errors"]]
+    return {"errors": result, "data": PART}
 
 
 ACCESS, CRASH, LOST = errors.AccessError, "INTERNAL_SERVER_ERROR", "RESOURCE_NOT_FOUND"
@@ -117,17 +119,17 @@ EXCEEDED = {"message": "You have exceeded the limit of requests per minute"}
 
 # What is answered, by the row of the table that decides it, and what it has to be.
 REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
-    ("AUTHENTICATION_ERROR", told("AUTHENTICATION_ERROR", 401), errors.AccessError),
-    ("AUTHENTICATION_ERROR", told("AUTHENTICATION_ERROR"), errors.AccessError),
-    ("UNAUTHENTICATED", told("UNAUTHENTICATED"), errors.AccessError),
-    ("AUTHORIZATION_ERROR", told("AUTHORIZATION_ERROR"), errors.ForbiddenError),
-    ("FORBIDDEN", told("FORBIDDEN"), errors.ForbiddenError),
-    ("RESOURCE_NOT_FOUND", told("RESOURCE_NOT_FOUND"), errors.NotFoundError),
-    ("RESOURCE_CONFLICT", told("RESOURCE_CONFLICT"), errors.UnavailableError),
-    ("MALFORMED_REQUEST", told("MALFORMED_REQUEST"), errors.UnavailableError),
+    ("AUTHENTICATION_ERROR", logged("AUTHENTICATION_ERROR", 401), errors.AccessError),
+    ("AUTHENTICATION_ERROR", logged("AUTHENTICATION_ERROR"), errors.AccessError),
+    ("UNAUTHENTICATED", logged("UNAUTHENTICATED"), errors.AccessError),
+    ("AUTHORIZATION_ERROR", logged("AUTHORIZATION_ERROR"), errors.ForbiddenError),
+    ("FORBIDDEN", logged("FORBIDDEN"), errors.ForbiddenError),
+    ("RESOURCE_NOT_FOUND", logged("RESOURCE_NOT_FOUND"), errors.NotFoundError),
+    ("RESOURCE_CONFLICT", logged("RESOURCE_CONFLICT"), errors.UnavailableError),
+    ("MALFORMED_REQUEST", logged("MALFORMED_REQUEST"), errors.UnavailableError),
     (
         "GRAPHQL_VALIDATION_FAILED",
-        told("GRAPHQL_VALIDATION_FAILED", 400),
+        logged("GRAPHQL_VALIDATION_FAILED", 400),
         errors.QueryError,
     ),
     (
@@ -135,17 +137,17 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
         Reply(200, {}, graphql(None, 'Cannot query field "projects" on type "Query".')),
         errors.QueryError,
     ),
-    ("GRAPHQL_PARSE_FAILED", told("GRAPHQL_PARSE_FAILED", 400), errors.QueryError),
-    ("BAD_USER_INPUT", told("BAD_USER_INPUT"), errors.QueryError),
-    ("OPERATION_NOT_ALLOWED", told("OPERATION_NOT_ALLOWED"), errors.NotOfferedError),
-    ("API_LIMIT", told("API_LIMIT"), errors.LimitError),
-    ("RATE_LIMIT", told("RATE_LIMIT"), errors.RateLimitError),
+    ("GRAPHQL_PARSE_FAILED", logged("GRAPHQL_PARSE_FAILED", 400), errors.QueryError),
+    ("BAD_USER_INPUT", logged("BAD_USER_INPUT"), errors.QueryError),
+    ("OPERATION_NOT_ALLOWED", logged("OPERATION_NOT_ALLOWED"), errors.NotOfferedError),
+    ("API_LIMIT", logged("API_LIMIT"), errors.LimitError),
+    ("RATE_LIMIT", logged("RATE_LIMIT"), errors.RateLimitError),
     (
         "RATE_LIMIT",
         Reply(200, {}, graphql("SOMETHING_NEW", EXCEEDED["message"])),
         errors.RateLimitError,
     ),
-    ("TIMEOUT", told("TIMEOUT"), errors.ServerError),
+    ("TIMEOUT", logged("TIMEOUT"), errors.ServerError),
     (
         "Query complexity limit exceeded",
         Reply(
@@ -159,15 +161,15 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
     ("status 408", crash(408), errors.ServerError),
     ("status 426", crash(426), errors.NotOfferedError),
     ("status 429", crash(429), errors.RateLimitError),
-    ("status 429", told("SOMETHING_NEW", 429), errors.RateLimitError),
+    ("status 429", logged("SOMETHING_NEW", 429), errors.RateLimitError),
     ("status 5xx", crash(500), errors.ServerError),
     ("status 5xx", crash("503"), errors.ServerError),
-    ("status 5xx", told("INTERNAL_SERVER_ERROR"), errors.ServerError),
-    ("status 5xx", told("SOMETHING_NEW", 500), errors.ServerError),
+    ("status 5xx", logged("INTERNAL_SERVER_ERROR"), errors.ServerError),
+    ("status 5xx", logged("SOMETHING_NEW", 500), errors.ServerError),
     ("status", crash(400), errors.UnavailableError),
     ("status", crash(403), errors.UnavailableError),
     ("status", crash(422), errors.UnavailableError),
-    ("status", told("SOMETHING_NEW"), errors.UnavailableError),
+    ("status", logged("SOMETHING_NEW"), errors.UnavailableError),
     ("status", Reply(200, {}, {"errors": "broken"}), errors.UnavailableError),
     ("status", Reply(200, {}, {"errors": ["broken"]}), errors.UnavailableError),
     (
@@ -195,7 +197,7 @@ REPLIES: list[tuple[str, Reply, type[errors.LabelboxError]]] = [
         for status in (500, 501, 502, 503, 504, 520, 521, 522, 523, 524)
     ),
     ("HTTP 5xx", http(503), errors.TransientError),
-    ("HTTP 5xx", told("SOMETHING_NEW", 502), errors.TransientError),
+    ("HTTP 5xx", logged("SOMETHING_NEW", 502), errors.TransientError),
     ("HTTP", http(400), errors.RefusedError),
     ("HTTP", http(418), errors.RefusedError),
     ("empty", Reply(200, JSON, b""), errors.TransientError),
@@ -359,7 +361,7 @@ def test_each_answer_to_a_download_is_decided_by_the_table(
     reply: Reply,
     kind: type[errors.LabelboxError],
 ) -> None:
-    """What may pass is asked again; for the rest a new link is needed."""
+    """Passing failures are asked again; the rest need a new link."""
     replies = iter([reply])
     sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
 
@@ -416,7 +418,7 @@ def hang_up(connection: socket.socket) -> None:
 
 
 def refuse_tunnel(connection: socket.socket) -> None:
-    """Be a proxy that wants a password."""
+    """Serve as a proxy that wants a password."""
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
 
@@ -447,31 +449,31 @@ def test_a_connection_that_breaks(
     port = peer(act)
     client = connect(f"http://127.0.0.1:{port}/graphql", retry_seconds=0.1)
 
-    said = failed(client, errors.TransientError, requests.ConnectionError)
+    detail = failed(client, errors.TransientError, requests.ConnectionError)
 
-    assert f"127.0.0.1:{port}: " in said
-    assert "tries" in said
+    assert f"127.0.0.1:{port}: " in detail
+    assert "tries" in detail
 
 
 def test_a_port_at_which_nobody_listens(connect: Callable[..., Client]) -> None:
     """It is tried again: somebody may come."""
     client = connect(f"http://127.0.0.1:{free_port()}/graphql", retry_seconds=0.1)
 
-    said = failed(client, errors.AddressError, ConnectionRefusedError)
+    detail = failed(client, errors.AddressError, ConnectionRefusedError)
 
-    assert "refused" in said
-    assert "tries" in said
-    assert said.endswith("api_url is probably wrong")
+    assert "refused" in detail
+    assert "tries" in detail
+    assert detail.endswith("api_url is probably wrong")
 
 
 def test_a_name_that_is_not_found(connect: Callable[..., Client]) -> None:
     """It is tried again, for this often passes; the name is told."""
     client = connect("http://labelbox.invalid/graphql", retry_seconds=0.1)
 
-    said = failed(client, errors.AddressError, socket.gaierror)
+    detail = failed(client, errors.AddressError, socket.gaierror)
 
-    assert said.startswith("labelbox.invalid: there is no address for this name")
-    assert "tries" in said
+    assert detail.startswith("labelbox.invalid: there is no address for this name")
+    assert "tries" in detail
 
 
 def test_an_address_that_is_none(connect: Callable[..., Client]) -> None:
@@ -485,13 +487,14 @@ def test_an_answer_that_does_not_come(
     sandbox: Sandbox, connect: Callable[..., Client]
 ) -> None:
     """Once in a while is no harm."""
-    replies = iter([Reply(200, {}, {}, delay=0.5)])
+    replies = iter([Reply(200, {}, {}, delay=0.5)] * 2)
     sandbox.before = lambda _: next(replies, None)
-    client = connect(timeout=0.2, retry_seconds=0)
 
-    said = failed(client, errors.TransientError, requests.Timeout)
-    assert "raise request_timeout if that goes on" in said
-    assert ask(client)["projects"]
+    detail = failed(
+        connect(timeout=0.2, retry_seconds=0), errors.TransientError, requests.Timeout
+    )
+    assert "raise request_timeout if that goes on" in detail
+    assert ask(connect(timeout=0.2, retry_seconds=60))["projects"]
 
 
 def test_a_connection_that_does_not_come_about(
@@ -560,11 +563,11 @@ def test_a_proxy_that_fails_is_named(
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
     client = connect("https://labelbox.invalid/graphql", retry_seconds=0.1)
 
-    said = failed(client, errors.UnsentError, requests.exceptions.ProxyError)
+    detail = failed(client, errors.UnsentError, requests.exceptions.ProxyError)
 
-    assert f"the proxy 127.0.0.1:{port} on the way to labelbox.invalid" in said
-    assert "check HTTPS_PROXY" in said
-    assert "secret" not in said
+    assert f"the proxy 127.0.0.1:{port} on the way to labelbox.invalid" in detail
+    assert "check HTTPS_PROXY" in detail
+    assert "secret" not in detail
 
 
 def test_a_proxy_on_the_way_is_named(
@@ -572,14 +575,14 @@ def test_a_proxy_on_the_way_is_named(
     peer: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Who of the two broke the connection, nobody can tell."""
+    """Either of the two may have broken the connection."""
     port = peer(hang_up)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
     client = connect("https://labelbox.invalid/graphql", retry_seconds=0)
 
-    said = failed(client, errors.TransientError, requests.ConnectionError)
+    detail = failed(client, errors.TransientError, requests.ConnectionError)
 
-    assert said.startswith(f"labelbox.invalid through the proxy 127.0.0.1:{port}: ")
+    assert detail.startswith(f"labelbox.invalid through the proxy 127.0.0.1:{port}: ")
 
 
 @pytest.fixture
@@ -629,10 +632,10 @@ def test_a_certificate_that_is_not_trusted(
 
     address = f"https://127.0.0.1:{peer(answer)}/graphql"
 
-    said = failed(connect(address), errors.AddressError, ssl.SSLCertVerificationError)
+    detail = failed(connect(address), errors.AddressError, ssl.SSLCertVerificationError)
 
-    assert "its certificate is not trusted (self-signed certificate)" in said
-    assert "set REQUESTS_CA_BUNDLE" in said
+    assert "its certificate is not trusted (self-signed certificate)" in detail
+    assert "set REQUESTS_CA_BUNDLE" in detail
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     assert ask(connect(address)) == {"projects": []}
 
@@ -824,9 +827,9 @@ def test_an_odd_code_is_decided_as_well(
     sandbox: Sandbox, connect: Callable[..., Client], code: Any
 ) -> None:
     """One that is a status, by that."""
-    inside = {"status": "9" * 5000}
-    found = [{"message": "no", "extensions": {"code": code, "exception": inside}}]
-    sandbox.before = lambda _: Reply(200, {}, {"errors": found})
+    inner = {"status": "9" * 5000}
+    result = [{"message": "no", "extensions": {"code": code, "exception": inner}}]
+    sandbox.before = lambda _: Reply(200, {}, {"errors": result})
 
     with pytest.raises(errors.LabelboxError) as raised:
         ask(connect(retry_seconds=0))
@@ -878,14 +881,14 @@ def test_the_reason_of_a_refusal_is_told(
 ) -> None:
     """Under whatever key it stands; but nothing that is a part of a row."""
     extensions = {"code": "MALFORMED_REQUEST"} | held.get("extensions", {})
-    found = {"message": message} | held | PRIVATE | {"extensions": extensions}
-    sandbox.before = lambda _: Reply(200, {}, {"errors": [found]})
+    result = {"message": message} | held | PRIVATE | {"extensions": extensions}
+    sandbox.before = lambda _: Reply(200, {}, {"errors": [result]})
 
     with pytest.raises(errors.UnavailableError) as raised:
         ask(connect())
 
-    told = f"{message} ({REASON})" if message else REASON
-    assert str(raised.value) == f"Labelbox answered MALFORMED_REQUEST: {told}"
+    logged = f"{message} ({REASON})" if message else REASON
+    assert str(raised.value) == f"Labelbox answered MALFORMED_REQUEST: {logged}"
 
 
 def test_a_reason_is_short_and_holds_no_secret(
@@ -894,21 +897,21 @@ def test_a_reason_is_short_and_holds_no_secret(
     """It is one line, however much there is of it."""
     texts = [f"reason {n}\nof token=abcdefgh12345678 {'x' * 9000}" for n in range(999)]
     texts.append(f"of {sandbox.api_key}")
-    found = {"message": None, "errors": [{"error": text} for text in reversed(texts)]}
+    result = {"message": None, "errors": [{"error": text} for text in reversed(texts)]}
     deep: Any = "at the bottom"
     for _ in range(200):
         deep = {"errors": [deep]}
-    sandbox.before = lambda _: Reply(200, {}, {"errors": [found | {"cause": deep}]})
+    sandbox.before = lambda _: Reply(200, {}, {"errors": [result | {"cause": deep}]})
 
     with pytest.raises(errors.UnavailableError) as raised:
         ask(connect())
 
-    told = str(raised.value)
-    assert "reason 998 of token=***" in told
-    assert len(told) < 2000
-    assert "\n" not in told
-    assert "abcdefgh" not in told
-    assert sandbox.api_key not in told
+    logged = str(raised.value)
+    assert "reason 998 of token=***" in logged
+    assert len(logged) < 2000
+    assert "\n" not in logged
+    assert "abcdefgh" not in logged
+    assert sandbox.api_key not in logged
 
 
 @pytest.mark.parametrize("code", ["AUTHENTICATION_ERROR", "UNAUTHENTICATED"])
@@ -916,8 +919,8 @@ def test_a_wrong_key_is_told_at_once_by_an_old_server(
     sandbox: Sandbox, connect: Callable[..., Client], code: str
 ) -> None:
     """Its code is inside what looks like a crash, which would be tried again."""
-    found = within(code, "exception")
-    sandbox.before = lambda _: Reply(200, {}, found)
+    result = within(code, "exception")
+    sandbox.before = lambda _: Reply(200, {}, result)
 
     with pytest.raises(errors.AccessError, match="set api_key"):
         ask(connect(retry_seconds=900))
@@ -1015,14 +1018,14 @@ def test_threads_drop_a_field_once(
     project_id = world.projects[0].id
 
     def labels(_: int) -> list[Any]:
-        found = client.execute("labels", project_id=project_id, **PAGE)
-        rows: list[Any] = found["project"]["labels"]
+        result = client.execute("labels", project_id=project_id, **PAGE)
+        rows: list[Any] = result["project"]["labels"]
         return rows
 
     with ThreadPoolExecutor(32) as pool:
-        found = list(pool.map(labels, range(64)))
+        result = list(pool.map(labels, range(64)))
 
-    assert all(found)
+    assert all(result)
     assert client.document("labels").columns == {"type", "agreement"}
     assert len([m for m in caplog.messages if "no longer knows" in m]) == 1
 
@@ -1156,9 +1159,9 @@ def test_a_link_that_is_not_safe_is_not_opened(
     sandbox.before = lambda _: Reply(302, {"Location": link})
     links = [link, f"{sandbox.root}/files/x"]
 
-    for each in links if link not in {"", "/file"} else links[:1]:
+    for element in links if link not in {"", "/file"} else links[:1]:
         with pytest.raises(errors.UnavailableError) as raised:
-            list(connect().download(each))
+            list(connect().download(element))
         assert "Signature=" not in str(raised.value)
 
 
@@ -1230,7 +1233,7 @@ def test_room_for_one_more_is_not_asked_for_here(
     sandbox: Sandbox, connect: Callable[..., Client]
 ) -> None:
     """Whoever starts exports knows how long to wait for that."""
-    sandbox.before = lambda _: told("API_LIMIT")
+    sandbox.before = lambda _: logged("API_LIMIT")
 
     with pytest.raises(errors.LimitError):
         connect().execute_once("project_ids", lambda: None, **PAGE)

@@ -25,7 +25,7 @@ LEADS = [timedelta(0), timedelta(minutes=2), timedelta(days=400), -timedelta(hou
 def test_a_label_listed_late_is_read_after_a_run_that_was_cut_off(
     serving: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch, lead: timedelta
 ) -> None:
-    """Which had read on beyond it."""
+    """It is read although that run had read on beyond it."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", 1e9)
     run = serving(World(projects=0))
     project = run.world.add_project(labels=30)
@@ -59,7 +59,7 @@ def test_what_happens_while_an_export_is_made_is_read_by_the_next_run(
     run = serving(World(projects=1, labels_per_project=9))
     row, other, *_ = run.world.data_rows
     clock = START
-    given: dict[str, Any] = {"concurrency": 1}
+    options: dict[str, Any] = {"concurrency": 1}
     if lead < timedelta(0):  # what is to be exported is to be in the window
         row.last_activity_at = START + 2 * lead
     state: State | None = None
@@ -75,11 +75,11 @@ def test_what_happens_while_an_export_is_made_is_read_by_the_next_run(
     other.last_activity_at = START + timedelta(seconds=1) + max(lead, timedelta(0))
     run.sandbox.before = later
     tap_clock = START + lead
-    first = run("data_row_exports", clock=tap_clock, **given)
+    first = run("data_row_exports", clock=tap_clock, **options)
     run.sandbox.before = None
     state = first.state
     clock = START + timedelta(days=1)
-    second = run("data_row_exports", state=state, clock=clock + lead, **given)
+    second = run("data_row_exports", state=state, clock=clock + lead, **options)
 
     read = {
         (r["data_row_id"], r["last_activity_at"])
@@ -97,5 +97,5 @@ def test_a_clock_that_is_ahead_is_told(
 
     run(now=START, clock=START + timedelta(hours=2))
 
-    told = [m for m in caplog.messages if "clock is 7200 s ahead" in m]
-    assert len(told) == 1
+    logged = [m for m in caplog.messages if "clock is 7200 s ahead" in m]
+    assert len(logged) == 1

@@ -181,4 +181,7 @@ def test_copies_of_a_table_are_its_schema() -> None:
 
     assert type(copy.deepcopy(TABLE)) is dict
     assert copy.deepcopy(TABLE) == TABLE
+    assert copy.deepcopy(TABLE)["required"] is not TABLE["required"]
+    name = next(iter(TABLE["properties"]))
+    assert copy.deepcopy(TABLE)["properties"][name] is not TABLE["properties"][name]
     assert asdict(Message(TABLE))["schema"] == TABLE

@@ -21,7 +21,7 @@ from tap_labelbox.sandbox import Dataset, Reply
 from tap_labelbox.streams import data, ontologies
 from tap_labelbox.streams.newest_first import READING
 from tests.runner import PRIMARY_KEYS
-from tests.test_tables import FORBIDDEN, selecting, told
+from tests.test_tables import FORBIDDEN, logged, selecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ def test_a_refusal_costs_the_stream(
 
     output = run(name, "roles")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} is left out: ")
     assert reason in line
     assert isinstance(output.error, IncompleteError)
@@ -171,7 +171,7 @@ def test_one_forbidden_parent_costs_itself(
 
     output = run(name, projects_per_request=1)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     what = "dataset" if parent == "dataset_id" else "catalog_slice"
     assert line.startswith(f"{name} of {what} {forbidden} is left out: You")
     assert isinstance(output.error, IncompleteError)
@@ -190,7 +190,7 @@ def test_one_forbidden_parent_costs_itself(
 def test_timestamps_come_in_any_form(
     run: Runner, text: str, timestamp: str | None
 ) -> None:
-    """What is none is kept beside."""
+    """A value that is no timestamp goes to additional_columns."""
     row = {"id": "d", "created_at": text}
     run.sandbox.before = lambda _: Reply(200, {}, {"data": {"rows": [row]}})
 
@@ -212,9 +212,9 @@ def bookmarks(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def asked(run: Runner) -> list[dict[str, Any]]:
     """Return the variables of the requests for data rows, and forget them."""
-    given = [r.variables for r in run.sandbox.requests if r.operation == "DataRows"]
+    inputs = [r.variables for r in run.sandbox.requests if r.operation == "DataRows"]
     run.sandbox.requests.clear()
-    return given
+    return inputs
 
 
 def add_row(world: World, dataset: Dataset, made: datetime) -> str:
@@ -305,10 +305,10 @@ def test_the_lookback_is_read_again(run: Runner, world: World) -> None:
     late = add_row(world, dataset, newest - timedelta(seconds=50))
     too_late = add_row(world, dataset, newest - timedelta(seconds=70))
 
-    found = run("data_rows", state=state, lookback_seconds=60).ids("data_rows")
+    result = run("data_rows", state=state, lookback_seconds=60).ids("data_rows")
 
-    assert late in found
-    assert too_late not in found
+    assert late in result
+    assert too_late not in result
 
 
 def test_a_new_dataset_is_read_from_its_beginning(run: Runner, world: World) -> None:
@@ -321,8 +321,8 @@ def test_a_new_dataset_is_read_from_its_beginning(run: Runner, world: World) -> 
 
     records = run("data_rows", state=state, lookback_seconds=0).records("data_rows")
 
-    found = [row["id"] for row in records if row["dataset_id"] == "new"]
-    assert found == [row.id for row in reversed(new.data_rows)]
+    result = [row["id"] for row in records if row["dataset_id"] == "new"]
+    assert result == [row.id for row in reversed(new.data_rows)]
 
 
 def test_a_dataset_that_is_gone_leaves_the_state(run: Runner, world: World) -> None:
@@ -429,17 +429,19 @@ def test_the_next_run_goes_on_where_one_was_cut_off(run: Runner, world: World) -
     assert isinstance(first.error, IncompleteError)
     assert "replication_key_value" not in partition
     assert partition[READING]["cursor"] == first.ids("data_rows")[-1]
-    given = [v for v in asked(run) if v["dataset_id"] == dataset_id]
-    assert given[0]["after"] == first.ids("data_rows")[-1]
-    found = [
+    inputs = [v for v in asked(run) if v["dataset_id"] == dataset_id]
+    assert inputs[0]["after"] == first.ids("data_rows")[-1]
+    result = [
         row["id"]
         for row in second.records("data_rows")
         if row["dataset_id"] == dataset_id
     ]
-    assert new in found
-    assert {*found} | {*first.ids("data_rows")} == {row.id for row in dataset.data_rows}
+    assert new in result
+    assert {*result} | {*first.ids("data_rows")} == {
+        row.id for row in dataset.data_rows
+    }
     newest = dataset.data_rows[-2].created_at
-    assert {*found} & {*first.ids("data_rows")} == {
+    assert {*result} & {*first.ids("data_rows")} == {
         row.id for row in dataset.data_rows[:-1] if row.created_at == newest
     }
 
@@ -464,7 +466,7 @@ def test_a_cursor_that_is_gone_is_no_end(
     second = run("data_rows", state=first.state, projects_per_request=1)
 
     assert second.error is None
-    assert told(caplog) == []
+    assert logged(caplog) == []
     assert {row["id"] for row in second.records("data_rows")} == {
         row.id for dataset in world.datasets for row in dataset.data_rows
     }
@@ -473,7 +475,7 @@ def test_a_cursor_that_is_gone_is_no_end(
 
 @pytest.mark.parametrize("reading", [None, 3, {}, {"cursor": "c"}, {"until": "2026"}])
 def test_a_state_may_have_anything_in_that_place(run: Runner, reading: Any) -> None:
-    """What nobody can have written is not obeyed."""
+    """A value that no run can have written is ignored."""
     state = run("data_rows", lookback_seconds=0).state
     for partition in bookmarks(state).values():
         partition[READING] = reading
@@ -494,7 +496,7 @@ def test_bookmarks_only_move_forwards(run: Runner) -> None:
             if value := partition.get("replication_key_value"):
                 values.setdefault(dataset_id, []).append(value)
     assert values
-    assert all(a <= b for found in values.values() for a, b in pairwise(found))
+    assert all(a <= b for result in values.values() for a, b in pairwise(result))
 
 
 def test_a_bookmark_by_another_column_is_refused(run: Runner) -> None:
@@ -514,7 +516,7 @@ def test_a_bookmark_by_another_column_is_refused(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("inputs", "kept"),
     [
         ({"query": [1], "scope": None}, {"query": [1], "scope": None}),
         ([{"type": "x"}], {"query": [{"type": "x"}]}),
@@ -525,10 +527,10 @@ def test_a_bookmark_by_another_column_is_refused(run: Runner) -> None:
     ],
 )
 def test_a_saved_search_may_be_given_in_any_form(
-    run: Runner, world: World, given: Any, kept: Any
+    run: Runner, world: World, inputs: Any, kept: Any
 ) -> None:
     """An object, the conditions alone, or the text of either."""
-    world.slices[0]["filter"] = given
+    world.slices[0]["filter"] = inputs
 
     record = run("catalog_slices").records("catalog_slices")[0]
 
@@ -595,22 +597,22 @@ def test_vectors_of_custom_embeddings_are_counted(run: Runner, world: World) -> 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "requests"),
+    ("expected", "requests"),
     [
         (("embedding_types.id", "embedding_types.vector_count"), 1),
         (("embedding_types.id", "embedding_types.custom"), 0),
     ],
 )
 def test_vectors_are_counted_if_the_column_is_selected(
-    run: Runner, wanted: tuple[str, ...], requests: int
+    run: Runner, expected: tuple[str, ...], requests: int
 ) -> None:
     """Whatever other columns are."""
-    output = run(catalog=selecting(run, *wanted))
+    output = run(catalog=selecting(run, *expected))
 
     assert output.error is None
     assert len(counts(run)) == requests
     for record in output.records("embedding_types"):
-        assert {f"embedding_types.{name}" for name in record} == {*wanted}
+        assert {f"embedding_types.{name}" for name in record} == {*expected}
 
 
 @pytest.fixture
@@ -675,7 +677,7 @@ def test_one_count_that_is_not_found_costs_itself(run: Runner) -> None:
 def test_a_count_may_be_anything(
     run: Runner, body: Any, count: int | None, rest: dict[str, Any]
 ) -> None:
-    """What does not fit is kept beside."""
+    """A value that does not fit goes to additional_columns."""
     run.sandbox.before = lambda r: Reply(200, {}, body) if COUNT in r.path else None
 
     record = run("embedding_types").records("embedding_types")[1]
@@ -692,7 +694,7 @@ def test_a_count_that_fails_in_passing_is_missed(run: Runner, caplog: Any) -> No
 
     assert isinstance(output.error, IncompleteError)
     assert len(output.records("embedding_types")) == 2
-    assert any(m.startswith("vector_count of embedding_types") for m in told(caplog))
+    assert any(m.startswith("vector_count of embedding_types") for m in logged(caplog))
 
 
 def test_counts_are_in_flight_together(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = PACKAGE.parent
 README = (PACKAGE / "README.md").read_text("utf-8")
 DATABASES = ("duckdb", "postgres")
+STAGED = draw_lineage.STAGING
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -68,20 +69,6 @@ def test_staging_has_the_types_of_the_schemas(
             assert found[name] in types[write_dbt.kind(schema)], (stream.name, name)
 
 
-def test_the_second_build_equals_one_from_scratch(
-    built: Callable[[str], Built],
-) -> None:
-    """Of models that grow; what is gone from the first build is gone there."""
-    for database in DATABASES:
-        made = built(database)
-        for model in ("labelbox__annotations", "labelbox__workflow_events"):
-            first, second, scratch = (
-                sorted(map(repr, made.rows(model, number))) for number in range(3)
-            )
-            assert second == scratch, model
-            assert first != second, model
-
-
 def test_staging_has_no_model_of_a_stream_that_is_gone() -> None:
     """Every file there is generated."""
     written = {ROOT / path for path in write_dbt.files("")}
@@ -98,22 +85,21 @@ def test_the_picture_shows_what_models_are_made_of(
     assert draw_lineage.picture(parents) == draw_lineage.PICTURE.read_text("utf-8")
 
 
-def test_marts_name_the_streams_they_read(built: Callable[[str], Built]) -> None:
-    """Directly, or by way of other marts."""
+def test_marts_name_the_streams_they_need(built: Callable[[str], Built]) -> None:
+    """Those they read, and of those that other marts read what matters to them."""
     parents = draw_lineage.parents_of(built("duckdb").manifest)
 
+    def read(model: str) -> set[str]:
+        staged = (p for p in parents.get(model, ()) if p.startswith(STAGED))
+        return {parent.removeprefix(STAGED) for parent in staged}
+
     def streams(model: str) -> set[str]:
-        found: set[str] = set()
-        for parent in parents.get(model, ()):
-            found |= streams(parent)
-            if parent.startswith(draw_lineage.STAGING):
-                found.add(parent.removeprefix(draw_lineage.STAGING))
-        return found
+        return read(model).union(*map(streams, parents.get(model, ())))
 
     schema = yaml.safe_load((PACKAGE / "models/marts/schema.yml").read_text())
     for model in schema["models"]:
         named = model["config"]["meta"]["streams"]
-        assert set(named) == streams(model["name"]), model["name"]
+        assert read(model["name"]) <= {*named} <= streams(model["name"]), model["name"]
 
 
 # --- in a project of somebody else's ----------------------------------------------

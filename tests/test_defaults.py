@@ -1,4 +1,4 @@
-"""What is selected where nobody says: nothing comes twice, and nothing is lost."""
+"""The default selection: nothing comes twice, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TWICE = {
 def marked(catalog: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the columns that a catalog has as off by default."""
     for entry in catalog["streams"]:
-        for each in entry["metadata"]:
+        for item in entry["metadata"]:
             if (
-                each["breadcrumb"]
-                and each["metadata"].get("selected-by-default") is False
+                item["breadcrumb"]
+                and item["metadata"].get("selected-by-default") is False
             ):
-                yield entry["tap_stream_id"], each["breadcrumb"][1]
+                yield entry["tap_stream_id"], item["breadcrumb"][1]
 
 
 def changed(**metadata: Any) -> dict[str, Any]:
@@ -47,14 +47,14 @@ def changed(**metadata: Any) -> dict[str, Any]:
     """
     catalog = deepcopy(CATALOG)
     for entry in catalog["streams"]:
-        for each in entry["metadata"]:
-            if each["breadcrumb"] == []:
+        for item in entry["metadata"]:
+            if item["breadcrumb"] == []:
                 chosen = entry["tap_stream_id"] == "data_row_exports"
-                each["metadata"]["selected"] = chosen
+                item["metadata"]["selected"] = chosen
                 continue
             own = {n.replace("_", "-"): v for n, v in metadata.items()}
-            together = each["metadata"] | own
-            each["metadata"] = {k: v for k, v in together.items() if v is not None}
+            together = item["metadata"] | own
+            item["metadata"] = {k: v for k, v in together.items() if v is not None}
     return catalog
 
 
@@ -80,13 +80,13 @@ REST = WHOLE - {column for _, column in TWICE}
 
 
 def test_the_catalog_says_what_is_off() -> None:
-    """What comes twice, and what takes many requests; the columns are in the schema."""
+    """Streams of what comes twice or takes many requests are off."""
     assert {*marked(CATALOG)} == TWICE | {("ontology_features", "is_archived")}
     assert {column for _, column in TWICE} < WHOLE
 
 
 def test_without_a_catalog_nothing_comes_twice(run: Runner) -> None:
-    """What was annotated stays, as it was exported."""
+    """The annotations stay, as they were exported."""
     output = run("data_row_exports", "export_labels")
 
     assert columns(output) == REST
@@ -129,8 +129,8 @@ def test_meltano_leaves_out_what_is_off(file: str, environment: str) -> None:
     """It selects everything by itself, so the plugin names what is off."""
     content = yaml.safe_load((ROOT / file).read_text("utf-8"))
     if "environments" in content:
-        found = {each["name"]: each for each in content["environments"]}
-        (content,) = found[environment]["config"]["plugins"]["extractors"]
+        result = {item["name"]: item for item in content["environments"]}
+        (content,) = result[environment]["config"]["plugins"]["extractors"]
 
     catalog = selected(content["select"])
 

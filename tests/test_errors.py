@@ -1,4 +1,4 @@
-"""Which failure a reply is, from the reply alone; test_client.py has them over HTTP."""
+"""Failures are known from the reply alone; test_client.py has them over HTTP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_each_kind_of_reply_may_ask_for_a_wait(status: int) -> None:
     response = reply(status, Retry_After="5")
     graphql = {"errors": [{"message": "no", "extensions": {"code": str(status)}}]}
 
-    found = [
+    result = [
         errors.link_error(response),
         errors.graphql_error(response, {"message": "no"}),
         errors.graphql_error(response, graphql),
@@ -34,7 +34,7 @@ def test_each_kind_of_reply_may_ask_for_a_wait(status: int) -> None:
         errors.not_json_error(response, b"<html>"),
     ]
 
-    for error in found:
+    for error in result:
         assert isinstance(error, errors.TransientError)
         assert error.retry_after == 5
 
@@ -66,7 +66,7 @@ def test_data_is_no_failure(body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "detail"),
     [
         ([], "a list instead of an object"),
         ("no", "a str instead of an object"),
@@ -75,19 +75,19 @@ def test_data_is_no_failure(body: Any) -> None:
         ({"data": {"a": None}, "message": "why"}, "why"),
     ],
 )
-def test_what_is_no_data_is_a_failure(body: Any, said: str) -> None:
+def test_what_is_no_data_is_a_failure(body: Any, detail: str) -> None:
     """It says what came instead."""
-    assert said in str(errors.graphql_error(reply(200), body))
+    assert detail in str(errors.graphql_error(reply(200), body))
 
 
 def test_the_worst_of_several_errors_counts() -> None:
-    """What is certain not to pass comes before what may."""
+    """An error that lasts comes before one that may pass."""
     passing = {"message": "try again", "extensions": {"code": "503"}}
     final = {"message": "bad key", "extensions": {"code": "AUTHENTICATION_ERROR"}}
 
-    for listed in ([passing, final], [final, passing]):
-        found = errors.graphql_error(reply(200), {"errors": listed})
-        assert isinstance(found, errors.AccessError)
+    for entries in ([passing, final], [final, passing]):
+        result = errors.graphql_error(reply(200), {"errors": entries})
+        assert isinstance(result, errors.AccessError)
     assert isinstance(
         errors.graphql_error(reply(200), {"errors": [passing]}), errors.TransientError
     )

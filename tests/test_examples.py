@@ -1,4 +1,4 @@
-"""What the documents show to copy does what they say."""
+"""Examples in the documents do what is written there."""
 
 from __future__ import annotations
 
@@ -128,14 +128,14 @@ def test_current_annotations(changed: Changed) -> None:
     key = PRIMARY_KEYS["annotations"]
     place = [*STREAM["annotations"].schema["properties"]].index
 
-    found = {tuple(r[place(c)] for c in key) for r in changed.answer(CURRENT)}
+    result = {tuple(r[place(c)] for c in key) for r in changed.answer(CURRENT)}
 
     records = changed.now.records("annotations")
-    assert found == {tuple(record[column] for column in key) for record in records}
+    assert result == {tuple(record[column] for column in key) for record in records}
     ((stored,),) = changed.warehouse.execute(
         "select count(*) from annotations"
     ).fetchall()
-    assert stored > len(found)
+    assert stored > len(result)
 
 
 def test_throughput(changed: Changed) -> None:
@@ -179,9 +179,9 @@ def test_review_rate(changed: Changed) -> None:
         (
             who,
             len(reviews),
-            pytest.approx(mean([bool(one) for one in reviews])),
+            pytest.approx(mean([bool(single) for single in reviews])),
             pytest.approx(mean(votes))
-            if (votes := [v for one in reviews for v in one])
+            if (votes := [v for single in reviews for v in single])
             else None,
         )
         for who, reviews in sorted(people.items())
@@ -193,10 +193,10 @@ def test_deleted_labels(changed: Changed) -> None:
     place = [*STREAM["labels"].schema["properties"]].index("id")
     loaded_labels = changed.warehouse.execute("select id from labels").fetchall()
 
-    found = {row[place] for row in changed.answer("deleted_labels")}
+    result = {row[place] for row in changed.answer("deleted_labels")}
 
-    assert found == {x for (x,) in loaded_labels} - {x.id for x in changed.labels}
-    assert found
+    assert result == {x for (x,) in loaded_labels} - {x.id for x in changed.labels}
+    assert result
 
 
 def test_deleted_data_rows(changed: Changed) -> None:
@@ -232,23 +232,23 @@ EVERYTHING = [pattern for patterns in QUESTIONS.values() for pattern in patterns
 
 def selected(patterns: list[str]) -> Catalog:
     """Return a catalog as Meltano makes it of what is to be selected."""
-    found: Catalog = TapLabelbox(config={"api_key": "x"}).catalog_dict
+    result: Catalog = TapLabelbox(config={"api_key": "x"}).catalog_dict
     for rules in (["!*.*"], patterns):
-        MetadataExecutor(select_metadata_rules(rules)).visit(found)  # type: ignore[attr-defined]
-    return found
+        MetadataExecutor(select_metadata_rules(rules)).visit(result)  # type: ignore[attr-defined]
+    return result
 
 
 @pytest.mark.parametrize("question", [*QUESTIONS, ""])
 def test_what_the_readme_selects_is_read(run: Runner, question: str) -> None:
     """Each question by itself, and all of them: no more, no less."""
     patterns = QUESTIONS.get(question, EVERYTHING)
-    wanted = {p.partition(".")[0] for p in patterns if not p.startswith("!")}
+    expected = {p.partition(".")[0] for p in patterns if not p.startswith("!")}
 
     output = run(catalog=selected(patterns))
 
     assert output.error is None
     sent = {m["stream"]: {*m["record"]} for m in output.messages if "record" in m}
-    assert sent.keys() == wanted
+    assert sent.keys() == expected
     for pattern in patterns:
         stream, _, column = pattern.removeprefix("!").partition(".")
         columns = STREAM[stream].schema["properties"]

@@ -1,4 +1,4 @@
-"""How runs end: each kind of failure by the command, and the table by the code."""
+"""Ends of runs: each kind of failure by the command, and the table by the code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_endings_are_told_apart() -> None:
     ids=repr,
 )
 def test_the_nearest_class_decides(error: Exception, expected: Ending) -> None:
-    """What nobody foresaw is unknown."""
+    """An error of no known class is unknown."""
     assert ending(error) is expected
 
 
@@ -89,10 +89,10 @@ def test_the_page_has_the_table() -> None:
     table = section.split("begin exit codes")[1].split("end exit codes")[0]
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
 
-    assert codes == [each.code for each in Ending]
-    for each in Ending:
-        assert each.meaning in table
-        assert each.action in table
+    assert codes == [item.code for item in Ending]
+    for item in Ending:
+        assert item.meaning in table
+        assert item.action in table
 
 
 CRASH = Reply(503)
@@ -195,7 +195,7 @@ def test_what_is_asked_for_decides(
 def selected(folder: Path, stream: str) -> Path:
     """Write a catalog of one stream."""
     streams = json.loads(command("--discover").stdout)["streams"]
-    chosen = [each for each in streams if each["stream"] == stream]
+    chosen = [item for item in streams if item["stream"] == stream]
     file = folder / "catalog.json"
     file.write_text(json.dumps({"streams": chosen}))
     return file

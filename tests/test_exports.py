@@ -15,7 +15,7 @@ import pytest
 from tap_labelbox.api.client import Client
 from tap_labelbox.api.errors import IncompleteError, UnavailableError
 from tap_labelbox.api.transport import Session
-from tap_labelbox.exports import tasks
+from tap_labelbox.exports import parts, tasks
 from tap_labelbox.exports.tasks import START_TIMEOUT_FACTOR, Export, inputs
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
@@ -23,6 +23,7 @@ from tap_labelbox.tap import TapLabelbox
 from tests.runner import Runner, read_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tap_labelbox.sandbox import Request, Sandbox
@@ -48,8 +49,8 @@ def client(sandbox: Sandbox) -> Client:
     )
 
 
-def wanted(project_id: str, **filters: Any) -> dict[str, Any]:
-    """Say that everything of a project is wanted."""
+def expected(project_id: str, **filters: Any) -> dict[str, Any]:
+    """Return the arguments of an export of everything in a project."""
     include = {
         "attachments": True,
         "embeddings": True,
@@ -58,13 +59,13 @@ def wanted(project_id: str, **filters: Any) -> dict[str, Any]:
         "performance_details": True,
     }
     until = "2027-01-01T00:00:00.000Z"
-    (one,) = inputs(project_id, filters, include, since=None, until=until)
-    return one
+    (single,) = inputs(project_id, filters, include, since=None, until=until)
+    return single
 
 
 def read(client: Client, project_id: str) -> list[dict[str, Any]]:
     """Read the export of a project."""
-    export = Export.start(client, wanted(project_id), "tap-labelbox test")
+    export = Export.start(client, expected(project_id), "tap-labelbox test")
     export.wait(interval=0.001, timeout=5)
     return [row for _, rows in export.rows() for row in rows]
 
@@ -406,17 +407,19 @@ def test_after_a_broken_export_the_next_run_reads_everything(
 
     output = run("data_row_exports", now=NOW, state=broken.state)
 
-    found = [r["data_row_id"] for r in output.records("data_row_exports")]
+    result = [r["data_row_id"] for r in output.records("data_row_exports")]
     assert output.error is None
-    assert sorted(found) == data_row_ids(world)
+    assert sorted(result) == data_row_ids(world)
 
 
 def test_a_killed_run_is_read_on(
-    run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
+    serving: Callable[..., Runner], monkeypatch: Any
 ) -> None:
     """From the byte that its last state names, of the same export."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
-    sandbox.part_size = 20_000
+    world = World(projects=1, labels=60)
+    run = serving(world, part_size=10_000)
+    sandbox = run.sandbox
     project = world.projects[0]
     whole = run(*STREAMS, now=NOW, project_ids=[project.id])
     every = {row.id for row in project.data_rows}
@@ -469,8 +472,8 @@ def test_a_killed_run_is_not_read_on_where_more_is_wanted(
     output = run("data_row_exports", now=NOW, state=state, catalog=catalog, **settings)
 
     assert output.error is None
-    found = {r["data_row_id"] for r in output.records("data_row_exports")}
-    assert found == {row.id for row in project.data_rows}
+    result = {r["data_row_id"] for r in output.records("data_row_exports")}
+    assert result == {row.id for row in project.data_rows}
 
 
 def test_an_export_at_which_labelbox_fails_is_started_anew(
@@ -547,8 +550,8 @@ def test_too_many_exports_are_a_reason_to_wait(serving: Any, caplog: Any) -> Non
 
     assert output.error is None
     assert len(output.records("data_row_exports")) == len(world.data_rows)
-    (told,) = [m for m in caplog.messages if "waits until Labelbox has room" in m]
-    assert world.projects[0].id in told
+    (logged,) = [m for m in caplog.messages if "waits until Labelbox has room" in m]
+    assert world.projects[0].id in logged
 
     run.sandbox.before = lambda r: (
         Reply(200, {}, error("too many", "API_LIMIT"))
@@ -592,8 +595,8 @@ def test_an_export_that_has_begun_unheard_is_not_begun_again(
 
     assert output.error is None
     assert len(started(sandbox)) == 1
-    found = [r["data_row_id"] for r in output.records("data_row_exports")]
-    assert sorted(found) == sorted(row.id for row in project.data_rows)
+    result = [r["data_row_id"] for r in output.records("data_row_exports")]
+    assert sorted(result) == sorted(row.id for row in project.data_rows)
 
 
 def test_an_export_has_more_time_to_begin_than_others_to_answer(
@@ -621,7 +624,7 @@ def test_an_export_has_more_time_to_begin_than_others_to_answer(
 def test_an_export_that_has_not_begun_is_asked_for_again(
     run: Runner, sandbox: Sandbox, world: World, status: int
 ) -> None:
-    """Where Labelbox surely did nothing, without looking for it."""
+    """If Labelbox surely did nothing, it is not looked for."""
     project = world.projects[0]
     replies = iter([Reply(status)] * 2)
     sandbox.before = lambda request: (
@@ -686,8 +689,8 @@ def test_more_ids_than_a_filter_takes_are_several_exports(
 
     output = run(*STREAMS, export_filters={"data_row_ids": ids})
 
-    found = [r["data_row_id"] for r in output.records("data_row_exports")]
-    assert sorted(found) == data_row_ids(world)
+    result = [r["data_row_id"] for r in output.records("data_row_exports")]
+    assert sorted(result) == data_row_ids(world)
     begun = started(sandbox)
     assert len(begun) == 3 * len(world.projects)
 
@@ -699,13 +702,13 @@ def test_data_rows_can_be_chosen_by_status(
     """As the workflow has it."""
     output = run("data_row_exports", export_filters={"workflow_status": status})
 
-    found = sorted(r["data_row_id"] for r in output.records("data_row_exports"))
-    assert found == sorted(row.id for row in world.data_rows if row.status == status)
+    result = sorted(r["data_row_id"] for r in output.records("data_row_exports"))
+    assert result == sorted(row.id for row in world.data_rows if row.status == status)
 
 
 def test_moments_are_sent_as_utc() -> None:
     """With the zone's name; a moment of another zone is converted."""
-    (one,) = inputs(
+    (single,) = inputs(
         "p1",
         {"label_created_after": "2026-01-01T01:00:00+02:00"},
         dict.fromkeys(
@@ -722,7 +725,7 @@ def test_moments_are_sent_as_utc() -> None:
         until="2026-03-01T00:00:00.999Z",
     )
 
-    activity, labeled = one["filters"]["searchQuery"]["query"]
+    activity, labeled = single["filters"]["searchQuery"]["query"]
     assert activity["value"] == {
         "operator": "BETWEEN",
         "timezone": "UTC",
@@ -768,8 +771,8 @@ def test_saved_files_are_read_without_a_key(
 
     output = Offline(sandbox, world)()
 
-    def rows(found: Any) -> list[str]:
-        return sorted(json.dumps(record, sort_keys=True) for record in found)
+    def rows(result: Any) -> list[str]:
+        return sorted(json.dumps(record, sort_keys=True) for record in result)
 
     assert output.error is None
     assert len(sandbox.requests) == count
@@ -866,17 +869,17 @@ def test_the_reason_why_an_export_is_refused_is_told(
     def refuse(request: Request) -> Reply | None:
         if request.operation != "StartExport":
             return None
-        wanted = request.variables["input"]["filters"]["projectId"]
+        expected = request.variables["input"]["filters"]["projectId"]
         reply = Reply(200, {}, {"errors": [error], "data": None})
-        return reply if wanted == refused else None
+        return reply if expected == refused else None
 
     run.sandbox.before = refuse
     output = run("data_row_exports")
 
     assert isinstance(output.error, IncompleteError)
-    (told,) = [m for m in caplog.messages if "is left out" in m]
-    assert refused in told
-    assert told.endswith(f"Labelbox answered MALFORMED_REQUEST: {reason}")
+    (logged,) = [m for m in caplog.messages if "is left out" in m]
+    assert refused in logged
+    assert logged.endswith(f"Labelbox answered MALFORMED_REQUEST: {reason}")
     read = {record["project_id"] for record in output.records("data_row_exports")}
     assert read == {p.id for p in world.projects if p.data_rows} - {refused}
 
@@ -894,9 +897,9 @@ def test_an_export_is_asked_for_as_one_that_can_be_read_in_parts(run: Runner) ->
 
 def test_the_last_line_may_lack_its_line_feed() -> None:
     """It ends where the bytes end, and is read once."""
-    found = [*tasks._whole_lines([b"a\nb", b"c\nd", b"e"], 5, 100)]
+    result = [*tasks._whole_lines([b"a\nb", b"c\nd", b"e"], 5, 100)]
 
-    assert found == [(7, b"a\n"), (10, b"bc\n"), (12, b"de")]
+    assert result == [(7, b"a\n"), (10, b"bc\n"), (12, b"de")]
 
 
 def test_a_part_that_does_not_come_is_asked_for_so_often(
@@ -918,4 +921,4 @@ def test_a_part_that_does_not_come_is_asked_for_so_often(
 
     assert isinstance(output.error, IncompleteError)
     assert "cannot be downloaded from byte 0 on" in caplog.text
-    assert refused["files"] == tasks.MAX_PART_ATTEMPTS
+    assert refused["files"] == parts.MAX_PART_ATTEMPTS

@@ -21,10 +21,10 @@ def labels(run: Runner) -> list[Label]:
 
 
 def test_fake_with_faker(run: Runner) -> None:
-    """Which the extra of that name installs."""
-    given = {"labels": {"created_by_email": "fake.email()"}}
+    """The extra of that name installs it."""
+    inputs = {"labels": {"created_by_email": "fake.email()"}}
 
-    output = run("labels", stream_maps=given, faker_config={"seed": 1})
+    output = run("labels", stream_maps=inputs, faker_config={"seed": 1})
 
     people = {label.created_by.email for label in labels(run)}
     written = {record["created_by_email"] for record in output.records("labels")}
@@ -87,13 +87,13 @@ def test_an_expression_that_a_record_breaks(
     assert isinstance(before.error, SettingsError)
     assert ending(before.error) is Ending.CONFIG
     line = str(before.error)
-    told = f"stream_maps.labels.{column} cannot be evaluated: {expression}"
-    assert line.startswith(told)
+    logged = f"stream_maps.labels.{column} cannot be evaluated: {expression}"
+    assert line.startswith(logged)
     assert advice in line
     assert broken.id not in line
     assert "known" not in line
     after = run("labels", state=before.state, lookback_seconds=0)
-    assert {*before.ids("labels"), *after.ids("labels")} == {each.id for each in known}
+    assert {*before.ids("labels"), *after.ids("labels")} == {item.id for item in known}
 
 
 def test_a_broken_expression_is_one_line_of_the_command(run: Runner) -> None:

@@ -58,10 +58,10 @@ def test_the_record_of_a_row_is_the_same_both_ways(project_id: str) -> None:
 )
 def test_a_row_that_is_not_as_expected_is_decoded_whole(change: Any) -> None:
     """It alone: those beside it are fast, and nothing of it is dropped."""
-    found = decode_fast_rows(lines(ROW, ROW | change, ROW))
+    result = decode_fast_rows(lines(ROW, ROW | change, ROW))
 
-    assert [type(row) for row in found] == [FastRow, DataRow, FastRow]
-    assert found[1] == ROW | change
+    assert [type(row) for row in result] == [FastRow, DataRow, FastRow]
+    assert result[1] == ROW | change
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,8 @@ def garble(content: bytes) -> bytes:
 
 def too_many_until(_: Reply) -> Reply:
     """Name a moment up to which to wait, as HTTP writes it."""
-    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-    return Reply(429, {"Retry-After": moment}, {"message": "Too many requests"})
+    timestamp = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    return Reply(429, {"Retry-After": timestamp}, {"message": "Too many requests"})
 
 
 # What servers should not say, but do: nobody is to read it in a log.
@@ -158,7 +158,7 @@ FILES = passing(graphql=False) | {
 
 @dataclass
 class Place:
-    """Where in a run a fault happens."""
+    """A place in a run at which a fault happens."""
 
     stream: str
     faults: dict[str, Fault]
@@ -172,14 +172,14 @@ class Place:
 
 
 def operation(name: str, **variables: Any) -> Callable[[Request], bool]:
-    """Tell a request by its operation."""
+    """Return a test for requests of an operation."""
     return lambda request: (
         request.operation == name and variables.items() <= request.variables.items()
     )
 
 
 def part(number: int) -> Callable[[Request], bool]:
-    """Tell the request for the link to a part of an export's result."""
+    """Return whether a request asks for the link to a part of an export's result."""
     return lambda request: (
         request.operation == "ExportPart"
         and request.variables["stream"] == "RESULT"
@@ -188,17 +188,17 @@ def part(number: int) -> Callable[[Request], bool]:
 
 
 def part_file(number: int) -> Callable[[Request], bool]:
-    """Tell a download of a part of an export's result."""
+    """Return whether a request downloads a part of an export's result."""
 
     def holds(request: Request) -> bool:
-        found = re.search(r"-result-(\d+)\.ndjson", request.path)
-        return bool(found and int(found[1]) // PART == number)
+        actual = re.search(r"-result-(\d+)\.ndjson", request.path)
+        return bool(actual and int(actual[1]) // PART == number)
 
     return holds
 
 
 def a_file(request: Request) -> bool:
-    """Tell any download."""
+    """Return whether a request is a download."""
     return request.path.startswith("/files/")
 
 
@@ -263,7 +263,7 @@ def sample() -> list[tuple[str, str]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take all, if all are wanted."""
+    """Parametrize by a sample of the faults, or by all with --every-fault."""
     if "place_name" in metafunc.fixturenames:
         chosen = EVERY if metafunc.config.getoption("every_fault") else sample()
         metafunc.parametrize(("place_name", "fault_name"), chosen)
@@ -320,9 +320,9 @@ def served(**knobs: Any) -> Iterator[Runner]:
         yield Runner(sandbox, world)
 
 
-def read(run: Runner, stream: str, **given: Any) -> Output:
+def read(run: Runner, stream: str, **settings: Any) -> Output:
     """Read a stream."""
-    return run(stream, now=NOW, page_size=PAGE, **{"retry_seconds": 5} | given)
+    return run(stream, now=NOW, page_size=PAGE, **{"retry_seconds": 5} | settings)
 
 
 def loaded(stream: str, *outputs: Output) -> Rows:
@@ -425,10 +425,10 @@ def refuse_connections(
     """Refuse connections of the tap, as a machine does where nobody listens."""
     connect = urllib3.util.connection.create_connection
 
-    def create_connection(*given: Any, **options: Any) -> Any:
+    def create_connection(*settings: Any, **options: Any) -> Any:
         if refused():
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        return connect(*given, **options)
+        return connect(*settings, **options)
 
     monkeypatch.setattr(urllib3.util.connection, "create_connection", create_connection)
 
@@ -437,11 +437,11 @@ def assert_no_secret(
     sandbox: Sandbox, output: Output, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Look for keys and signatures in all but the records, at its most talkative."""
-    told = [caplog.text, *(str(vars(record)) for record in caplog.records)]
-    told += [str(m) for m in output.messages if m["type"] != "RECORD"]
+    logged = [caplog.text, *(str(vars(record)) for record in caplog.records)]
+    logged += [str(m) for m in output.messages if m["type"] != "RECORD"]
     if output.error:
-        told += traceback.format_exception(output.error)
-    text = "\n".join(told)
+        logged += traceback.format_exception(output.error)
+    text = "\n".join(logged)
     links = [r.path for r in sandbox.requests if "Signature=" in r.path]
     signatures = {link.partition("Signature=")[2] for link in links}
     for secret in (sandbox.api_key, "Signature=", *signatures):

@@ -195,10 +195,10 @@ def test_the_order_of_lists_changes_no_id() -> None:
     """The same feature as tool and as relationship: JSON objects have no order."""
     tools, relationships = [node("x")], [node("x")]
 
-    one = unfold(tools=tools, relationships=relationships)
+    single = unfold(tools=tools, relationships=relationships)
     other = unfold(relationships=relationships, tools=tools)
 
-    assert one == other
+    assert single == other
 
 
 def test_what_is_called_like_a_column_is_kept_apart() -> None:
@@ -270,40 +270,42 @@ def test_no_feature_is_lost_and_none_invented(tree: dict[str, Any]) -> None:
         if name not in MADE and value not in (None, "")
     )
     names = [row["name"] for row in rows]
-    told = sorted(
+    logged = sorted(
         str(value)
-        for one, name in zip(by_walk(tree), names, strict=True)
-        for key, value in one.items()
+        for single, name in zip(by_walk(tree), names, strict=True)
+        for key, value in single.items()
         if key not in LISTS
         and value not in (None, "")
         and not (key == "name" and str(value) == name)
     )
-    assert kept == told
+    assert kept == logged
 
 
 def by_walk(tree: dict[str, Any]) -> list[dict[str, Any]]:
     """Return all objects in lists, each before those within it."""
     return [
-        one
+        single
         for key in LISTS
         for item in tree.get(key, ())
-        for one in (item, *by_walk(item))
+        for single in (item, *by_walk(item))
     ]
 
 
 @given(TREES)
 def test_ids_survive_new_names(tree: dict[str, Any]) -> None:
-    """Where features have one of their own."""
+    """Features have IDs of their own."""
 
-    def renamed(one: dict[str, Any], number: list[int]) -> dict[str, Any]:
+    def renamed(single: dict[str, Any], number: list[int]) -> dict[str, Any]:
         number[0] += 1
         own = {"featureSchemaId": f"f{number[0] % 3}"}
-        inner = {k: [renamed(i, number) for i in one[k]] for k in LISTS if k in one}
-        return one | own | inner
+        inner = {
+            k: [renamed(i, number) for i in single[k]] for k in LISTS if k in single
+        }
+        return single | own | inner
 
-    def new_names(one: dict[str, Any]) -> dict[str, Any]:
-        inner = {k: [new_names(i) for i in one[k]] for k in LISTS if k in one}
-        return one | {"name": "new", "label": "new"} | inner
+    def new_names(single: dict[str, Any]) -> dict[str, Any]:
+        inner = {k: [new_names(i) for i in single[k]] for k in LISTS if k in single}
+        return single | {"name": "new", "label": "new"} | inner
 
     tree = renamed(tree, [0])
 
@@ -316,12 +318,12 @@ def test_ids_survive_new_names(tree: dict[str, Any]) -> None:
 def test_ids_survive_another_order(tree: dict[str, Any]) -> None:
     """All siblings the other way round: there are the same IDs."""
 
-    def turned(one: dict[str, Any]) -> dict[str, Any]:
-        inner = {k: [turned(i) for i in one[k]][::-1] for k in LISTS if k in one}
+    def turned(single: dict[str, Any]) -> dict[str, Any]:
+        inner = {k: [turned(i) for i in single[k]][::-1] for k in LISTS if k in single}
         # Not one that is the number of another.
-        own_id = one.get("featureSchemaId")
+        own_id = single.get("featureSchemaId")
         own = {"featureSchemaId": "h"} if own_id == "f#2" else {}
-        return one | own | inner
+        return single | own | inner
 
     tree = turned(tree)
 

@@ -71,8 +71,8 @@ def listen() -> Iterator[Callable[[list[bytes]], int]]:
 def given_up(clock: Clock, address: str, **options: Any) -> errors.LabelboxError:
     """Return the error with which a client gives up."""
     logger = logging.getLogger("tap-labelbox")
-    given = {"timeout": 60, "retry_seconds": RETRY_SECONDS} | options
-    asking = Client(address, "key", logger=logger, **given)
+    settings = {"timeout": 60, "retry_seconds": RETRY_SECONDS} | options
+    asking = Client(address, "key", logger=logger, **settings)
     asking._rate_limiter.sleep = clock.sleep  # type: ignore[method-assign]
     with pytest.raises(errors.LabelboxError) as raised:
         asking.execute("project_ids", where={}, skip=0, first=1)

@@ -12,8 +12,9 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from tap_labelbox.api.errors import LabelboxError
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS
+from tests.targets import load
 from tests.test_batches import batch, rows
-from tests.test_warehouse import duckdb, load
+from tests.test_warehouse import duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,8 +88,8 @@ def assert_flat(output: Output, plain: Output) -> None:
     assert schemas(plain).keys() <= flat.keys() <= STREAMS.keys()
     for stream, schema in flat.items():
         validator = JSONSchemaValidator(schema)
-        found, expected_records = in_order(output, stream), in_order(plain, stream)
-        for record, expected in zip(found, expected_records, strict=True):
+        result, expected_records = in_order(output, stream), in_order(plain, stream)
+        for record, expected in zip(result, expected_records, strict=True):
             assert record.keys() <= schema["properties"].keys()
             assert not [e.message for e in validator.iter_errors(record)]
             for column in expected.keys() & NESTED[stream]:
@@ -121,22 +122,22 @@ def test_a_flattened_run_has_all_that_a_run_has(run: Runner, depth: int) -> None
 
 def test_a_catalog_of_an_earlier_version_can_be_flattened(run: Runner) -> None:
     """Its object columns list no properties, which once were none."""
-    wanted = PRIMARY_KEYS.keys() - {"tasks"}  # to which each run adds its exports
+    requested = PRIMARY_KEYS.keys() - {"tasks"}  # to which each run adds its exports
     catalog = json.loads(TapLabelbox(config=run.config()).catalog_json_text)
     for stream in catalog["streams"]:
         stream["metadata"][-1]["metadata"]["selected"] = (
-            stream["tap_stream_id"] in wanted
+            stream["tap_stream_id"] in requested
         )
         for column in OBJECTS[stream["tap_stream_id"]]:
             stream["schema"]["properties"][column]["properties"] = {}
-    given = json.loads(json.dumps(catalog))
+    inputs = json.loads(json.dumps(catalog))
 
     output = run(
         now=NOW, catalog=catalog, flattening_enabled=True, flattening_max_depth=1
     )
 
-    assert_flat(output, run(*wanted, now=NOW))
-    assert catalog == given
+    assert_flat(output, run(*requested, now=NOW))
+    assert catalog == inputs
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
@@ -153,9 +154,9 @@ def test_flattened_batch_files(run: Runner, tmp_path: Path, form: str) -> None:
     )
 
     assert output.error is None
-    found = by_key(rows(output.messages, "annotations"), "annotations")
+    result = by_key(rows(output.messages, "annotations"), "annotations")
     expected = in_order(plain, "annotations")
-    assert [r["geometry"] and json.loads(r["geometry"]) for r in found] == [
+    assert [r["geometry"] and json.loads(r["geometry"]) for r in result] == [
         r["geometry"] for r in expected
     ]
     assert any(r["geometry"] for r in expected)
@@ -186,11 +187,11 @@ def test_a_column_that_the_schema_lacks_is_told(
     )
 
     assert isinstance(output.error, LabelboxError)
-    said = str(output.error)
+    reason = str(output.error)
     assert "data_row_exports has columns that its SCHEMA lacks: media_attributes_" in (
-        said
+        reason
     )
-    assert "jsonl" not in said
+    assert "jsonl" not in reason
 
 
 def test_a_target_keeps_the_objects_of_a_flattened_run(
@@ -219,7 +220,7 @@ def test_a_target_keeps_the_objects_of_a_flattened_run(
             ("annotations", "additional_columns", "annotation_id"),
             ("data_row_exports", "media_attributes", "data_row_id"),
         ]:
-            found = dict(
+            result = dict(
                 warehouse.execute(
                     f"select {key}, {column} from labelbox.{stream}"  # noqa: S608
                 ).fetchall()
@@ -227,5 +228,5 @@ def test_a_target_keeps_the_objects_of_a_flattened_run(
             expected = {r[key]: r[column] for r in plain.records(stream)}
             assert any(expected.values()) or column == "additional_columns"
             assert {
-                key: text and json.loads(text) for key, text in found.items()
+                key: text and json.loads(text) for key, text in result.items()
             } == expected

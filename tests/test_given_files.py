@@ -26,45 +26,45 @@ def state(number: int) -> dict[str, Any]:
     return {"bookmarks": {"labels": {"read_at": f"2026-01-0{number}", "é": "🚦"}}}
 
 
-ONE, TWO = (json.dumps(state(n), ensure_ascii=False) for n in (1, 2))
+SINGLE, TWO = (json.dumps(state(n), ensure_ascii=False) for n in (1, 2))
 PRETTY = json.dumps(state(2), indent=2, ensure_ascii=False)
 MESSAGE = json.dumps({"type": "STATE", "value": state(2)}, ensure_ascii=False)
 WITH_MORE = json.dumps({"value": state(2), "type": "STATE", "extra": 1})
 RECORD = '{"type": "RECORD", "stream": "x", "record": {"bookmarks": {}}}'
-CUT = TWO.encode()[:-9]  # within a character
+CUT_TEXT = TWO.encode()[:-9]  # within a character
 
 WHOLE: dict[str, bytes] = {
     "alone": TWO.encode(),
     "on several lines": PRETTY.encode(),
-    "a line each": f"{ONE}\n{TWO}\n".encode(),
-    "no line feed at the end": f"{ONE}\n{TWO}".encode(),
-    "of Windows": f"{ONE}\r\n{TWO}\r\n".encode(),
-    "with blank lines": f"\n\n{ONE}\n \n{TWO}\n\n\t\n".encode(),
+    "a line each": f"{SINGLE}\n{TWO}\n".encode(),
+    "no line feed at the end": f"{SINGLE}\n{TWO}".encode(),
+    "of Windows": f"{SINGLE}\r\n{TWO}\r\n".encode(),
+    "with blank lines": f"\n\n{SINGLE}\n \n{TWO}\n\n\t\n".encode(),
     "of jq": f"{json.dumps(state(1), indent=2)}\n{PRETTY}\n".encode(),
-    "on one line": f"{ONE} {TWO}".encode(),
+    "on one line": f"{SINGLE} {TWO}".encode(),
     "a STATE message": MESSAGE.encode(),
     "a STATE message with more": WITH_MORE.encode(),
-    "STATE messages": f"{ONE}\n{MESSAGE}\n".encode(),
-    "all messages": f"{ONE}\n{RECORD}\n{MESSAGE}\n{RECORD}\n".encode(),
+    "STATE messages": f"{SINGLE}\n{MESSAGE}\n".encode(),
+    "all messages": f"{SINGLE}\n{RECORD}\n{MESSAGE}\n{RECORD}\n".encode(),
     "of Meltano": json.dumps({"singer_state": state(2)}).encode(),
-    "a line cut off before": ONE.encode()[:20] + f"\n{TWO}\n".encode(),
+    "a line cut off before": SINGLE.encode()[:20] + f"\n{TWO}\n".encode(),
     "a byte order mark": TWO.encode("utf-8-sig"),
-    "byte order marks": f"{ONE}\n".encode("utf-8-sig") + TWO.encode("utf-8-sig"),
-    "UTF-16": f"{ONE}\r\n{TWO}\r\n".encode("utf-16"),
+    "byte order marks": f"{SINGLE}\n".encode("utf-8-sig") + TWO.encode("utf-8-sig"),
+    "UTF-16": f"{SINGLE}\r\n{TWO}\r\n".encode("utf-16"),
     "UTF-16 without a mark": TWO.encode("utf-16-le"),
     "UTF-16, big end first": TWO.encode("utf-16-be"),
 }
 CUT_OFF: dict[str, bytes] = {
-    "within a value": f"{ONE}\n{TWO}\n".encode() + CUT,
-    "within a character": f"{ONE}\n{TWO}\n".encode() + ONE.encode()[:-5],
+    "within a value": f"{SINGLE}\n{TWO}\n".encode() + CUT_TEXT,
+    "within a character": f"{SINGLE}\n{TWO}\n".encode() + SINGLE.encode()[:-5],
     "on several lines": f"{TWO}\n{PRETTY[:-5]}".encode(),
-    "and another run wrote on": f"{TWO}\n{ONE[:9]}{ONE[:9]}\n".encode(),
-    "in UTF-16": f"{TWO}\n{ONE}".encode("utf-16")[:-7],
+    "and another run wrote on": f"{TWO}\n{SINGLE[:9]}{SINGLE[:9]}\n".encode(),
+    "in UTF-16": f"{TWO}\n{SINGLE}".encode("utf-16")[:-7],
     "with zeros after a crash": f"{TWO}\n".encode() + b"\0" * 20,
 }
 
 
-def given(content: bytes, name: str = "state.json") -> Any:
+def inputs(content: bytes, name: str = "state.json") -> Any:
     """Return a file as click opens it."""
     file = io.BytesIO(content)
     file.name = name
@@ -76,7 +76,7 @@ def test_the_last_state_is_taken(
     content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is nothing to tell."""
-    assert read_state(given(content)) == state(2)
+    assert read_state(inputs(content)) == state(2)
     assert caplog.messages == []
 
 
@@ -85,7 +85,7 @@ def test_what_is_cut_off_is_not_taken(
     content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """But the last one before, which is told."""
-    assert read_state(given(content)) == state(2)
+    assert read_state(inputs(content)) == state(2)
     (line,) = caplog.messages
     assert line.startswith("--state state.json is cut off in line ")
     assert line.endswith("the state before that is taken")
@@ -98,7 +98,7 @@ def test_an_empty_file_is_no_state(
     """As a first run leaves one that failed; it is told that all is read."""
     caplog.set_level(logging.WARNING)
 
-    assert read_state(given(content)) == {}
+    assert read_state(inputs(content)) == {}
     assert caplog.messages == [
         "--state state.json is empty, as after a first run that failed: all is read"
     ]
@@ -107,17 +107,17 @@ def test_an_empty_file_is_no_state(
 @pytest.mark.parametrize("content", [b"{}", b"{}\n{}\n", b'{"bookmarks": {}}'])
 def test_a_state_of_nothing(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Is one."""
-    assert not read_state(given(content)).get("bookmarks")
+    assert not read_state(inputs(content)).get("bookmarks")
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b'{"bookmarks": ', "is not JSON in line 1: give one that a target printed"),
         (b"\n\nINFO all done\n", "is not JSON in line 3: give one"),
         (PRETTY.encode()[:-3], "is not JSON in line 1: give one"),
-        (CUT, "is not JSON in line 1: give one"),
+        (CUT_TEXT, "is not JSON in line 1: give one"),
         (b"null", "has no bookmarks: give one that a target printed, or read"),
         (b"[]", "has no bookmarks: give one"),
         (b'"x"', "has no bookmarks: give one"),
@@ -136,12 +136,12 @@ def test_a_state_of_nothing(content: bytes, caplog: pytest.LogCaptureFixture) ->
         ),
     ],
 )
-def test_what_is_no_state_is_refused(content: bytes, said: str) -> None:
+def test_what_is_no_state_is_refused(content: bytes, reason: str) -> None:
     """In words of the tap: which file, what is wrong, what to do."""
     with pytest.raises(SettingsError) as caught:
-        read_state(given(content))
+        read_state(inputs(content))
 
-    assert str(caught.value).startswith(f"--state state.json {said}")
+    assert str(caught.value).startswith(f"--state state.json {reason}")
     assert ending(caught.value) is Ending.CONFIG
     for word in ("Expecting", "Extra data", "column", "codec"):
         assert word not in str(caught.value)
@@ -152,13 +152,13 @@ def test_a_catalog_in_any_unicode(encoding: str) -> None:
     """As PowerShell writes it."""
     content = {"streams": [{"tap_stream_id": "é"}]}
 
-    found = read_catalog(given(json.dumps(content, indent=2).encode(encoding)))
+    result = read_catalog(inputs(json.dumps(content, indent=2).encode(encoding)))
 
-    assert found == content
+    assert result == content
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "it is empty"),
         (b"  \n", "it is empty"),
@@ -172,13 +172,13 @@ def test_a_catalog_in_any_unicode(encoding: str) -> None:
         (b"[" * 100_000, "it is nested too deeply"),
     ],
 )
-def test_what_is_no_catalog_is_refused(content: bytes, said: str) -> None:
+def test_what_is_no_catalog_is_refused(content: bytes, reason: str) -> None:
     """By the name of the file."""
     with pytest.raises(SettingsError) as caught:
-        read_catalog(given(content, "catalog.json"))
+        read_catalog(inputs(content, "catalog.json"))
 
-    told = f"--catalog catalog.json cannot be read: {said}"
-    assert str(caught.value).startswith(told)
+    logged = f"--catalog catalog.json cannot be read: {reason}"
+    assert str(caught.value).startswith(logged)
 
 
 def test_a_run_goes_on_from_what_a_shell_has_left(run: Runner, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.exceptions import ConfigValidationError
-from urllib3.util import parse_url
+from urllib3.util import connection, parse_url
 
 from tap_labelbox import redact
 from tap_labelbox.api import errors
@@ -146,7 +146,7 @@ REFUSED_REPLIES: dict[str, bytes] = {
     ),
 }
 # Odd, but good.
-ODD_REPLIES: dict[str, bytes] = {
+UNCOMMON_REPLIES: dict[str, bytes] = {
     "one length twice": whole(DATA, LENGTH),
     "a negative length": bare(b"HTTP/1.1 200 OK\r\nContent-Length: -1"),
     "a length in words": bare(b"HTTP/1.1 200 OK\r\nContent-Length: some"),
@@ -204,7 +204,33 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
 
 
-def say(texts: Iterator[bytes], connection: socket.socket) -> None:
+CLIENTS: list[Client] = []
+"""All that a test connects."""
+
+
+@pytest.fixture(autouse=True)
+def _clients() -> Iterator[None]:
+    """Close the clients of a test."""
+    yield
+    while CLIENTS:
+        CLIENTS.pop().close()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Return the sockets that clients connect, as they do so."""
+    result: list[socket.socket] = []
+    create = connection.create_connection
+
+    def recorded(*args: Any, **options: Any) -> socket.socket:
+        result.append(create(*args, **options))
+        return result[-1]
+
+    monkeypatch.setattr(connection, "create_connection", recorded)
+    return result
+
+
+def reply_with(texts: Iterator[bytes], connection: socket.socket) -> None:
     """Hear a request, and answer the next of some texts."""
     connection.recv(65536)
     connection.sendall(next(texts, OK))
@@ -212,9 +238,12 @@ def say(texts: Iterator[bytes], connection: socket.socket) -> None:
 
 def connect(port: int, **options: Any) -> Client:
     """Return a client of a server on this machine."""
-    given = {"timeout": 20, "retry_seconds": 0, "max_reply_bytes": MB} | options
-    url = given.pop("api_url", f"http://127.0.0.1:{port}/graphql")
-    return Client(url, KEY, logger=logging.getLogger("tap-labelbox"), **given)
+    arguments = {"timeout": 20, "retry_seconds": 0, "max_reply_bytes": MB} | options
+    url = arguments.pop("api_url", f"http://127.0.0.1:{port}/graphql")
+    CLIENTS.append(
+        Client(url, KEY, logger=logging.getLogger("tap-labelbox"), **arguments)
+    )
+    return CLIENTS[-1]
 
 
 def ask(client: Client) -> Any:
@@ -222,7 +251,7 @@ def ask(client: Client) -> Any:
     return client.execute("project_ids", **PAGE)
 
 
-def said(raised: pytest.ExceptionInfo[errors.LabelboxError]) -> str:
+def reason(raised: pytest.ExceptionInfo[errors.LabelboxError]) -> str:
     """Return what an error says, which is one short line without secrets."""
     text = str(raised.value)
     assert "\n" not in text
@@ -238,14 +267,14 @@ def said(raised: pytest.ExceptionInfo[errors.LabelboxError]) -> str:
 def test_a_broken_reply_is_asked_for_again(
     server: Callable[..., int], name: str
 ) -> None:
-    """Where it stays broken, one line says so."""
+    """If it stays broken, the error is one line."""
     bad = BROKEN_REPLIES[name]
 
     with pytest.raises(errors.TransientError) as raised:
-        ask(connect(server(partial(say, iter([bad])))))
-    said(raised)
+        ask(connect(server(partial(reply_with, iter([bad])))))
+    reason(raised)
 
-    again = connect(server(partial(say, iter([bad]))), retry_seconds=60)
+    again = connect(server(partial(reply_with, iter([bad]))), retry_seconds=60)
     assert ask(again) == {"projects": []}
 
 
@@ -254,7 +283,7 @@ def test_a_reply_that_is_too_much_is_refused(
     server: Callable[..., int], name: str
 ) -> None:
     """At once, and without holding it."""
-    port = server(partial(say, iter([REFUSED_REPLIES[name]])))
+    port = server(partial(reply_with, iter([REFUSED_REPLIES[name]])))
     client = connect(port, retry_seconds=60)
 
     tracemalloc.start()
@@ -265,16 +294,16 @@ def test_a_reply_that_is_too_much_is_refused(
     finally:
         tracemalloc.stop()
 
-    said(raised)
+    reason(raised)
     assert peak < 8 * MB
 
 
-@pytest.mark.parametrize("name", ODD_REPLIES)
+@pytest.mark.parametrize("name", UNCOMMON_REPLIES)
 def test_an_odd_reply_is_read(server: Callable[..., int], name: str) -> None:
     """As other clients read it."""
-    assert ask(connect(server(partial(say, iter([ODD_REPLIES[name]]))))) == {
-        "projects": []
-    }
+    assert ask(
+        connect(server(partial(reply_with, iter([UNCOMMON_REPLIES[name]]))))
+    ) == {"projects": []}
 
 
 @pytest.mark.parametrize("name", [*BROKEN_REPLIES, *REFUSED_REPLIES])
@@ -283,7 +312,7 @@ def test_a_broken_download_is_no_traceback(
 ) -> None:
     """It is asked for again, or its bytes are given as they came."""
     bad = (BROKEN_REPLIES | REFUSED_REPLIES)[name]
-    port = server(partial(say, iter([bad, bad])))
+    port = server(partial(reply_with, iter([bad, bad])))
     client = connect(port)
     received = 0
 
@@ -295,11 +324,37 @@ def test_a_broken_download_is_no_traceback(
     assert received <= 90 * MB + len(DATA)
 
 
+@pytest.mark.parametrize("name", [*BROKEN_REPLIES, *REFUSED_REPLIES, *UNCOMMON_REPLIES])
+@pytest.mark.parametrize("is_download", [False, True], ids=["reply", "download"])
+def test_a_closed_client_leaves_no_connection_open(
+    server: Callable[..., int],
+    connections: list[socket.socket],
+    name: str,
+    *,
+    is_download: bool,
+) -> None:
+    """Whatever came, and although the error's traceback refers to what was open."""
+    reply = (BROKEN_REPLIES | REFUSED_REPLIES | UNCOMMON_REPLIES)[name]
+    port = server(partial(reply_with, iter([reply])))
+    client = connect(port)
+    raised: list[errors.LabelboxError] = []
+
+    try:
+        link = f"http://127.0.0.1:{port}/file"
+        list(client.download(link) if is_download else ask(client))
+    except errors.LabelboxError as error:
+        raised.append(error)
+    client.close()
+
+    assert connections
+    assert [item for item in connections if item.fileno() != -1] == []
+
+
 def test_chunks_of_a_byte_are_not_held_one_by_one(server: Callable[..., int]) -> None:
     """Each object is forty times as large as what it holds."""
     body = DATA + b" " * 200_000
     reply = chunked(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
-    client = connect(server(partial(say, iter([reply]))))
+    client = connect(server(partial(reply_with, iter([reply]))))
 
     tracemalloc.start()
     try:
@@ -316,7 +371,7 @@ def test_the_body_of_a_redirect_is_not_read(server: Callable[..., int]) -> None:
     bomb = gzip.compress(b" " * 90 * MB)
     head = b"Location: /other\r\nContent-Encoding: gzip"
     replies = iter([whole(bomb, head, status=b"302 Found"), whole(b"rows")])
-    port = server(partial(say, replies))
+    port = server(partial(reply_with, replies))
 
     tracemalloc.start()
     try:
@@ -360,8 +415,8 @@ def test_a_line_that_is_too_long_costs_itself(
     assert lines > 0
     assert left < ids
     assert isinstance(output.error, errors.IncompleteError)
-    named = [m for m in caplog.messages if "raise max_row_bytes" in m]
-    assert len([m for m in named if re.search(r"line \d+ \(byte \d+\)", m)]) == lines
+    by_name = [m for m in caplog.messages if "raise max_row_bytes" in m]
+    assert len([m for m in by_name if re.search(r"line \d+ \(byte \d+\)", m)]) == lines
 
 
 def test_an_endless_line_is_not_held() -> None:
@@ -376,13 +431,13 @@ def test_an_endless_line_is_not_held() -> None:
 
     tracemalloc.start()
     try:
-        found = list(_whole_lines(chunks(), 10, 2 * MB))
+        actual = list(_whole_lines(chunks(), 10, 2 * MB))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
     size = 300 * MB + len(b'{"b": ""}\n')
-    assert found == [
+    assert actual == [
         (19, b'{"a": 1}\n'),
         (19 + size, size),
         (28 + size, b'{"c": 2}\n'),
@@ -404,14 +459,14 @@ def test_lines_are_cut_where_they_end(text: bytes, size: int, limit: int) -> Non
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     position = 7
     lines: list[bytes | int] = []
-    for end, found in _whole_lines(pieces, 7, limit):
-        got = [found] if isinstance(found, int) else found.splitlines(keepends=True)
+    for end, actual in _whole_lines(pieces, 7, limit):
+        got = [actual] if isinstance(actual, int) else actual.splitlines(keepends=True)
         lines += got
-        position += found if isinstance(found, int) else len(found)
+        position += actual if isinstance(actual, int) else len(actual)
         assert position == end
 
-    wanted = text.splitlines(keepends=True)
-    assert lines == [len(one) if len(one) > limit else one for one in wanted]
+    expected = text.splitlines(keepends=True)
+    assert lines == [len(text) if len(text) > limit else text for text in expected]
 
 
 def test_an_item_of_a_bulk_export_without_end_is_not_held() -> None:
@@ -476,7 +531,7 @@ def test_what_trickles_is_given_up(
     with pytest.raises(errors.TransientError) as raised:
         list(client.download(link) if is_download else ask(client))
 
-    said(raised)
+    reason(raised)
 
 
 def test_a_reply_that_never_ends_is_given_up_whatever_its_rate(
@@ -496,7 +551,7 @@ def test_a_reply_that_never_ends_is_given_up_whatever_its_rate(
     with pytest.raises(errors.TransientError) as raised:
         ask(client)
 
-    said(raised)
+    reason(raised)
 
 
 def test_a_slow_download_goes_on(server: Callable[..., int]) -> None:
@@ -701,11 +756,11 @@ class Reached(Exception):  # noqa: N818  # it is no error: the test ends there
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Be the name service, and end where a public address would be connected to."""
+    """Replace the name service, and raise before a public address is connected to."""
     real = socket.getaddrinfo
     known = dict(ADDRESSES)
 
-    def found(host: str, port: Any, *args: Any, **options: Any) -> Any:
+    def actual(host: str, port: Any, *args: Any, **options: Any) -> Any:
         addresses = known.get(str(host))
         if addresses is None and str(host).endswith("test"):
             addresses = ["93.184.215.14"]
@@ -722,7 +777,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         msg = f"the tap connects to {host}"
         raise AssertionError(msg)
 
-    monkeypatch.setattr(socket, "getaddrinfo", found)
+    monkeypatch.setattr(socket, "getaddrinfo", actual)
     monkeypatch.setattr("urllib3.util.connection.create_connection", connected)
     return known
 
@@ -739,8 +794,8 @@ def test_a_link_to_a_place_that_is_not_public_is_not_opened(link: str) -> None:
     with pytest.raises(errors.UnavailableError) as raised:
         list(of_api("api.test").download(link))
 
-    assert "abc" not in said(raised)
-    assert "pw" not in said(raised)
+    assert "abc" not in reason(raised)
+    assert "pw" not in reason(raised)
 
 
 @pytest.mark.usefixtures("names")
@@ -802,54 +857,54 @@ def test_a_redirect_is_judged_as_a_link_is(
 def test_a_name_that_leads_elsewhere_the_second_time(
     server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is the address at the other end; nothing is sent to it."""
+    """The address at the other end counts; nothing is sent to it."""
     heard: list[bytes] = []
     port = server(lambda connection: heard.append(connection.recv(65536)))
     real = socket.getaddrinfo
     answers = iter(["93.184.215.14", "93.184.215.14"])  # of the API, and of the link
 
-    def found(host: str, port: Any, *args: Any, **options: Any) -> Any:
+    def actual(host: str, port: Any, *args: Any, **options: Any) -> Any:
         address = next(answers, "127.0.0.1") if str(host).endswith("test") else host
         return real(address, port, *args, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", found)
+    monkeypatch.setattr(socket, "getaddrinfo", actual)
 
     with pytest.raises(errors.UnavailableError, match="loopback address") as raised:
         list(of_api("api.test").download(f"https://files.test:{port}/x?Signature=abc"))
 
     assert next(answers, None) is None
-    assert "abc" not in said(raised)
+    assert "abc" not in reason(raised)
     while not heard:
         time.sleep(0.01)
     assert heard == [b""]
 
 
-ODD_TEXTS = st.text("https:/\\@[]%.:#?127x\t ").map("https://".__add__)
+LINK_TEXTS = st.text("https:/\\@[]%.:#?127x\t ").map("https://".__add__)
 
 
-@given(link=st.one_of(st.sampled_from(GOOD_LINKS + BAD_LINKS), st.text(), ODD_TEXTS))
+@given(link=st.one_of(st.sampled_from(GOOD_LINKS + BAD_LINKS), st.text(), LINK_TEXTS))
 def test_all_parsers_read_a_link_that_passes_alike(link: str) -> None:
-    """What is judged is what is opened."""
+    """The judged link is the one that is opened."""
     try:
-        found = Link.parse(link)
+        actual = Link.parse(link)
     except ValueError:
         return
 
-    prepared = requests.Request("GET", found.url).prepare().url
+    prepared = requests.Request("GET", actual.url).prepare().url
     assert prepared
-    for url in (found.url, prepared):
+    for url in (actual.url, prepared):
         split, parsed = urlsplit(url), parse_url(url)
-        assert split.hostname == (parsed.host or "").strip("[]") == found.host
-        assert split.port == parsed.port == found.port
-        assert split.scheme == parsed.scheme == found.scheme
+        assert split.hostname == (parsed.host or "").strip("[]") == actual.host
+        assert split.port == parsed.port == actual.port
+        assert split.scheme == parsed.scheme == actual.scheme
         assert parsed.auth is split.username is None
-    assert found.rest.isascii()
-    assert found.rest.startswith("/")
-    assert Link.parse(found.url) == found
+    assert actual.rest.isascii()
+    assert actual.rest.startswith("/")
+    assert Link.parse(actual.url) == actual
 
 
 @pytest.mark.parametrize(
-    ("address", "wanted"),
+    ("address", "expected"),
     [
         ("93.184.215.14", Reach.PUBLIC),
         ("2606:2800:21f::1", Reach.PUBLIC),
@@ -871,18 +926,18 @@ def test_all_parsers_read_a_link_that_passes_alike(link: str) -> None:
         ("255.255.255.255", Reach.NOWHERE),
     ],
 )
-def test_from_where_an_address_can_be_reached(address: str, wanted: Reach) -> None:
+def test_from_where_an_address_can_be_reached(address: str, expected: Reach) -> None:
     """As the registries of addresses have it."""
-    assert reach(address) is wanted
+    assert reach(address) is expected
 
 
 def test_this_machine_is_reached_without_a_proxy(
     server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which would see key and signature in the clear."""
+    """A proxy would see key and signature in the clear."""
     heard: list[bytes] = []
     proxy = server(lambda connection: heard.append(connection.recv(65536)))
-    port = server(partial(say, iter([OK, whole(b"rows")])))
+    port = server(partial(reply_with, iter([OK, whole(b"rows")])))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
     client = connect(port)
@@ -1085,13 +1140,7 @@ def test_a_message_of_megabytes_is_short_at_once(sandbox: Sandbox, part: str) ->
     reply = {"errors": [{"message": message, "extensions": {"code": part * 1000}}]}
     replies = iter([Reply(200, {}, reply), Reply(400, {}, {"message": message})])
     sandbox.before = lambda _: next(replies)
-    client = Client(
-        sandbox.url,
-        sandbox.api_key,
-        timeout=60,
-        retry_seconds=0,
-        logger=logging.getLogger("tap-labelbox"),
-    )
+    client = connect(0, api_url=sandbox.url, timeout=60)
 
     for _ in range(2):
         with pytest.raises(errors.LabelboxError) as raised:
@@ -1127,7 +1176,7 @@ PROXIES = [
 BAD_INPUTS = [
     *BROKEN_REPLIES,
     *REFUSED_REPLIES,
-    *ODD_REPLIES,
+    *UNCOMMON_REPLIES,
     *TRICKLES,
     *BAD_LINKS,
     *SECRETS,
@@ -1194,8 +1243,8 @@ def test_what_a_server_echoes_is_masked(
             "ExportLabels": {"exportLabels": export},
             "Labels": {"project": {"labels": [{"id": secret, "created_at": secret}]}},
         }
-        found = data.get(request.operation or "")
-        return Reply(200, {"X": "y"}, {"data": found}) if found else None
+        actual = data.get(request.operation or "")
+        return Reply(200, {"X": "y"}, {"data": actual}) if actual else None
 
     sandbox.before = echo
     output = run()
@@ -1271,8 +1320,8 @@ def test_a_refusal_in_the_middle_of_a_run_costs_one_project(
 
     assert isinstance(output.error, errors.IncompleteError)
     assert bad in str(output.error)
-    found = {record["project_id"] for record in output.records("labels")}
-    assert found == {project_id for project_id in good if world.labels(project_id)}
+    actual = {record["project_id"] for record in output.records("labels")}
+    assert actual == {project_id for project_id in good if world.labels(project_id)}
 
 
 def test_a_refusal_at_the_beginning_of_a_run_ends_it(

@@ -1,4 +1,4 @@
-"""What several runs see is what one full run sees."""
+"""Several runs see what one full run sees."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ def test_several_runs_see_what_one_full_run_sees(
     def happen() -> None:
         """Make labels, some of one moment, some listed late; delete some."""
         for _ in range(chance.randrange(8)):
-            moment = clock - timedelta(milliseconds=chance.randrange(4) * 700)
+            timestamp = clock - timedelta(milliseconds=chance.randrange(4) * 700)
             world.add_label(
-                chance.choice(projects), moment, listed_after=chance.choice([0, 0, 9])
+                chance.choice(projects),
+                timestamp,
+                listed_after=chance.choice([0, 0, 9]),
             )
         for project_id in projects:
             for label in world.labels(project_id):
@@ -229,21 +231,21 @@ def test_a_row_that_changes_while_it_is_exported_moves_no_bookmark_to_the_clock(
     run.sandbox.before = happen
     output = run(*EXPORTED, now=START, project_ids=[project.id])
 
-    found = {
+    result = {
         record["data_row_id"]: record["last_activity_at"]
         for record in output.records("data_row_exports")
     }
-    assert found.pop(row.id) == timestamps.isoformat(START + timedelta(minutes=5))
-    assert bookmarks(output, "data_row_exports")[project.id] == max(found.values())
+    assert result.pop(row.id) == timestamps.isoformat(START + timedelta(minutes=5))
+    assert bookmarks(output, "data_row_exports")[project.id] == max(result.values())
 
 
-@pytest.mark.parametrize(("lookback", "told"), [(0, 1), (1, 1), (10, 0), (60, 0)])
+@pytest.mark.parametrize(("lookback", "logged"), [(0, 1), (1, 1), (10, 0), (60, 0)])
 def test_a_lookback_that_misses_what_is_listed_late_is_warned_about(
-    run: Runner, caplog: Any, lookback: int, told: int
+    run: Runner, caplog: Any, lookback: int, logged: int
 ) -> None:
     """Once, and with what to do."""
     run("labels", "data_row_exports", lookback_seconds=lookback)
 
-    found = [m for m in caplog.messages if m.startswith("lookback_seconds is")]
-    assert len(found) == told
-    assert all("set it to 10 or more" in message for message in found)
+    result = [m for m in caplog.messages if m.startswith("lookback_seconds is")]
+    assert len(result) == logged
+    assert all("set it to 10 or more" in message for message in result)

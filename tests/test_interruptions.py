@@ -1,4 +1,4 @@
-"""What a run that is cut off has written, and what the next one reads."""
+"""Output of a run that is cut off, and of the next one."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it said."""
+        """Return its log."""
         return self._log.read_text()
 
 
 def a_record(line: bytes) -> bool:
-    """Tell a RECORD."""
+    """Return whether a line is a RECORD."""
     return b'"RECORD"' in line
 
 
@@ -152,11 +152,11 @@ def test_a_signal_does_not_wait_for_labelbox(serving: Any, tmp_path: Path) -> No
     run.folder = tmp_path
     asked, over = threading.Event(), threading.Event()
 
-    def hold(_: Request) -> None:
+    def block(_: Request) -> None:
         asked.set()
         over.wait()
 
-    run.sandbox.before = hold
+    run.sandbox.before = block
     # Without the end that comes for a run that does not end by itself.
     patient = (
         "from tap_labelbox.singer import tap; tap.SHUTDOWN_SECONDS = 3600.0; "
@@ -227,7 +227,7 @@ def test_no_folder_is_written_to(run: Runner) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
 def test_a_full_disk_is_one_line(run: Runner) -> None:
-    """Where the output goes to a file."""
+    """The output goes to a file."""
     assert run.folder
     config = run.folder / "config.json"
     config.write_text(json.dumps(run.config()))

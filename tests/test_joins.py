@@ -52,7 +52,7 @@ def test_a_join_finds_its_partner(output: Output, stream: str, join: Any) -> Non
         for record in output.records(stream)
         if join.to == "projects" or record.get("data_row_id") not in failed
     }
-    leading = {one for one in leading if None not in one}
+    leading = {single for single in leading if None not in single}
 
     assert leading
     assert leading <= there
@@ -79,15 +79,15 @@ def test_what_belongs_to_a_project_leads_to_it(stream: Any) -> None:
 def test_what_a_column_holds_stands_in_rows(
     output: Output, place: tuple[str, str], rows: tuple[str, ...]
 ) -> None:
-    """Where it holds something, and nowhere else."""
+    """There is a row where it holds something, and nowhere else."""
     stream, column = place
     key = PRIMARY_KEYS[stream]
     records = output.records(stream)
-    told = {values(r, key) for r in records if holds_something(r[column])}
+    logged = {values(r, key) for r in records if holds_something(r[column])}
     again = {values(record, key) for name in rows for record in output.records(name)}
 
-    assert told
-    assert told == again
+    assert logged
+    assert logged == again
 
 
 def holds_something(value: Any) -> bool:

@@ -25,7 +25,7 @@ from tap_labelbox.records.json_columns import json_or_text, masked_json, saved_s
     ],
 )
 def test_a_value_may_come_as_text(value: Any, as_object: Any, as_search: Any) -> None:
-    """What is no object is none; a saved search may be a list."""
+    """Anything but an object is null; a saved search may be a list."""
     assert json_or_text.check(value) == as_object
     assert masked_json.check(value) == as_object
     assert saved_search.check(value) == as_search

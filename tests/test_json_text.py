@@ -52,7 +52,7 @@ def _fresh_run() -> None:
     ],
 )
 def test_a_text_is_decoded(text: bytes, value: Any) -> None:
-    """What no other program reads is kept as text, what none stores is replaced."""
+    """Values that only Python reads stay text; those that none stores are replaced."""
     assert json_text.decode(text) == value
 
 
@@ -89,7 +89,7 @@ def test_what_is_encoded_is_decoded(value: Any) -> None:
 
 
 def test_values_of_any_depth_are_encoded() -> None:
-    """Which Python could not do by recursion."""
+    """Python could not do so by recursion."""
     value: Any = "core"
     for _ in range(DEEP):
         value = [value, {"a": 1}]
@@ -122,7 +122,7 @@ def test_the_end_of_a_value_is_found(text: str, end: int | None) -> None:
     ],
 )
 def test_lines_are_counted(text: bytes, count: int) -> None:
-    """What follows the last line feed is one, and so is nothing at all."""
+    """Text behind the last line feed is a line, and so is an empty one."""
     assert json_text.count_lines(text) == count
 
 
@@ -149,12 +149,12 @@ def test_a_line_that_is_no_object_is_malformed() -> None:
 )
 def test_lines_are_decoded_fast(text: bytes) -> None:
     """And nothing that is passed on has a line break in it."""
-    found = json_text.decode_lines_as(LINE, text)
+    result = json_text.decode_lines_as(LINE, text)
 
-    assert found is not None
-    assert [line.id for line in found] == ["a", "c"]
-    assert b"\r" not in bytes(found[0].rest)
-    assert json_text.decode_raw(found[0].rest) == {"b": [1]}
+    assert result is not None
+    assert [line.id for line in result] == ["a", "c"]
+    assert b"\r" not in bytes(result[0].rest)
+    assert json_text.decode_raw(result[0].rest) == {"b": [1]}
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,11 @@ def test_what_is_passed_on_has_no_line_break(line_break: bytes) -> None:
     """A message would end there."""
     text = b'{"id": "a", "rest": [1,' + line_break + b'"b"]}' + line_break
 
-    found = json_text.decode_as(LINE, text)
+    result = json_text.decode_as(LINE, text)
 
-    assert found is not None
-    assert line_break not in bytes(found.rest)
-    assert json_text.decode_raw(found.rest) == [1, "b"]
+    assert result is not None
+    assert line_break not in bytes(result.rest)
+    assert json_text.decode_raw(result.rest) == [1, "b"]
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def keys_of(messages: list[dict[str, Any]], *streams: str) -> Keys:
     }
 
 
-def bookmark(project_id: str, **said: Any) -> State:
+def bookmark(project_id: str, **text: Any) -> State:
     """Return what is kept of a stream with one project."""
-    return {"partitions": [{"context": {"project_id": project_id}, **said}]}
+    return {"partitions": [{"context": {"project_id": project_id}, **text}]}
 
 
 def test_an_export_that_one_stream_alone_remembers_loses_nothing(
@@ -65,15 +65,15 @@ def test_an_export_that_one_stream_alone_remembers_loses_nothing(
         killed = run_until(run, Cut(at))
         for state in reversed(killed.states):
             partitions = state["bookmarks"].get(first, {}).get("partitions", [])
-            if found := [p for p in partitions if p.get("export", {}).get("position")]:
+            if result := [p for p in partitions if p.get("export", {}).get("position")]:
                 break
         else:
             continue
-        (partition,) = found
+        (partition,) = result
         project_id = partition["context"]["project_id"]
-        said = {"starting_replication_value": None, "export": partition["export"]}
+        text = {"starting_replication_value": None, "export": partition["export"]}
         old = {"bookmarks": {name: bookmark(project_id) for name in others}}
-        old["bookmarks"][first] = bookmark(project_id, **said)
+        old["bookmarks"][first] = bookmark(project_id, **text)
 
         second = run_until(run, Cut(), state=old)
 
@@ -146,25 +146,27 @@ def test_an_export_that_is_older_than_what_a_stream_has_is_not_read(
     Then the target keeps the newer bookmark of the other stream alone.
     """
     run = serving(World(projects=1, labels_per_project=9), polls=0)
-    first, alone = "data_row_exports", "export_labels"
+    first, by_itself = "data_row_exports", "export_labels"
     row, other, *_ = (row for row in run.world.data_rows if row.labels)
 
     def at(minutes: int) -> datetime:
         return LATER + timedelta(minutes=minutes)
 
-    whole = run(first, alone, now=at(0))
+    whole = run(first, by_itself, now=at(0))
     row.last_activity_at = at(1)
-    cut = run_until(run, Cut(), first, alone, now=at(2), state=whole.state)
+    cut = run_until(run, Cut(), first, by_itself, now=at(2), state=whole.state)
     begun = next(state for state in cut.states if "unfinished_runs" in str(state))
     row.last_activity_at = at(10)
     other.last_activity_at = at(20)
 
-    outputs = [run(alone, now=at(21), state=begun)]
-    outputs.append(run(first, alone, now=at(30), state=outputs[-1].state))
+    outputs = [run(by_itself, now=at(21), state=begun)]
+    outputs.append(run(first, by_itself, now=at(30), state=outputs[-1].state))
     kept = outputs[-1].state
-    newer = run(first, alone, now=at(40), state=kept).state["bookmarks"][first]
+    newer = run(first, by_itself, now=at(40), state=kept).state["bookmarks"][first]
     state = {"bookmarks": kept["bookmarks"] | {first: newer}}
-    outputs.append(run(first, alone, now=at(50), state=state))
+    outputs.append(run(first, by_itself, now=at(50), state=state))
 
-    ours = [r for o in outputs for r in o.records(alone) if r["data_row_id"] == row.id]
+    ours = [
+        r for o in outputs for r in o.records(by_itself) if r["data_row_id"] == row.id
+    ]
     assert ours[-1]["last_activity_at"] == timestamps.isoformat(at(10))

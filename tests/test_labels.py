@@ -10,8 +10,8 @@ import pytest
 
 from tap_labelbox.api.errors import AccessError, IncompleteError, LabelboxError
 from tap_labelbox.records import timestamps
+from tap_labelbox.records.structs import PageDecoder
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.streams.labels import LabelsStream
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request, Sandbox
@@ -80,7 +80,7 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
 
 
 def test_skipped_labels_are_told(run: Runner, world: World) -> None:
-    """Whether by the type or, in 2018, by the text."""
+    """The type shows it or, in 2018, the text."""
     project = world.projects[0]
     text = world.add_label(project.id, type=world.label_types["Any"], text="Skip")
     kind = world.add_label(project.id, type=world.label_types["Skipped"], text="{}")
@@ -147,10 +147,10 @@ def test_a_label_deleted_between_pages_hides_no_other(
             deleted.append(labels[3].id)
 
     sandbox.before = delete
-    found = run("labels", page_size=10).ids("labels")
+    result = run("labels", page_size=10).ids("labels")
 
     assert deleted
-    assert set(all_ids(world)) <= set(found)
+    assert set(all_ids(world)) <= set(result)
 
 
 def test_a_label_listed_late_is_read_by_the_next_run(run: Runner, world: World) -> None:
@@ -228,7 +228,7 @@ def test_a_label_of_the_second_of_the_bound_is_read(serving: Any) -> None:
 def test_labels_are_complete_in_whichever_order_they_come(
     serving: Any, ignored: tuple[str, ...], *, whole_seconds: bool
 ) -> None:
-    """Where the order asked for is ignored they come newest first.
+    """A server that ignores the order sends the newest first.
 
     Labels are deleted between pages meanwhile, and the run is cut off and goes on.
     """
@@ -261,13 +261,13 @@ def test_start_date_counts_where_there_is_no_bookmark(
     project = world.projects[0].id
     start = datetime(2026, 3, 1, tzinfo=UTC)
     world.add_label(project, start - timedelta(milliseconds=1))
-    wanted = [world.add_label(project, start).id, world.add_label(project, NOW).id]
+    expected = [world.add_label(project, start).id, world.add_label(project, NOW).id]
 
     first = run("labels", start_date="2026-03-01")
     second = run("labels", start_date="2026-10-01T00:00:00Z", state=first.state)
 
-    assert first.ids("labels") == wanted
-    assert second.ids("labels") == wanted[1:]
+    assert first.ids("labels") == expected
+    assert second.ids("labels") == expected[1:]
 
 
 def test_the_lookback_does_not_reach_before_start_date(
@@ -310,17 +310,43 @@ def test_filters_choose_labels(
         "created_before": timestamps.isoformat(labels[len(labels) // 2].created_at),
     }[name]
 
-    found = run("labels", label_filters={name: value}).ids("labels")
+    result = run("labels", label_filters={name: value}).ids("labels")
 
-    assert sorted(found) == sorted(x.id for x in labels if keeps(x, value))
-    assert name == "created_before" or found
+    assert sorted(result) == sorted(x.id for x in labels if keeps(x, value))
+    assert name == "created_before" or result
 
 
 def test_page_size_is_what_is_asked_for(run: Runner, sandbox: Sandbox) -> None:
     """No request wants more."""
     run("labels", page_size=30)
 
-    assert {r["first"] for r in label_requests(sandbox)} == {30}
+    firsts = {
+        value
+        for variables in label_requests(sandbox)
+        for name, value in variables.items()
+        if name.endswith("first")
+    }
+    assert max(firsts) == 30
+
+
+def test_what_pages_lack_of_a_second_is_asked_for_together(serving: Any) -> None:
+    """So many labels of a second cost few requests."""
+    world = World(projects=0)
+    project = world.add_project(media="IMAGE", era="2023")
+    now = world.now()
+    for number in range(300):
+        made_at = now - timedelta(seconds=1000 - number // 4)
+        world.add_label(project.id, made_at)
+    run = serving(world)
+
+    output = run("labels", page_size=20)
+
+    assert sorted(output.ids("labels")) == sorted(all_ids(world))
+    asked = label_requests(run.sandbox)
+    seams = [asks for asks in asked if "p1_where" in asks]
+    # Each of 16 pages begins with one row of the page before; eight are in flight.
+    assert len(seams) == 1
+    assert len(asked) <= 1 + 16 + 8 + len(seams)
 
 
 @pytest.mark.parametrize(
@@ -339,8 +365,8 @@ def test_a_field_that_labelbox_forgot_is_null(
     """It is said once, and all the rest goes on."""
     output = serving(world, forget=[forgotten])("labels", page_size=20)
 
-    told = [m for m in caplog.messages if "no longer knows" in m]
-    assert told == [f"Labelbox no longer knows {forgotten}: going on without"]
+    logged = [m for m in caplog.messages if "no longer knows" in m]
+    assert logged == [f"Labelbox no longer knows {forgotten}: going on without"]
     assert {r[column] for r in output.records("labels")} == {None}
     assert sorted(output.ids("labels")) == sorted(all_ids(world))
     assert output.error is None
@@ -404,11 +430,11 @@ def test_an_error_inside_http_200_never_ends_the_stream_quietly(
     run: Runner, sandbox: Sandbox, world: World
 ) -> None:
     """Also not with data beside it: that may be a part only."""
-    odd = {"message": "no", "extensions": {"code": "ODD"}}
+    malformed = {"message": "no", "extensions": {"code": "ODD"}}
 
     def fail(request: Request) -> Reply | None:
         if request.operation == "Labels" and request.variables["skip"] > 0:
-            return answer({"errors": [odd], "data": {"project": {"labels": []}}})
+            return answer({"errors": [malformed], "data": {"project": {"labels": []}}})
         return None
 
     sandbox.before = fail
@@ -435,8 +461,8 @@ def test_an_absent_list_is_no_empty_list(
     project_id = world.projects[0].id
 
     def fail(request: Request) -> Reply | None:
-        wanted = request.operation == "Labels"
-        if wanted and request.variables["project_id"] == project_id:
+        expected = request.operation == "Labels"
+        if expected and request.variables["project_id"] == project_id:
             return answer({"data": data})
         return None
 
@@ -548,16 +574,16 @@ def test_what_labelbox_serves_takes_the_fast_path(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every page: the slow one takes several times the CPU."""
-    found: list[Any] = []
-    decode_fast = LabelsStream.decode_fast
+    result: list[Any] = []
+    decode = PageDecoder.__call__
 
-    def noted(stream: LabelsStream, reply: bytes) -> Any:
-        found.append(decode_fast(stream, reply))
-        return found[-1]
+    def noted(decoder: PageDecoder, reply: bytes) -> Any:
+        result.append(decode(decoder, reply))
+        return result[-1]
 
-    monkeypatch.setattr(LabelsStream, "decode_fast", noted)
+    monkeypatch.setattr(PageDecoder, "__call__", noted)
 
     records = run("labels").records("labels")
 
-    assert None not in found
-    assert sum(map(len, found)) >= len(records) > 0
+    assert None not in result
+    assert sum(map(len, result)) >= len(records) > 0

@@ -14,6 +14,7 @@ from msgspec import Raw
 from tap_labelbox.sandbox import World
 from tap_labelbox.singer.large_values import LargeValues
 from tests.runner import PRIMARY_KEYS
+from tests.test_bad_data import changing
 from tests.test_batches import batch, rows
 from tests.test_catalog import CATALOG
 
@@ -32,8 +33,8 @@ def everything() -> dict[str, Any]:
     """Return a catalog that selects every column of these streams."""
     catalog = deepcopy(CATALOG)
     for entry in catalog["streams"]:
-        for each in entry["metadata"]:
-            each["metadata"]["selected"] = entry["tap_stream_id"] in STREAMS
+        for item in entry["metadata"]:
+            item["metadata"]["selected"] = entry["tap_stream_id"] in STREAMS
     return catalog
 
 
@@ -107,9 +108,9 @@ def test_only_large_values_differ_and_each_is_described(
         expected = [
             limited(stream, record) for record in map(decoded, whole.records(stream))
         ]
-        found = [*map(decoded, output.records(stream))]
-        assert stable(found) == stable(expected)
-        for record in found:
+        result = [*map(decoded, output.records(stream))]
+        assert stable(result) == stable(expected)
+        for record in result:
             for name, value in record["additional_columns"].items():
                 if isinstance(value, dict) and {*value} == {"bytes", "sha256"}:
                     counts[f"{stream}.{name}"] += 1
@@ -154,12 +155,12 @@ def test_batch_files_have_no_large_values(
 
     assert output.error is None
     for stream in STREAMS:
-        found = [*map(decoded, rows(output.messages, stream))]
-        beside = Counter(compact(r["additional_columns"]) for r in found)
+        result = [*map(decoded, rows(output.messages, stream))]
+        beside = Counter(compact(r["additional_columns"]) for r in result)
         assert beside == Counter(
             compact(r["additional_columns"]) for r in messages.records(stream)
         )
-        for record in found:
+        for record in result:
             for name in record["additional_columns"].keys() & record:
                 assert record[name] is None
 
@@ -234,3 +235,16 @@ def test_every_stream_has_a_place_for_the_description() -> None:
     """A column of its own name."""
     for entry in CATALOG["streams"]:
         assert "additional_columns" in entry["schema"]["properties"]
+
+
+def test_a_pseudonym_comes_before_its_size(run: Runner) -> None:
+    """No hash of a name without the salt: a list of names would tell whose it is."""
+    run.settings = {"pseudonymize": True, "pseudonymize_salt": "a long random text"}
+    run.sandbox.after = changing(lambda row: row.update(nickname=LONG))
+
+    records = run("users", max_value_bytes=LIMIT).records("users")
+
+    assert records
+    for record in records:
+        assert record["nickname"].startswith("name_")
+        assert record["additional_columns"] == {}

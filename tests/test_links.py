@@ -21,7 +21,7 @@ from tap_labelbox.api.links import Link, Reach, literal_reach, reach, shown
     ],
 )
 def test_a_plain_address_has_one_form(text: str, url: str) -> None:
-    """Which is itself such an address."""
+    """That form is itself such an address."""
     assert Link.parse(text).url == url
     assert Link.parse(url).url == url
 

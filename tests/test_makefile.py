@@ -1,4 +1,4 @@
-"""What `make` does for those who develop."""
+"""Targets of `make` for those who develop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of rows that cannot be read: where they are, never what they hold."""
+"""Messages on rows that cannot be read: their place, never a value."""
 
 from __future__ import annotations
 

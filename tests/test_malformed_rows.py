@@ -48,14 +48,14 @@ PAGE = 4  # rows, so that there are several pages
 # --- what is sent --------------------------------------------------------------
 
 
-def moment(number: int) -> str:
+def instant(number: int) -> str:
     """Return a timestamp of its own for each row."""
     return f"2026-01-01T00:00:{number:02}.000Z"
 
 
 def project(number: int) -> Row:
     """Return a project."""
-    return {"id": f"p{number}", "created_at": moment(number), "name": MARKER}
+    return {"id": f"p{number}", "created_at": instant(number), "name": MARKER}
 
 
 def label(number: int) -> Row:
@@ -63,7 +63,7 @@ def label(number: int) -> Row:
     return {
         "id": f"l{number}",
         "label": json.dumps({"objects": [MARKER]}),
-        "created_at": moment(number),
+        "created_at": instant(number),
         "created_by": {"id": "u", "email": MARKER},
         "data_row": {"id": f"r{number}", "row_data": MARKER},
     }
@@ -76,7 +76,7 @@ def data_row(number: int) -> Row:
         "data_row": {
             "id": f"r{number}",
             "row_data": MARKER,
-            "details": {"last_activity_at": moment(number)},
+            "details": {"last_activity_at": instant(number)},
         },
         "projects": {"p0": {"labels": [{"id": "l", "annotations": annotations}]}},
     }
@@ -93,35 +93,38 @@ def deep(levels: int, core: Any = MARKER) -> bytes:
     return b'[{"a":' * pairs + json.dumps(core).encode() + b"}]" * pairs
 
 
-ODD = 50  # the number of a row that something is wrong with
+MALFORMED = 50  # the number of a row that something is wrong with
 
 NO_OBJECTS: list[Any] = [None, 7, 1.5, True, MARKER, "", [], [MARKER], [{"id": "x"}]]
 NO_IDS: list[Any] = [None, "", {}, [], True, False, [MARKER], {MARKER: MARKER}]
-NO_MOMENTS: list[Any] = [None, "", 7, [], {}, MARKER, "2026-13-01", "0001-01-01"]
+NO_TIMESTAMPS: list[Any] = [None, "", 7, [], {}, MARKER, "2026-13-01", "0001-01-01"]
 
 BAD_LABELS: list[Any] = [
     *NO_OBJECTS,
     {},
     {"label": MARKER},
-    *(label(ODD) | {"id": key} for key in NO_IDS),
-    *(label(ODD) | {"created_at": at} for at in NO_MOMENTS),
-    {"id": f"l{ODD}"},
+    *(label(MALFORMED) | {"id": key} for key in NO_IDS),
+    *(label(MALFORMED) | {"created_at": at} for at in NO_TIMESTAMPS),
+    {"id": f"l{MALFORMED}"},
 ]
 BAD_PROJECTS: list[Any] = [
     *NO_OBJECTS,
     {},
-    *(project(ODD) | {"id": key} for key in NO_IDS),
+    *(project(MALFORMED) | {"id": key} for key in NO_IDS),
 ]
 BAD_ITEMS: list[Any] = [
     *NO_OBJECTS,
     {},
     {"id": "lower case"},
-    *(item(ODD) | {"ID": key} for key in NO_IDS),
+    *(item(MALFORMED) | {"ID": key} for key in NO_IDS),
 ]
 BAD_LINES: list[bytes] = [
     *(json.dumps(bad).encode() for bad in [*NO_OBJECTS, {}, {"data_row": MARKER}]),
-    *(json.dumps(data_row(ODD) | {"data_row": {"id": k}}).encode() for k in NO_IDS),
-    json.dumps({"projects": data_row(ODD)["projects"]}).encode(),
+    *(
+        json.dumps(data_row(MALFORMED) | {"data_row": {"id": k}}).encode()
+        for k in NO_IDS
+    ),
+    json.dumps({"projects": data_row(MALFORMED)["projects"]}).encode(),
 ]
 BROKEN_LINES: list[bytes] = [
     b"{",
@@ -129,12 +132,12 @@ BROKEN_LINES: list[bytes] = [
     b"nul",
     b"\xff\xfe",
     b"<html>" + MARKER.encode() + b"</html>",
-    json.dumps(data_row(ODD)).encode()[:-1],
-    json.dumps(data_row(ODD)).encode() + b"}",
-    json.dumps(data_row(ODD)).encode() * 2,
-    json.dumps(data_row(ODD)).encode() + b" 5",
-    json.dumps(data_row(ODD)).encode().replace(b"Jane", b"\xff"),
-    json.dumps(data_row(ODD)).encode().replace(b"Jane", b"\t"),
+    json.dumps(data_row(MALFORMED)).encode()[:-1],
+    json.dumps(data_row(MALFORMED)).encode() + b"}",
+    json.dumps(data_row(MALFORMED)).encode() * 2,
+    json.dumps(data_row(MALFORMED)).encode() + b" 5",
+    json.dumps(data_row(MALFORMED)).encode().replace(b"Jane", b"\xff"),
+    json.dumps(data_row(MALFORMED)).encode().replace(b"Jane", b"\t"),
     b'{"data_row":' * 2000,
     b'{"data_row":{"id":"r50","x":' + deep(3000)[:-1] + b"}}",
 ]
@@ -144,7 +147,7 @@ INPUTS = sum(map(len, (BAD_LABELS, BAD_PROJECTS, BAD_ITEMS, BAD_LINES, BROKEN_LI
 
 @dataclass
 class Tables:
-    """What the server has; each may hold anything."""
+    """Contents of the server; each may be anything."""
 
     projects: list[Any] = field(default_factory=lambda: [project(0)])
     labels: Any = ()
@@ -161,12 +164,12 @@ class Tables:
         """Answer any request."""
         if request.path.startswith("/files/"):
             return Reply(200, {}, self._file(*request.path.split("/")[2:]))
-        given = request.variables
+        options = request.variables
         match request.operation:
             case "ProjectIds" | "Projects":
-                data: Row = {"projects": self._page(self.projects, given)}
+                data: Row = {"projects": self._page(self.projects, options)}
             case "Labels":
-                data = {"project": {"labels": self._page(self.labels, given)}}
+                data = {"project": {"labels": self._page(self.labels, options)}}
                 if isinstance(self.labels, bytes):
                     return Reply(
                         200,
@@ -176,24 +179,24 @@ class Tables:
             case "ExportLabels":
                 link = f"{self.root}/files/items"
                 data = {"exportLabels": {"download_url": link, "should_poll": False}}
-                data["exportLabels"]["created_at"] = moment(59)
+                data["exportLabels"]["created_at"] = instant(59)
             case "StartExport":
                 self.tasks += 1
                 data = {"exportDataRowsInProject": {"task_id": f"t{self.tasks}"}}
             case "ExportStatus":
                 data = {"task": {"status": self.status}}
             case "ExportHeader":
-                lines = self._lines(given["stream"])
+                lines = self._lines(options["stream"])
                 size, number = len(b"".join(lines)), len(lines)
                 header = {"total_size": str(size), "total_lines": str(number)}
                 data = {"task": {"header": header if lines else None}}
             case "ExportPart":
                 start, end = (
-                    given["offset"],
-                    len(b"".join(self._lines(given["stream"]))),
+                    options["offset"],
+                    len(b"".join(self._lines(options["stream"]))),
                 )
                 offsets = {"start": start, "end": str(end - 1)}
-                link = f"{self.root}/files/{given['stream']}/{start}"
+                link = f"{self.root}/files/{options['stream']}/{start}"
                 data = {"task": {"part": {"offsets": offsets, "link": link}}}
             case _:  # of a table that is empty here
                 data = {"rows": [], "next": None}
@@ -202,16 +205,16 @@ class Tables:
     root = ""
 
     @staticmethod
-    def _page(rows: Any, given: Row) -> list[Any]:
-        after = given["where"].get("createdAt_gt", "")
-        listed: list[Any] = [
+    def _page(rows: Any, options: Row) -> list[Any]:
+        after = options["where"].get("createdAt_gt", "")
+        entries: list[Any] = [
             row
             for row in ([] if isinstance(rows, bytes) else rows)
             if not after
             or not isinstance(row, dict)
             or str(row.get("created_at")) > after
         ]
-        return listed[given["skip"] : given["skip"] + given["first"]]
+        return entries[options["skip"] : options["skip"] + options["first"]]
 
     def _lines(self, stream: str) -> list[bytes]:
         lines = self.lines if stream == "RESULT" else self.errors
@@ -232,11 +235,11 @@ class Served:
         """Serve nothing yet."""
         self._run = run
 
-    def __call__(self, tables: Tables, *streams: str, **given: Any) -> Output:
+    def __call__(self, tables: Tables, *streams: str, **options: Any) -> Output:
         """Run some streams."""
         tables.root = self._run.sandbox.root
         self._run.sandbox.before = tables
-        return self._run(*streams, **{"page_size": PAGE} | given)
+        return self._run(*streams, **{"page_size": PAGE} | options)
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +251,7 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def problem(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Listen to everything that is logged."""
     caplog.set_level(logging.DEBUG)
     return caplog
@@ -280,10 +283,14 @@ def mixed(healthy: list[Any], bad: list[tuple[int, Any]]) -> list[Any]:
     """Put rows at their places."""
     rows: list[Any] = []
     for number, row in enumerate([*healthy, None]):
-        for place, odd in bad:
+        for place, variant in bad:
             if place == number:  # of what has the same ID, there is one only
-                named = isinstance(odd, dict) and odd.get("id") == f"l{ODD}"
-                rows.append(odd | {"id": f"l{100 + len(rows)}"} if named else odd)
+                by_name = (
+                    isinstance(variant, dict) and variant.get("id") == f"l{MALFORMED}"
+                )
+                rows.append(
+                    variant | {"id": f"l{100 + len(rows)}"} if by_name else variant
+                )
         rows += [] if number == len(healthy) else [row]
     return rows
 
@@ -316,12 +323,12 @@ def test_a_malformed_label_costs_itself(
     assert len([m for m in log if "is left out" in m]) == len(bad)
     assert not [m for m in log if "Jane" in m.replace(f"its keys: {MARKER}", "")]
     (partition,) = output.state["bookmarks"]["labels"]["partitions"]
-    assert partition["replication_key_value"] == moment(HEALTHY)
+    assert partition["replication_key_value"] == instant(HEALTHY)
 
 
 @pytest.mark.parametrize("bad", BAD_LABELS, ids=count())
 def test_a_malformed_label_is_named(
-    served: Served, told: pytest.LogCaptureFixture, bad: Any
+    served: Served, problem: pytest.LogCaptureFixture, bad: Any
 ) -> None:
     """By its place and by the names of its keys; nothing it holds is logged."""
     rows = [label(1), label(2), bad, label(4)]
@@ -329,9 +336,9 @@ def test_a_malformed_label_is_named(
     output = served(Tables(labels=rows), "labels")
 
     assert output.ids("labels") == ["l1", "l2", "l4"]
-    (message,) = left_out(told, "labels of project p0")
+    (message,) = left_out(problem, "labels of project p0")
     assert message.startswith("item 3")
-    assert_unread(told, output)
+    assert_unread(problem, output)
 
 
 def test_pages_of_nothing_but_malformed_labels_are_passed(served: Served) -> None:
@@ -347,16 +354,16 @@ def test_pages_of_nothing_but_malformed_labels_are_passed(served: Served) -> Non
 
 def test_malformed_rows_that_never_end_are_given_up() -> None:
     """As the same page again and again is."""
-    named: list[Malformed] = []
+    by_name: list[Malformed] = []
 
     def fetch(after: str | None, skip: int, first: int) -> list[Malformed]:
         del after
         return [Malformed("", "", str(skip + n)) for n in range(first)]
 
     with pytest.raises(LabelboxError, match="same page"):
-        list(Listing(fetch, 4, leave_out=named.append).pages())
+        list(Listing(fetch, 4, leave_out=by_name.append).pages())
 
-    assert len({row.key for row in named}) == len(named)
+    assert len({row.key for row in by_name}) == len(by_name)
 
 
 @given(
@@ -373,12 +380,12 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
     bad: set[int],
     deleted: list[float | None],
 ) -> None:
-    """What is there all the time arrives; the malformed ones do not hide it."""
+    """Rows that are there all the time arrive; malformed ones do not hide them."""
     rows: list[Any] = []
     for number, at in enumerate(sorted(made_at)):
         if number in bad:
-            rows.append((moment(at), Malformed("", "", f"bad {number}", number)))
-        rows.append((moment(at), {"id": f"l{number}", "created_at": moment(at)}))
+            rows.append((instant(at), Malformed("", "", f"bad {number}", number)))
+        rows.append((instant(at), {"id": f"l{number}", "created_at": instant(at)}))
     settled = {row["id"]: row for _, row in rows if isinstance(row, dict)}
     script, lock = iter(deleted), Lock()
 
@@ -388,15 +395,15 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
                 _, row = rows.pop(int(place * len(rows)))
                 if isinstance(row, dict):
                     del settled[row["id"]]
-            listed = [row for at, row in rows if at > (after or "")]
-        return listed[skip : skip + first]
+            entries = [row for at, row in rows if at > (after or "")]
+        return entries[skip : skip + first]
 
-    named: list[str] = []
+    by_name: list[str] = []
     listing = Listing(
         fetch,
         size,
         max_in_flight=max_in_flight,
-        leave_out=lambda row: named.append(row.key),
+        leave_out=lambda row: by_name.append(row.key),
     )
     seen: set[str] = set()
     for page, reached in listing.pages():
@@ -407,13 +414,13 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
 
     assert settled.keys() <= seen
     if not any(place is not None for place in deleted):
-        assert sorted(named) == sorted(
+        assert sorted(by_name) == sorted(
             r.key for _, r in rows if isinstance(r, Malformed)
         )
 
 
 def test_many_malformed_rows_are_counted_and_few_named(
-    served: Served, told: pytest.LogCaptureFixture
+    served: Served, problem: pytest.LogCaptureFixture
 ) -> None:
     """The log does not grow with them."""
     rows = [label(1), *[None] * 500, label(2)]
@@ -426,7 +433,7 @@ def test_many_malformed_rows_are_counted_and_few_named(
 
     output = served(tables, "labels", "bulk_export", "data_row_exports", page_size=50)
 
-    messages = [m for m in told.messages if "is left out" in m]
+    messages = [m for m in problem.messages if "is left out" in m]
     assert len(messages) == 3 * MAX_NAMED_ROWS
     for source in ("labels", "bulk_export"):
         assert output.ids(source) == ["l1", "l2"]
@@ -459,7 +466,7 @@ def test_a_malformed_project_costs_itself(served: Served, bad: Any, size: int) -
     assert not [m for m in log if "Jane" in m.replace(f"its keys: {MARKER}", "")]
 
 
-@pytest.mark.parametrize("at", [*NO_MOMENTS, 2**70, 1.5, True], ids=count())
+@pytest.mark.parametrize("at", [*NO_TIMESTAMPS, 2**70, 1.5, True], ids=count())
 def test_a_project_may_have_any_created_at(served: Served, at: Any) -> None:
     """Its place in the list is all that depends on it."""
     rows = [project(n) for n in range(1, 10)]
@@ -524,9 +531,9 @@ def test_a_malformed_line_costs_itself(
     for stream in set(selected) - {"workflow_history"}:
         assert rows_of(output, stream) == [f"r{n}" for n in HEALTHY_NUMBERS]
     assert f"{len(bad)} malformed row" in str(output.error)
-    named = [m for m in log if "is left out" in m]
+    by_name = [m for m in log if "is left out" in m]
     places = [at for at, line in enumerate(lines) if line in {b for _, b in bad}]
-    for message, place in zip(named, places, strict=True):
+    for message, place in zip(by_name, places, strict=True):
         byte = sum(len(line) + 1 for line in lines[:place])
         assert message.startswith(f"line {place + 1} (byte {byte}) of the export of")
     assert not [m for m in log if "Jane" in m.replace(f"its keys: {MARKER}", "")]
@@ -537,7 +544,7 @@ def test_a_malformed_line_costs_itself(
 
 @pytest.mark.parametrize("bad", [*BAD_LINES, *BROKEN_LINES], ids=count())
 def test_a_malformed_line_of_a_file_costs_itself(
-    tmp_path: Path, told: pytest.LogCaptureFixture, bad: bytes, served: Served
+    tmp_path: Path, problem: pytest.LogCaptureFixture, bad: bytes, served: Served
 ) -> None:
     """Saved from Labelbox's app; another file may be none of an export at all."""
     file = tmp_path / "rows.ndjson"
@@ -547,9 +554,9 @@ def test_a_malformed_line_of_a_file_costs_itself(
     output = served(Tables(), "data_row_exports", export_files=[str(file)])
 
     assert rows_of(output, "data_row_exports") == ["r1", "r3"]
-    (message,) = left_out(told, str(file))
+    (message,) = left_out(problem, str(file))
     assert message.startswith(f"line 2 (byte {len(lines[0]) + 1})")
-    assert_unread(told, output)
+    assert_unread(problem, output)
 
 
 def test_a_line_that_came_broken_once_is_read(served: Served) -> None:
@@ -585,7 +592,7 @@ def test_broken_lines_are_read_by_the_next_run_if_they_are_whole_then(
 
 
 def test_a_run_that_was_killed_reads_on_before_a_broken_line(
-    served: Served, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+    served: Served, monkeypatch: pytest.MonkeyPatch, problem: pytest.LogCaptureFixture
 ) -> None:
     """Else nobody would know of it any more."""
     monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", inf)
@@ -604,12 +611,12 @@ def test_a_run_that_was_killed_reads_on_before_a_broken_line(
         if "export" in partition
     ]
     assert 0 < last["position"] <= at
-    assert left_out(told, "the export of project p0")
+    assert left_out(problem, "the export of project p0")
 
 
 @pytest.mark.parametrize("status", [MARKER, [MARKER], {"a": MARKER}, 5, True])
 def test_an_odd_status_costs_its_project(
-    served: Served, told: pytest.LogCaptureFixture, status: Any
+    served: Served, problem: pytest.LogCaptureFixture, status: Any
 ) -> None:
     """Whatever it is."""
     tables = Tables(lines=[json.dumps(data_row(1)).encode()], labels=[label(1)])
@@ -619,11 +626,11 @@ def test_an_odd_status_costs_its_project(
 
     assert isinstance(output.error, IncompleteError)
     assert output.ids("labels") == ["l1"]
-    assert any("its export ended as" in message for message in told.messages)
+    assert any("its export ended as" in message for message in problem.messages)
 
 
 def test_malformed_errors_of_an_export_are_named(
-    served: Served, told: pytest.LogCaptureFixture
+    served: Served, problem: pytest.LogCaptureFixture
 ) -> None:
     """They may be any JSON, but JSON they have to be."""
     tables = Tables(lines=[json.dumps(data_row(1)).encode()])
@@ -631,11 +638,11 @@ def test_malformed_errors_of_an_export_are_named(
 
     output = served(tables, "export_errors", "data_row_exports")
 
-    found = output.records("export_errors")
-    assert [(r["sequence"], r["data_row_id"]) for r in found] == [(1, "5"), (2, None)]
-    (message,) = left_out(told, "the errors of an export of project p0")
+    result = output.records("export_errors")
+    assert [(r["sequence"], r["data_row_id"]) for r in result] == [(1, "5"), (2, None)]
+    (message,) = left_out(problem, "the errors of an export of project p0")
     assert message.startswith("line 2 (byte 22)")
-    assert_unread(told, output)
+    assert_unread(problem, output)
 
 
 @pytest.mark.parametrize(
@@ -650,9 +657,9 @@ def test_a_line_is_one_json_text(text: bytes) -> None:
 @given(st.lists(st.sampled_from([b"", b"{}", b" ", b"[1]", b"5"]), max_size=6))
 def test_blank_lines_are_none(lines: list[bytes]) -> None:
     """Wherever they are."""
-    found = json_text.decode_any_lines(b"\n".join(lines))
+    result = json_text.decode_any_lines(b"\n".join(lines))
 
-    assert found == [json.loads(line) for line in lines if line.strip()]
+    assert result == [json.loads(line) for line in lines if line.strip()]
 
 
 # --- nested too deeply ---------------------------------------------------------
@@ -668,25 +675,25 @@ def levels(value: Any) -> int:
         deepest = max(deepest, level)
         if isinstance(here, dict | list):
             inner = here.values() if isinstance(here, dict) else here
-            pending += [(each, level + 1) for each in inner]
+            pending += [(element, level + 1) for element in inner]
     return deepest
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_what_is_nested_too_deeply_is_kept_as_text(
-    served: Served, told: pytest.LogCaptureFixture, depth: int
+    served: Served, problem: pytest.LogCaptureFixture, depth: int
 ) -> None:
     """In replies, bulk files and exports; the rows around it arrive, and so does it."""
     marked = deep(depth, core="\0 " + MARKER)
-    odd = json.dumps(label(2) | {"label": "DEEP"}).encode()
-    page = [json.dumps(label(1)).encode(), odd, json.dumps(label(3)).encode()]
+    variant = json.dumps(label(2) | {"label": "DEEP"}).encode()
+    page = [json.dumps(label(1)).encode(), variant, json.dumps(label(3)).encode()]
     line = json.dumps(data_row(2) | {"media_attributes": {"x": "DEEP"}}).encode()
     answers = json.dumps(data_row(3)).replace('"objects": [', '"objects": ["DEEP",')
     lines = [json.dumps(data_row(1)).encode(), line, answers.encode()]
     items = [item(1), item(2) | {"Label": "DEEP", "New": "DEEP"}, item(3)]
     tables = Tables(
         labels=(b"[" + b",".join(page) + b"]").replace(b'"DEEP"', marked),
-        lines=[each.replace(b'"DEEP"', marked) for each in lines],
+        lines=[element.replace(b'"DEEP"', marked) for element in lines],
         items=json.dumps(items).encode().replace(b'"DEEP"', marked),
     )
 
@@ -700,7 +707,7 @@ def test_what_is_nested_too_deeply_is_kept_as_text(
     assert rows_of(output, "data_row_exports") == ["r1", "r2", "r3"]
     assert {*rows_of(output, "annotations")} == {"r1", "r2", "r3"}
     assert output.text.count("Jane Doe") >= 3 * 4
-    assert_unread(told, output)
+    assert_unread(problem, output)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -742,18 +749,18 @@ def test_shallow_text_holds_all_there_was(value: Any, level: int) -> None:
             except ValueError:
                 return value
         if isinstance(value, list):
-            return [restored(each, depth + 1) for each in value]
+            return [restored(element, depth + 1) for element in value]
         if isinstance(value, dict):
-            return {key: restored(each, depth + 1) for key, each in value.items()}
+            return {key: restored(element, depth + 1) for key, element in value.items()}
         return value
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_text, "MAX_DEPTH", level)
         text = json_text.shallow(json.dumps(value).encode())
 
-    found = json.loads(text)
-    assert levels(found) <= level + 1
-    assert restored(found, 0) == restored(value, 0)
+    result = json.loads(text)
+    assert levels(result) <= level + 1
+    assert restored(result, 0) == restored(value, 0)
 
 
 @given(value=NESTED)
@@ -821,7 +828,7 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
         },
     }
     tables = Tables(
-        projects=[{"id": 0, "created_at": moment(1)}],
+        projects=[{"id": 0, "created_at": instant(1)}],
         labels=[label(1) | {"id": 22, "data_row": {"id": 23}}],
         lines=[json.dumps(row).encode().replace(b'"p0"', b'"0"')],
         items=json.dumps([{"ID": 24, "DataRow ID": 25}]).encode(),
@@ -832,11 +839,11 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
 
     assert output.error is None
     assert output.ids("projects") == ["0"]
-    (found,) = output.records("labels")
-    assert (found["id"], found["data_row_id"]) == ("22", "23")
-    (found,) = output.records("bulk_export")
-    assert (found["id"], found["data_row_id"]) == ("24", "25")
-    (found,) = output.records("data_row_exports")
+    (result,) = output.records("labels")
+    assert (result["id"], result["data_row_id"]) == ("22", "23")
+    (result,) = output.records("bulk_export")
+    assert (result["id"], result["data_row_id"]) == ("24", "25")
+    (result,) = output.records("data_row_exports")
     ids: tuple[str, ...] = (
         "data_row_id",
         "external_id",
@@ -844,28 +851,28 @@ def test_numbers_are_ids_everywhere(served: Served) -> None:
         "dataset_id",
         "ontology_id",
     )
-    assert [found[c] for c in ids] == ["1", "2", "3", "4", "17"]
+    assert [result[c] for c in ids] == ["1", "2", "3", "4", "17"]
     ids = ("task_queue_id", "batch_id", "selected_label_id")
-    assert [found[c] for c in ids] == ["18", "19", "14"]
-    (found,) = output.records("export_labels")
-    assert found["label_id"] == "14"
-    assert found["is_selected"]
-    assert found["reference_label_id"] == "15"
-    assert found["consensus_label_ids"] == ["16", "c"]
+    assert [result[c] for c in ids] == ["18", "19", "14"]
+    (result,) = output.records("export_labels")
+    assert result["label_id"] == "14"
+    assert result["is_selected"]
+    assert result["reference_label_id"] == "15"
+    assert result["consensus_label_ids"] == ["16", "c"]
     first, second = output.records("annotations")
     assert (first["annotation_id"], first["feature_schema_id"]) == ("7", "8")
     assert (second["annotation_id"], second["answer_feature_id"]) == ("7#2", "9")
     assert second["answer_feature_schema_id"] == "10"
-    (found,) = output.records("annotation_relationships")
+    (result,) = output.records("annotation_relationships")
     ids = ("relationship_id", "source_feature_id", "target_feature_id")
-    assert [found[c] for c in ids] == ["13", "11", "12"]
-    (found,) = output.records("workflow_history")
-    assert (found["previous_task_queue_id"], found["next_task_queue_id"]) == (
+    assert [result[c] for c in ids] == ["13", "11", "12"]
+    (result,) = output.records("workflow_history")
+    assert (result["previous_task_queue_id"], result["next_task_queue_id"]) == (
         "20",
         "21",
     )
-    (found,) = output.records("data_row_metadata")
-    assert (found["schema_id"], found["option_id"]) == ("5", "6")
+    (result,) = output.records("data_row_metadata")
+    assert (result["schema_id"], result["option_id"]) == ("5", "6")
     for stream in ("data_row_exports", "annotations", "export_labels"):
         for record in output.records(stream):
             assert record["additional_columns"] == {}
@@ -884,28 +891,30 @@ def test_an_empty_id_is_none(served: Served) -> None:
     output = served(tables, *STREAMS, "data_row_metadata")
 
     assert output.error is None
-    (found,) = output.records("data_row_exports")
-    assert found["task_queue_id"] is None
-    assert found["additional_columns"] == {"project.project_details.task_id": ""}
-    (found,) = output.records("annotations")
-    assert found["label_id"] == "label"
-    assert found["annotation_id"] == "car"
-    assert found["feature_id"] is None
-    assert found["additional_columns"] == {"feature_id": ""}
-    (found,) = output.records("data_row_metadata")
-    assert found["schema_id"] == "weather"
+    (result,) = output.records("data_row_exports")
+    assert result["task_queue_id"] is None
+    assert result["additional_columns"] == {"project.project_details.task_id": ""}
+    (result,) = output.records("annotations")
+    assert result["label_id"] == "label"
+    assert result["annotation_id"] == "car"
+    assert result["feature_id"] is None
+    assert result["additional_columns"] == {"feature_id": ""}
+    (result,) = output.records("data_row_metadata")
+    assert result["schema_id"] == "weather"
 
 
-@pytest.mark.parametrize("odd", [1, "x", [[2]], {"a": 3}, [None, 4], [[], {"b": 5}]])
-def test_metadata_of_an_odd_shape_has_a_key(odd: Any) -> None:
+@pytest.mark.parametrize(
+    "variant", [1, "x", [[2]], {"a": 3}, [None, 4], [[], {"b": 5}]]
+)
+def test_metadata_of_an_odd_shape_has_a_key(variant: Any) -> None:
     """And is kept, whatever it is."""
-    row = DataRow(data_row(1) | {"metadata_fields": odd})
+    row = DataRow(data_row(1) | {"metadata_fields": variant})
 
-    found = [*metadata_records(row.in_project("p0"))]
+    result = [*metadata_records(row.in_project("p0"))]
 
-    assert found
-    assert all(record["schema_id"] == "unnamed" for record in found)
-    assert str(found[-1]["additional_columns"])
+    assert result
+    assert all(record["schema_id"] == "unnamed" for record in result)
+    assert str(result[-1]["additional_columns"])
 
 
 @pytest.mark.parametrize("own", ["additional_columns", "project_id", "is_skipped"])
@@ -913,7 +922,7 @@ def test_metadata_of_an_odd_shape_has_a_key(odd: Any) -> None:
 def test_a_label_fills_no_column_of_the_tap_s_own(
     served: Served, own: str, sent: Any
 ) -> None:
-    """What is called like one is put beside, and the label becomes a record as any."""
+    """A key of that name goes to additional_columns, and the label is a record."""
     rows = [label(1), label(2) | {own: sent, "agreement": "high"}, label(3)]
 
     output = served(Tables(labels=rows), "labels")
@@ -932,14 +941,14 @@ def test_what_would_become_a_column_of_the_tap_s_own_is_put_beside(
     served: Served,
 ) -> None:
     """Or one that is filled already."""
-    odd = {
+    variant = {
         "project": {"id": "other"},
         "is": {"skipped": True},
         "additional": {"columns": {"a": 1}},
         "created_by_id": "v",
     }
 
-    output = served(Tables(labels=[label(1) | odd]), "labels")
+    output = served(Tables(labels=[label(1) | variant]), "labels")
 
     (record,) = output.records("labels")
     assert record["project_id"] == "p0"
@@ -955,9 +964,9 @@ def test_what_would_become_a_column_of_the_tap_s_own_is_put_beside(
 
 def test_an_item_fills_no_column_of_the_tap_s_own(served: Served) -> None:
     """Of a bulk export, whichever comes first."""
-    odd = {"id": "x", "ID": "l1", "Additional Columns": {"a": 1}, "Project ID": "y"}
+    variant = {"id": "x", "ID": "l1", "Additional Columns": {"a": 1}, "Project ID": "y"}
 
-    output = served(Tables(items=json.dumps([odd]).encode()), "bulk_export")
+    output = served(Tables(items=json.dumps([variant]).encode()), "bulk_export")
 
     (record,) = output.records("bulk_export")
     assert (record["id"], record["project_id"]) == ("l1", "p0")
@@ -985,28 +994,28 @@ def annotation_ids(features: list[str]) -> list[str]:
 )
 def test_feature_ids_like_given_ones_end_no_run(features: list[str]) -> None:
     """Each annotation has an id of its own, the same in each run."""
-    found = annotation_ids(features)
+    result = annotation_ids(features)
 
-    assert len(set(found)) == len(features)
-    assert found == annotation_ids(features)
+    assert len(set(result)) == len(features)
+    assert result == annotation_ids(features)
 
 
 @given(st.lists(st.sampled_from(["f", "f#2", "f#2#2", "f#3", "g"]), max_size=12))
 def test_annotation_ids_are_unique(features: list[str]) -> None:
     """And what is not like another keeps its own."""
-    found = annotation_ids(features)
+    result = annotation_ids(features)
 
-    assert len(set(found)) == len(features)
-    for feature, annotation_id in zip(features, found, strict=True):
+    assert len(set(result)) == len(features)
+    for feature, annotation_id in zip(features, result, strict=True):
         assert annotation_id == feature or annotation_id.startswith(f"{feature}#")
-        assert features.count(feature) > 1 or found.count(feature) == 1
+        assert features.count(feature) > 1 or result.count(feature) == 1
 
 
 # --- what is said --------------------------------------------------------------
 
 
 def test_a_long_id_or_key_is_cut(
-    served: Served, told: pytest.LogCaptureFixture
+    served: Served, problem: pytest.LogCaptureFixture
 ) -> None:
     """A line of a log is for people."""
     rows = [
@@ -1018,23 +1027,23 @@ def test_a_long_id_or_key_is_cut(
     output = served(Tables(labels=rows), "labels")
 
     assert len(output.ids("labels")) == 1
-    told_here = [m for m in told.messages if "is left out" in m or "not fit" in m]
-    assert len(told_here) == 3
-    assert all(len(m) < 2000 and "\n" not in m for m in told_here)
+    logged_here = [m for m in problem.messages if "is left out" in m or "not fit" in m]
+    assert len(logged_here) == 3
+    assert all(len(m) < 2000 and "\n" not in m for m in logged_here)
 
 
 def test_nothing_of_a_row_is_logged(
     served: Served,
-    told: pytest.LogCaptureFixture,
+    problem: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
     """At any level, of any stream, and however its records are written."""
-    misfits = {"agreement": MARKER, "created_by": MARKER, "type": [MARKER]}
+    unmapped = {"agreement": MARKER, "created_by": MARKER, "type": [MARKER]}
     row = data_row(50) | {"media_attributes": MARKER, "attachments": [MARKER]}
     row["projects"]["p0"]["labels"] += [MARKER, {"id": MARKER + "\0"}]
     tables = Tables(
         projects=[project(0) | {"data_row_count": MARKER}, *BAD_PROJECTS],
-        labels=[label(1), *BAD_LABELS, label(50) | misfits],
+        labels=[label(1), *BAD_LABELS, label(50) | unmapped],
         items=json.dumps([*BAD_ITEMS, item(1) | {"Agreement": MARKER}]).encode(),
         lines=[*BAD_LINES, *BROKEN_LINES, json.dumps(row).encode()],
         errors=[*BAD_LINES, *BROKEN_LINES],
@@ -1051,8 +1060,8 @@ def test_nothing_of_a_row_is_logged(
         output = served(tables, **ways)
 
         assert isinstance(output.error, LabelboxError)
-        assert_unread(told, output)
-        told.clear()
+        assert_unread(problem, output)
+        problem.clear()
 
 
 def batches(folder: Path, kind: str) -> Row:
@@ -1066,7 +1075,7 @@ def batches(folder: Path, kind: str) -> Row:
 )
 @pytest.mark.parametrize("value", [MARKER, [MARKER], {"a": MARKER}])
 def test_parquet_quotes_no_value(schema: Row, value: Any) -> None:
-    """Where a mapped value is not of its column's type."""
+    """A mapped value may not be of its column's type."""
     columns = pytest.importorskip("tap_labelbox.singer.parquet").Columns
     content = columns("labels", {"properties": {"x": schema}})
     content.add({"x": value})
@@ -1093,12 +1102,12 @@ class Listener(logging.Handler):
     """Puts messages in a list."""
 
     def __init__(self, messages: list[str]) -> None:
-        """Take the list."""
+        """Keep the list."""
         super().__init__()
         self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a message."""
+        """Add a message to the list."""
         self._messages.append(record.getMessage())
 
 

@@ -24,20 +24,20 @@ PROGRAMS = Path(sys.executable).parent
 
 def listing() -> dict[str, Any]:
     """Return the listing, with the tap of this checkout in it."""
-    told: dict[str, Any] = yaml.safe_load(
+    logged: dict[str, Any] = yaml.safe_load(
         (ROOT / "docs" / "hub.yml").read_text("utf-8")
     )
-    del told["pip_url"]
-    return told | {"executable": str(PROGRAMS / "tap-labelbox")}
+    del logged["pip_url"]
+    return logged | {"executable": str(PROGRAMS / "tap-labelbox")}
 
 
 def block() -> dict[str, Any]:
     """Return the README's entry for meltano.yml, with that tap in it."""
     readme = (ROOT / "README.md").read_text("utf-8")
-    found = re.search(r"begin plugin -->\n```yaml\n(.*?)```", readme, re.DOTALL)
-    assert found
+    result = re.search(r"begin plugin -->\n```yaml\n(.*?)```", readme, re.DOTALL)
+    assert result
     plugin: dict[str, Any]
-    (plugin,) = yaml.safe_load(found[1])["plugins"]["extractors"]
+    (plugin,) = yaml.safe_load(result[1])["plugins"]["extractors"]
     del plugin["pip_url"]
     return plugin | {"executable": str(PROGRAMS / "tap-labelbox")}
 
@@ -78,7 +78,7 @@ def test_settings_get_through_meltano(
     meltano: Callable[..., subprocess.CompletedProcess[str]], run: Runner
 ) -> None:
     """Those of `meltano config set`, parts of objects too, and variables as text."""
-    wanted, other = (project.id for project in run.world.projects[:2])
+    expected, other = (project.id for project in run.world.projects[:2])
     words = {
         "api_url": run.sandbox.url,
         "export_include attachments": "false",
@@ -92,7 +92,7 @@ def test_settings_get_through_meltano(
         "invoke",
         "tap-labelbox",
         API_KEY=run.sandbox.api_key,
-        PROJECT_IDS=f"{wanted}, {other}",
+        PROJECT_IDS=f"{expected}, {other}",
         START_DATE="2020-01-31",
         RETRY_SECONDS="0.5",
         PAGE_SIZE="50",
@@ -107,7 +107,7 @@ def test_settings_get_through_meltano(
     messages = [json.loads(line) for line in done.stdout.split("\n") if line[:1] == "{"]
     records = [m for m in messages if m["type"] == "RECORD"]
     projects = [r["record"]["id"] for r in records if r["stream"] == "projects"]
-    assert sorted(projects) == sorted([wanted, other])
+    assert sorted(projects) == sorted([expected, other])
     assert not [r for r in records if r["stream"] == "data_row_attachments"]
     starts = [
         text
@@ -136,8 +136,8 @@ def test_what_is_of_no_use_is_told_by_the_tap(
     done = meltano("invoke", "tap-labelbox", API_KEY="k" * 20, **useless)
 
     assert done.returncode == 78
-    told = [line for line in done.stderr.splitlines() if "must be of type" in line]
-    assert len(told) == len(useless), done.stderr
+    logged = [line for line in done.stderr.splitlines() if "must be of type" in line]
+    assert len(logged) == len(useless), done.stderr
     for name in ("export_poll_interval", "label_filters.agreement_gt", "project_ids"):
-        assert any(f" {name} must be of type" in line for line in told), told
+        assert any(f" {name} must be of type" in line for line in logged), logged
     assert "Traceback" not in done.stderr

@@ -41,9 +41,9 @@ def test_a_project_that_is_not_listed(
     assert isinstance(failing.error, IncompleteError)
     assert warned.error is None
     assert warned.records("labels") == failing.records("labels")
-    (told,) = [r for r in caplog.records if bad in r.getMessage()]
-    assert told.levelname == "WARNING"
-    assert "take it out of project_ids or give the key access" in told.getMessage()
+    (logged,) = [r for r in caplog.records if bad in r.getMessage()]
+    assert logged.levelname == "WARNING"
+    assert "take it out of project_ids or give the key access" in logged.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def refusal(code: str) -> Reply:
 def test_a_project_that_is_there_and_fails_is_a_failure(
     run: Runner, code: str, asked: str
 ) -> None:
-    """What was not found is something else of it: a batch in a filter, say."""
+    """Something else of it was not found: a batch in a filter, for example."""
     replies = {"forbidden": refusal("FORBIDDEN"), "down": Reply(503)}
 
     def fail(request: Request) -> Reply | None:

@@ -36,11 +36,11 @@ def output(state: State | None, *, careful: bool) -> bytes:
         state: What it is given.
         careful: Whether each of the streams says how far it is, or only the first.
     """
-    given = state or NO_STATE
+    inputs = state or NO_STATE
     streams = "ab" if careful else "a"
-    bookmarks = given["bookmarks"]
+    bookmarks = inputs["bookmarks"]
     begin = min(bookmarks.get(s, {}).get("position", 0) for s in streams)
-    messages: list[dict[str, Any]] = [*SCHEMAS, {"type": "STATE", "value": given}]
+    messages: list[dict[str, Any]] = [*SCHEMAS, {"type": "STATE", "value": inputs}]
     for position in range(begin, ROWS):
         messages += (
             {"type": "RECORD", "stream": s, "record": {"id": position}} for s in "ab"
@@ -75,14 +75,14 @@ def test_a_careless_tap_is_found_out(
     finds_out: bool,  # noqa: FBT001  # pytest gives it by name
 ) -> None:
     """By targets that keep the bookmarks of some streams, and by those only."""
-    found = sum(lost(kind, seed, careful=False) > 0 for seed in range(300))
+    result = sum(lost(kind, seed, careful=False) > 0 for seed in range(300))
 
-    assert (found > 10) == finds_out
-    assert bool(found) == finds_out
+    assert (result > 10) == finds_out
+    assert bool(result) == finds_out
 
 
 @pytest.mark.parametrize(
-    ("messages", "given"),
+    ("messages", "inputs"),
     [
         ([{"type": "RECORD", "stream": "a", "record": {}}], None),
         ([*SCHEMAS, {"type": "RECORD", "stream": "a", "record": {}}], None),
@@ -92,8 +92,8 @@ def test_a_careless_tap_is_found_out(
     ids=["no schema", "no state", "an empty state", "another state"],
 )
 def test_messages_that_break_a_rule_are_found_out(
-    messages: list[dict[str, Any]], given: State | None
+    messages: list[dict[str, Any]], inputs: State | None
 ) -> None:
     """Whatever becomes of the rows."""
     with pytest.raises(AssertionError):
-        check_messages(messages, given)
+        check_messages(messages, inputs)

@@ -58,16 +58,16 @@ def left_out(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("page_size", [2, 3, 5, 100])
 def test_each_is_read_once(run: Runner, world: World, page_size: int) -> None:
-    """Whether pages end where the list does or not."""
+    """A last page may be full or not."""
     output = run(*TABLES, page_size=page_size)
 
     assert output.error is None
     assert output.ids("models") == [model["id"] for model in world.models]
     assert sorted(output.ids("model_runs")) == sorted(
-        each["id"] for each in model_runs(world)
+        item["id"] for item in model_runs(world)
     )
     assert sorted(output.ids("model_run_data_rows")) == sorted(
-        group["id"] for each in model_runs(world) for group in groups(world, each)
+        group["id"] for item in model_runs(world) for group in groups(world, item)
     )
     assert output.ids("foundry_apps") == [app["id"] for app in world.foundry_apps]
 
@@ -111,7 +111,7 @@ def test_only_runs_of_apps_are_asked_for_their_cost(run: Runner, world: World) -
     """Others have none."""
     records = run("model_runs").records("model_runs")
 
-    by_app = {each["id"] for each in model_runs(world) if each.get("modelAppId")}
+    by_app = {item["id"] for item in model_runs(world) if item.get("modelAppId")}
     ids = asked_of(run, "ModelRunInfo", "model_run_id")
     assert sorted(ids) == sorted(by_app)
     assert len(asked(run, "ModelRunInfo")) == 1
@@ -184,7 +184,7 @@ def test_an_app_that_is_gone_is_none(
 
     output = run("foundry_apps", retry_seconds=60, projects_per_request=1)
 
-    ids = (each.get("modelAppId") for each in model_runs(world))
+    ids = (item.get("modelAppId") for item in model_runs(world))
     apps = {app_id for app_id in ids if app_id}
     assert output.error is None
     assert output.records("foundry_apps") == []
@@ -223,7 +223,7 @@ def test_others_in_the_request_are_read_where_an_app_is_gone(
 
     assert output.error is None
     assert output.ids("foundry_apps") == [app["id"]]
-    app_ids = {each.get("modelAppId") for each in model_runs(world)} - {None}
+    app_ids = {item.get("modelAppId") for item in model_runs(world)} - {None}
     assert {*asked_of(run, "FoundryApps", "model_app_id")} == app_ids > {app["id"]}
     assert len(asked(run, "FoundryApps")) == 1
 
@@ -284,7 +284,7 @@ def test_one_model_costs_itself(
 # --- odd values -----------------------------------------------------------------
 
 
-def odd_run(**fields: Any) -> Output:
+def malformed_run(**fields: Any) -> Output:
     """Read a world whose first run has some other values."""
     world = World(projects=1, labels_per_project=3)
     world.models[0]["modelRuns"][0] |= fields
@@ -293,7 +293,7 @@ def odd_run(**fields: Any) -> Output:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("inputs", "expected"),
     [
         ({"a": None}, {"a": None}),
         ('{"a": [1]}', {"a": [1]}),
@@ -302,20 +302,20 @@ def odd_run(**fields: Any) -> Output:
         ([1], None),
     ],
 )
-def test_a_configuration_is_text_or_an_object(given: Any, expected: Any) -> None:
-    """What is neither is kept beside."""
-    record = odd_run(trainingMetadata=given).records("model_runs")[0]
+def test_a_configuration_is_text_or_an_object(inputs: Any, expected: Any) -> None:
+    """Any other value goes to additional_columns."""
+    record = malformed_run(trainingMetadata=inputs).records("model_runs")[0]
 
     assert record["training_metadata"] == expected
     kept = record["additional_columns"].get("training_metadata")
-    assert (kept or expected) == (given if expected is None else expected)
+    assert (kept or expected) == (inputs if expected is None else expected)
 
 
 def test_all_but_the_key_may_be_null() -> None:
     """A run is a run without anything else."""
     names = ("name", "createdBy", "trainingMetadata", "createdAt", "updatedAt")
 
-    output = odd_run(**dict.fromkeys(names))
+    output = malformed_run(**dict.fromkeys(names))
 
     assert output.error is None
     assert len(output.records("model_runs")) == 6

@@ -83,36 +83,36 @@ def grouped(attribute: str) -> dict[str, list[Column]]:
 
 def test_a_name_has_one_type() -> None:
     """So a join needs no cast."""
-    odd = [
+    malformed = [
         [*map(str, same)]
         for name, same in grouped("name").items()
         if name not in OF_TWO_THINGS and len({column.type for column in same}) > 1
     ]
 
-    assert not odd
+    assert not malformed
 
 
 def test_a_name_has_one_meaning() -> None:
     """By how its description begins, in every stream that has it."""
-    odd = [
+    malformed = [
         {str(column): column.meaning for column in same}
         for name, same in grouped("name").items()
         if name not in OF_THE_RECORD | OF_TWO_THINGS
         and len({column.meaning for column in same}) > 1
     ]
 
-    assert not odd
+    assert not malformed
 
 
 def test_a_meaning_has_one_name() -> None:
     """So nobody has to look for it under another."""
-    odd = [
+    malformed = [
         [*map(str, same)]
         for same in grouped("meaning").values()
         if len({c.name for c in same if c.name not in OF_THE_RECORD}) > 1
     ]
 
-    assert not odd
+    assert not malformed
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ def test_an_e_mail_stands_under_its_name(run: Runner) -> None:
     for _ in range(20):  # for reports on the last month; some of them are reviewed
         run.world.add_label(run.world.projects[0].id)
     output = run(*PRIMARY_KEYS)
-    found = {
+    result = {
         f"{message['stream']}.{name}"
         for message in output.messages
         if message["type"] == "RECORD"
         for name, value in message["record"].items()
         if isinstance(value, str) and re.fullmatch(r"[^\s@]+@[^\s@]+", value)
     }
-    assert found >= OF_NO_PERSON
-    found -= OF_NO_PERSON
+    assert result >= OF_NO_PERSON
+    result -= OF_NO_PERSON
 
     assert output.error is None
-    assert {name for name in found if not name.endswith(("_email", ".email"))} == set()
-    assert {str(c) for c in columns() if ends(c, "email")} == found
+    assert {name for name in result if not name.endswith(("_email", ".email"))} == set()
+    assert {str(c) for c in columns() if ends(c, "email")} == result

@@ -68,7 +68,7 @@ class Night:
 
     @property
     def state(self) -> State:
-        """What the next run goes on from."""
+        """Return the state that the next run resumes from."""
         with (self.folder / "state.jsonl").open() as file:
             return read_state(file)
 
@@ -144,13 +144,13 @@ def test_the_maps_that_are_shown_work(run: Runner) -> None:
 
 def test_one_project_is_read_once_more(run: Runner) -> None:
     """Without a state, and alone."""
-    one = run.world.projects[0].id
+    single = run.world.projects[0].id
 
-    output = run(project_ids=[one])
+    output = run(project_ids=[single])
 
     assert output.error is None
     for stream in ("labels", "annotations"):
-        assert {r["project_id"] for r in output.records(stream)} == {one}
+        assert {r["project_id"] for r in output.records(stream)} == {single}
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,12 @@ def test_the_lines_for_airflow(
     monkeypatch.chdir(tmp_path)
     exec(lines, known)  # noqa: S102
 
-    found = ""
+    result = ""
     try:
         known["labelbox"]()
     except AirflowException as error:
-        found = type(error).__name__
+        result = type(error).__name__
 
-    assert raised in found
-    assert bool(raised) == bool(found)
-    assert ("Fail" in found) == (code == 78)
+    assert raised in result
+    assert bool(raised) == bool(result)
+    assert ("Fail" in result) == (code == 78)

@@ -10,7 +10,7 @@ import pytest
 from tap_labelbox.api.errors import IncompleteError
 from tap_labelbox.sandbox import Reply
 from tap_labelbox.tap import TapLabelbox
-from tests.test_tables import selecting, told
+from tests.test_tables import logged, selecting
 
 if TYPE_CHECKING:
     from tap_labelbox.sandbox import World
@@ -59,12 +59,12 @@ def test_features_are_those_of_the_tree(run: Runner, world: World) -> None:
     records = run(FEATURES).records(FEATURES)
 
     for ontology in world.ontologies:
-        found = [r for r in records if r["ontology_id"] == ontology["id"]]
+        result = [r for r in records if r["ontology_id"] == ontology["id"]]
         nodes = walk(ontology["normalized"])
-        assert sorted(r["feature_schema_id"] for r in found) == sorted(
+        assert sorted(r["feature_schema_id"] for r in result) == sorted(
             node["featureSchemaId"] for node in nodes
         )
-        assert len({r["id"] for r in found}) == len(found)
+        assert len({r["id"] for r in result}) == len(result)
     spare = {r["path"]: r for r in records if r["ontology_id"] == ontology["id"]}
     option = spare["Wheel / size / 2"]
     assert (option["label"], option["value"], option["position"]) == ("2", "2", 2)
@@ -117,7 +117,7 @@ def test_what_is_no_feature_costs_itself(
     output = read_tree(run, world, tree)
 
     assert isinstance(output.error, IncompleteError)
-    assert len(told(caplog)) == lines
+    assert len(logged(caplog)) == lines
     assert "Jane" not in caplog.text
     assert output.ids(FEATURES) == ids
 
@@ -174,7 +174,7 @@ def test_what_is_archived_is_asked_for_if_selected(run: Runner, world: World) ->
 def test_features_have_it_where_ontologies_are_read_as_well(run: Runner) -> None:
     """Whichever of the two asked for the rows."""
     catalog = with_archived(run)
-    alone = run(catalog=catalog).records(FEATURES)
+    by_itself = run(catalog=catalog).records(FEATURES)
     run.sandbox.requests.clear()
     for stream in catalog["streams"]:
         if stream["tap_stream_id"] == "ontologies":
@@ -183,7 +183,7 @@ def test_features_have_it_where_ontologies_are_read_as_well(run: Runner) -> None
 
     output = run(catalog=catalog)
 
-    assert output.records(FEATURES) == alone
+    assert output.records(FEATURES) == by_itself
     assert [r.operation for r in run.sandbox.requests].count("Ontologies") == 1
     assert all("rest" not in str(r.keys()) for r in output.records("ontologies"))
     assert {str(r["additional_columns"]) for r in output.records("ontologies")} == {
@@ -225,12 +225,12 @@ def test_what_a_tree_says_of_itself_counts_where_rest_says_nothing(
 
 def test_a_schema_has_the_id_of_the_feature(run: Runner, world: World) -> None:
     """Not that of its node, which GraphQL calls ``id``."""
-    found = {
+    result = {
         r["id"]: (r["schema_node_id"], r["kind"], r["type"], r["name"])
         for r in run("feature_schemas", page_size=7).records("feature_schemas")
     }
 
-    assert found == {
+    assert result == {
         node["featureSchemaId"]: (
             node["schemaNodeId"],
             "tool" if "tool" in node else "classification",
@@ -269,7 +269,7 @@ def test_a_schema_may_lack_anything(run: Runner, tree: Any, kept: Any) -> None:
 
 
 def test_ids_are_known_without_the_column_of_the_tree(run: Runner) -> None:
-    """Which is asked for all the same."""
+    """The tree is asked for all the same."""
     everything = run("feature_schemas").ids("feature_schemas")
     catalog = selecting(run, "feature_schemas.id", "feature_schemas.type")
 

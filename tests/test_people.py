@@ -13,7 +13,7 @@ from tap_labelbox.sandbox import ANCHOR, Reply, World
 from tap_labelbox.sandbox.people import PERMISSIONS
 from tap_labelbox.singer.state import REST
 from tap_labelbox.streams import SUBJECTS
-from tests.test_tables import operations, told
+from tests.test_tables import logged, operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +42,8 @@ def error(message: str, code: str = "AUTHORIZATION_ERROR", **more: Any) -> Reply
 
 def bookmark(state: dict[str, Any]) -> dict[str, Any]:
     """Return the bookmark of the changes to groups."""
-    found: dict[str, Any] = state["bookmarks"].get(EVENTS, {})
-    return found
+    result: dict[str, Any] = state["bookmarks"].get(EVENTS, {})
+    return result
 
 
 def asked(run: Runner, operation: str) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def asked(run: Runner, operation: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def many(world: World) -> list[str]:
-    """Let there be many changes, five at each moment; return their IDs."""
+    """Add many changes, five at each timestamp; return their IDs."""
     for number in range(40):
         world.people.add_audit_event(ANCHOR + timedelta(hours=number // 5))
     return [event["id"] for event in world.people.audit_events]
@@ -73,7 +73,7 @@ def test_the_bookmark_moves_after_the_last_page(run: Runner, many: list[str]) ->
     assert not [state for state in states if REST in state and len(state) > 1]
     assert all(a["before"] >= b["before"] for a, b in pairwise(noted))
     newest = output.records(EVENTS)[0]["occurred_at"]
-    assert {one["newest"] for one in noted} == {newest}
+    assert {single["newest"] for single in noted} == {newest}
     assert last["replication_key_value"] == newest
     assert REST not in last
 
@@ -99,9 +99,9 @@ def test_a_run_that_is_cut_off_anywhere_loses_nothing(
         assert bookmark(after.state) == bookmark(output.state) | {
             "read_at": bookmark(after.state)["read_at"]
         }
-        given = asked(run, "UserGroupAuditEvents")
-        assert given[0]["before"] == bookmark(message["value"])[REST]["before"]
-        cuts += len(given) < pages
+        inputs = asked(run, "UserGroupAuditEvents")
+        assert inputs[0]["before"] == bookmark(message["value"])[REST]["before"]
+        cuts += len(inputs) < pages
     assert cuts > 3
 
 
@@ -131,7 +131,7 @@ def test_what_happens_while_a_run_is_down_is_read_by_the_next(
 
 
 def test_the_next_run_reads_what_is_new(run: Runner, world: World) -> None:
-    """What shares the timestamp of the bookmark comes again, and nothing older."""
+    """Rows with the timestamp of the bookmark come again, and nothing older."""
     state = run(EVENTS).state
     newest = world.people.audit_events[0]["occurredAt"]
     same = [e["id"] for e in world.people.audit_events if e["occurredAt"] == newest]
@@ -173,12 +173,12 @@ def test_changes_in_no_order_are_read_whole(run: Runner) -> None:
 
 def test_start_date_limits_changes(run: Runner, world: World) -> None:
     """And there is none of the state where the whole table is asked for."""
-    moments = sorted({event["occurredAt"] for event in world.people.audit_events})
+    timestamps = sorted({event["occurredAt"] for event in world.people.audit_events})
 
-    output = run(EVENTS, start_date=moments[2].isoformat())
+    output = run(EVENTS, start_date=timestamps[2].isoformat())
 
     assert {row["occurred_at"][:10] for row in output.records(EVENTS)} == {
-        f"{moment:%Y-%m-%d}" for moment in moments[2:]
+        f"{instant:%Y-%m-%d}" for instant in timestamps[2:]
     }
 
 
@@ -356,7 +356,7 @@ def test_a_list_of_keys_may_be_missing(run: Runner, own: Any, others: Any) -> No
 def test_an_end_beyond_what_the_server_can_write_costs_itself(
     run: Runner, caplog: Any
 ) -> None:
-    """Where it is an Int, one value beyond 2038 spoils the whole reply."""
+    """As it is an Int there, one value beyond 2038 spoils the whole reply."""
 
     def answer(request: Request) -> Reply | None:
         query = request.query or ""
@@ -448,7 +448,7 @@ def test_a_refusal_says_what_the_key_may(serving: Any, caplog: Any) -> None:
     output = run("iam_integrations", "webhooks", "roles")
 
     assert isinstance(output.error, IncompleteError)
-    lines = told(caplog)
+    lines = logged(caplog)
     assert [line.split(" ")[0] for line in lines] == ["webhooks", "iam_integrations"]
     assert all(line.endswith(f"({ALLOWS})") for line in lines)
     assert operations(run).count("OrganizationRole") == 1
@@ -465,7 +465,7 @@ def test_a_refused_project_says_it_as_well(
 
     run("task_queues")
 
-    assert "\n".join(told(caplog)).count(ALLOWS) == 1
+    assert "\n".join(logged(caplog)).count(ALLOWS) == 1
 
 
 def test_a_refused_report_says_it_as_well(serving: Any, caplog: Any) -> None:
@@ -474,7 +474,7 @@ def test_a_refused_report_says_it_as_well(serving: Any, caplog: Any) -> None:
 
     run("workspace_labelers")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert ALLOWS in line
 
 
@@ -501,7 +501,7 @@ def test_rights_that_are_not_told_are_no_failure(
 
     output = run("iam_integrations", "roles")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.endswith("You are not authorized to read Query.iamIntegrations")
     assert str(output.error).count("not") == 1
 

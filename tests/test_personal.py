@@ -1,4 +1,4 @@
-"""Where personal data is: in the columns that its page lists, and in no other."""
+"""Personal data is in the columns that its page lists, and in no other."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def section() -> str:
 @pytest.fixture
 def to_copy(section: str) -> dict[str, Any]:
     """Return the stream maps that it shows."""
-    found = re.search(r"begin maps -->\n```json\n(.*?)```", section, re.DOTALL)
-    assert found
-    settings: dict[str, Any] = json.loads(found[1])
+    result = re.search(r"begin maps -->\n```json\n(.*?)```", section, re.DOTALL)
+    assert result
+    settings: dict[str, Any] = json.loads(result[1])
     return settings
 
 
@@ -53,7 +53,7 @@ def people() -> World:
     return World(seed=1, projects=5)
 
 
-def told(world: World) -> Iterator[str]:
+def logged(world: World) -> Iterator[str]:
     """Yield what tells who somebody is."""
     for user in world.users:
         yield user.email
@@ -69,33 +69,33 @@ def test_addresses_are_in_the_listed_columns_and_in_no_other(
     run = serving(people, unexportable=2)
     output = run(*PRIMARY_KEYS, all_columns=True)
 
-    listed: dict[str, set[tuple[str, str]]] = {"addresses": set(), "names": set()}
+    entries: dict[str, set[tuple[str, str]]] = {"addresses": set(), "names": set()}
     for line in section.split("\n"):
         if line.startswith("| `"):
             _, stream, plain, nested, names, *_ = line.split("|")
             for kind, cell in (("addresses", plain + nested), ("names", names)):
                 found_in = re.findall(r"`(\w+)`", cell)
-                listed[kind] |= {(stream.strip(" `"), column) for column in found_in}
-    found = {
+                entries[kind] |= {(stream.strip(" `"), column) for column in found_in}
+    result = {
         (message["stream"], column)
         for message in output.messages
         if message["type"] == "RECORD"
         for column, value in message["record"].items()
         if ADDRESS.search(json.dumps(value, ensure_ascii=False))
     }
-    assert found == listed["addresses"]
+    assert result == entries["addresses"]
     read = {m["stream"] for m in output.messages if m["type"] == "RECORD"}
     # What there is cannot be told without what could not be exported.
     assert read == {*PRIMARY_KEYS} - {"data_row_presence", "label_presence"}
-    named = {
+    by_name = {
         (message["stream"], column)
         for message in output.messages
         if message["type"] == "RECORD"
         for column, value in message["record"].items()
         if any(u.name in json.dumps(value, ensure_ascii=False) for u in people.users)
     }
-    assert named
-    assert named <= listed["names"]
+    assert by_name
+    assert by_name <= entries["names"]
 
 
 def test_a_column_with_personal_data_is_declared() -> None:
@@ -112,7 +112,7 @@ def test_a_column_with_personal_data_is_declared() -> None:
             )
         )
     ]
-    said_twice = [
+    repeated = [
         f"{stream.name}.{column.name}"
         for stream in STREAMS
         for column in stream.schema.columns
@@ -124,7 +124,7 @@ def test_a_column_with_personal_data_is_declared() -> None:
         "declare what they hold, as text(..., personal=EMAIL); also NAME, PICTURE, "
         "PEOPLE (JSON) and FREE_TEXT of tap_labelbox.records.columns"
     )
-    assert not said_twice, "leave that out of the description: it follows from personal"
+    assert not repeated, "leave that out of the description: it follows from personal"
 
 
 # --- pseudonyms -------------------------------------------------------------------
@@ -137,13 +137,13 @@ PSEUDONYM = re.compile(r"\b(?:email|name|picture)_[0-9a-f]{64}\b")
 
 def originals(world: World) -> dict[str, str]:
     """Return whom each pseudonym stands for, as somebody with the salt computes it."""
-    found = {}
+    result = {}
     for user in world.users:
         parts = {"email": user.email, "name": user.name, "picture": user.picture or ""}
         for prefix, value in (*parts.items(), ("name", user.nickname)):
             digest = hmac.new(SALT.encode(), value.encode(), "sha256").hexdigest()
-            found[f"{prefix}_{digest}"] = value
-    return found
+            result[f"{prefix}_{digest}"] = value
+    return result
 
 
 def by_key(output: Output, stream: str) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -164,12 +164,12 @@ def test_pseudonyms_are_all_that_tells_who_somebody_is(
     output = run(*PRIMARY_KEYS, now=NOW, all_columns=True, **ON)
 
     assert output.error is None
-    assert not [text for text in (*told(people), SALT) if text in output.text]
-    assert not [text for text in (*told(people), SALT) if text in caplog.text]
+    assert not [text for text in (*logged(people), SALT) if text in output.text]
+    assert not [text for text in (*logged(people), SALT) if text in caplog.text]
     assert not ADDRESS.search(output.text)
     who = originals(people)
     restored = PSEUDONYM.sub(
-        lambda found: who.get(found[0], "somebody's, masked"), output.text
+        lambda result: who.get(result[0], "somebody's, masked"), output.text
     )
     for stream in PRIMARY_KEYS.keys() - {"tasks"}:  # each run adds its exports there
         records = by_key(Output(restored), stream)
@@ -217,7 +217,7 @@ def test_batch_files_have_pseudonyms_as_well(
         text = "".join(BATCHES[form](path) for path in files)
         assert PSEUDONYM.search(text)
         assert not ADDRESS.search(text)
-        assert not [person for person in told(people) if person in text]
+        assert not [person for person in logged(people) if person in text]
 
 
 def test_maps_and_flattening_see_pseudonyms(
@@ -277,7 +277,7 @@ def test_settings_to_copy_leave_no_address(
     output = run(all_columns=True, **to_copy)
 
     assert not ADDRESS.search(output.text)
-    assert not [text for text in told(people) if text in output.text]
+    assert not [text for text in logged(people) if text in output.text]
     hashes: dict[str, set[str]] = {}
     for stream, columns in to_copy["stream_maps"].items():
         key = itemgetter(*PRIMARY_KEYS[stream])
@@ -313,4 +313,4 @@ def test_batch_files_have_no_address_either(
     assert len(content) > 9
     for text in (output.text, *content):
         assert not ADDRESS.search(text)
-        assert not [person for person in told(people) if person in text]
+        assert not [person for person in logged(people) if person in text]

@@ -46,7 +46,7 @@ def test_the_first_answer_counts(ask: Callable[..., int], clock: Clock) -> None:
 
 
 def test_the_pauses_grow_up_to_the_interval(clock: Clock) -> None:
-    """What is small is ready soon; what is not is asked about seldom."""
+    """Small exports are ready soon; large ones are asked about seldom."""
     pauses: list[float] = []
 
     def pause(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What models predicted: an annotation a record, and a run read when it was changed."""
+"""Predictions of models: an annotation a record; a run is read when it was changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def records(row: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def one(run: dict[str, Any], model: dict[str, Any] | None = None) -> dict[str, Any]:
+def single(run: dict[str, Any], model: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the only record of a data row in one run."""
     experiment = (model or {}) | {"runs": {"u": run}}
     (record,) = records({"data_row": {"id": "r"}, "experiments": {"m": experiment}})
@@ -77,7 +77,7 @@ def test_an_annotation_has_the_columns_of_annotations() -> None:
     columns = {*AnnotationsStream.schema["properties"]} - {"project_id", "label_id"}
 
     assert columns < {*MODEL_RUN_PREDICTIONS["properties"]}
-    record = one(predicted(BOX, confidence=0.25))
+    record = single(predicted(BOX, confidence=0.25))
     ids = {"model_id": "m", "model_run_id": "u", "data_row_id": "r"}
     ids |= {"prediction_id": "p", "annotation_id": "f"}
     assert record.items() >= (ids | {"box_top": 1, "name": "car", "depth": 0}).items()
@@ -96,7 +96,7 @@ def test_an_annotation_has_the_columns_of_annotations() -> None:
 )
 def test_confidence_stands_where_it_may(run: Any, expected: Any) -> None:
     """On the annotation, on its answer, or on the prediction."""
-    assert one(run)["confidence"] == expected
+    assert single(run)["confidence"] == expected
 
 
 def test_names_and_splits_are_taken() -> None:
@@ -104,7 +104,7 @@ def test_names_and_splits_are_taken() -> None:
     run = predicted(BOX, custom_metrics=[{"name": "IoU", "value": 1}])
     run |= {"name": "night", "data_split": "HOLDOUT", "run_data_row_id": 7}
 
-    record = one(run, {"name": "cars"})
+    record = single(run, {"name": "cars"})
 
     expected: dict[str, Any] = {"model_name": "cars", "model_run_name": "night"}
     expected |= {"data_split": "HOLDOUT", "model_run_data_row_id": "7"}
@@ -117,7 +117,7 @@ def test_what_nobody_knows_is_kept() -> None:
     """By its path, wherever it stands."""
     run = predicted(BOX | {"a": 1}, b=2) | {"c": {"d": 3}, "data_split": [4]}
 
-    record = one(run, {"e": 5})
+    record = single(run, {"e": 5})
 
     assert record["additional_columns"] == {
         "a": 1,
@@ -149,7 +149,7 @@ def test_relationships_are_records_here() -> None:
     related = {"feature_id": "g", "unidirectional_relationship": {"source": "f"}}
     annotations = {"objects": [BOX], "relationships": [related]}
 
-    found = records(
+    result = records(
         {
             "data_row": {"id": "r"},
             "experiments": {
@@ -158,22 +158,23 @@ def test_relationships_are_records_here() -> None:
         }
     )
 
-    assert [record["feature_id"] for record in found] == ["f", "g"]
-    kept = found[1]["additional_columns"]
+    assert [record["feature_id"] for record in result] == ["f", "g"]
+    kept = result[1]["additional_columns"]
     assert kept == {"unidirectional_relationship": {"source": "f"}}
 
 
 @pytest.mark.parametrize(
-    "odd", [None, [], {}, "x", 1, [None], [[]], {"u": None}, {"u": {"predictions": 3}}]
+    "malformed",
+    [None, [], {}, "x", 1, [None], [[]], {"u": None}, {"u": {"predictions": 3}}],
 )
-def test_nothing_is_too_odd(odd: Any) -> None:
-    """What is no model, no run or no prediction ends nothing."""
+def test_nothing_is_too_odd(malformed: Any) -> None:
+    """A row that is no model, run or prediction ends nothing."""
     for row in (
-        {"experiments": odd},
-        {"experiments": {"m": odd}},
-        {"experiments": {"m": {"runs": odd}}},
-        {"experiments": {"m": {"runs": {"u": {"predictions": odd}}}}},
-        {"experiments": {"m": {"runs": {"u": predicted(annotations=odd)}}}},
+        {"experiments": malformed},
+        {"experiments": {"m": malformed}},
+        {"experiments": {"m": {"runs": malformed}}},
+        {"experiments": {"m": {"runs": {"u": {"predictions": malformed}}}}},
+        {"experiments": {"m": {"runs": {"u": predicted(annotations=malformed)}}}},
     ):
         for record in records({"data_row": {"id": "r"}} | row):
             assert record["annotation_id"]
@@ -184,11 +185,11 @@ def test_equal_ids_are_told_apart() -> None:
     """In one row, so that no prediction takes the place of another."""
     run = {"predictions": 2 * predicted(BOX)["predictions"]}
 
-    found = records(
+    result = records(
         {"data_row": {"id": "r"}, "experiments": {"m": {"runs": {"u": run}}}}
     )
 
-    assert [record["prediction_id"] for record in found] == ["p", "p#2"]
+    assert [record["prediction_id"] for record in result] == ["p", "p#2"]
 
 
 # --- which runs are read --------------------------------------------------------
@@ -196,28 +197,28 @@ def test_equal_ids_are_told_apart() -> None:
 
 def exported(run: Runner) -> list[str]:
     """Return the runs that were exported, and forget it."""
-    found = [
+    result = [
         request.variables["input"]["filters"]["modelRunId"]
         for request in run.sandbox.requests
         if request.operation == "StartModelRunExport"
     ]
     run.sandbox.requests.clear()
-    return found
+    return result
 
 
 def bookmarks(state: State) -> dict[str, str]:
     """Return the bookmark of each run."""
     partitions = state["bookmarks"][STREAM]["partitions"]
     return {
-        one["context"]["model_run_id"]: one["replication_key_value"]
-        for one in partitions
+        single["context"]["model_run_id"]: single["replication_key_value"]
+        for single in partitions
     }
 
 
-def keys(found: Iterable[dict[str, Any]]) -> set[tuple[str, ...]]:
+def keys(result: Iterable[dict[str, Any]]) -> set[tuple[str, ...]]:
     """Return the keys of records."""
     names = ("model_run_id", "data_row_id", "prediction_id", "annotation_id")
-    return {tuple(record[name] for name in names) for record in found}
+    return {tuple(record[name] for name in names) for record in result}
 
 
 def test_every_prediction_is_read(run: Runner, world: World) -> None:
@@ -226,22 +227,22 @@ def test_every_prediction_is_read(run: Runner, world: World) -> None:
 
     expected = [
         record
-        for each in model_runs(world)
-        for group in groups(world, each)
+        for item in model_runs(world)
+        for group in groups(world, item)
         for record in records(
             {
                 "data_row": {"id": group["dataRow"].id},
-                "experiments": experiments(world, each, group, ASKED),
+                "experiments": experiments(world, item, group, ASKED),
             }
         )
     ]
     assert output.error is None
     assert keys(output.records(STREAM)) == keys(expected)
     assert len(output.records(STREAM)) == len(expected) > 50
-    by_id = {each["id"]: each for each in model_runs(world)}
+    by_id = {item["id"]: item for item in model_runs(world)}
     assert bookmarks(output.state) == {
-        run_id: timestamps.isoformat(each["updatedAt"])
-        for run_id, each in by_id.items()
+        run_id: timestamps.isoformat(item["updatedAt"])
+        for run_id, item in by_id.items()
     }
 
 
@@ -265,7 +266,7 @@ def test_only_changed_runs_are_read_again(run: Runner, world: World) -> None:
 
 
 def test_a_run_that_is_being_filled_is_read_again(run: Runner, world: World) -> None:
-    """What came within a timestamp that the export has, or too late for its index."""
+    """Some come within the export's last timestamp, or too late for its index."""
     changed = model_runs(world)[0]
     changed["updatedAt"] = NOW - timedelta(seconds=5)
 
@@ -312,12 +313,12 @@ def test_a_run_that_does_not_say_when_is_read_each_time(
 
 def test_start_date_is_for_runs_without_a_bookmark(run: Runner, world: World) -> None:
     """Those changed before are not read."""
-    later = sorted(model_runs(world), key=lambda each: each["updatedAt"])[-2:]
+    later = sorted(model_runs(world), key=lambda item: item["updatedAt"])[-2:]
     start = later[0]["updatedAt"].isoformat()
 
     run(STREAM, now=NOW, start_date=start)
 
-    assert sorted(exported(run)) == sorted(each["id"] for each in later)
+    assert sorted(exported(run)) == sorted(item["id"] for item in later)
 
 
 def test_a_full_table_is_read_whole(run: Runner, world: World) -> None:
@@ -340,13 +341,13 @@ def test_a_full_table_is_read_whole(run: Runner, world: World) -> None:
 
 
 def test_runs_that_are_gone_leave_the_state(run: Runner, world: World) -> None:
-    """Where the list of runs is whole."""
+    """They leave it if the list of runs is complete."""
     first = run(STREAM, now=NOW)
     world.models[1]["modelRuns"].pop()
 
     second = run(STREAM, now=NOW, state=first.state)
 
-    assert bookmarks(second.state).keys() == {each["id"] for each in model_runs(world)}
+    assert bookmarks(second.state).keys() == {item["id"] for item in model_runs(world)}
 
 
 def test_a_list_with_gaps_removes_nothing(run: Runner, world: World) -> None:
@@ -450,7 +451,7 @@ def test_an_export_that_was_started_is_found(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "malformed",
     [
         {"partitions": [{"context": {"project_id": "p"}}]},
         {"partitions": [{"context": {"model_run_id": "gone"}, "read_at": 7}]},
@@ -459,9 +460,11 @@ def test_an_export_that_was_started_is_found(run: Runner) -> None:
         {},
     ],
 )
-def test_an_odd_state_is_read_or_refused(run: Runner, world: World, odd: Any) -> None:
+def test_an_odd_state_is_read_or_refused(
+    run: Runner, world: World, malformed: Any
+) -> None:
     """With a message, or as if nothing had been read."""
-    output: Output = run(STREAM, now=NOW, state={"bookmarks": {STREAM: odd}})
+    output: Output = run(STREAM, now=NOW, state={"bookmarks": {STREAM: malformed}})
 
     if output.error:
         assert "--state" in str(output.error)

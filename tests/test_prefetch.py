@@ -56,20 +56,20 @@ def test_one_at_a_time_needs_no_thread() -> None:
 
 def test_more_are_begun_once_one_is_waited_for() -> None:
     """One at first, then twice as many, up to the limit."""
-    hold = threading.Event()
+    block = threading.Event()
     started: list[int] = []
 
     def jobs() -> Iterator[Callable[[], bool]]:
         for number in count():
             started.append(number)
-            yield partial(hold.wait, WAIT_SECONDS)
+            yield partial(block.wait, WAIT_SECONDS)
 
     outcomes = prefetch(jobs(), 5)
     seen = []
     for _ in range(4):
         next(outcomes)
         seen.append(len(started))
-    hold.set()
+    block.set()
 
     assert seen == [1, 3, 6, 8]
 
@@ -93,7 +93,7 @@ def test_a_failure_comes_in_its_turn() -> None:
 def test_fewer_threads_are_enough(
     monkeypatch: pytest.MonkeyPatch, allowed: int, error: type[Exception]
 ) -> None:
-    """Where the system allows no more, jobs wait for their turn, or are done here."""
+    """If the system allows no more, jobs wait for their turn, or are done here."""
     start = threading.Thread.start
     left = iter(range(allowed))
 

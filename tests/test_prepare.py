@@ -130,10 +130,10 @@ def test_an_export_that_was_only_started_is_found(sandbox: Sandbox, plan: Plan) 
     (first,) = Preparer(sandbox, EARLIER_RUN).prepare(plan._replace(inputs=asked))
 
     later = Preparer(sandbox)
-    (found,) = later.prepare(plan._replace(earlier=[(EARLIER_RUN, asked)]))
+    (result,) = later.prepare(plan._replace(earlier=[(EARLIER_RUN, asked)]))
 
-    assert found.export.task_id == first.export.task_id
-    assert found.progress["until"] == EARLIER_RUN
+    assert result.export.task_id == first.export.task_id
+    assert result.progress["until"] == EARLIER_RUN
     assert later.noted == []
     assert started(sandbox) == 1
 

@@ -1,4 +1,4 @@
-"""What there is now, and what of it is marked as deleted: all is told, or nothing."""
+"""Rows that exist now, and rows marked as deleted: all of them, or none."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def test_everything_that_is_there_is_told(
         "label_presence": labels(world),
     }
     for stream in PRESENCE:
-        found = keys(output, stream)
-        wanted = expected[stream] if stream in streams else set()
-        assert sorted(found) == sorted(wanted)
+        result = keys(output, stream)
+        requested = expected[stream] if stream in streams else set()
+        assert sorted(result) == sorted(requested)
         for record in output.records(stream):
             assert record["seen_at"] == timestamps.isoformat(NOW)
-            assert record["record_count"] == len(found)
+            assert record["record_count"] == len(result)
     assert len(starts(run)) == len(world.projects)
 
 
@@ -123,7 +123,7 @@ def test_files_tell_nothing_of_what_is_there(run: Runner, tmp_path: Any) -> None
 
 
 def refuse_second(run: Runner, status: int = 200, code: str = "BAD") -> None:
-    """Let the second export fail."""
+    """Make the second export fail."""
     seen: list[str] = []
 
     def before(request: Request) -> Reply | None:
@@ -141,7 +141,7 @@ def refuse_second(run: Runner, status: int = 200, code: str = "BAD") -> None:
 
 
 def broken_line(run: Runner) -> None:
-    """Let a data row come without its ID."""
+    """Send a data row without its ID."""
 
     def after(request: Request, reply: Reply) -> Reply | None:
         if not request.path.startswith("/files/"):
@@ -212,10 +212,10 @@ def marked(name: str, *outputs: Output) -> set[str]:
     """Return the IDs that a query finds to be deleted."""
     warehouse = loaded(*outputs, tables=(*TABLES, *PRESENCE))
     with warehouse:
-        found = warehouse.execute(QUERIES[name].read_text("utf-8"))
-        columns = [column[0] for column in found.description or ()]
+        result = warehouse.execute(QUERIES[name].read_text("utf-8"))
+        columns = [column[0] for column in result.description or ()]
         at = columns.index("id" if "id" in columns else "data_row_id")
-        return {row[at] for row in found.fetchall()}
+        return {row[at] for row in result.fetchall()}
 
 
 def delete_some(world: World) -> tuple[set[str], set[str]]:
@@ -282,15 +282,15 @@ def test_a_load_that_was_cut_off_marks_nothing(
 def test_a_presence_of_some_projects_marks_those_alone(
     run: Runner, world: World
 ) -> None:
-    """What was not asked about is not marked."""
+    """Projects that were not asked about are not marked."""
     before = run(*TABLES, *PRESENCE, now=NOW)
     delete_some(world)
     second = world.projects[1].id
 
     after = run(*PRESENCE, now=LATER, project_ids=[second])
 
-    found = marked("deleted_labels", before, after)
+    result = marked("deleted_labels", before, after)
     records = {r["id"]: r["project_id"] for r in before.records("labels")}
-    assert len(found) == 1
-    assert {records[label] for label in found} == {second}
+    assert len(result) == 1
+    assert {records[label] for label in result} == {second}
     assert marked("deleted_data_rows", before, after) == set()

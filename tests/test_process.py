@@ -45,7 +45,7 @@ def program(run: Runner, before: str = "", **settings: Any) -> list[str]:
 
 
 def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Let a process run to its end."""
+    """Wait for the end of a process."""
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
     )
@@ -79,6 +79,7 @@ resource.setrlimit(resource.RLIMIT_AS, (most, most))
 @pytest.mark.parametrize("stack", [200, 400], ids=["one thread", "no thread"])
 def test_a_run_goes_on_with_the_threads_it_gets(run: Runner, stack: int) -> None:
     """With all rows, though more were wanted."""
+    run.sandbox.part_size = 50_000
     done = finished(program(run, FEW_THREADS.format(stack=stack), concurrency=8))
 
     assert errors(done.stderr) == []
@@ -95,7 +96,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))
 
 @linux
 def test_idle_connections_make_room_for_others(run: Runner) -> None:
-    """Where fewer files may be open than there are requests at once."""
+    """Fewer files may be open than there are requests at once."""
     settings = {"concurrency": 16, "retry_seconds": 100}
 
     done = finished(program(run, FEW_FILES.format(most=16), **settings))
@@ -108,17 +109,17 @@ def test_idle_connections_make_room_for_others(run: Runner) -> None:
 @linux
 @pytest.mark.parametrize("most", [3, 4, 5, 6, 8])
 def test_too_few_files_are_one_line(run: Runner, most: int) -> None:
-    """Which says what to do; or all is read."""
+    """The line says what to do; or all is read."""
     done = finished(program(run, FEW_FILES.format(most=most)))
 
-    found = errors(done.stderr)
+    actual = errors(done.stderr)
     if done.returncode == 0:
         assert counts(Output(done.stdout)) == counts(run())
     else:
         assert done.returncode in (1, 75)
         # Or one for each project that is left out by a stream, and one at the end.
-        assert any(re.search("open files|files may be open", line) for line in found)
-        assert len(found) < 20
+        assert any(re.search("open files|files may be open", line) for line in actual)
+        assert len(actual) < 20
 
 
 @linux
@@ -166,7 +167,7 @@ def test_a_thread_that_ends_unheard_is_not_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("raised", "told", "code"),
+    ("raised", "logged", "code"),
     [
         ("MemoryError", "There is not enough memory", 75),
         ("RecursionError", "nested too deeply", 1),
@@ -175,7 +176,7 @@ def test_a_thread_that_ends_unheard_is_not_waited_for(
     ],
 )
 def test_what_python_cannot_do_is_one_line(
-    run: Runner, raised: str, told: str, code: int
+    run: Runner, raised: str, logged: str, code: int
 ) -> None:
     """Raised anywhere in a run."""
     before = (
@@ -188,7 +189,7 @@ def test_what_python_cannot_do_is_one_line(
     done = finished(program(run, before))
 
     (line,) = errors(done.stderr)
-    assert told in line
+    assert logged in line
     assert done.returncode == code
 
 
@@ -214,8 +215,8 @@ def test_a_closed_standard_output_is_one_line(run: Runner, redirection: str) -> 
     """Nothing is asked for, for nobody would get it."""
     done = closed(run, redirection)
 
-    told = "Standard output is closed: let it go to a target or to a file\n"
-    assert done.stderr == ("" if "2>" in redirection else told)
+    logged = "Standard output is closed: let it go to a target or to a file\n"
+    assert done.stderr == ("" if "2>" in redirection else logged)
     assert done.returncode == 2
     assert not run.sandbox.requests
 
@@ -241,10 +242,10 @@ def test_a_signal_while_python_imports_is_one_line(run: Runner, number: int) -> 
     """At any of the many modules, and at the start of the work."""
     over = threading.Event()
 
-    def hold(_: Request) -> None:
+    def block(_: Request) -> None:
         over.wait()
 
-    run.sandbox.before = hold
+    run.sandbox.before = block
     command = program(run)
     command[1:1] = ["-X", "importtime"]
     by = (signal.SIGINT, signal.SIGTERM)[number % 2]

@@ -1,4 +1,4 @@
-"""Which projects are read, as the settings choose them."""
+"""The projects that are read, as the settings choose them."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def world() -> World:
 
 def projects_of(output: Output) -> dict[str, set[str]]:
     """Return which projects each stream has records of."""
-    found: dict[str, set[str]] = {}
+    result: dict[str, set[str]] = {}
     for message in output.messages:
         if message["type"] == "RECORD":
             record, stream = message["record"], message["stream"]
             project = record["id"] if stream == "projects" else record.get("project_id")
             if project:
-                found.setdefault(stream, set()).add(project)
-    return found
+                result.setdefault(stream, set()).add(project)
+    return result
 
 
 CHOICES: dict[str, Callable[[World], dict[str, Any]]] = {
@@ -105,15 +105,15 @@ def test_all_streams_read_the_projects_that_are_chosen(
     output = run(*PRIMARY_KEYS, **settings)
 
     assert output.error is None
-    found = projects_of(output)
+    result = projects_of(output)
     everything = projects_of(run(*PRIMARY_KEYS))
-    chosen = found["projects"]
+    chosen = result["projects"]
     assert 0 < len(chosen) < len(everything["projects"])
     # Events of groups are read as a whole; projects that are gone may be asked for.
     for name in everything.keys() - {"user_group_audit_events"}:
-        there = found.get(name, set()) & everything["projects"]
+        there = result.get(name, set()) & everything["projects"]
         assert there == chosen & everything[name], name
-    assert len(found) > 5
+    assert len(result) > 5
 
 
 def test_only_what_is_looked_at_is_asked_for(run: Runner) -> None:
@@ -146,10 +146,10 @@ def test_the_log_says_which_projects_are_read(
 
     serving(world)("projects", exclude_project_ids=[last, "gone"])
 
-    (told,) = [r for r in caplog.records if r.message.startswith("Projects to read")]
-    assert told.levelname == "INFO"
+    (logged,) = [r for r in caplog.records if r.message.startswith("Projects to read")]
+    assert logged.levelname == "INFO"
     names = [project.name for project in world.projects]
-    assert told.message == (
+    assert logged.message == (
         "Projects to read: 14 of the 15 that the API key sees: "
         f"{', '.join(names[:10])} and 4 more"
     )
@@ -164,7 +164,7 @@ def test_the_log_says_which_projects_are_read(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "logged"),
     [
         ({"project_names": "nothing*"}, "project_names leave none of the 6 projects"),
         (
@@ -174,26 +174,26 @@ def test_the_log_says_which_projects_are_read(
     ],
 )
 def test_a_choice_of_nothing_is_an_error(
-    run: Runner, settings: dict[str, Any], told: str
+    run: Runner, settings: dict[str, Any], logged: str
 ) -> None:
     """In one line, before anything is written; the exit code is that of a setting."""
     done = run.command(**settings)
 
     assert done.returncode == 78
     (line,) = [line for line in done.stderr.splitlines() if "leave none" in line]
-    assert told in line
+    assert logged in line
     assert not done.stdout
 
 
 def test_projects_that_are_gone_are_missing_as_ever(run: Runner) -> None:
     """Beside other settings: what is there decides about these."""
     world = run.world
-    found = world.projects[0].id
+    result = world.projects[0].id
     more: dict[str, Any] = {"project_names": ["*"]}
 
-    output = run("labels", project_ids=[found, "gone"], **more)
+    output = run("labels", project_ids=[result, "gone"], **more)
     nothing = run("labels", project_ids=["gone"], **more)
-    none = run("labels", project_ids=[found], project_names=["-"])
+    none = run("labels", project_ids=[result], project_names=["-"])
 
     assert isinstance(output.error, IncompleteError)
     assert output.records("labels")

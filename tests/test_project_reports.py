@@ -43,24 +43,24 @@ def world() -> World:
 
 def asked(run: Runner) -> list[tuple[str, str, str]]:
     """Return path, first and last day of each report asked for, and forget them."""
-    found = []
+    result = []
     for request in run.sandbox.requests:
         parts = urlsplit(request.path)
         query = parse_qs(parts.query)
         if "startDate" in query and query.get("page", ["1"]) == ["1"]:
             days = query["startDate"][0], query["endDate"][0]
-            found.append((parts.path.partition("/performance/")[2], *days))
+            result.append((parts.path.partition("/performance/")[2], *days))
     run.sandbox.requests.clear()
-    return found
+    return result
 
 
 def days_of(run: Runner) -> dict[str, list[str]]:
     """Return the days asked for of each project, and forget them."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for path, first, last in asked(run):
         assert first == last
-        found.setdefault(path.split("/")[1], []).append(first)
-    return {project_id: sorted(days) for project_id, days in found.items()}
+        result.setdefault(path.split("/")[1], []).append(first)
+    return {project_id: sorted(days) for project_id, days in result.items()}
 
 
 def span(first: Any, last: Any = TODAY) -> list[str]:
@@ -87,7 +87,7 @@ def hiding(project_ids: Collection[str], reply: Reply = NOT_FOUND) -> Any:
     return answer
 
 
-def told(caplog: Any) -> list[str]:
+def logged(caplog: Any) -> list[str]:
     """Return what was said to be left out."""
     return [m for m in caplog.messages if "is left out" in m]
 
@@ -150,7 +150,7 @@ def test_a_project_that_fails_is_read_again(
     first = run("project_labelers", now=NOW, start_date=SINCE)
 
     assert isinstance(first.error, IncompleteError)
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"project_labelers of project {broken} is left out: ")
     assert bookmarks(first, "project_labelers") == {
         broken: "2026-06-02",
@@ -184,9 +184,9 @@ def test_a_new_project_is_read_from_its_own_first_day(
         state=state,
     )
 
-    found = days_of(run)
-    assert found[new.id] == span(new.created_at.date(), TODAY + 20 * DAY)
-    assert found[old] == span(TODAY - 2 * DAY, TODAY + 20 * DAY)
+    result = days_of(run)
+    assert result[new.id] == span(new.created_at.date(), TODAY + 20 * DAY)
+    assert result[old] == span(TODAY - 2 * DAY, TODAY + 20 * DAY)
 
 
 def test_a_project_that_comes_into_sight_is_read_whole(
@@ -215,7 +215,7 @@ def test_a_hidden_project_costs_itself(
     output = run(name, now=NOW, start_date=SINCE)
 
     assert isinstance(output.error, IncompleteError)
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} of project {hidden} is left out: ")
     assert "HTTP 404: Project not found" in line
     paths = Counter(path.split("/")[1] for path, *_ in asked(run))
@@ -234,7 +234,7 @@ def test_a_key_that_sees_no_project_is_one_line(
     output = run(name, "users", now=NOW)
 
     assert isinstance(output.error, IncompleteError)
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} is left out: ")
     assert line.endswith("(3 projects, none could be read)")
     assert len(asked(run)) == 3
@@ -304,17 +304,19 @@ def test_what_a_run_that_was_cut_off_has_read_counts(run: Runner, world: World) 
 
 def test_ids_cannot_change_the_path(run: Runner, world: World) -> None:
     """Whatever they are made of."""
-    odd = world.projects[0]
-    world._projects["a/b?c#d e"] = world._projects.pop(odd.id)
-    odd.id = "a/b?c#d e"
+    malformed = world.projects[0]
+    world._projects["a/b?c#d e"] = world._projects.pop(malformed.id)
+    malformed.id = "a/b?c#d e"
 
-    output = run("project_labelers", now=NOW, project_ids=[odd.id])
+    output = run("project_labelers", now=NOW, project_ids=[malformed.id])
 
     assert output.error is None
-    assert {r["project_id"] for r in output.records("project_labelers")} == {odd.id}
+    assert {r["project_id"] for r in output.records("project_labelers")} == {
+        malformed.id
+    }
     paths = {urlsplit(r.path).path for r in run.sandbox.requests}
     assert [unquote(p) for p in paths if "labelers" in p] == [
-        f"/api/v1/performance/projects/{odd.id}/labelers"
+        f"/api/v1/performance/projects/{malformed.id}/labelers"
     ]
 
 
@@ -328,13 +330,13 @@ def test_a_year_is_one_request_a_metric(run: Runner) -> None:
     output = run("workspace_metric_series", now=NOW, start_date=start.isoformat())
 
     assert output.error is None
-    found = asked(run)
-    created = [days for path, *days in found if path.endswith("labels_created")]
+    result = asked(run)
+    created = [days for path, *days in result if path.endswith("labels_created")]
     assert sorted(created) == [
         [start.date().isoformat(), (start + 365 * DAY).date().isoformat()],
         [(start + 366 * DAY).date().isoformat(), TODAY.isoformat()],
     ]
-    scores = [days for path, *days in found if path.endswith("consensus_distribution")]
+    scores = [days for path, *days in result if path.endswith("consensus_distribution")]
     assert sorted(scores) == [[day, day] for day in span(start.date())]
     records = output.records("workspace_metric_series")
     keys = {(r["metric"], r["date"], r["bucket"]) for r in records}
@@ -390,7 +392,7 @@ def test_series_without_a_list_of_metrics_are_refused_once(
     output = run("project_metric_series", now=NOW)
 
     assert isinstance(output.error, IncompleteError)
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert "project_metric_series is left out: the list of metrics cannot be" in line
     paths = [r.path for r in run.sandbox.requests]
     assert len([p for p in paths if "/performance/" in p]) == 1
@@ -428,7 +430,7 @@ def test_odd_values_cost_themselves(run: Runner, caplog: Any) -> None:
     output = run("workspace_metric_series", now=NOW, start_date="2026-06-09")
 
     assert isinstance(output.error, IncompleteError)
-    assert len(told(caplog)) == 3
+    assert len(logged(caplog)) == 3
     last, first = output.records("workspace_metric_series")
     assert (last["date"], last["value"], last["bucket"]) == ("2026-06-10", 3, 0)
     assert last["generated_at"] == "2026-06-10T00:00:00.000Z"
@@ -466,7 +468,7 @@ def test_a_series_without_values_is_not_read(
 
     output = run("workspace_metric_series", now=NOW, start_date="2026-06-09")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert "Labelbox answered without buckets" in line
     assert "replication_key_value" not in output.state["bookmarks"].get(
         "workspace_metric_series", {}
@@ -487,7 +489,7 @@ def test_metrics_without_a_name_are_left_out(run: Runner, caplog: Any) -> None:
     output = run(*names, now=NOW, start_date="2026-06-10")
 
     assert isinstance(output.error, IncompleteError)
-    assert len(told(caplog)) == 6
+    assert len(logged(caplog)) == 6
     assert [r["name"] for r in output.records(names[0])] == ["labels_created"]
     assert {r["metric"] for r in output.records(names[1])} == {"labels_created"}
 
@@ -516,7 +518,7 @@ def test_the_rest_api_may_be_elsewhere(run: Runner, world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "reason"),
     [
         ("labelbox.com/api/v1", "rest_url must be a web address, such as https://"),
         ("https://host/api?key=1", "rest_url must be a web address"),
@@ -524,11 +526,11 @@ def test_the_rest_api_may_be_elsewhere(run: Runner, world: World) -> None:
         ("http://host/api/v1", "rest_url is http:// of another machine (host)"),
     ],
 )
-def test_other_addresses_are_refused(tmp_path: Path, address: str, said: str) -> None:
+def test_other_addresses_are_refused(tmp_path: Path, address: str, reason: str) -> None:
     """Above all those that would show the key to somebody."""
     (line,) = refused(tmp_path, rest_url=address)
 
-    assert line.startswith(said)
+    assert line.startswith(reason)
     assert "secret" not in line
 
 

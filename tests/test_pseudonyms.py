@@ -33,7 +33,7 @@ def pseudonym(prefix: str, value: str) -> str:
 
 ADA = pseudonym("email", "ada@example.com")
 ZOE = pseudonym("email", "zoë@example.com")
-NAMED = pseudonym("name", "Ada Okafor")
+NAMED_COLUMNS = pseudonym("name", "Ada Okafor")
 
 
 def in_json(text: str, key: str = "") -> str:
@@ -61,7 +61,7 @@ def test_an_address_is_one_however_it_is_written(value: str, expected: str) -> N
 def test_another_salt_gives_other_pseudonyms() -> None:
     """And a name is no address."""
     assert Pseudonyms("pepper").email("ada@example.com") != ADA
-    assert PSEUDONYMS.name("Ada Okafor") == NAMED
+    assert PSEUDONYMS.name("Ada Okafor") == NAMED_COLUMNS
     assert PSEUDONYMS.name("Ada@example.com") == ADA  # as names by default are
 
 
@@ -70,14 +70,14 @@ def test_another_salt_gives_other_pseudonyms() -> None:
     [
         ('{"created_by":"ada@example.com"}', f'{{"created_by":"{ADA}"}}'),
         ('{"createdBy": "ADA@example.com" }', f'{{"createdBy":"{ADA}"}}'),
-        ('{"Created By":"Ada Okafor"}', f'{{"Created By":"{NAMED}"}}'),
-        ('{"created\\u005fby":"Ada Okafor"}', f'{{"created_by":"{NAMED}"}}'),
+        ('{"Created By":"Ada Okafor"}', f'{{"Created By":"{NAMED_COLUMNS}"}}'),
+        ('{"created\\u005fby":"Ada Okafor"}', f'{{"created_by":"{NAMED_COLUMNS}"}}'),
         ('{"x":"\\u0061da\\u0040example.com"}', f'{{"x":"{ADA}"}}'),
         ('{"reviewed_by":"zo\\u00eb@example.com"}', f'{{"reviewed_by":"{ZOE}"}}'),
         ('{"members":["ada@example.com",null]}', f'{{"members":["{ADA}",null]}}'),
         (
             '{"actor":{"id":"u1","email":null,"name":"Ada Okafor"}}',
-            f'{{"actor":{{"id":"u1","email":null,"name":"{NAMED}"}}}}',
+            f'{{"actor":{{"id":"u1","email":null,"name":"{NAMED_COLUMNS}"}}}}',
         ),
         ('{"ada@example.com":7}', f'{{"{ADA}":7}}'),
         (
@@ -87,7 +87,7 @@ def test_another_salt_gives_other_pseudonyms() -> None:
         ('{"geometry":[" ada@example.com "]}', f'{{"geometry":["{ADA}"]}}'),
         (
             '{"name":"Ada Okafor","email":"ada@example.com"}',
-            f'{{"name":"{NAMED}","email":"{ADA}"}}',
+            f'{{"name":"{NAMED_COLUMNS}","email":"{ADA}"}}',
         ),
         (
             '{"a":"{\\"created_by\\":\\"ada@example.com\\"}"}',
@@ -101,8 +101,8 @@ def test_people_in_json(text: str, expected: str) -> None:
     assert in_json(f"[{text}]") == f"[{expected}]"
     assert PSEUDONYMS.json([Raw(text.encode())]) == [Raw(expected.encode())]
     decoded = json.loads(text)
-    found = PSEUDONYMS.json(decoded)
-    assert json.loads(encode(found)) == json.loads(expected)
+    result = PSEUDONYMS.json(decoded)
+    assert json.loads(encode(result)) == json.loads(expected)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_all_else_stays(text: str) -> None:
 
 def test_what_is_beside_a_pseudonym_stays_as_it_is() -> None:
     """Numbers and blanks within values as well."""
-    found = in_json('{"created_by":"ada@example.com","n":1.50e2,"x":{ "y" : 1 }}')
+    result = in_json('{"created_by":"ada@example.com","n":1.50e2,"x":{ "y" : 1 }}')
 
-    assert found == f'{{"created_by":"{ADA}","n":1.50e2,"x":{{ "y" : 1 }}}}'
+    assert result == f'{{"created_by":"{ADA}","n":1.50e2,"x":{{ "y" : 1 }}}}'
 
 
 @pytest.mark.parametrize("levels", [50, 2000, 100_000])
@@ -221,14 +221,17 @@ def test_columns_are_replaced_as_they_are_declared() -> None:
     }
     kept = dict(record)
 
-    found = Pseudonymizer(columns, PSEUDONYMS)(record)
+    result = Pseudonymizer(columns, PSEUDONYMS)(record)
 
     assert record == kept
-    assert msgspec.json.decode(found.pop("more")) == {"created_by": NAMED, "n": [1]}
-    assert found == {
+    assert msgspec.json.decode(result.pop("more")) == {
+        "created_by": NAMED_COLUMNS,
+        "n": [1],
+    }
+    assert result == {
         "id": "x",
         "created_by_email": ADA,
-        "owner": NAMED,
+        "owner": NAMED_COLUMNS,
         "answer": ADA,
         "comment": "Ask ada@example.com",
     }
@@ -298,7 +301,7 @@ def replaced_label(label: dict[str, Any]) -> Any:
         ("Ada@example.com", ADA),
         ("ada@example.com", ADA),
         ("Zoë@example.com", ZOE),
-        ("Ada Okafor", NAMED),
+        ("Ada Okafor", NAMED_COLUMNS),
     ):
         text = text.replace(value, new)
     return json.loads(text)

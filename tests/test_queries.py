@@ -28,7 +28,7 @@ NAMES = sorted(
     for file in files("tap_labelbox.queries").iterdir()
     if file.name.endswith(".graphql")
 )
-EACH = pytest.mark.parametrize("name", NAMES)
+PER_ITEM = pytest.mark.parametrize("name", NAMES)
 
 
 def problems(text: str) -> list[Any]:
@@ -45,28 +45,28 @@ class Fields(Visitor):
     def __init__(self) -> None:
         """Start with none."""
         super().__init__()
-        self.found: list[FieldNode] = []
+        self.plain: list[FieldNode] = []
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         """Keep a field."""
         if not node.arguments and not NEEDED.search(print_ast(node)):
-            self.found.append(node)
+            self.plain.append(node)
 
 
 def fields(text: str) -> list[FieldNode]:
     """Return the fields of a document that have no arguments."""
     collected = Fields()
     visit(parse(text), collected)
-    return collected.found
+    return collected.plain
 
 
-@EACH
+@PER_ITEM
 def test_a_document_is_valid(name: str) -> None:
     """As Labelbox's schema is known."""
     assert problems(Document.load(name).text) == []
 
 
-@EACH
+@PER_ITEM
 def test_a_document_has_one_operation_by_its_own_name(name: str) -> None:
     """``project_ids.graphql`` is ``ProjectIds``."""
     (operation,) = parse(Document.load(name).text).definitions
@@ -78,7 +78,7 @@ def test_a_document_has_one_operation_by_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ONE_FIELD])
 def test_any_field_can_be_dropped(name: str) -> None:
-    """What is left is valid, and asks for all the rest."""
+    """The rest of the document is valid, and asks for all other fields."""
     for field in fields(text := Document.load(name).text):
         document = Document(text)
         place = field.loc.source.get_location(field.loc.start)  # type: ignore[union-attr]
@@ -90,8 +90,8 @@ def test_any_field_can_be_dropped(name: str) -> None:
         changed = document.less([error], {})
 
         assert changed
-        document, named = changed
-        assert named == [f"Label.{field.name.value}"]
+        document, by_name = changed
+        assert by_name == [f"Label.{field.name.value}"]
         assert problems(document.text) == []
         # A relation goes with its fields, and with the last of them.
         assert len(fields(document.text)) >= len(fields(text)) - 8
@@ -116,8 +116,8 @@ def test_several_fields_can_be_dropped_at_once() -> None:
     changed = document.less([dict(error.formatted) for error in errors], {})
 
     assert changed
-    document, named = changed
-    assert sorted(named) == ["DataRow.globalKey", "Label.agreement", "Label.type"]
+    document, by_name = changed
+    assert sorted(by_name) == ["DataRow.globalKey", "Label.agreement", "Label.type"]
     assert document.columns == {"agreement", "type"}
     assert validate(build_schema(forgotten), parse(document.text)) == []
 
@@ -250,7 +250,7 @@ def test_paging_is_never_dropped() -> None:
 
 
 def test_a_filter_goes_with_no_argument() -> None:
-    """``where`` is dropped only if it holds nothing that a user chose."""
+    """Drop ``where`` only if it holds nothing that a user chose."""
     document = Document.load("labels")
     unknown = [{"message": 'Unknown argument "where" on field "Project.labels".'}]
 

@@ -1,4 +1,4 @@
-"""Whose turn it is, by a clock of its own."""
+"""Turns of requests, by a clock of the tests."""
 
 from __future__ import annotations
 

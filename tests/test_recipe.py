@@ -1,4 +1,4 @@
-"""What CONTRIBUTING says of adding a stream works, as it stands there."""
+"""The steps in CONTRIBUTING to add a stream work as they stand there."""
 
 from __future__ import annotations
 

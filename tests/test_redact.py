@@ -1,4 +1,4 @@
-"""What is logged holds no secret; tests/test_hostile.py has all the ways in."""
+"""The log holds no secret; tests/test_hostile.py has all the ways in."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_secret_may_be_a_part_of_another(secrets: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("length", [MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1000])
 def test_a_text_that_is_hardly_too_long_stays(length: int) -> None:
-    """What was cut is not cut anew."""
+    """A text that was cut is not cut again."""
     assert redact.mask("x" * length) == "x" * length
 
 
@@ -139,10 +139,10 @@ def test_a_text_that_is_too_long_is_cut() -> None:
     """And says so."""
     length = MAX_TEXT_CHARACTERS + MAX_EXCESS_CHARACTERS + 1
 
-    found = redact.mask("x" * length)
+    result = redact.mask("x" * length)
 
-    assert found == "x" * MAX_TEXT_CHARACTERS + "... (1001 more characters)"
-    assert redact.mask(found) == found
+    assert result == "x" * MAX_TEXT_CHARACTERS + "... (1001 more characters)"
+    assert redact.mask(result) == result
 
 
 @pytest.mark.parametrize("depth", [1, 40, 150])

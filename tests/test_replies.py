@@ -42,8 +42,8 @@ def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
     bad, *good = [project.id for project in world.projects]
 
     def fail(request: Request) -> Reply | None:
-        wanted = request.operation == "Labels"
-        if wanted and request.variables["project_id"] == bad:
+        expected = request.operation == "Labels"
+        if expected and request.variables["project_id"] == bad:
             return answer(failure)
         return None
 
@@ -52,8 +52,8 @@ def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
 
     assert isinstance(output.error, errors.IncompleteError)
     assert bad in str(output.error)
-    found = {record["project_id"] for record in output.records("labels")}
-    assert found == {project_id for project_id in good if world.labels(project_id)}
+    result = {record["project_id"] for record in output.records("labels")}
+    assert result == {project_id for project_id in good if world.labels(project_id)}
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_a_label_without_id_or_moment_is_named(
     label = {"id": "c1", "created_at": "2026-01-01T00:00:00.000Z"} | change
 
     def fail(request: Request) -> Reply | None:
-        wanted = request.operation == "Labels"
-        if wanted and request.variables["project_id"] == bad:
+        expected = request.operation == "Labels"
+        if expected and request.variables["project_id"] == bad:
             return answer({"data": {"project": {"labels": [label]}}})
         return None
 

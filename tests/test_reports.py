@@ -36,7 +36,7 @@ def world() -> World:
     return world
 
 
-def given(request: Request) -> dict[str, str]:
+def inputs(request: Request) -> dict[str, str]:
     """Return the parameters of a request for a report."""
     query = parse_qs(urlsplit(request.path).query)
     return {name: values[0] for name, values in query.items()}
@@ -45,9 +45,9 @@ def given(request: Request) -> dict[str, str]:
 def days(run: Runner) -> list[str]:
     """Return the days whose first pages were asked for, and forget them."""
     reports = [r for r in run.sandbox.requests if "/performance/" in r.path]
-    found = [given(r)["startDate"] for r in reports if given(r)["page"] == "1"]
+    result = [inputs(r)["startDate"] for r in reports if inputs(r)["page"] == "1"]
     run.sandbox.requests.clear()
-    return sorted(found)
+    return sorted(result)
 
 
 def span(first: date, last: date = TODAY) -> list[str]:
@@ -122,11 +122,11 @@ def test_no_other_projects_than_those_wanted_are_reported(
     run: Runner, world: World
 ) -> None:
     """Though the request has no such filter."""
-    wanted = world.projects[1].id
+    requested = world.projects[1].id
 
-    output = run(NAME, now=NOW, project_ids=[wanted])
+    output = run(NAME, now=NOW, project_ids=[requested])
 
-    assert {r["project_id"] for r in output.records(NAME)} == {wanted}
+    assert {r["project_id"] for r in output.records(NAME)} == {requested}
     assert bookmark(output) == "2026-06-10"
 
 
@@ -175,9 +175,9 @@ def test_days_have_pages(run: Runner) -> None:
 
     paged = run(NAME, now=NOW, page_size=2).records(NAME)
     assert paged == everything
-    assert {given(r)["perPage"] for r in run.sandbox.requests if "page=" in r.path} == {
-        "2"
-    }
+    assert {
+        inputs(r)["perPage"] for r in run.sandbox.requests if "page=" in r.path
+    } == {"2"}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_day_without_its_total_is_not_read(
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "reason"),
     [
         (
             Reply(403, {}, {"message": "You may not", "details": []}),
@@ -274,7 +274,7 @@ def test_a_day_without_its_total_is_not_read(
     ],
 )
 def test_a_refusal_costs_the_stream(
-    run: Runner, caplog: Any, reply: Reply, said: str
+    run: Runner, caplog: Any, reply: Reply, reason: str
 ) -> None:
     """In one line; the rest is read."""
     run.sandbox.before = lambda r: reply if "/performance/" in r.path else None
@@ -283,7 +283,7 @@ def test_a_refusal_costs_the_stream(
 
     (line,) = [m for m in caplog.messages if "is left out" in m]
     assert line.startswith(f"{NAME} is left out: ")
-    assert said in line
+    assert reason in line
     assert isinstance(output.error, IncompleteError)
     assert output.records("labels")
     assert bookmark(output) is None
@@ -336,9 +336,9 @@ def test_the_key_is_sent_and_checked(run: Runner) -> None:
 
 def test_odd_rows_cost_themselves(run: Runner, caplog: Any) -> None:
     """Rows without a key are named without their values, others come."""
-    odd = [None, "Jane", row(None, email="Jane"), {"userId": "u"}]  # type: ignore[arg-type]
+    malformed = [None, "Jane", row(None, email="Jane"), {"userId": "u"}]  # type: ignore[arg-type]
     good = row("u", labelsCreated="7", newFigure=1, cachedAt="never")
-    body = {"data": [*odd, good], "total": 5, "cachedAt": "2026-06-10T01:00:00Z"}
+    body = {"data": [*malformed, good], "total": 5, "cachedAt": "2026-06-10T01:00:00Z"}
     run.sandbox.before = answering(body)
 
     output = run(NAME, now=NOW, start_date="2026-06-10T00:00:00Z", concurrency=1)

@@ -18,7 +18,7 @@ from tap_labelbox.records.malformed import MalformedError
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "result"),
     [
         (None, []),
         ([], []),
@@ -32,9 +32,9 @@ from tap_labelbox.records.malformed import MalformedError
         ({"a": None, "b": "c"}, [("", {"a": None, "b": "c"})]),
     ],
 )
-def test_lists_may_be_objects(value: Any, found: Any) -> None:
+def test_lists_may_be_objects(value: Any, result: Any) -> None:
     """Of objects alone: one of plain values is an item itself."""
-    assert [*items(value)] == found
+    assert [*items(value)] == result
 
 
 def test_a_block_is_an_object_or_empty() -> None:
@@ -48,7 +48,9 @@ def test_no_id_is_assigned_twice() -> None:
     """Nor one that somebody has already, with a number at its end."""
     ids = UniqueIds()
 
-    assigned = [ids.assign(one) for one in ("a", "a#2", "a", "a", "b", "a#2", "a")]
+    assigned = [
+        ids.assign(single) for single in ("a", "a#2", "a", "a", "b", "a#2", "a")
+    ]
 
     assert assigned == ["a", "a#2", "a#3", "a#4", "b", "a#2#2", "a#5"]
 
@@ -64,12 +66,12 @@ def test_ids_are_assigned_in_linear_time() -> None:
 
 
 def test_records_are_numbered_from_the_oldest() -> None:
-    """What has no timestamp comes first."""
+    """Records without a timestamp come first."""
     made = [{"created_at": at} for at in ("b", None, "a")]
 
-    found = [(record["created_at"], record["sequence"]) for record in numbered(made)]
+    result = [(record["created_at"], record["sequence"]) for record in numbered(made)]
 
-    assert found == [(None, 1), ("a", 2), ("b", 3)]
+    assert result == [(None, 1), ("a", 2), ("b", 3)]
 
 
 @pytest.mark.parametrize(

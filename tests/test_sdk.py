@@ -1,4 +1,4 @@
-"""What the package takes of the SDK: its private names in one folder only."""
+"""Use of the SDK: its private names are in one folder only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def named_in(code: str) -> set[str]:
 
     What a class that extends none other calls its own is its own.
     """
-    found: set[str] = set()
+    result: set[str] = set()
     private = private_names()
 
     def look(node: ast.AST, *, extends: bool) -> None:
@@ -58,20 +58,20 @@ def named_in(code: str) -> set[str]:
             case ast.ClassDef():
                 extends = bool(node.bases)
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
-                found.update({name} & private if extends else ())
+                result.update({name} & private if extends else ())
             case ast.Attribute(attr=name):
-                found.update({name} & private)
+                result.update({name} & private)
             case ast.FunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
-                found.update({name} & private if extends else ())
+                result.update({name} & private if extends else ())
             case ast.ImportFrom(module=str(module), names=names):
                 if module.partition(".")[0] == "singer_sdk":
                     paths = [f"{module}.{alias.name}" for alias in names]
-                    found.update(path for path in paths if "._" in path)
+                    result.update(path for path in paths if "._" in path)
         for child in ast.iter_child_nodes(node):
             look(child, extends=extends)
 
     look(ast.parse(code), extends=False)
-    return found
+    return result
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -125,7 +125,7 @@ def test_what_is_private_is_recognized(code: str, names: set[str]) -> None:
 def test_the_private_names_are_still_there(
     overriding: type, caller: ModuleType, names: tuple[str, ...]
 ) -> None:
-    """What is overridden under a name that the SDK calls no longer does nothing."""
+    """An override whose name the SDK no longer calls does nothing."""
     ours = {
         name
         for kind in overriding.__mro__

@@ -173,7 +173,7 @@ def test_an_address_that_is_none_is_not_put_aside(
 def test_the_metadata_of_a_task_may_come_in_any_form(
     run: Runner, caplog: pytest.LogCaptureFixture, metadata: Any, kept: Any
 ) -> None:
-    """What is no object is put aside, without secrets."""
+    """Anything but an object is put aside, without secrets."""
     rows = [{"id": "t", "metadata": metadata}]
     run.sandbox.before = lambda _: Reply(200, {}, {"data": {"rows": rows}})
 

@@ -33,7 +33,7 @@ SETTINGS = {"type": "object", "properties": {"part": OBJECT, "names": ARRAY}}
 
 
 @pytest.mark.parametrize(
-    ("schema", "given", "value"),
+    ("schema", "inputs", "value"),
     [
         (STRING, " a ", " a "),
         (STRING, "", None),
@@ -74,17 +74,17 @@ SETTINGS = {"type": "object", "properties": {"part": OBJECT, "names": ARRAY}}
     ],
 )
 def test_a_setting_has_the_type_of_its_schema(
-    schema: dict[str, Any], given: Any, value: Any
+    schema: dict[str, Any], inputs: Any, value: Any
 ) -> None:
-    """What cannot be read stays, so that it is named; what is blank is unset."""
-    found = typed(given, schema)
+    """A value that cannot be read stays, to be named; a blank one is unset."""
+    result = typed(inputs, schema)
 
-    assert found == value
-    assert type(found) is type(value)
+    assert result == value
+    assert type(result) is type(value)
 
 
 @pytest.mark.parametrize(
-    ("given", "value"),
+    ("inputs", "value"),
     [
         ({"part.size": "5"}, {"part": {"size": 5}}),
         ({"part": {"free": {}}, "part.size": 5}, {"part": {"free": {}, "size": 5}}),
@@ -98,9 +98,9 @@ def test_a_setting_has_the_type_of_its_schema(
         ({"names.size": "5"}, {"names.size": "5"}),
     ],
 )
-def test_an_object_may_be_set_part_by_part(given: Any, value: Any) -> None:
+def test_an_object_may_be_set_part_by_part(inputs: Any, value: Any) -> None:
     """By dotted names, which count for more than the whole."""
-    assert typed(given, SETTINGS) == value
+    assert typed(inputs, SETTINGS) == value
 
 
 def test_what_a_part_lacks_can_be_named() -> None:
@@ -138,8 +138,8 @@ def test_variables_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAP_X_PART_IS_ON", " ")
 
     assert from_environment(SETTINGS, "TAP_X_") == {"names": "a, b", "part.size": "5"}
-    (told,) = unread({"names": ["c"]}, SETTINGS, "TAP_X_")
-    assert told.startswith("TAP_X_PART_SIZE is in the environment, but is not read")
+    (logged,) = unread({"names": ["c"]}, SETTINGS, "TAP_X_")
+    assert logged.startswith("TAP_X_PART_SIZE is in the environment, but is not read")
     assert not [*unread({"names": [], "part": {"size": 9}}, SETTINGS, "TAP_X_")]
 
 

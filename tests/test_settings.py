@@ -23,9 +23,9 @@ BASE = dict(TapLabelbox(config={"api_key": KEY}).config)
 SCHEMA = TapLabelbox.settings_schema()
 
 
-def read(**given: Any) -> dict[str, Any]:
+def read(**options: Any) -> dict[str, Any]:
     """Return the settings that differ from the defaults."""
-    config = TapLabelbox(config={"api_key": KEY} | given).config
+    config = TapLabelbox(config={"api_key": KEY} | options).config
     return {k: v for k, v in config.items() if (type(v), v) != _base(k)}
 
 
@@ -37,13 +37,13 @@ def leaves(
     schema: dict[str, Any], prefix: str = ""
 ) -> list[tuple[str, dict[str, Any]]]:
     """Return every setting that is no object of settings, by its dotted name."""
-    found = []
+    result = []
     for name, part in schema["properties"].items():
         if part.get("properties") and "object" in part["type"]:
-            found += leaves(part, f"{prefix}{name}.")
+            result += leaves(part, f"{prefix}{name}.")
         else:
-            found.append((prefix + name, part))
-    return found
+            result.append((prefix + name, part))
+    return result
 
 
 SAMPLES: dict[str, list[tuple[str, Any]]] = {
@@ -102,16 +102,16 @@ def test_every_setting_is_read_from_text(
             nested = {part: nested}
         monkeypatch.setenv(variable, text)
         variables = setting_values.from_environment(SCHEMA, settings.PREFIX)
-        for given in (nested, {name: text}, variables):
-            found: Any = settings.read({"api_key": KEY} | given, SCHEMA)
+        for options in (nested, {name: text}, variables):
+            result: Any = settings.read({"api_key": KEY} | options, SCHEMA)
             for part in path:
-                found = (found or {}).get(part)
-            assert found == value, given
-            assert type(found) is type(value)
+                result = (result or {}).get(part)
+            assert result == value, options
+            assert type(result) is type(value)
 
 
 def test_parts_come_before_the_whole() -> None:
-    """Whether they are named with a dot or not, and whatever is text."""
+    """They may be named with a dot or not, and anything may be text."""
     assert read(
         export_filters='{"batch_ids": "x, y", "workflow_status": "TO_LABEL"}',
         **{"export_filters.workflow_status": "DONE", "export_include.embeddings": "on"},
@@ -134,21 +134,21 @@ def test_what_is_free_stays_as_it_is() -> None:
     maps = {"labels": {"x": None}, "__else__": None}
     free = {"a": "", "b": "1", "c.d": None}
 
-    given = {"stream_maps": json.dumps(maps), "stream_map_config": free}
+    options = {"stream_maps": json.dumps(maps), "stream_map_config": free}
 
-    assert settings.read(given, SCHEMA) == {"stream_maps": maps} | {
+    assert settings.read(options, SCHEMA) == {"stream_maps": maps} | {
         "stream_map_config": free
     }
 
 
 def test_the_settings_of_the_caller_stay_as_they_are() -> None:
     """And one tap's settings are not another's."""
-    given = {"api_key": KEY, "export_include": {"embeddings": "true"}}
-    copy = json.loads(json.dumps(given))
+    options = {"api_key": KEY, "export_include": {"embeddings": "true"}}
+    copy = json.loads(json.dumps(options))
 
-    TapLabelbox(config=given).config["label_filters"]["type_id"] = "x"
+    TapLabelbox(config=options).config["label_filters"]["type_id"] = "x"
 
-    assert given == copy
+    assert options == copy
     assert read() == {}
 
 
@@ -170,29 +170,31 @@ def test_what_is_of_another_type_is_named(name: str, schema: dict[str, Any]) -> 
     for value in WRONG[kind(schema)] if "type" in schema else ():
         config = settings.read({"api_key": KEY, name: value}, SCHEMA)
 
-        told = [t for t in settings.problems(config, SCHEMA) if t.startswith(name)]
+        logged = [t for t in settings.problems(config, SCHEMA) if t.startswith(name)]
 
-        assert told
-        assert "type" in told[0] or "date" in told[0] or "one of" in told[0], told
-        assert ("malformed: " in told[0]) == (value in ("[1", "{")), told
+        assert logged
+        assert "type" in logged[0] or "date" in logged[0] or "one of" in logged[0], (
+            logged
+        )
+        assert ("malformed: " in logged[0]) == (value in ("[1", "{")), logged
 
 
 def variables(run: Runner, **more: str) -> dict[str, str]:
     """Return the sandbox's settings as variables."""
-    given = {f"TAP_LABELBOX_{k.upper()}": str(v) for k, v in run.config().items()}
-    return given | {f"TAP_LABELBOX_{k}": v for k, v in more.items()}
+    options = {f"TAP_LABELBOX_{k.upper()}": str(v) for k, v in run.config().items()}
+    return options | {f"TAP_LABELBOX_{k}": v for k, v in more.items()}
 
 
 def test_variables_are_read_with_config_env(run: Runner) -> None:
     """Lists with blanks, parts of objects, and those that are empty."""
-    wanted, other = (project.id for project in run.world.projects[:2])
+    expected, other = (project.id for project in run.world.projects[:2])
     empty = dict.fromkeys(("PAGE_SIZE", "LABEL_FILTERS", "START_DATE"), "")
 
     done = command(
         *("--config", "ENV"),
         environment=variables(
             run,
-            PROJECT_IDS=f" {wanted} , {other}",
+            PROJECT_IDS=f" {expected} , {other}",
             EXPORT_INCLUDE_ATTACHMENTS="false",
             **empty,
         ),
@@ -202,12 +204,12 @@ def test_variables_are_read_with_config_env(run: Runner) -> None:
     messages = [json.loads(line) for line in done.stdout.split("\n") if line]
     records = [m for m in messages if m["type"] == "RECORD"]
     projects = [r["record"]["id"] for r in records if r["stream"] == "projects"]
-    assert sorted(projects) == sorted([wanted, other])
+    assert sorted(projects) == sorted([expected, other])
     assert not [r for r in records if r["stream"] == "data_row_attachments"]
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("PAGE_SIZE", "many", "page_size must be of type integer"),
         ("LABEL_FILTERS", "=type_id=x", "label_filters must be of type object"),
@@ -217,14 +219,14 @@ def test_variables_are_read_with_config_env(run: Runner) -> None:
     ],
 )
 def test_a_variable_that_is_of_no_use_is_named(
-    run: Runner, name: str, text: str, said: str
+    run: Runner, name: str, text: str, message: str
 ) -> None:
     """In one line, as in a file."""
     done = command("--config", "ENV", environment=variables(run, **{name: text}))
 
     (line,) = [line for line in done.stderr.splitlines() if "| ERROR " in line]
     assert done.returncode == 78
-    assert said in line
+    assert message in line
     assert "Traceback" not in done.stderr
 
 
@@ -233,15 +235,17 @@ def test_a_variable_that_is_not_read_is_named(run: Runner) -> None:
     assert run.folder
     file = run.folder / "config.json"
     file.write_text(json.dumps({"api_url": run.sandbox.url, "export_poll_interval": 0}))
-    given = variables(run, PROJECT_IDS="x", EXPORT_INCLUDE='{"embeddings": true}')
+    options = variables(run, PROJECT_IDS="x", EXPORT_INCLUDE='{"embeddings": true}')
 
-    done = command("--config", str(file), environment=given | {"TAP_LABELBOX_PAGE": ""})
+    done = command(
+        "--config", str(file), environment=options | {"TAP_LABELBOX_PAGE": ""}
+    )
 
-    told = [line for line in done.stderr.splitlines() if "is not read" in line]
-    assert [line.split("|")[3].split()[0] for line in told] == [
+    logged = [line for line in done.stderr.splitlines() if "is not read" in line]
+    assert [line.split("|")[3].split()[0] for line in logged] == [
         f"TAP_LABELBOX_{n}" for n in ("PROJECT_IDS", "EXPORT_INCLUDE", "RETRY_SECONDS")
     ]
-    assert all("--config ENV" in line for line in told)
+    assert all("--config ENV" in line for line in logged)
     (line,) = [line for line in done.stderr.splitlines() if "| ERROR " in line]
     assert "export_poll_interval must be more than 0" in line
 
@@ -261,7 +265,7 @@ def test_the_key_is_read_from_either_variable(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'{"page_size": 5,}', "line 1 column 17"),
         (b"[1]", "is not a JSON object"),
@@ -272,7 +276,7 @@ def test_the_key_is_read_from_either_variable(
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(
-    tmp_path: Path, content: bytes | None, said: str
+    tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     """In one line, also where there are several."""
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
@@ -285,7 +289,7 @@ def test_a_file_that_cannot_be_read_is_named(
     (line,) = [line for line in done.stderr.splitlines() if "| ERROR " in line]
     assert done.returncode == 78
     assert f"--config cannot be read: {bad}" in line
-    assert said in line
+    assert message in line
     assert "Traceback" not in done.stderr
 
 
@@ -299,17 +303,17 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert "page_size must be at most 100, not 500" in done.stderr
 
 
-@pytest.mark.parametrize("given", [{}, {"user_agent": "us/1 (data@example.com)"}])
+@pytest.mark.parametrize("options", [{}, {"user_agent": "us/1 (data@example.com)"}])
 def test_the_user_agent_names_the_tap_or_what_is_set(
-    run: Runner, given: dict[str, Any]
+    run: Runner, options: dict[str, Any]
 ) -> None:
     """At each request to the API, and for files."""
-    run("projects", "annotations", **given)
+    run("projects", "annotations", **options)
 
-    told = {request.headers["User-Agent"] for request in run.sandbox.requests}
-    (agent,) = told
-    assert agent == given.get("user_agent", agent)
-    assert given or agent.startswith("tap-labelbox/0.")
+    logged = {request.headers["User-Agent"] for request in run.sandbox.requests}
+    (agent,) = logged
+    assert agent == options.get("user_agent", agent)
+    assert options or agent.startswith("tap-labelbox/0.")
 
 
 def test_each_part_that_is_not_set_is_named_once() -> None:

@@ -45,14 +45,14 @@ def test_one_of_several_is_not_taken_for_all(serving: Callable[..., Runner]) -> 
     """Wherever the run was cut off that has started them."""
     run = serving(World(projects=1, labels_per_project=9))
     ids = [row.id for row in run.world.data_rows]
-    given: dict[str, Any] = {"now": START, "export_filters": {"data_row_ids": ids}}
-    whole = run_until(run, Cut(), STREAM, **given)
+    options: dict[str, Any] = {"now": START, "export_filters": {"data_row_ids": ids}}
+    whole = run_until(run, Cut(), STREAM, **options)
     assert len(activities(whole)) == len(ids) > MAX_IDS_PER_FILTER
 
     for requests in range(1, whole.requests, 2):
-        part = run_until(run, Cut(requests=requests), STREAM, **given)
+        part = run_until(run, Cut(requests=requests), STREAM, **options)
         for state in part.states[-1:]:
-            rest = run_until(run, Cut(), STREAM, state=state, **given)
+            rest = run_until(run, Cut(), STREAM, state=state, **options)
             assert rest.error is None
             assert activities(part, rest) == activities(whole)
 
@@ -65,7 +65,7 @@ def test_the_oldest_of_several_says_up_to_when_all_was_read(
     (project,) = run.world.projects
     rows = project.data_rows[: 2 * MAX_IDS_PER_FILTER]
     ids, first, last = [row.id for row in rows], rows[0], rows[-1]
-    given: dict[str, Any] = {"export_filters": {"data_row_ids": ids}}
+    options: dict[str, Any] = {"export_filters": {"data_row_ids": ids}}
     starts = 0
 
     def one_start(request: Request) -> Reply | None:
@@ -75,17 +75,17 @@ def test_the_oldest_of_several_says_up_to_when_all_was_read(
 
     # Only the first of two is started.
     run.sandbox.before = one_start
-    cut = run(STREAM, now=START, retry_seconds=0, concurrency=1, **given)
+    cut = run(STREAM, now=START, retry_seconds=0, concurrency=1, **options)
     run.sandbox.before = None
     state = next(s for s in cut.states if "unfinished_runs" in json.dumps(s))
     # Thereafter something happens in both: what is in the first is not in its export.
     first.last_activity_at = START + timedelta(minutes=5)
     last.last_activity_at = START + timedelta(minutes=20)
 
-    second = run(STREAM, now=START + timedelta(minutes=30), state=state, **given)
+    second = run(STREAM, now=START + timedelta(minutes=30), state=state, **options)
     assert starts == 2
     later = START + timedelta(minutes=40)
-    third = run(STREAM, now=later, state=second.state, **given)
+    third = run(STREAM, now=later, state=second.state, **options)
 
     read = {
         (r["data_row_id"], r["last_activity_at"])

@@ -65,16 +65,16 @@ def test_every_value_of_a_file_is_in_some_record(file: Path) -> None:
         len(row["projects"]) for row in rows
     )
     # Timestamps are written in UTC, which Z is short for.
-    given = {text.replace("+00:00", "Z") for text in texts(rows)}
-    found = texts([message["record"] for message in records])
-    found |= {text.replace(".000Z", "Z") for text in found}
-    found |= {text.replace("+00:00", "Z") for text in found}
-    assert given - found == set()
+    inputs = {text.replace("+00:00", "Z") for text in texts(rows)}
+    result = texts([message["record"] for message in records])
+    result |= {text.replace(".000Z", "Z") for text in result}
+    result |= {text.replace("+00:00", "Z") for text in result}
+    assert inputs - result == set()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_all_that_is_known_has_a_column(file: Path) -> None:
-    """What is left is nothing but the order of objects, which is that of labels."""
+    """Only the order of objects is left over, which is that of labels."""
     output = read(file.name)
 
     for message in output.messages:
@@ -193,13 +193,13 @@ def check_annotations(output: Output, workspace: World) -> None:
 
 
 def check_relationships(output: Output) -> None:
-    """See that each is there once, and is no annotation."""
-    found = columns(
+    """Assert that each is there once, and is no annotation."""
+    result = columns(
         output.records("annotation_relationships"), "label_id", "feature_id"
     )
-    assert found
-    assert len(set(found)) == len(found)
-    assert not set(found) & set(
+    assert result
+    assert len(set(result)) == len(result)
+    assert not set(result) & set(
         columns(output.records("annotations"), "label_id", "feature_id")
     )
 
@@ -302,7 +302,7 @@ def test_every_value_of_a_bulk_export_is_in_its_record(file: Path) -> None:
     ],
 )
 def test_the_word_skip_is_a_skipped_label(name: str, skipped: list[Any]) -> None:
-    """Where no column says; of an empty one nobody knows."""
+    """The word counts if no column states it; an empty one states nothing."""
     records = read(name).records("bulk_export")
 
     assert [record["is_skipped"] for record in records] == skipped

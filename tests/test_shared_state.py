@@ -1,4 +1,4 @@
-"""What streams of one pass remember together, and what a target may have lost of it."""
+"""State that streams of a pass share, and the part that a target may have lost."""
 
 from __future__ import annotations
 
@@ -44,52 +44,52 @@ def states(**bookmarks: dict[str, Any]) -> dict[str, ProjectState]:
 
 
 def test_a_run_resumes_at_the_lowest_position() -> None:
-    """Where all streams have their records."""
-    found = states(
+    """All streams have their records up to there."""
+    result = states(
         rows=bookmark(read=export(300)),
         annotations=bookmark(read=export(200, latest="")),
         errors=bookmark(read=export(300)),
     )
 
-    shared = SharedState(found, KEY)
+    shared = SharedState(result, KEY)
 
     assert shared.export("p") == export(200, latest="")
-    for state in found.values():
+    for state in result.values():
         assert state.partition("p")["export"] is shared.export("p")
 
 
 def test_two_tasks_are_not_read_on() -> None:
-    """What one stream has of the one, another has not."""
-    found = states(
+    """One stream has rows of the one that another has not."""
+    result = states(
         rows=bookmark(read=export(300)),
         annotations=bookmark(read=export(200, task_id="t2")),
         errors=bookmark(read=export(300)),
     )
 
-    shared = SharedState(found, KEY)
+    shared = SharedState(result, KEY)
 
     assert shared.export("p") == {}
-    assert all("export" not in state.partition("p") for state in found.values())
+    assert all("export" not in state.partition("p") for state in result.values())
 
 
 def test_a_stream_without_records_holds_nobody_back() -> None:
     """A target never keeps its bookmark."""
-    found = states(
+    result = states(
         rows=bookmark(read=export(300), without=("errors",)),
         annotations=bookmark(read=export(200), without=("errors",)),
     )
 
-    assert SharedState(found, KEY).export("p")["position"] == 200
+    assert SharedState(result, KEY).export("p")["position"] == 200
 
 
 def test_a_stream_that_nobody_names_has_nothing() -> None:
     """Its records were lost: the same export is read from its beginning."""
-    found = states(
+    result = states(
         rows=bookmark(read=export(300), without=("annotations",)),
         annotations=bookmark(),
     )
 
-    assert SharedState(found, KEY).export("p") == export(0, latest="")
+    assert SharedState(result, KEY).export("p") == export(0, latest="")
 
 
 @pytest.mark.parametrize(
@@ -116,59 +116,59 @@ def test_what_cannot_be_an_export_is_dropped(broken: Any) -> None:
 
 def test_a_stream_without_records_has_read_what_the_others_have() -> None:
     """As their bookmarks name it."""
-    found = states(
+    result = states(
         rows=bookmark(NEW, without=("errors",)),
         annotations=bookmark(OLD),
         errors=bookmark(OLD),
     )
 
-    SharedState(found, KEY)
+    SharedState(result, KEY)
 
-    assert found["errors"].bookmark("p", KEY) == NEW
-    assert found["annotations"].bookmark("p", KEY) == OLD
+    assert result["errors"].bookmark("p", KEY) == NEW
+    assert result["annotations"].bookmark("p", KEY) == OLD
 
 
 def test_nobody_vouches_with_a_bookmark_that_another_has_moved() -> None:
     """A stream names others as of its own bookmark, not as of a later one."""
-    found = states(
+    result = states(
         rows=bookmark(NEW, without=("errors",)),
         errors=bookmark(OLD, without=("annotations",)),
         annotations=bookmark(),
     )
 
-    SharedState(found, KEY)
+    SharedState(result, KEY)
 
-    assert found["errors"].bookmark("p", KEY) == NEW
-    assert found["annotations"].bookmark("p", KEY) == OLD
+    assert result["errors"].bookmark("p", KEY) == NEW
+    assert result["annotations"].bookmark("p", KEY) == OLD
 
 
 def test_a_stream_that_lags_behind_is_not_named() -> None:
     """Between the bookmarks it may well have records."""
-    found = states(rows=bookmark(NEW), annotations=bookmark(OLD), errors=bookmark(NEW))
+    result = states(rows=bookmark(NEW), annotations=bookmark(OLD), errors=bookmark(NEW))
 
-    SharedState(found, KEY)
+    SharedState(result, KEY)
 
-    for state in found.values():
+    for state in result.values():
         assert state.stream_state["without_records"] == ["errors", "rows"]
 
 
 def test_a_stream_is_named_until_its_first_record() -> None:
     """And no longer when the run is over."""
-    found = states()
-    shared = SharedState(found, KEY)
+    result = states()
+    shared = SharedState(result, KEY)
 
     shared.has_records("rows")
-    named = [list(s.stream_state["without_records"]) for s in found.values()]
+    by_name = [list(s.stream_state["without_records"]) for s in result.values()]
     shared.forget_names()
 
-    assert named == [["annotations", "errors"]] * 3
-    assert all("without_records" not in s.stream_state for s in found.values())
+    assert by_name == [["annotations", "errors"]] * 3
+    assert all("without_records" not in s.stream_state for s in result.values())
 
 
 def test_runs_are_remembered_until_one_is_finished() -> None:
     """Their exports can be found by name."""
-    found = states()
-    shared = SharedState(found, KEY)
+    result = states()
+    shared = SharedState(result, KEY)
 
     days = [f"2026-01-0{day}T00:00:00.000Z" for day in range(1, 8)]
     runs = [shared.begin(day) for day in days]
@@ -180,10 +180,10 @@ def test_runs_are_remembered_until_one_is_finished() -> None:
     assert shared.begin(NEW) == []
 
 
-@pytest.mark.parametrize("odd", [3, "x", [None, "soon"], {}])
-def test_runs_that_are_none_are_no_error(odd: Any) -> None:
+@pytest.mark.parametrize("malformed", [3, "x", [None, "soon"], {}])
+def test_runs_that_are_none_are_no_error(malformed: Any) -> None:
     """A state may have been edited."""
-    shared = SharedState(states(rows={"unfinished_runs": odd}), KEY)
+    shared = SharedState(states(rows={"unfinished_runs": malformed}), KEY)
 
     assert shared.begin(NEW) == []
 
@@ -193,15 +193,15 @@ OTHER = "2026-01-02T01:00:00+01:00"  # NEW, as others write it
 
 def test_bookmarks_of_two_forms_are_compared_as_timestamps() -> None:
     """As text, the one would lag behind the other."""
-    found = states(
+    result = states(
         rows=bookmark(OTHER, without=("errors",)),
         annotations=bookmark(NEW),
         errors=bookmark(OLD),
     )
 
-    SharedState(found, KEY)
+    SharedState(result, KEY)
 
-    for state in found.values():
+    for state in result.values():
         assert state.bookmark("p", KEY) == NEW
         assert state.stream_state["without_records"] == [
             "annotations",
@@ -213,9 +213,9 @@ def test_bookmarks_of_two_forms_are_compared_as_timestamps() -> None:
 def test_an_export_is_read_on_with_timestamps_of_one_form() -> None:
     """They are compared with those of its rows."""
     read = export(5, until=OTHER, latest="2026-01-01 00:00:00")
-    found = states(rows=bookmark(read=read, without=("annotations", "errors")))
+    result = states(rows=bookmark(read=read, without=("annotations", "errors")))
 
-    assert SharedState(found, KEY).export("p") == export(5)
+    assert SharedState(result, KEY).export("p") == export(5)
 
 
 def test_runs_of_any_form_are_those_whose_exports_are_named() -> None:

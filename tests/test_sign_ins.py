@@ -1,4 +1,4 @@
-"""Who signed in: cursors, up to where a list is complete, and sessions that go on."""
+"""Sign-ins: cursors, the end of a complete list, and sessions that go on."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def text(timestamp: datetime) -> str:
 
 def asked(run: Runner) -> list[tuple[str, str]]:
     """Return the periods that were asked for, and forget them."""
-    found = []
+    result = []
     for request in run.sandbox.requests:
         query = parse_qs(urlsplit(request.path).query)
         if "startDate" in query and "cursor" not in query:
-            found.append((query["startDate"][0], query["endDate"][0]))
+            result.append((query["startDate"][0], query["endDate"][0]))
     run.sandbox.requests.clear()
-    return sorted(found)
+    return sorted(result)
 
 
 def bookmark(output: Output, stream: str) -> Any:
@@ -105,18 +105,18 @@ def test_the_next_run_begins_an_hour_before(
 def test_every_event_comes_in_some_run(run: Runner) -> None:
     """Night after night, as in one go."""
     state: Any = None
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for number in range(10):
         output = run(
             EVENTS, now=NOW + number * DAY / 2, state=state, start_date="2026-06-09"
         )
-        found |= {r["event_id"]: r for r in output.records(EVENTS)}
+        result |= {r["event_id"]: r for r in output.records(EVENTS)}
         state = output.state
 
     at_once = run(EVENTS, now=NOW + 4.5 * DAY, start_date="2026-06-09")
     everything = {r["event_id"]: r for r in at_once.records(EVENTS)}
     assert len(everything) > 50
-    assert found == everything
+    assert result == everything
 
 
 @pytest.mark.parametrize("complete", [None, "", "yesterday", 7])
@@ -237,18 +237,18 @@ def test_the_last_days_and_those_are_read_again(run: Runner) -> None:
 def test_every_session_comes_to_its_end(run: Runner) -> None:
     """Night after night, what is in the warehouse is what Labelbox has."""
     state: Any = None
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for number in range(0, 60, 3):
         output = run(
             SESSIONS, now=NOW + number * DAY, state=state, start_date="2026-06-01"
         )
-        found |= {r["session_id"]: r for r in output.records(SESSIONS)}
+        result |= {r["session_id"]: r for r in output.records(SESSIONS)}
         state = output.state
 
     at_once = run(SESSIONS, now=NOW + 57 * DAY, start_date="2026-06-01")
     everything = {r["session_id"]: r for r in at_once.records(SESSIONS)}
     assert len(everything) > 200
-    assert found == everything
+    assert result == everything
     assert open_days(output) == open_days(at_once)
 
 
@@ -270,7 +270,7 @@ def test_a_run_that_ends_early_forgets_no_open_session(run: Runner) -> None:
 
 @pytest.mark.parametrize("kept", [None, "2026-01-07", [7, None, "x"], {}])
 def test_a_state_that_somebody_wrote_breaks_nothing(run: Runner, kept: Any) -> None:
-    """What is no day is none."""
+    """Anything but a date is ignored."""
     state = run(SESSIONS, now=NOW).state
     state["bookmarks"][SESSIONS]["open_days"] = kept
     asked(run)

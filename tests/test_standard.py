@@ -92,7 +92,7 @@ def test_deselected_columns(run: Runner) -> None:
 
 @pytest.mark.parametrize("maps", [{}, {"labels": {"id": "id"}}])
 def test_a_catalog_of_an_older_version(run: Runner, maps: Any) -> None:
-    """What it does not know is in neither the schema nor the records."""
+    """Columns unknown to it are in neither the schema nor the records."""
     catalog = TapLabelbox(config=run.config()).catalog_dict
     for stream in catalog["streams"]:
         stream["schema"]["properties"].pop("type_name", None)

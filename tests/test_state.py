@@ -38,16 +38,16 @@ def test_the_last_message_is_a_state(run: Runner) -> None:
     for output in (first, second, third):
         assert output.messages[-1]["type"] == "STATE"
     bookmarks = first.state["bookmarks"]
-    told = {name: bookmark for name, bookmark in bookmarks.items() if bookmark}
-    assert third.state == {"bookmarks": told | {"projects": {}}}
+    logged = {name: bookmark for name, bookmark in bookmarks.items() if bookmark}
+    assert third.state == {"bookmarks": logged | {"projects": {}}}
 
 
 def test_no_state_repeats_the_message_before(run: Runner) -> None:
     """Once is enough."""
     messages = run().messages
 
-    for one, other in pairwise(messages):
-        assert one != other
+    for single, other in pairwise(messages):
+        assert single != other
 
 
 def test_state_stays_small_beside_the_records(serving: Any) -> None:
@@ -63,7 +63,7 @@ def test_state_stays_small_beside_the_records(serving: Any) -> None:
 
 
 def test_a_failed_run_says_how_far_it_came(run: Runner, world: World) -> None:
-    """What has been read need not be read again."""
+    """Rows that have been read need not be read again."""
     project_id = world.projects[0].id
 
     def refuse(request: Request) -> Reply | None:
@@ -113,16 +113,16 @@ FORMS = [
 def test_a_bookmark_in_any_form_is_one_timestamp(form: str) -> None:
     """As text, ``...00Z`` is later than ``...00.500Z``."""
     partition = {"context": {"project_id": "p1"}, "replication_key_value": form}
-    given = {"bookmarks": {"labels": {"partitions": [partition]}}}
+    inputs = {"bookmarks": {"labels": {"partitions": [partition]}}}
     state = ProjectState(
-        stream_name="labels", tap_name="tap-labelbox", tap_state=deepcopy(given)
+        stream_name="labels", tap_name="tap-labelbox", tap_state=deepcopy(inputs)
     )
 
     assert state.bookmark("p1", "created_at") == FORMS[0]
     for earlier in ("2026-01-01T23:59:59.999Z", FORMS[0]):
         state.advance("p1", "created_at", earlier)
         assert state.bookmark("p1", "created_at") == FORMS[0]
-    assert state.tap_state == given  # what was given goes out as it was given
+    assert state.tap_state == inputs  # what was given goes out as it was given
     state.advance("p1", "created_at", "2026-01-02T00:00:00.001Z")
     assert state.bookmark("p1", "created_at") == "2026-01-02T00:00:00.001Z"
 
@@ -157,15 +157,15 @@ def test_a_run_reads_on_from_a_bookmark_in_any_form(serving: Any, form: str) -> 
     for stream in streams:
         (partition,) = state["bookmarks"][stream]["partitions"]
         partition["replication_key_value"] = form
-    given = deepcopy(state)
+    inputs = deepcopy(state)
 
     output = run(*streams, state=state, now=now)
 
     assert output.error is None
-    assert output.states[0] == given
+    assert output.states[0] == inputs
     assert output.ids("labels") == [label.id for label in hours[1:]]
-    found = {r["label_id"] for r in output.records("export_labels")}
-    assert {label.id for label in hours[1:]} == found
+    result = {r["label_id"] for r in output.records("export_labels")}
+    assert {label.id for label in hours[1:]} == result
     (partition,) = output.state["bookmarks"]["labels"]["partitions"]
     assert partition["replication_key_value"] == "2026-01-02T01:00:00.000Z"
 
@@ -211,10 +211,10 @@ def test_a_bookmark_in_the_future_is_told(
 
     run("labels", state={"bookmarks": {"labels": {"partitions": [partition]}}})
 
-    (told,) = {m for m in caplog.messages if "lies in the future" in m}
-    assert project_id in told
-    assert "check this machine's clock" in told
-    assert "run once without state" in told
+    (logged,) = {m for m in caplog.messages if "lies in the future" in m}
+    assert project_id in logged
+    assert "check this machine's clock" in logged
+    assert "run once without state" in logged
 
 
 # --- what needs no run ------------------------------------------------------------

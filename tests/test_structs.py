@@ -36,7 +36,7 @@ COLUMNS = (
     *within("block.inner", string("deep", "Deep down.")),
 )
 STRUCT = StructColumns(sources(COLUMNS), raw=frozenset({"label"}))
-NULLS = {column.name: None for column in COLUMNS}
+EMPTY_RECORD = {column.name: None for column in COLUMNS}
 
 
 def record(text: bytes) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def record(text: bytes) -> dict[str, Any]:
 )
 def test_what_is_expected_becomes_a_record(text: bytes, expected: Any) -> None:
     """Missing blocks are empty ones."""
-    assert record(text) == NULLS | expected
+    assert record(text) == EMPTY_RECORD | expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_expected_becomes_a_record(text: bytes, expected: Any) -> None:
     ],
 )
 def test_what_does_not_fit_is_left_to_others(text: bytes) -> None:
-    """Who look at each value, and put aside what they must."""
+    """The slow path looks at each value, and puts aside what it must."""
     with pytest.raises(ConversionError):
         record(text)
 

@@ -85,7 +85,7 @@ TOO_COMPLEX = {
 }
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what was said to be left out."""
     return [m for m in caplog.messages if "is left out" in m]
 
@@ -106,8 +106,8 @@ def rows_field(selections: SelectionSetNode | None) -> FieldNode | None:
         assert isinstance(field, FieldNode)
         if field.alias and field.alias.value == "rows":
             return field
-        if found := rows_field(field.selection_set):
-            return found
+        if result := rows_field(field.selection_set):
+            return result
     return None
 
 
@@ -138,10 +138,10 @@ def test_columns_are_what_is_asked_for(stream: Any) -> None:
     asked = set(paths(field, whole))
     if stream.nested_in:
         inner = next(
-            one
-            for one in field.selection_set.selections  # type: ignore[union-attr]
-            if isinstance(one, FieldNode)
-            and stream.nested_in == (one.alias or one.name).value
+            single
+            for single in field.selection_set.selections  # type: ignore[union-attr]
+            if isinstance(single, FieldNode)
+            and stream.nested_in == (single.alias or single.name).value
         )
         if not inner.selection_set:  # a tree that is no part of the schema
             return
@@ -159,7 +159,7 @@ def test_columns_are_what_is_asked_for(stream: Any) -> None:
     own |= {stream.rest_column and stream.rest_column.name}
     own |= MADE.get(stream.name, set())
     own |= Document.load(stream.details).fields if stream.details else set()
-    wanted = {
+    expected = {
         path.replace(".", "_")
         for column in stream.schema.columns
         for path in column.paths
@@ -167,7 +167,7 @@ def test_columns_are_what_is_asked_for(stream: Any) -> None:
         and path.partition(".")[0] not in whole - {path}  # within another column
         and not (stream.rest_column and path.startswith("rest."))
     }
-    assert asked == wanted
+    assert asked == expected
     assert ("next" in document.text) == ("after" in document.declared)
 
 
@@ -214,16 +214,16 @@ def client(run: Runner) -> Any:
 
 def test_users_are_those_of_the_client(run: Runner, client: Any) -> None:
     """One by one."""
-    found = {
+    result = {
         row["id"]: (row["email"], row["name"], row["nickname"], row["picture"])
         for row in run("users").records("users")
     }
 
-    assert found == {
+    assert result == {
         user.uid: (user.email, user.name, user.nickname, user.picture)
         for user in client.get_users()
     }
-    assert len(found) == len(run.world.users)
+    assert len(result) == len(run.world.users)
 
 
 def test_roles_are_those_of_the_client(
@@ -232,11 +232,11 @@ def test_roles_are_those_of_the_client(
     """It writes their names in capitals."""
     monkeypatch.setattr("labelbox.schema.role._ROLES", None)
 
-    found = {
+    result = {
         format_role(row["name"]): row["id"] for row in run("roles").records("roles")
     }
 
-    assert found == {name: role.uid for name, role in client.get_roles().items()}
+    assert result == {name: role.uid for name, role in client.get_roles().items()}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -249,12 +249,12 @@ def test_groups_are_those_of_the_client(run: Runner, client: Any) -> None:
             member = row["user_id"], row["email"], row["role_id"]
             members.setdefault(row["user_group_id"], set()).add(member)
 
-    found = {
+    result = {
         row["id"]: (row["name"], row["color"], row["description"], row["project_count"])
         for row in output.records("user_groups")
     }
     theirs = list(UserGroup(client).get_user_groups(client))
-    assert found == {
+    assert result == {
         group.id: (
             group.name,
             group.color.value,
@@ -263,7 +263,7 @@ def test_groups_are_those_of_the_client(run: Runner, client: Any) -> None:
         )
         for group in theirs
     }
-    assert {i: members.get(i, set()) for i in found} == {
+    assert {i: members.get(i, set()) for i in result} == {
         group.id: {(m.user.uid, m.user.email, m.role.uid) for m in group.members}
         for group in theirs
     }
@@ -271,7 +271,7 @@ def test_groups_are_those_of_the_client(run: Runner, client: Any) -> None:
 
 def test_task_queues_are_those_of_the_client(run: Runner, client: Any) -> None:
     """Project by project, in the order of the workflow."""
-    found = [
+    result = [
         (
             row["project_id"],
             row["order"],
@@ -284,7 +284,7 @@ def test_task_queues_are_those_of_the_client(run: Runner, client: Any) -> None:
         for row in run("task_queues").records("task_queues")
     ]
 
-    assert found == [
+    assert result == [
         (
             project.id,
             order,
@@ -433,25 +433,25 @@ def test_each_kind_is_read_whole(kinds: Runner, size: int) -> None:
 
     output = kinds(page_size=size)
 
-    def found(stream: str, *names: str) -> list[Any]:
+    def result(stream: str, *names: str) -> list[Any]:
         rows = [tuple(r[name] for name in names) for r in output.records(stream)]
         return rows if len(names) > 1 else [row[0] for row in rows]
 
     assert output.error is None
-    assert found("organization", "id") == [world.organization["id"]]
-    assert found("datasets", "id") == [dataset.id for dataset in world.datasets]
-    assert found("batches", "project_id", "id") == [
+    assert result("organization", "id") == [world.organization["id"]]
+    assert result("datasets", "id") == [dataset.id for dataset in world.datasets]
+    assert result("batches", "project_id", "id") == [
         (project.id, batch["id"])
         for project in world.projects
         for batch in project.batches
     ]
-    assert found("data_rows", "dataset_id", "id") == [
+    assert result("data_rows", "dataset_id", "id") == [
         (dataset.id, row.id)
         for dataset in world.datasets
         for row in reversed(dataset.data_rows)
     ]
     assert sorted(
-        found("labeler_performance", "project_id", "user_id", "count")
+        result("labeler_performance", "project_id", "user_id", "count")
     ) == sorted(
         (project.id, user.id, count)
         for project in world.projects
@@ -459,8 +459,8 @@ def test_each_kind_is_read_whole(kinds: Runner, size: int) -> None:
         if (count := sum(label.created_by is user for label in project.labels))
     )
     with_rows = [project.id for project in world.projects if project.data_rows]
-    assert found("workflows", "project_id") == with_rows
-    assert found("metadata_schema_options", "metadata_schema_id", "id") == [
+    assert result("workflows", "project_id") == with_rows
+    assert result("metadata_schema_options", "metadata_schema_id", "id") == [
         (field["id"], option["id"])
         for field in world.metadata_ontology
         for option in field.get("options") or ()
@@ -471,7 +471,7 @@ def test_each_kind_is_read_whole(kinds: Runner, size: int) -> None:
 
 @pytest.mark.parametrize("streams", [("data_rows",), ("datasets", "data_rows")])
 def test_parents_are_asked_for_once(kinds: Runner, streams: tuple[str, ...]) -> None:
-    """Whether their own stream is selected or not."""
+    """Their own stream may be selected or not."""
     kinds(*streams)
 
     assert operations(kinds).count("Datasets") == 1
@@ -488,7 +488,7 @@ def test_null_is_none_only_where_it_may_be(kinds: Runner, caplog: Any) -> None:
     output = kinds("organization", "workflows")
 
     assert isinstance(output.error, IncompleteError)
-    assert told(caplog) == [
+    assert logged(caplog) == [
         "organization is left out: Labelbox answered without rows and without an error"
     ]
 
@@ -508,7 +508,7 @@ def test_groups_and_their_members_are_asked_for_once(run: Runner) -> None:
         operations(run)
 
 
-def selecting(run: Runner, *wanted: str) -> dict[str, Any]:
+def selecting(run: Runner, *expected: str) -> dict[str, Any]:
     """Return a catalog with these columns of some streams, and no others."""
     catalog: dict[str, Any] = TapLabelbox(config=run.config()).catalog_dict
     for stream in catalog["streams"]:
@@ -516,43 +516,47 @@ def selecting(run: Runner, *wanted: str) -> dict[str, Any]:
         for entry in stream["metadata"]:
             path = [name, *entry["breadcrumb"][1::2]]
             entry["metadata"]["selected"] = any(
-                one.split(".")[: len(path)] == path for one in wanted
+                single.split(".")[: len(path)] == path for single in expected
             )
     return catalog
 
 
 @pytest.mark.parametrize(
-    ("wanted", "fields"),
+    ("expected", "fields"),
     [
         (("users.id", "users.org_role_name"), "id org_role: orgRole { name }"),
         (("users.id",), "id"),
     ],
 )
 def test_only_selected_columns_are_asked_for(
-    run: Runner, wanted: tuple[str, ...], fields: str
+    run: Runner, expected: tuple[str, ...], fields: str
 ) -> None:
     """Of relations as well; a record has no others."""
-    output = run(catalog=selecting(run, *wanted))
+    output = run(catalog=selecting(run, *expected))
 
     (request,) = run.sandbox.requests
     body = (request.query or "").partition("rows: users")[2].partition("{")[2]
     assert output.error is None
     assert "".join(body.split()) == "".join(fields.split()) + "}}"
     record = output.records("users")[0]
-    assert {f"users.{name}" for name in record} == set(wanted)
+    assert {f"users.{name}" for name in record} == set(expected)
 
 
 def test_the_heavy_column_of_versions_can_be_left_out(run: Runner) -> None:
     """And what the bookmark is kept by is asked for all the same."""
-    wanted = ("label_versions.id", "label_versions.action", "label_versions.created_at")
+    expected = (
+        "label_versions.id",
+        "label_versions.action",
+        "label_versions.created_at",
+    )
 
-    output = run(catalog=selecting(run, *wanted))
+    output = run(catalog=selecting(run, *expected))
 
     asked = [
         r.query or "" for r in run.sandbox.requests if r.operation == "LabelVersions"
     ]
     assert output.error is None
-    assert len(output.records("label_versions")) == 250
+    assert len(output.records("label_versions")) == run.label_count
     assert all("label\n" not in query for query in asked)
 
 
@@ -589,7 +593,7 @@ def test_nothing_is_asked_where_files_are_read(tmp_path: Any, run: Runner) -> No
 
 @pytest.mark.parametrize("name", [*WHOLE, NEWEST_FIRST, "label_versions"])
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "reason"),
     [
         ("AUTHORIZATION_ERROR", "You are not authorized"),
         ("OPERATION_NOT_ALLOWED", "deselect it"),
@@ -597,7 +601,7 @@ def test_nothing_is_asked_where_files_are_read(tmp_path: Any, run: Runner) -> No
     ],
 )
 def test_a_refusal_costs_the_stream(
-    run: Runner, caplog: Any, name: str, code: str, said: str
+    run: Runner, caplog: Any, name: str, code: str, reason: str
 ) -> None:
     """It has one line, however many projects there are; the others are read."""
     document = next(s.document or s.name for s in DECLARED if s.name == name)
@@ -609,12 +613,12 @@ def test_a_refusal_costs_the_stream(
 
     output = run(name, "projects", "labels")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} is left out: ")
-    assert said in line
+    assert reason in line
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
-    assert len(output.records("labels")) == 250
+    assert len(output.records("labels")) == run.label_count
 
 
 @pytest.mark.parametrize(
@@ -632,15 +636,15 @@ def test_a_refusal_costs_the_stream(
 def test_a_field_that_the_server_lacks_costs_the_stream(
     serving: Any, caplog: Any, name: str, forgotten: str
 ) -> None:
-    """Where nothing would be left to read, or not all of it."""
+    """Without it nothing would be left to read, or not all of it."""
     run = serving(World(), forget=[forgotten])
 
     output = run(name, "labels")
 
-    assert [line for line in told(caplog) if line.startswith(f"{name} is left out: ")]
+    assert [line for line in logged(caplog) if line.startswith(f"{name} is left out: ")]
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
-    assert len(output.records("labels")) == 250
+    assert len(output.records("labels")) == run.label_count
 
 
 def test_members_are_missed_where_groups_are_read(serving: Any, caplog: Any) -> None:
@@ -650,7 +654,7 @@ def test_members_are_missed_where_groups_are_read(serving: Any, caplog: Any) -> 
     output = run("user_groups", "user_group_members")
 
     assert len(output.records("user_groups")) == 3
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert "user_group_members is left out: it cannot be read" in line
 
 
@@ -676,7 +680,7 @@ def test_one_forbidden_project_costs_itself(
 
     output = run(name)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     forbidden = world.projects[number].id
     assert line.startswith(f"{name} of project {forbidden} is left out: You")
     assert isinstance(output.error, IncompleteError)
@@ -700,7 +704,7 @@ def test_many_forbidden_projects_are_named_up_to_a_limit(
 
     output = run(name)
 
-    lines = told(caplog)
+    lines = logged(caplog)
     assert len(lines) == 4
     assert lines[-1].startswith(f"{name} of more projects is left out")
     assert {r["project_id"] for r in output.records(name)} == {world.projects[8].id}
@@ -761,9 +765,9 @@ def read_groups(run: Runner, *nodes: Any) -> Output:
 )
 def test_a_group_may_have_nothing(run: Runner, members: Any) -> None:
     """All but its ID may be null."""
-    nulls = dict.fromkeys(("name", "color", "description", "member", "project"))
+    absent = dict.fromkeys(("name", "color", "description", "member", "project"))
 
-    output = read_groups(run, {"id": "g", **nulls, "_members": members})
+    output = read_groups(run, {"id": "g", **absent, "_members": members})
 
     assert output.error is None
     assert output.ids("user_groups") == ["g"]
@@ -786,7 +790,7 @@ def test_malformed_rows_cost_themselves(run: Runner, caplog: Any) -> None:
     assert output.ids("user_groups") == ["g"]
     (member,) = output.records("user_group_members")
     assert (member["user_group_id"], member["user_id"]) == ("g", "7")
-    assert len(told(caplog)) >= 4 + 3
+    assert len(logged(caplog)) >= 4 + 3
     assert "Jane" not in caplog.text
 
 
@@ -812,7 +816,7 @@ def test_a_cursor_that_leads_back_ends_the_stream(
 
     run("user_groups")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert "the same page again and again" in line
 
 
@@ -832,14 +836,14 @@ def test_a_page_may_be_empty_or_short_before_the_last(run: Runner) -> None:
 def test_a_page_without_word_of_the_next_is_no_last_page(
     run: Runner, caplog: Any
 ) -> None:
-    """What may be cut off is not taken for whole."""
+    """A list that may be cut off is not taken for complete."""
     run.sandbox.before = lambda _: Reply(
         200, {}, {"data": {"groups": {"rows": [{"id": "g"}]}}}
     )
 
     run("user_groups")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert "without saying whether there is another page" in line
 
 
@@ -867,10 +871,10 @@ def test_pages_that_are_too_much_together_count_once(serving: Any, name: str) ->
     small = {project.id for project in world.projects[:8]}
 
     def refuse(request: Request) -> Reply | None:
-        given = request.variables
-        if given.get("project_id") in small or given.get("first", 0) <= 50:
+        inputs = request.variables
+        if inputs.get("project_id") in small or inputs.get("first", 0) <= 50:
             return None
-        return Reply(400, {}, TOO_COMPLEX) if "project_id" in given else None
+        return Reply(400, {}, TOO_COMPLEX) if "project_id" in inputs else None
 
     run.sandbox.before = refuse
     output = run(name, concurrency=8, projects_per_request=1)
@@ -893,17 +897,17 @@ def test_a_list_that_moves_is_read_whole(serving: Any) -> None:
             world.users.pop(0)
 
     run.sandbox.before = happen
-    found = run("users", page_size=3, concurrency=1).ids("users")
+    result = run("users", page_size=3, concurrency=1).ids("users")
 
-    assert stay <= set(found)
-    assert len(found) == len(set(found))
+    assert stay <= set(result)
+    assert len(result) == len(set(result))
 
 
 # --- bookmarks ----------------------------------------------------------------------
 
 
 def test_versions_go_on_from_the_bookmark(run: Runner, world: World) -> None:
-    """What shares its timestamp comes again, and nothing older."""
+    """Versions with its timestamp come again, and nothing older."""
     first = run("label_versions", lookback_seconds=10)
     operations(run)
     added = world.add_label(world.projects[0].id)
@@ -914,11 +918,11 @@ def test_versions_go_on_from_the_bookmark(run: Runner, world: World) -> None:
 
     assert f"v1-{added.id}" in second.ids("label_versions")
     assert len(second.records("label_versions")) < 50
-    given = [
+    inputs = [
         r.variables for r in run.sandbox.requests if r.operation == "LabelVersions"
     ]
-    assert sum("since" in variables for variables in given) >= 3
-    assert all("before" in variables for variables in given)
+    assert sum("since" in variables for variables in inputs) >= 3
+    assert all("before" in variables for variables in inputs)
 
 
 def test_a_bookmark_waits_where_rows_are_in_no_order(run: Runner, world: World) -> None:
@@ -930,11 +934,13 @@ def test_a_bookmark_waits_where_rows_are_in_no_order(run: Runner, world: World) 
     }
 
     def answer(request: Request) -> Reply | None:
-        given = request.variables
+        inputs = request.variables
         if request.operation != "LabelVersions":
             return None
         rows, cursor = (
-            pages[given.get("after")] if given["project_id"] == project else ([], None)
+            pages[inputs.get("after")]
+            if inputs["project_id"] == project
+            else ([], None)
         )
         made = [{"id": f"{day}", "created_at": f"{day}T00:00:00.000Z"} for day in rows]
         return Reply(200, {}, {"data": {"versions": {"rows": made, "next": cursor}}})

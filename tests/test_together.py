@@ -20,11 +20,12 @@ from tap_labelbox.api.errors import (
     IncompleteError,
     OutageError,
 )
-from tap_labelbox.api.together import Question, Together, separated
+from tap_labelbox.api.prefetch import Question, Together
+from tap_labelbox.api.together import separated
+from tap_labelbox.records.structs import PageDecoder
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.labels import LabelsStream
 from tests.test_queries import SCHEMA_TEXT
 
 if TYPE_CHECKING:
@@ -35,22 +36,22 @@ if TYPE_CHECKING:
 
 SCHEMA = build_schema(SCHEMA_TEXT)
 STREAMS_BY_PROJECT = ("task_queues", "label_versions", "labels")
-EACH = pytest.mark.parametrize("stream", STREAMS_BY_PROJECT)
+PER_ITEM = pytest.mark.parametrize("stream", STREAMS_BY_PROJECT)
 CRASH = error("Something went wrong", "INTERNAL_SERVER_ERROR")
 
 
 def documents_by_parent() -> dict[str, Document]:
     """Return the documents that ask for the rows of a parent."""
     names = {getattr(s, "document", "") or s.name for s in STREAMS}
-    found = {}
+    actual = {}
     for name in sorted(names):
         try:
             document = Document.load(name)
         except KeyError:  # what is read in another way
             continue
         if document.parent and document.text.lstrip("#").find("query") >= 0:
-            found[name] = document
-    return found
+            actual[name] = document
+    return actual
 
 
 BY_PARENT = documents_by_parent()
@@ -75,7 +76,7 @@ def sizes(run: Runner, stream: str) -> list[int]:
     return [sum(n.endswith(names) for n in r.variables) for r in asked(run, stream)]
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what was said to be left out."""
     return [m for m in caplog.messages if "is left out" in m]
 
@@ -188,8 +189,8 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
         assert (part and json.loads(part)) == (
             expected if own or mine[number] else None
         )
-    named = (int(item["path"][0][1]) for item in errors if item not in rest)
-    assert reply.refused == [*dict.fromkeys(named)]
+    by_name = (int(item["path"][0][1]) for item in errors if item not in rest)
+    assert reply.refused == [*dict.fromkeys(by_name)]
     assert (reply.common is None) == (not rest and any(mine))
     if reply.common:
         assert reply.common["errors"] == rest
@@ -205,7 +206,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
     ],
 )
 def test_odd_json_is_taken_apart(text: bytes) -> None:
-    """What is odd is in one of them."""
+    """The malformed part is in one of them."""
     reply = separated(text, 2)
 
     assert reply.parts[1] == b'{"data":{"a":1}}'
@@ -236,7 +237,7 @@ def test_a_night_in_which_nothing_happened_costs_few_requests(
 
 def test_a_list_by_project_costs_a_twentieth_of_a_request_each(serving: Any) -> None:
     """All that are selected by default."""
-    run = serving(World(projects=500, labels_per_project=1))
+    run = serving(World(projects=100, labels_per_project=1))
 
     output = run(*DEFAULT_BY_PROJECT)
 
@@ -248,11 +249,11 @@ def test_a_list_by_project_costs_a_twentieth_of_a_request_each(serving: Any) -> 
             if s.name in DEFAULT_BY_PROJECT
         }
     )
-    listed = len(asked(run, "project_ids"))
-    assert len(run.sandbox.requests) - listed == lists * 500 / 20
+    entries = len(asked(run, "project_ids"))
+    assert len(run.sandbox.requests) - entries == lists * 100 / 20
 
 
-@EACH
+@PER_ITEM
 @pytest.mark.parametrize("number", [1, 2, 7])
 def test_no_more_share_a_request_than_may(
     serving: Any, stream: str, number: int
@@ -270,7 +271,7 @@ def test_no_more_share_a_request_than_may(
     assert len(sizes(run, stream)) == -(-12 // number)
 
 
-@EACH
+@PER_ITEM
 def test_one_project_is_asked_for_as_ever(serving: Any, stream: str) -> None:
     """Without aliases."""
     run = small(serving, 1)
@@ -330,7 +331,7 @@ def test_a_run_that_is_cut_off_goes_on(serving: Any) -> None:
 # --- what is too much ----------------------------------------------------------------
 
 
-@EACH
+@PER_ITEM
 def test_fewer_share_a_request_where_so_many_are_too_complex(
     serving: Any, stream: str
 ) -> None:
@@ -355,7 +356,7 @@ def test_where_any_two_are_too_complex_each_is_alone(serving: Any) -> None:
     assert len(projects_of(output, "task_queues")) == 12
 
 
-@EACH
+@PER_ITEM
 def test_fewer_share_a_request_where_the_reply_is_too_large(
     serving: Any, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,16 +369,16 @@ def test_fewer_share_a_request_where_the_reply_is_too_large(
     output = run(stream, concurrency=1)
 
     assert output.records(stream) == whole
-    found = sizes(run, stream)
-    assert found == sorted(found, reverse=True)
-    assert found[:2] == [20, 10]
-    assert found.count(20) == 1
+    actual = sizes(run, stream)
+    assert actual == sorted(actual, reverse=True)
+    assert actual[:2] == [20, 10]
+    assert actual.count(20) == 1
 
 
 # --- what one of them costs ----------------------------------------------------------
 
 
-@EACH
+@PER_ITEM
 @pytest.mark.parametrize("bad", [0, 3, 9])
 def test_a_project_that_is_refused_costs_itself_and_nothing_more(
     serving: Any, caplog: Any, stream: str, bad: int
@@ -393,7 +394,7 @@ def test_a_project_that_is_refused_costs_itself_and_nothing_more(
 
     output = run(stream)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{stream} of project {refused.id} is left out: You")
     assert isinstance(output.error, IncompleteError)
     expected = [p for p in projects_of(whole, stream) if p != refused.id]
@@ -432,7 +433,7 @@ def spoiled(
     return after
 
 
-@EACH
+@PER_ITEM
 def test_an_error_that_leaves_no_data_costs_one_request_more(
     serving: Any, caplog: Any, stream: str
 ) -> None:
@@ -443,13 +444,13 @@ def test_an_error_that_leaves_no_data_costs_one_request_more(
 
     output = run(stream)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert bad in line
     assert len(projects_of(output, stream)) == 9
     assert sizes(run, stream) == [10, 9]
 
 
-@EACH
+@PER_ITEM
 def test_null_costs_one_project(serving: Any, caplog: Any, stream: str) -> None:
     """And no other request."""
     run = small(serving, 10)
@@ -458,13 +459,13 @@ def test_null_costs_one_project(serving: Any, caplog: Any, stream: str) -> None:
 
     output = run(stream)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert f"{stream} of project {bad} is left out" in line
     assert len(projects_of(output, stream)) == 9
     assert sizes(run, stream) == [10]
 
 
-@EACH
+@PER_ITEM
 @pytest.mark.parametrize(
     "row", [None, 5, {}, {"id": ""}, {"id": [1]}, {"id": "x", "odd": float("nan")}]
 )
@@ -496,15 +497,15 @@ def test_one_odd_row_slows_no_other_project(
 ) -> None:
     """Each is decoded by itself."""
     run = small(serving, 10)
-    decode_fast = LabelsStream.decode_fast
+    decode = PageDecoder.__call__
     fast: list[bool] = []
 
-    def noted(stream: LabelsStream, reply: bytes) -> Any:
-        result = decode_fast(stream, reply)
+    def noted(decoder: PageDecoder, reply: bytes) -> Any:
+        result = decode(decoder, reply)
         fast.append(result is not None)
         return result
 
-    monkeypatch.setattr(LabelsStream, "decode_fast", noted)
+    monkeypatch.setattr(PageDecoder, "__call__", noted)
     bad = run.world.projects[4].id
     run.sandbox.after = spoiled(
         bad, lambda block: {"labels": [label | {"new": 1} for label in block["labels"]]}
@@ -561,7 +562,7 @@ def test_a_stream_that_the_server_lacks_costs_two_requests(
 
     run("task_queues", concurrency=1)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert "deselect it" in line
     assert sizes(run, "task_queues") == [20, 1]
 
@@ -569,7 +570,7 @@ def test_a_stream_that_the_server_lacks_costs_two_requests(
 # --- faults --------------------------------------------------------------------------
 
 
-@EACH
+@PER_ITEM
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_passing_fault_costs_the_request_once_more(
     serving: Any, stream: str, times: int, monkeypatch: pytest.MonkeyPatch
@@ -604,7 +605,7 @@ FAULTS = {
 }
 
 
-@EACH
+@PER_ITEM
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_lasting_fault_of_one_project_costs_no_other(
     serving: Any, caplog: Any, stream: str, fault: str, monkeypatch: Any
@@ -623,7 +624,7 @@ def test_a_lasting_fault_of_one_project_costs_no_other(
     run.sandbox.before = fail
     output = run(stream, concurrency=2, retry_seconds=0.1, projects_per_request=8)
 
-    lines = told(caplog)
+    lines = logged(caplog)
     assert len(lines) == 1
     assert bad in lines[0]
     expected = [p for p in projects_of(whole, stream) if p != bad]
@@ -665,9 +666,9 @@ def test_a_server_that_knows_no_aliases_is_asked_singly(serving: Any) -> None:
 
     assert output.error is None
     assert len(projects_of(output, "task_queues")) == 60
-    found = sizes(run, "task_queues")
-    assert [size for size in found if size > 1] == [20, 10, 5, 2]
-    assert found.count(1) == 60
+    actual = sizes(run, "task_queues")
+    assert [size for size in actual if size > 1] == [20, 10, 5, 2]
+    assert actual.count(1) == 60
 
 
 # --- the mechanism -------------------------------------------------------------------
@@ -677,7 +678,7 @@ def test_a_server_that_knows_no_aliases_is_asked_singly(serving: Any) -> None:
     count=st.integers(0, 30),
     size=st.integers(1, 9),
     most=st.integers(1, 9),
-    alone=st.sets(st.integers(0, 30)),
+    by_itself=st.sets(st.integers(0, 30)),
     lacking=st.sets(st.integers(0, 30)),
     max_in_flight=st.sampled_from([1, 3]),
 )
@@ -685,7 +686,7 @@ def test_every_question_gets_its_answer(
     count: int,
     size: int,
     most: int,
-    alone: set[int],
+    by_itself: set[int],
     lacking: set[int],
     max_in_flight: int,
 ) -> None:
@@ -693,13 +694,13 @@ def test_every_question_gets_its_answer(
 
     def ask_together(asks: list[dict[str, Any]]) -> list[Any]:
         assert len(asks) > 1
-        assert not alone & {ask["n"] for ask in asks}
+        assert not by_itself & {ask["n"] for ask in asks}
         if len(asks) > most:
             raise ComplexityError("no")
         return [None if ask["n"] in lacking else ask["n"] for ask in asks]
 
     questions = (
-        Question({"n": n}, lambda answer: answer(), is_alone=n in alone)
+        Question({"n": n}, lambda answer: answer(), is_alone=n in by_itself)
         for n in range(count)
     )
     together = Together[int](

@@ -49,8 +49,8 @@ class Breaking:
 
     def _meets(self, request: Request) -> bool:
         text = json.dumps(request.variables)
-        named = any(project_id in text for project_id in self.projects)
-        return named and request.operation == self.operation
+        by_name = any(project_id in text for project_id in self.projects)
+        return by_name and request.operation == self.operation
 
 
 def project_ids(output: Output, stream: str) -> set[str]:
@@ -111,8 +111,8 @@ def test_a_lasting_fault_of_one_export_costs_no_other(serving: Any, place: str) 
     run.sandbox.before = before
     output = run("data_row_exports", retry_seconds=0.2, concurrency=1)
 
-    found = project_ids(output, "data_row_exports")
-    assert found == project_ids(whole, "data_row_exports") - {broken}
+    result = project_ids(output, "data_row_exports")
+    assert result == project_ids(whole, "data_row_exports") - {broken}
     assert isinstance(output.error, IncompleteError)
 
 
@@ -141,15 +141,15 @@ def test_broken_projects_do_not_keep_the_others_from_being_read(serving: Any) ->
     whole = project_ids(run("labels"), "labels")
     broken = set(oldest[2:8])
     run.sandbox.before = Breaking(FAULTS["502"], broken, "Labels")
-    found: set[str] = set()
+    result: set[str] = set()
     state = None
 
     for _ in range(3):
         output = run("labels", retry_seconds=0, concurrency=1, state=state)
-        found |= project_ids(output, "labels")
+        result |= project_ids(output, "labels")
         state = output.state
 
-    assert found == whole - broken
+    assert result == whole - broken
 
 
 def test_some_failures_are_no_outage(serving: Any) -> None:
@@ -187,14 +187,14 @@ def test_runs_that_are_cut_off_get_round(
     monkeypatch.setattr("tap_labelbox.singer.state.LATER_RUN_SHARE", inf)
     run = serving(World(projects=15, labels_per_project=2))
     whole = project_ids(run(stream), stream)
-    found: set[str] = set()
+    result: set[str] = set()
     state: State | None = None
     runs = 0
 
-    while found != whole:
+    while result != whole:
         # A lookback of nothing: what was read does not come again.
         output = cut_after(run(stream, state=state), 4, stream)
-        found |= project_ids(output, stream)
+        result |= project_ids(output, stream)
         state = output.states[-1]
         runs += 1
         assert runs < 8
@@ -239,8 +239,8 @@ def test_a_project_that_is_waited_for_in_vain_holds_no_other_back(
 
     records = [m for m in output.messages if m["type"] == "RECORD"]
     assert records[0]["stream"] == other
-    found = dict.fromkeys(r["project_id"] for r in output.records(stream))
-    assert [*found] == [*rest, first]
+    result = dict.fromkeys(r["project_id"] for r in output.records(stream))
+    assert [*result] == [*rest, first]
     assert "tried_at" not in json.dumps(output.state)
 
 
@@ -300,9 +300,10 @@ def test_an_export_of_a_finished_run_is_not_read_again(
     whole = run("data_row_exports")
     cut = cut_after(whole, 1, "data_row_exports")
 
-    run("data_row_exports", state=whole.state)
+    options = {"export_scope": "project"}
+    run("data_row_exports", state=whole.state, **options)
     assert started(run.sandbox) == 6
-    run("data_row_exports", state=cut.states[-1])
+    run("data_row_exports", state=cut.states[-1], **options)
     assert started(run.sandbox) == 7
 
 
@@ -464,16 +465,17 @@ def test_another_refusal_is_not_waited_for(serving: Any, code: str) -> None:
 
 
 @pytest.mark.parametrize("streams", [("projects",), ("labels",), STREAMS])
-def test_the_first_state_is_the_one_given(run: Runner, streams: Any) -> None:
+def test_the_first_state_is_the_one_given(serving: Any, streams: Any) -> None:
     """After the first SCHEMA and before all else: targets take it for their base."""
+    run = serving(World(projects=3, labels_per_project=5))
     first = run(*streams)
-    odd: State = {"bookmarks": {**first.state["bookmarks"], "gone": {"a": 1}}}
+    variant: State = {"bookmarks": {**first.state["bookmarks"], "gone": {"a": 1}}}
 
-    states: list[State | None] = [None, {}, {"bookmarks": {}}, odd, *first.states]
-    for given in states:
-        output = run(*streams, state=given)
+    states: list[State | None] = [None, {}, {"bookmarks": {}}, variant, *first.states]
+    for inputs in states:
+        output = run(*streams, state=inputs)
         kinds = [message["type"] for message in output.messages]
-        assert output.states[0] == (given or {"bookmarks": {}})
+        assert output.states[0] == (inputs or {"bookmarks": {}})
         assert set(kinds[: kinds.index("STATE")]) == {"SCHEMA"}
 
 

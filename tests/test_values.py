@@ -69,10 +69,10 @@ def test_a_value_fits_or_is_none(
     check: Callable[[Any], Any], value: Any, expected: Any
 ) -> None:
     """None is what fits no column, and is put aside by whoever asked."""
-    found = check(value)
+    result = check(value)
 
-    assert found == expected
-    assert type(found) is type(expected)
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 def test_a_list_is_what_counts_not_only_what_is_in_it() -> None:

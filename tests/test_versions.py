@@ -15,7 +15,7 @@ from tap_labelbox.streams import STREAMS
 from tap_labelbox.tap import TapLabelbox
 from tests.postgres import postgres
 from tests.runner import PRIMARY_KEYS
-from tests.test_warehouse import load
+from tests.targets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def activated(output: Output) -> list[str]:
 
 
 class HardDelete:
-    """What a target with ``hard_delete`` has: it deletes rows of other versions."""
+    """A target with ``hard_delete``: it deletes rows of other versions."""
 
     def __init__(self) -> None:
         """Have no rows."""
@@ -179,9 +179,9 @@ def forbidden(project_id: str) -> Callable[[Request], Reply | None]:
     body = json.dumps({"errors": [error], "data": None}).encode()
 
     def answer(request: Request) -> Reply | None:
-        listed = request.operation in {"Projects", "ProjectIds"}
+        entries = request.operation in {"Projects", "ProjectIds"}
         there = project_id in json.dumps(request.variables or {})
-        return Reply(200, {}, body) if there and not listed else None
+        return Reply(200, {}, body) if there and not entries else None
 
     return answer
 
@@ -296,9 +296,9 @@ def test_a_wanted_project_that_is_not_there_keeps_the_rows(
     run: Runner, world: World
 ) -> None:
     """The key may have lost its right to see it."""
-    wanted = [world.projects[0].id, world.forbidden_project.id]
+    expected = [world.projects[0].id, world.forbidden_project.id]
 
-    output = read(run, *ALL, project_ids=wanted)
+    output = read(run, *ALL, project_ids=expected)
 
     assert output.error is not None
     assert output.records("labels")
@@ -368,7 +368,7 @@ def test_a_test_activates_nothing(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reason"),
     [
         (
             {
@@ -394,9 +394,9 @@ def test_a_test_activates_nothing(run: Runner) -> None:
         ),
     ],
 )
-def test_what_versions_cannot_go_with(run: Runner, settings: Any, said: str) -> None:
+def test_what_versions_cannot_go_with(run: Runner, settings: Any, reason: str) -> None:
     """A target would delete rows that are there."""
-    with pytest.raises(ConfigValidationError, match=said):
+    with pytest.raises(ConfigValidationError, match=reason):
         run(emit_activate_version_messages=True, **settings)
 
     assert run.sandbox.requests == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import yaml
 from tap_labelbox.records import timestamps
 from tap_labelbox.tap import TapLabelbox
 from tests.runner import PRIMARY_KEYS, read_files
+from tests.targets import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,23 +27,6 @@ duckdb = pytest.importorskip("duckdb", reason="duckdb 1.2.2 has no wheel here")
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "running.md").read_text("utf-8")
-
-
-def load(command: Path, output: str, **settings: Any) -> list[Any]:
-    """Load what the tap wrote; give the states that the target confirms."""
-    config = Path(settings.pop("folder")) / "target.json"
-    config.write_text(json.dumps(settings))
-    done = subprocess.run(
-        [command, "--config", config],
-        input=output,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=config.parent,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_duckdb_holds_what_the_sandbox_holds(
@@ -130,12 +113,12 @@ def test_each_run_has_csv_files_of_its_own(
     second = run("projects", "labels", state=first.state)
     load(command, second.text, **settings)
 
-    found = [*tmp_path.glob("labels-*.csv")]
+    result = [*tmp_path.glob("labels-*.csv")]
     lines = 0
-    for path in found:
+    for path in result:
         with path.open(encoding="utf-8", newline="") as file:
             lines += len([*csv.DictReader(file)])
-    assert len(found) == 2
+    assert len(result) == 2
     sent = first.records("labels") + second.records("labels")
     assert lines == len(sent)
 
@@ -167,7 +150,7 @@ def test_a_target_loads_batch_files(
     batch_config = {
         "encoding": {"format": form, "compression": "gzip"},
         "storage": {"root": str(tmp_path / "batch files")},
-        "batch_size": 100,
+        "batch_size": 40,
     }
     output = run(batch_config=batch_config)
     kinds = Counter(m["type"] for m in output.messages if m.get("stream") == "labels")
@@ -250,12 +233,12 @@ def test_the_query_that_is_shown_gives_what_is_current(tmp_path: Path) -> None:
                 records[key] = record
 
     with loaded(tables, tmp_path) as warehouse:
-        found = warehouse.execute(query).fetchall()
+        result = warehouse.execute(query).fetchall()
         names = [column[0] for column in warehouse.description]
 
     assert len(tables["annotations"]) == 5
     at = [names.index(name) for name in ("data_row_id", "feature_id")]
-    assert {tuple(row[n] for n in at) for row in found} == {
+    assert {tuple(row[n] for n in at) for row in result} == {
         ("dated", "kept"),
         ("dated", "new"),
         ("undated", "a"),

@@ -16,7 +16,7 @@ from tap_labelbox.api.errors import IncompleteError, OutageError
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.streams import STREAMS
 from tests.runner import PRIMARY_KEYS
-from tests.test_tables import FORBIDDEN, operations, selecting, told
+from tests.test_tables import FORBIDDEN, logged, operations, selecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,13 +112,13 @@ def test_records_fit_their_schema(run: Runner, name: str) -> None:
     """Of every project, over several pages, and nothing is put aside."""
     validator = Draft202012Validator(CLASSES[name].schema)
 
-    found = records(run, name, page_size=2)
+    result = records(run, name, page_size=2)
 
-    for record in found:
+    for record in result:
         validator.validate(record)
         assert record.keys() == CLASSES[name].schema["properties"].keys()
         assert record["additional_columns"] == {}
-    keys = [tuple(record[key] for key in PRIMARY_KEYS[name]) for record in found]
+    keys = [tuple(record[key] for key in PRIMARY_KEYS[name]) for record in result]
     assert len({*keys}) == len(keys) > 2
 
 
@@ -140,10 +140,10 @@ def test_all_but_the_key_may_be_null(run: Runner, name: str) -> None:
     )
     changing(run, name, nulled)
 
-    found = records(run, name, now=NOON)
+    result = records(run, name, now=NOON)
 
     keys = {*PRIMARY_KEYS[name], *parents & CLASSES[name].schema["properties"].keys()}
-    assert found == [
+    assert result == [
         dict.fromkeys(row)
         | {key: row[key] for key in keys}
         | {"additional_columns": {}}
@@ -160,7 +160,7 @@ def test_a_refusal_costs_the_stream(run: Runner, caplog: Any, name: str) -> None
 
     output = run(name, "projects", "users")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} is left out: ")
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
@@ -190,12 +190,12 @@ def test_a_refusal_costs_the_stream(run: Runner, caplog: Any, name: str) -> None
 def test_what_the_server_lacks_costs_the_stream(
     serving: Any, caplog: Any, name: str, forgotten: str
 ) -> None:
-    """Where nothing would be left to read, or not all of it."""
+    """Without it nothing would be left to read, or not all of it."""
     run = serving(World(), forget=[forgotten])
 
     output = run(name, "users")
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} is left out: ")
     assert isinstance(output.error, IncompleteError)
     assert not output.records(name)
@@ -220,10 +220,10 @@ def test_a_column_that_the_server_lacks_is_null(
     world = World()
     everything = records(serving(world), name, now=NOON)
 
-    found = records(serving(world, forget=[forgotten]), name, now=NOON)
+    result = records(serving(world, forget=[forgotten]), name, now=NOON)
 
     assert any(row[column] is not None for row in everything)
-    assert found == [row | {column: None} for row in everything]
+    assert result == [row | {column: None} for row in everything]
 
 
 @pytest.mark.parametrize("name", BY_PROJECT)
@@ -245,7 +245,7 @@ def test_one_forbidden_project_costs_itself(
 
     output = run(name, now=NOON, projects_per_request=1 if name == "reviews" else 20)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"{name} of project {forbidden.id} is left out: You")
     assert isinstance(output.error, IncompleteError)
     assert output.records(name) == [
@@ -294,9 +294,9 @@ def test_timestamps_come_in_several_forms(
     """All are taken, and written in one."""
     changing(run, name, lambda row: row | {column: text})
 
-    found = {row[column] for row in records(run, name)}
+    result = {row[column] for row in records(run, name)}
 
-    assert found == {"2026-01-31T09:30:00.000Z"}
+    assert result == {"2026-01-31T09:30:00.000Z"}
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_timestamps_come_in_several_forms(
 def test_json_may_be_text(
     run: Runner, name: str, column: str, value: Any, expected: Any
 ) -> None:
-    """What is no object is kept beside, as it came."""
+    """Anything but an object goes to additional_columns, as it came."""
     rows: Row = {"rows": [{"id": "x", column: value}]}
     if name == "project_model_configs":
         rows = {"rows": [{"id": "x", "model_config": {"inference_params": value}}]}
@@ -356,12 +356,12 @@ def test_all_of_a_snapshot_are_of_one_moment(run: Runner, world: World) -> None:
     first = run("project_overview", "users", **settings)
     second = run("project_overview", "users", state=first.state, **settings)
 
-    moments = [
+    timestamps = [
         {row["snapshot_at"] for row in output.records("project_overview")}
         for output in (first, second)
     ]
-    assert [len(one) for one in moments] == [1, 1]
-    assert min(moments[0]) < min(moments[1])
+    assert [len(single) for single in timestamps] == [1, 1]
+    assert min(timestamps[0]) < min(timestamps[1])
     for output in (first, second):
         assert len(output.records("project_overview")) == len(world.projects)
         activated = [m for m in output.messages if m["type"] == "ACTIVATE_VERSION"]
@@ -408,9 +408,9 @@ def test_half_a_snapshot_is_none(run: Runner, monkeypatch: Any, world: World) ->
 
 def test_states_that_are_new_are_counted(run: Runner) -> None:
     """Under their own names; the columns have those that are known."""
-    found = records(run, "project_overview")
+    result = records(run, "project_overview")
 
-    for row in found:
+    for row in result:
         counts = row["counts"]
         assert "AwaitingModelRun" in counts
         assert (row["to_label"], row["total_data_rows"]) == (
@@ -443,12 +443,12 @@ def test_counts_of_no_known_shape_are_put_aside(run: Runner, counts: Any) -> Non
 
 def test_a_count_that_is_selected_is_asked_for(run: Runner) -> None:
     """Although it is within another column."""
-    wanted = ("project_id", "snapshot_at", "done")
+    requested = ("project_id", "snapshot_at", "done")
 
-    output = run(catalog=selecting(run, *(f"project_overview.{w}" for w in wanted)))
+    output = run(catalog=selecting(run, *(f"project_overview.{w}" for w in requested)))
 
     rows = output.records("project_overview")
-    assert {tuple(row) for row in rows} == {wanted}
+    assert {tuple(row) for row in rows} == {requested}
     assert sum(row["done"] for row in rows) > 0
 
 
@@ -460,7 +460,7 @@ def test_a_count_that_is_selected_is_asked_for(run: Runner) -> None:
 def test_issues_are_asked_for_once(
     run: Runner, streams: tuple[str, ...], turn: str
 ) -> None:
-    """Whether they are selected or not, and whoever comes first."""
+    """They may be selected or not, and any stream may come first."""
     state = {"bookmarks": {turn: {"read_at": "2026-01-01T00:00:00.000Z"}}}
     replied = [
         row["id"]
@@ -479,7 +479,7 @@ def test_issues_are_asked_for_once(
 
 
 def test_comments_need_no_column_of_issues(run: Runner) -> None:
-    """What they need of these is asked for all the same."""
+    """The columns that they need of issues are asked for all the same."""
     everything = records(run, "issue_comments")
 
     output = run(catalog=selecting(run, "issues.id", "issue_comments"))
@@ -490,7 +490,7 @@ def test_comments_need_no_column_of_issues(run: Runner) -> None:
 
 
 def test_only_what_comments_need_of_issues_is_asked_for(run: Runner) -> None:
-    """Where issues themselves are not selected."""
+    """Issues themselves are not selected."""
     records(run, "issue_comments")
 
     (query,) = {r.query for r in run.sandbox.requests if r.operation == "Issues"}
@@ -508,9 +508,9 @@ def test_all_issues_are_asked_where_none_says_that_it_has_a_reply(
     run = serving(world, forget=["Issue.latestReplyAt"])
     run.settings["projects_per_request"] = 1
 
-    found = records(run, "issue_comments", projects_per_request=1)
+    result = records(run, "issue_comments", projects_per_request=1)
 
-    assert found == everything
+    assert result == everything
     issues = sum(len(project.issues) for project in world.projects)
     assert operations(run).count("IssueComments") == issues
 
@@ -524,7 +524,7 @@ def test_issues_that_are_forbidden_cost_their_comments(
 
     output = run(*streams, emit_activate_version_messages=True, projects_per_request=1)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(
         f"{streams[0]} of project {world.projects[0].id} is left out"
     )
@@ -545,7 +545,7 @@ def test_comments_are_missed_where_there_are_no_issues(
 
     output = run("issues", "issue_comments", "users")
 
-    lines = told(caplog)
+    lines = logged(caplog)
     assert [line.partition(" ")[0] for line in lines] == ["issues", "issue_comments"]
     assert isinstance(output.error, IncompleteError)
     assert len(output.records("users")) == 9
@@ -563,7 +563,7 @@ def test_an_issue_that_is_gone_costs_its_comments(run: Runner, caplog: Any) -> N
 
     output = run("issue_comments", projects_per_request=1)
 
-    (line,) = told(caplog)
+    (line,) = logged(caplog)
     assert line.startswith(f"issue_comments of issue {gone} is left out")
     assert output.records("issue_comments") == [
         row for row in everything if row["issue_id"] != gone
@@ -577,11 +577,11 @@ def test_the_dashboard_has_the_projects_that_are_asked_for(
     run: Runner, world: World
 ) -> None:
     """Labelbox lists all of them."""
-    wanted = [project.id for project in world.projects[1:3]]
+    requested = [project.id for project in world.projects[1:3]]
 
-    found = records(run, "labeling_service_dashboard", project_ids=wanted)
+    result = records(run, "labeling_service_dashboard", project_ids=requested)
 
-    assert [row["project_id"] for row in found] == wanted
+    assert [row["project_id"] for row in result] == requested
 
 
 def test_a_score_that_is_not_counted_is_null(run: Runner, world: World) -> None:
@@ -649,8 +649,8 @@ def test_addresses_of_imports_are_not_asked_for(run: Runner) -> None:
 
 def test_a_membership_may_be_that_of_several_projects(run: Runner) -> None:
     """Its key has the project."""
-    found = records(run, "project_members")
+    result = records(run, "project_members")
 
-    ids = [row["id"] for row in found]
+    ids = [row["id"] for row in result]
     assert len({*ids}) < len(ids)
-    assert {row["access_from"] for row in found} == {"ORGANIZATION", "SHARED_LINK"}
+    assert {row["access_from"] for row in result} == {"ORGANIZATION", "SHARED_LINK"}

@@ -87,7 +87,7 @@ def serve() -> None:
 
 
 def _become(job: dict[str, Any]) -> None:
-    """Be the tap in this process."""
+    """Run the tap in this process."""
     signal.alarm(MAX_RUN_SECONDS)
     os.environ.clear()
     os.environ.update(job["environment"])
@@ -98,9 +98,9 @@ def _become(job: dict[str, Any]) -> None:
         (1, job["out"], writing),
         (2, job["err"], writing),
     ):
-        opened = os.open(name, mode, 0o600)
-        os.dup2(opened, number)
-        os.close(opened)
+        descriptor = os.open(name, mode, 0o600)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     sys.path[0] = job["folder"]
     sys.argv[1:] = job["arguments"]
     runpy.run_module("tap_labelbox", run_name="__main__", alter_sys=True)

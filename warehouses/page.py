@@ -47,8 +47,9 @@ type of each column. `make test-warehouses` does this, each loader in an environ
 its own. It fails if a value is lost that is not listed here, or one arrives that is.
 
 *Run on* is what stood in for the warehouse: no cloud service was asked. *Comes again*
-is what becomes of a row whose key is there, and of a column that is no longer selected. *Batch files* says which kinds are loaded, and how many times as much CPU
-records took in the loader, for 1,000 labels with all that belongs to them.
+is what becomes of a row whose key is there, and of a column that is deselected. *Batch
+files* says which kinds are loaded, and how many times as much CPU records took in the
+loader, for 1,000 labels with all that belongs to them.
 """
 GITHUB = """\
 `make test-warehouses` does not run these, for it installs from package registries

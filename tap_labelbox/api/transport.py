@@ -97,16 +97,27 @@ class Adapter(HTTPAdapter):
             self._guard(manager)
         return manager
 
+    def close(self) -> None:
+        """Close all connections that wait for a request.
+
+        urllib3 only forgets its pools: their connections would be closed when nothing
+        refers to a pool any more, as the traceback of an error does.
+        """
+        managers = [self.poolmanager, *self.proxy_manager.values()]
+        pools = [
+            pool
+            for manager in managers
+            for pool in map(manager.pools.get, manager.pools.keys())
+        ]
+        super().close()
+        for pool in filter(None, pools):  # another thread may have taken one away
+            pool.close()
+
     def _guard(self, manager: Any) -> None:
         """Make a pool manager open guarded connections."""
-        response = type("Response", (_Response,), {"rules": self._rules})
         pools = {}
         for scheme, pool in manager.pool_classes_by_scheme.items():
-            members = {
-                "rules": self._rules,
-                "is_plain": scheme == "http",
-                "response_class": response,
-            }
+            members = {"rules": self._rules, "is_plain": scheme == "http"}
             kind = pool.ConnectionCls
             guarded = type(kind.__name__, (_Guarded, kind), members)
             pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": guarded})
@@ -114,10 +125,34 @@ class Adapter(HTTPAdapter):
 
 
 class _Guarded:
-    """A connection that is only made to addresses that may be opened."""
+    """A connection that is only made to addresses that may be opened.
+
+    A reply that is not handed out leaves nothing open.
+    """
 
     rules: Rules
     is_plain: bool
+    _reply: _Response | None = None  # while its head is read
+
+    def response_class(self, *args: Any, **kwargs: Any) -> _Response:
+        """Return what reads the next reply."""
+        self._reply = _Response(*args, rules=self.rules, **kwargs)
+        return self._reply
+
+    def getresponse(self: Any) -> Any:
+        """Read the head of a reply.
+
+        urllib3 may refuse one that http.client has taken, and closes the connection.
+        But its socket stays open for as long as the reply has not been closed too.
+        """
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        except BaseException:
+            if self._reply is not None:
+                self._reply.close()
+            raise
+        finally:
+            self._reply = None
 
     def _new_conn(self: Any) -> socket.socket:
         """Connect, and look where to, before a byte is sent: not even TLS's first.
@@ -153,12 +188,12 @@ class _Guarded:
 class _Response(http.client.HTTPResponse):
     """A reply whose bytes are counted, and timed, as they arrive."""
 
-    rules: Rules
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, sock: socket.socket, *args: Any, rules: Rules, **kwargs: Any
+    ) -> None:
         super().__init__(sock, *args, **kwargs)
         raw: io.RawIOBase = self.fp.detach()
-        self.fp = _Reader(_Meter(raw, self.rules))
+        self.fp = _Reader(_Meter(raw, rules))
 
 
 class _Meter(io.RawIOBase):

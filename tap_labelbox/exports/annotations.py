@@ -21,8 +21,8 @@ from tap_labelbox.exports.rows import (
 from tap_labelbox.records.columns import (
     MAX_ID_PATH_BYTES,
     Table,
-    as_id,
     as_integer,
+    as_key,
     as_objects,
     as_string,
     boolean,
@@ -34,6 +34,7 @@ from tap_labelbox.records.columns import (
     number,
     objects,
     populate,
+    shortened_id,
     sources,
     string,
     within,
@@ -280,7 +281,7 @@ class _Walk:
         ranked = z_order if isinstance(z_order, list) else []
         self._ranks: dict[str, int] = {}
         for rank, feature in enumerate(ranked, 1):
-            if own := as_id(feature):
+            if own := as_key(feature):
                 self._ranks.setdefault(own, rank)
         self._key_frames: dict[Mark, set[str]] = {}
         self._segments: dict[Mark, dict[int, int]] = {}
@@ -294,12 +295,12 @@ class _Walk:
             if isinstance(frames, dict):
                 marked = [frame for frame, is_key in frames.items() if is_key is True]
             if isinstance(marked, list):
-                self._key_frames[feature, group] = set(map(str, marked))
+                self._key_frames[shortened_id(feature), group] = set(map(str, marked))
         for outer, inner, ranges in _marks(annotations, "segments"):
             feature, group = (outer, None) if inner is None else (inner, outer)
             segments = _segments(ranges)
             if segments is not None:
-                self._segments[feature, group] = segments
+                self._segments[shortened_id(feature), group] = segments
             else:
                 here = self._top | {"group_name": group}
                 yield from self._unknown("segments", {feature: ranges}, here)
@@ -340,7 +341,7 @@ class _Walk:
         record = self._table.record(item, place)
         unmapped = record["additional_columns"]
         if record["feature_id"] is None:
-            record["feature_id"] = as_id(key)
+            record["feature_id"] = as_key(key)
         record["path"] = _joined(" / ", place["path"], record["name"]) or None
         if self._ranks:
             record["z_order"] = self._ranks.get(record["feature_id"])
@@ -448,7 +449,7 @@ class _Walk:
         return {
             **self._table.blank,
             **self._top,
-            "feature_id": as_id(feature),
+            "feature_id": as_key(feature),
             **known,
             "annotation_kind": known.get("annotation_kind") or "Segment",
             "annotation_id": self._ids.assign(
@@ -627,7 +628,7 @@ def _relationship(item: Any, key: str) -> tuple[str, Record]:
                 kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
                 record["relationship_type"] = kind or None
     if record["feature_id"] is None:
-        record["feature_id"] = as_id(key)
+        record["feature_id"] = as_key(key)
     _, *ends = _ends("", record)
     own = record["feature_id"] or _joined(">", *ends) or record["name"]
     return own or "unnamed", record

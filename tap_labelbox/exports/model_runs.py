@@ -25,12 +25,14 @@ from tap_labelbox.exports.rows import (
 )
 from tap_labelbox.records.columns import (
     as_id,
+    as_key,
     derived,
     identifier,
     key,
     number,
     objects,
     populate,
+    shortened_id,
     string,
     timestamp,
     within,
@@ -109,14 +111,14 @@ class ModelRunRow:
         self, row: DataRow, model: tuple[str, Row], run: tuple[str, Row]
     ) -> None:
         """Find the columns that every table has; model and run come with their IDs."""
-        self.model_run_id, self.run = run
+        _, self.run = run
         self.unmapped: Row = {}
         self.ids: Record = dict.fromkeys(
             column.name for block in (MODEL, RUN) for column in block.values()
         )
         self.ids |= {
-            "model_id": model[0],
-            "model_run_id": self.model_run_id,
+            "model_id": shortened_id(model[0]),
+            "model_run_id": shortened_id(run[0]),
             "data_row_id": data_row_id(row),
             "last_activity_at": row.last_activity_at,
         }
@@ -136,7 +138,8 @@ class ModelRunRow:
         """The labels that it has there."""
         labels = items(self.run.get("labels"))
         ids = (
-            as_id(block({"": label}, "").get("id")) or name for name, label in labels
+            as_key(block({"": label}, "").get("id")) or shortened_id(name)
+            for name, label in labels
         )
         return [label_id for label_id in ids if label_id]
 
@@ -185,7 +188,7 @@ def run_data_row_records(row: ModelRunRow) -> Iterable[Record]:
     """Return the record of the data row in the run."""
     label_id, *others = [*row.label_ids, None]
     yield {
-        "model_run_id": row.model_run_id,
+        "model_run_id": row.ids["model_run_id"],
         "id": row.ids["model_run_data_row_id"] or row.ids["data_row_id"],
         "data_row_id": row.ids["data_row_id"],
         "label_id": label_id,

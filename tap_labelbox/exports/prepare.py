@@ -41,6 +41,8 @@ class Plan(NamedTuple):
     """How far an earlier run has read an export; {} if none has."""
     earlier: list[tuple[str, list[Input]]]
     """When runs began that were cut off, and what they asked for; oldest first."""
+    until: str = ""
+    """Up to when activity is in the exports, if that is not when a run began."""
     title: str = ""
     """How a message begins that is about it; with "Project" by default."""
 
@@ -193,11 +195,11 @@ class ExportPreparer:
 
 
 def _progress(export: Export, plan: Plan, until: str) -> dict[str, Any]:
-    """Return the progress of an export that is about to be read."""
+    """Return the progress of an export, by the run of this time, that was not read."""
     return {
         "task_id": export.task_id,
         "wanted": plan.fingerprint,
-        "until": until,
+        "until": plan.until or until,
         "position": 0,
         "latest": "",
     }

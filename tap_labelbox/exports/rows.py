@@ -21,16 +21,15 @@ from tap_labelbox.records.columns import (
     Table,
     additional_columns,
     as_id,
+    as_key,
     boolean,
     derived,
     email,
-    has_at_most,
     identifier,
     identifiers,
     integer,
     json,
     key,
-    missing,
     number,
     objects,
     populate,
@@ -88,7 +87,7 @@ class ProjectRow:
         self.project = block(block(row, "projects"), project_id)
         self.details = block(self.project, "project_details")
         self.ids: Record = {
-            "project_id": project_id,
+            "project_id": shortened_id(project_id),
             "data_row_id": data_row_id(row) or "",
             "last_activity_at": row.last_activity_at,
         }
@@ -120,6 +119,8 @@ class ProjectRow:
             populate(record, unmapped, PROJECT, project, "project.")
         elif project is not None:
             unmapped["projects"] = project
+        if self.ids["project_id"] != self.project_id:  # it was too long
+            unmapped["project_id"] = self.project_id
         return record | self.ids
 
 
@@ -173,26 +174,20 @@ def decode_rows(lines: bytes) -> list[DataRow]:
 
 
 def identified(row: Row) -> DataRow:
-    """Return a data row that has IDs, which its records need for a key.
+    """Return a data row that has an ID, which its records need for a key.
 
     Raises:
-        MalformedError: If it has none, or one that is too long.
+        MalformedError: If it has none.
     """
     if not data_row_id(row):
-        lacks = missing("data_row.id", block(row, "data_row").get("id"))
-        msg = f"{lacks} ({described(row)})"
+        msg = f"it has no data_row.id ({described(row)})"
         raise MalformedError(msg)
-    identified_row = DataRow(row)
-    for project_id in identified_row.project_ids:
-        if not has_at_most(project_id, MAX_ID_BYTES):
-            msg = f"{missing('project_id', project_id)} ({described(row)})"
-            raise MalformedError(msg)
-    return identified_row
+    return DataRow(row)
 
 
 def data_row_id(row: Row) -> str | None:
     """Return the ID of a data row; without one there is no record of it."""
-    return as_id(block(row, "data_row").get("id"))
+    return as_key(block(row, "data_row").get("id"))
 
 
 def block(outer: Any, name: str) -> Row:
@@ -483,7 +478,7 @@ def label_records(row: ProjectRow) -> Iterator[Record]:
     records = [
         EXPORT_LABELS.record(_true_first(label), ids) for ids, label in row.labels
     ]
-    selected = as_id(row.details.get("selected_label_id"))
+    selected = as_key(row.details.get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
     # The ID decides between labels of one timestamp: there is one latest.
     latest = max(dated, key=lambda r: (r["created_at"], r["label_id"]), default=None)
@@ -607,7 +602,7 @@ def _fill_value(record: Record, unmapped: Row, value: Any) -> None:
     if isinstance(value, dict):
         populate(record, unmapped, OPTION, value, "value.")
     elif "Enum" in (record["schema_kind"] or "") and as_id(value):
-        record["option_id"] = as_id(value)
+        store(record, unmapped, OPTION["schema_id"], value, "value")
     elif isinstance(value, str):
         record["value_string"] = value
         record["value_datetime"] = as_timestamp(value)
@@ -653,7 +648,7 @@ def error_records(
     error = error if isinstance(error, dict) else {"error": error}
     message = error.get("error")
     yield {
-        "project_id": project_id,
+        "project_id": shortened_id(project_id),
         "task_id": task_id,
         "sequence": sequence,
         "data_row_id": data_row_id(error),

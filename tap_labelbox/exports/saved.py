@@ -23,7 +23,7 @@ import msgspec
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.rows import data_row_id, identified
 from tap_labelbox.exports.sources import Finder
-from tap_labelbox.records.columns import as_id, missing
+from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import (
     count_lines,
     decode,
@@ -609,7 +609,7 @@ def _decoded(text: bytes, decoded: Decoder) -> list[Any]:
     if _is_item(value):
         return [Item(value)]
     if isinstance(value, dict) and "ID" in value and not data_row_id(value):
-        raise MalformedError(f"{missing('ID', value['ID'])} ({described(value)})")
+        raise MalformedError(f"it has no ID ({described(value)})")
     return [identified(value)]
 
 

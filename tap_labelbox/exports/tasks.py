@@ -11,11 +11,11 @@ import hashlib
 import json
 from contextlib import contextmanager
 from datetime import UTC
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.api.errors import (
-    ExpiredLinkError,
     NotOfferedError,
     UnavailableError,
     export_limit_error,
@@ -23,9 +23,11 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.polling import poll
 from tap_labelbox.api.reading import rows
+from tap_labelbox.exports.parts import Part, PartReader
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_lines
 from tap_labelbox.records.malformed import Malformed, MalformedError, shortened
+from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +44,6 @@ NAME_PREFIX = "tap-labelbox "  # of our tasks
 START_TIMEOUT_FACTOR = 5
 """How many times `request_timeout` Labelbox may take to start an export: it looks up
 the IDs in the filters, or all data rows of the project, before it answers."""
-MAX_PART_ATTEMPTS = 3  # of one byte range that brings nothing
 MAX_LINE_ATTEMPTS = 5  # of lines that come broken in another way each time
 
 # Our name of a filter, and the API's.
@@ -73,6 +74,8 @@ STARTS = {
 
 The first of these filters that an export has says of what it is.
 """
+# Filters that only the export of a project takes.
+PROJECT_FILTERS = frozenset({"batch_ids", "workflow_status"})
 # What an export of the catalog, and of a model run, can be asked for.
 CATALOG_FILTERS = ("data_row_ids", "global_keys")
 CATALOG_PARAMS = ("attachments", "metadata_fields")
@@ -90,7 +93,7 @@ PARAMS = (
 
 
 def inputs(
-    project_id: str,
+    project_id: str | None,
     filters: dict[str, Any],
     include: dict[str, bool],
     *,
@@ -100,7 +103,8 @@ def inputs(
     """Return the exports that a project needs: several where a filter has many ids.
 
     Args:
-        project_id: The project.
+        project_id: The project; None for all of them in one export, which takes no
+            filter of ``PROJECT_FILTERS``.
         filters: The setting ``export_filters``.
         include: The setting ``export_include``.
         since: Data rows active at or after this timestamp; all if None.
@@ -114,12 +118,13 @@ def inputs(
         query.append(STATUS_FILTERS[status])
     params = dict.fromkeys(PARAMS, True)
     params |= {param: include[name] for name, param in OPTIONAL_PARAMS.items()}
+    of: dict[str, Any] = {"projectId": project_id}
+    if project_id is None:  # says whose labels come along, and narrows nothing
+        of, params = {}, params | {"allProjects": True}
     return [
         {
-            "filters": {
-                "projectId": project_id,
-                "searchQuery": {"scope": None, "query": [*query, *by_ids]},
-            },
+            "filters": of
+            | {"searchQuery": {"scope": None, "query": [*query, *by_ids]}},
             "params": params,
         }
         for by_ids in _by_ids(filters)
@@ -251,6 +256,9 @@ class Export:
     def __init__(self, client: Client, task_id: str) -> None:
         """Remember the task; ask nothing yet."""
         self.task_id = task_id
+        self.created_at: str | None = None
+        """When it was started, by Labelbox's clock, as of :meth:`wait`; None if
+        Labelbox does not say."""
         self._client = client
         self._open_streams: dict[tuple[str, int], OpenStream] = {}
 
@@ -311,6 +319,7 @@ class Export:
             if status not in ("COMPLETE", "IN_PROGRESS", "QUEUED", None):
                 msg = f"its export ended as {shortened(status)} (task {self.task_id})"
                 raise FailedExportError(msg)
+            self.created_at = as_timestamp(task.get("created_at"))
             return True if status == "COMPLETE" else None
 
         late = (
@@ -348,6 +357,13 @@ class Export:
             open_stream = self._open(stream, position, *header, part=part)
             self._open_streams[stream, position] = open_stream
         return reply is not None
+
+    def has_errors(self) -> bool:
+        """Return whether Labelbox could not export some data rows."""
+        stream = ("ERRORS", 0)
+        if stream not in self._open_streams:
+            self._open_streams[stream] = self._open(*stream)
+        return self._open_streams[stream].size > 0
 
     def _first_reply(self, start: int) -> dict[str, Any] | None:
         """Return both headers and the first part, if there is a reply with these."""
@@ -459,34 +475,16 @@ class Export:
             size: Of the whole stream.
             part: The part that has this byte, if it has been asked for.
         """
-        stalled = 0
-        while position < size:
-            with _parsing_reply():
-                if part is None:
-                    offset = str(position)
-                    part = self._task("export_part", stream=stream, offset=offset)[
-                        "part"
-                    ]
-                first, last = (int(part["offsets"][end]) for end in ("start", "end"))
-                link = str(part["link"])
-                part = None
-            if not first <= position <= last:
-                msg = f"its export has no part with byte {position}"
-                raise UnavailableError(msg)
-            began = position
-            try:
-                for chunk in self._client.download(link, position - first):
-                    if position + len(chunk) > last + 1:
-                        break  # more than announced: a page of a proxy
-                    position += len(chunk)
-                    yield chunk
-            except ExpiredLinkError:
-                pass  # asked for anew, at the byte that was reached
-            # So is a part that ended too early, or not where it should.
-            stalled = 0 if position > began else stalled + 1
-            if stalled == MAX_PART_ATTEMPTS:
-                msg = f"its export cannot be downloaded from byte {position} on"
-                raise UnavailableError(msg)
+        ask = partial(self._part, stream)
+        return PartReader(self._client, ask, size).chunks(
+            position, part and _parsed(part)
+        )
+
+    def _part(self, stream: str, position: int) -> Part:
+        """Ask for the part that has a byte."""
+        offset = str(position)
+        data = self._task("export_part", stream=stream, offset=offset)
+        return _parsed(data.get("part"))
 
     def _task(self, document: str, **variables: str) -> dict[str, Any]:
         data = self._client.execute(document, task_id=self.task_id, **variables)
@@ -494,6 +492,13 @@ class Export:
             msg = f"Labelbox no longer has its export (task {self.task_id})"
             raise UnavailableError(msg)
         return task
+
+
+def _parsed(part: Any) -> Part:
+    """Return a part as Labelbox describes it, with its last byte."""
+    with _parsing_reply():
+        first, last = (int(part["offsets"][end]) for end in ("start", "end"))
+        return Part(first, last + 1, str(part["link"]))
 
 
 @contextmanager

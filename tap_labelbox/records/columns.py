@@ -8,7 +8,6 @@ row. What fits no column is never dropped: it is put aside, for
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 import sys
@@ -82,6 +81,8 @@ class Kind:
     """A value that says that there is none."""
     put_aside: Check = lambda value: value
     """Returns what stands in ``additional_columns`` for a value that does not fit."""
+    left_over: Check | None = None
+    """Returns what stands there for a value that does, but not whole; None if whole."""
 
     def __call__(
         self,
@@ -152,23 +153,18 @@ def as_string_or_number(value: Any) -> str | None:
 
 
 def as_id(value: Any) -> str | None:
-    """Return an ID as a string, also if it is a number.
-
-    An empty one is none, nor is what is longer than the columns of IDs.
-    """
-    text = value if type(value) is str else as_string_or_number(value)
-    if not text:
-        return None
-    few = len(text) <= FEW_ID_CHARACTERS
-    return text if few or has_at_most(text, MAX_ID_BYTES) else None
+    """Return an ID as a string, also if it is a number; an empty one is none."""
+    if type(value) is str:
+        return value or None
+    return as_string_or_number(value)
 
 
-def missing(name: str, value: Any) -> str:
-    """Return what a message says of a value that can be no ID."""
-    is_long = bool(as_string_or_number(value))
-    return (
-        f"its {name} has over {MAX_ID_BYTES} bytes" if is_long else f"it has no {name}"
-    )
+def as_key(value: Any) -> str | None:
+    """Return an ID as its columns have it, in each table the same."""
+    own_id = as_id(value)
+    if own_id is None or len(own_id) <= FEW_ID_CHARACTERS:
+        return own_id
+    return shortened_id(own_id)
 
 
 def has_at_most(text: str, max_bytes: int) -> bool:
@@ -181,9 +177,10 @@ def has_at_most(text: str, max_bytes: int) -> bool:
 
 
 def shortened_id(text: str, max_bytes: int = MAX_ID_BYTES) -> str:
-    """Return an ID that is made of others: if it is too long, its beginning and hash.
+    """Return an ID; of one that is too long, its beginning and its SHA-256.
 
-    The same text has the same ID in every run, and another one has another.
+    So no row is left out for its key, and tables join by it: the same ID becomes the
+    same in every table and run, and another one another.
     """
     if has_at_most(text, max_bytes):
         return text
@@ -204,6 +201,11 @@ def as_number(value: Any) -> float | None:
     if abs(value) > sys.float_info.max:
         return None
     return value if abs(value) <= MAX_EXACT_INTEGER else float(value)
+
+
+def digits(value: Any) -> str | None:
+    """Return the digits of a whole number that is no float; None of any other value."""
+    return str(value) if type(value) is int and as_number(value) != value else None
 
 
 def as_integer(value: Any) -> int | None:
@@ -300,8 +302,14 @@ string_or_number = Kind(text.schema, text.check, str | INTEGER | None)
 """Text where numbers are as frequent."""
 string = Kind(text.schema, as_string, str | None)
 """Text, and nothing else."""
-identifier = Kind(text.schema | {"maxLength": MAX_ID_BYTES}, as_id, ID | None)
-number = Kind({"type": "number"}, as_number, EXACT | float | None)
+identifier = Kind(
+    text.schema | {"maxLength": MAX_ID_BYTES},
+    as_key,
+    ID | None,
+    left_over=lambda value: value if as_key(value) != as_id(value) else None,
+)
+"""IDs; one that is too long is shortened."""
+number = Kind({"type": "number"}, as_number, EXACT | float | None, left_over=digits)
 agreement = replace(number, none=-1)
 """Agreement of labels, 0 to 1; Labelbox has -1 where there is none."""
 integer = Kind(
@@ -428,8 +436,13 @@ class Table(dict[str, Any]):
         return table
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        """Return a copy of the schema."""
-        return copy.deepcopy(dict(self), memo)
+        """Return a copy of the schema.
+
+        The SDK makes several of each stream's when it starts, and ``copy.deepcopy``
+        takes five times as long: it looks for parts that are used twice.
+        """
+        del memo
+        return {name: _copied(part) for name, part in self.items()}
 
     def record(self, item: Any, ids: Record) -> Record:
         """Return the record of one item of a list.
@@ -476,6 +489,13 @@ def sources(columns: Iterable[Column]) -> Sources:
     return tree
 
 
+def _copied(part: Any) -> Any:
+    """Return a copy of a part of a schema."""
+    if isinstance(part, dict):
+        return {name: _copied(item) for name, item in part.items()}
+    return [_copied(item) for item in part] if isinstance(part, list) else part
+
+
 def populate(
     record: Record, unmapped: Row, sources: Sources, block: Row, path: str
 ) -> None:
@@ -503,9 +523,8 @@ def populate(
 def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) -> None:
     """Fill a column with a value, and put aside by its path what does not fit.
 
-    A column that has a value keeps it; the same value once more is no other. Of a whole
-    number that is no float, the column has the next one, and what is put aside the
-    digits.
+    A column that has a value keeps it; the same value once more is no other. Of a value
+    that the column cannot have whole, it has what it can, and all is put aside.
     """
     name, kind = column.name, column.kind
     if (converted := kind.check(value)) is not None:
@@ -513,9 +532,11 @@ def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) 
             return
         if record[name] is None:
             record[name] = converted
-            if type(value) is not int or type(converted) is str or converted == value:
+            if converted is value or kind.left_over is None:
                 return
-            value = str(value)
+            if (rest := kind.left_over(value)) is None:
+                return
+            value = rest
         elif record[name] == value:
             return
     unmapped[path] = kind.put_aside(value)

@@ -27,7 +27,7 @@ from tap_labelbox.records.columns import (
     EMAIL,
     NAME,
     Column,
-    as_id,
+    as_key,
     snake_case,
 )
 from tap_labelbox.records.json_text import OPENERS, encode, encoder, shallow
@@ -375,7 +375,7 @@ class Pseudonymizer:
                 self._personal.append((column.name, self._replacing(column)))
             elif column.kind.schema["type"] in {"array", "object"}:
                 self._json.append(column.name)
-            elif "format" not in column.kind.schema and column.kind.check is not as_id:
+            elif "format" not in column.kind.schema and column.kind.check is not as_key:
                 self._texts.append(column.name)
 
     def _replacing(self, column: Column) -> Callable[[str], str]:

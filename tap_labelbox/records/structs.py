@@ -17,7 +17,8 @@ from msgspec import Raw
 
 from tap_labelbox.records import columns as kinds
 from tap_labelbox.records.columns import Column
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.json_text import decode_as
+from tap_labelbox.records.timestamps import EARLIEST_TEXT, LATEST_TEXT, as_timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,11 +134,8 @@ class RecordBuilder:
         for name, none in self._nones:
             if record[name] == none:
                 record[name] = None
-        for name in self._timestamps:
-            if (timestamp := record[name]) is not None:
-                record[name] = as_timestamp(timestamp)
-                if record[name] is None:
-                    raise ConversionError
+        if not as_timestamps(record, self._timestamps):
+            raise ConversionError
         self._check_raw(record)
         return record
 
@@ -152,3 +150,48 @@ class RecordBuilder:
                 record[name] = None
             elif value is not None and memoryview(value)[0] != beginning:
                 raise ConversionError
+
+
+class PageDecoder:
+    """Decodes a page that has nothing but well-formed rows to their records.
+
+    Args:
+        struct: A row.
+        path: The names of the objects around the list of rows, the outermost first.
+        key: The columns that no record is without.
+        bookmark: The timestamp that no record is without.
+    """
+
+    def __init__(
+        self, struct: StructColumns, *path: str, key: tuple[str, ...], bookmark: str
+    ) -> None:
+        """Declare the page to msgspec."""
+        kind: Any = list[struct.type]  # type: ignore[name-defined]
+        for name in reversed(path):
+            kind = wrapper(name, kind)
+        self._decoder = msgspec.json.Decoder(kind)
+        self._rows = attrgetter(".".join(path))
+        self._struct = struct
+        self._builder = RecordBuilder(struct)
+        self._key = key
+        self._bookmark = bookmark
+
+    def __call__(self, reply: bytes) -> list[Record] | None:
+        """Return the records of a page; None if a row is not as expected."""
+        page = decode_as(self._decoder, reply)
+        if page is None:
+            return None
+        records = []
+        try:
+            for row in self._rows(page):
+                record = self._builder.record(self._struct.values(row))
+                timestamp = record[self._bookmark] or ""
+                if not EARLIEST_TEXT <= timestamp <= LATEST_TEXT:
+                    return None
+                if not all(map(record.__getitem__, self._key)):
+                    return None
+                record["additional_columns"] = {}
+                records.append(record)
+        except ConversionError:
+            return None
+        return records

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
 SECOND = timedelta(seconds=1)
@@ -38,6 +41,23 @@ def normalize(text: str) -> str:
     return (
         f"{match[1]}Z" if (match := UTC_FORM.fullmatch(text)) else isoformat(timestamp)
     )
+
+
+EARLIEST_TEXT, LATEST_TEXT = isoformat(EARLIEST), isoformat(LATEST)
+
+
+def as_timestamps(record: dict[str, Any], names: Iterable[str]) -> bool:
+    """Put the one form in place of some timestamps of a record, where there are any.
+
+    Returns:
+        Whether all are timestamps, or null.
+    """
+    for name in names:
+        if (text := record[name]) is not None:
+            record[name] = result = _timestamp(text)
+            if result is None:
+                return False
+    return True
 
 
 def as_timestamp(value: Any) -> str | None:

@@ -292,8 +292,8 @@ def _label_version(_: Any, info: Info, where: Row) -> Row:
     given_id = where.get("id") or ""
     label = _label(_, info, {"id": given_id.partition("-")[2]})
     versions = [_first_version(label), *label.project.edits]
-    found: Row = by_id("LabelVersion", versions, given_id)
-    return found
+    version: Row = by_id("LabelVersion", versions, given_id)
+    return version
 
 
 # --- of a project ------------------------------------------------------------

@@ -48,14 +48,14 @@ def row(data_row: DataRow, params: Row, now: datetime, experiments: Row | None) 
         ]
     if experiments is not None:
         return written | {"experiments": experiments}
-    project, requested_ids = data_row.project, params.get("project_ids")
-    if (
-        requested_ids is None
-        or params.get("all_projects")
-        or project.id in requested_ids
-    ) and not project.deleted:
-        return written | {"projects": {project.id: _project(data_row, params, now)}}
-    return written | {"projects": {}}
+    requested_ids: Any = params.get("project_ids")
+    every = requested_ids is None or params.get("all_projects")
+    written["projects"] = {
+        project.id: _project(data_row, project, params, now)
+        for project in data_row.projects
+        if every or project.id in requested_ids
+    }
+    return written
 
 
 def _data_row(data_row: DataRow, params: Row, now: datetime) -> Row:
@@ -105,9 +105,8 @@ def _metadata(field: Row) -> Row:
     }
 
 
-def _project(data_row: DataRow, params: Row, now: datetime) -> Row:
-    project = data_row.project
-    labels = [x for x in data_row.labels if x.listed_at <= now]
+def _project(data_row: DataRow, project: Project, params: Row, now: datetime) -> Row:
+    labels = [x for x in data_row.labels if x.project is project and x.listed_at <= now]
     written: Row = {
         "name": project.name,
         "labels": [_label(label, params) for label in labels],

@@ -32,6 +32,8 @@ from tap_labelbox.sandbox.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tap_labelbox.sandbox.tasks import Task
+
 API_KEY = "sandbox-key-that-opens-nothing"
 OPERATION = re.compile(r"^\s*(?:query|mutation)\s+(\w+)", re.MULTILINE)
 MIN_PACKED_BYTES = 1000  # of a reply
@@ -107,6 +109,11 @@ class Sandbox(Knobs):
             for path, without in GRAPHQL_PATHS.items()
         }
         self._chance = Random(self.seed)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Return every data row export so far, oldest first."""
+        return self._workspace.data_row_exports.tasks
 
     @property
     def url(self) -> str:

@@ -216,7 +216,7 @@ class DataRowExports:
         if kind == "ModelRun":
             return [group["dataRow"] for group in groups.values()]
         if kind == "Catalog":  # which also has what is in no project any more
-            return self._world.data_rows + self._world.deleted_project.data_rows
+            return self._world.catalog
         return [row for row in self._world.data_rows if row.labels]
 
     def _indexed(self, data_rows: list[DataRow]) -> list[DataRow]:

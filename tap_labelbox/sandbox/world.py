@@ -150,6 +150,14 @@ class DataRow:
     last_activity_at: datetime
     status: str = "TO_LABEL"
     labels: list[Label] = field(default_factory=list)
+    elsewhere: list[Project] = field(default_factory=list)
+    """Other projects that it is in."""
+
+    @property
+    def projects(self) -> list[Project]:
+        """Return the projects that it is in, as far as the key may see them."""
+        projects = (self.project, *self.elsewhere)
+        return [p for p in projects if not (p.forbidden or p.deleted)]
 
     @property
     def updated_at(self) -> datetime:
@@ -387,8 +395,16 @@ class World:
 
     @property
     def data_rows(self) -> list[DataRow]:
-        """Return the data rows of every listed project."""
-        return [row for project in self.projects for row in project.data_rows]
+        """Return the data rows of every listed project, each once."""
+        rows = (row for project in self.projects for row in project.data_rows)
+        return [*dict.fromkeys(rows)]
+
+    @property
+    def catalog(self) -> list[DataRow]:
+        """Return all data rows, also those that are in no project any more."""
+        gone = [p for p in self._projects.values() if p.deleted]
+        rows = (row for project in gone for row in project.data_rows)
+        return [*dict.fromkeys([*self.data_rows, *rows])]
 
     @cached_property
     def people(self) -> People:
@@ -430,6 +446,14 @@ class World:
             project.last_listed_at = max(project.last_listed_at, label.listed_at)
             return label
 
+    def add_to_project(self, row: DataRow, project_id: str) -> None:
+        """Have a data row labeled in one more project."""
+        with self.lock:
+            project = self._projects[project_id]
+            row.elsewhere.append(project)
+            project.data_rows.append(row)
+            row.last_activity_at = _milliseconds(self.now())
+
     def edit_label(
         self,
         label_id: str,
@@ -449,7 +473,8 @@ class World:
             is_changed: Whether the label holds something else from then on.
         """
         with self.lock:
-            label, timestamp = self._labels[label_id], self._kept(edited_at or self.now())
+            label = self._labels[label_id]
+            timestamp = self._kept(edited_at or self.now())
             label.revision += is_changed
             project, row = label.project, label.data_row
             number = 2 + sum(edit["labelId"] == label_id for edit in project.edits)

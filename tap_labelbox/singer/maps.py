@@ -313,6 +313,8 @@ def _left_alone(stream: Stream) -> set[str]:
 
 def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
     """Return maps that leave alone the columns of a stream that are not selected."""
+    if not maps:
+        return maps
     left_alone = _left_alone(stream)
     return {
         key: {c: value[c] for c in value if c not in left_alone}

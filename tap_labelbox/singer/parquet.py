@@ -33,7 +33,6 @@ GROUP_BYTES = 4 * 1024 * 1024
 SCALAR_BYTES = 8  # near enough
 
 NULL = b"null"
-REMEDY = "set batch_config.encoding.format to jsonl"
 TEXT = {"type": ["string", "null"]}
 
 
@@ -94,17 +93,21 @@ def _type(schema: Mapping[str, Any]) -> tuple[pa.DataType, Callable[[Any], Any]]
 
 
 class Columns:
-    """The records of one file, by column."""
+    """The records of one file, or one table, by column."""
 
     suffixes: Mapping[str, str] = MappingProxyType(
         {"gzip": ".parquet", "none": ".parquet"}
     )
+    remedy = "set batch_config.encoding.format to jsonl"
+    """What to do about a value that is not of its column's type."""
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
         """Start with no row."""
         self._stream = stream
         self._types = {name: _type(s) for name, s in schema["properties"].items()}
-        self._schema = pa.schema([(name, t) for name, (t, _) in self._types.items()])
+        self.arrow_schema = pa.schema(
+            [(name, kind) for name, (kind, _) in self._types.items()]
+        )
         self._groups: list[pa.RecordBatch] = []
         self._rows: list[list[Any]] = []
         self._size = 0
@@ -138,12 +141,23 @@ class Columns:
         """Return the file, row group by row group."""
         written = pa.BufferOutputStream()
         with parquet.ParquetWriter(
-            written, self._schema, compression=compression
+            written, self.arrow_schema, compression=compression
         ) as writer:
             for group in (*self._groups, self._group()):
                 writer.write_batch(group)
         content: bytes = written.getvalue().to_pybytes()
         return content
+
+    def take_full(self) -> list[pa.RecordBatch]:
+        """Return the row groups that are full, and let go of them."""
+        groups, self._groups = self._groups, []
+        return groups
+
+    def take_rest(self) -> list[pa.RecordBatch]:
+        """Return all that is left, and let go of it; nothing if there is none."""
+        rows = [self._group()] if self._rows else []
+        self._rows, self._size = [], 0
+        return [*self.take_full(), *rows]
 
     @staticmethod
     def schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +176,7 @@ class Columns:
                 self._array(name, values)
                 for name, values in zip(self._types, columns, strict=True)
             ],
-            schema=self._schema,
+            schema=self.arrow_schema,
         )
 
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
@@ -177,4 +191,4 @@ class Columns:
             # Not what the error says, which quotes the value.
             others = f" ({kind_of(value)})" if len(fitted) < len(values) else ""
             msg = f"{self._stream}.{name} has a value that is not {kind}{others}"
-            raise SettingsError(f"{msg}; {REMEDY}") from None
+            raise SettingsError(f"{msg}; {self.remedy}") from None

@@ -32,6 +32,8 @@ FIELDS = {"task_id": str, "wanted": str, "until": str, "position": int, "latest"
 Its task; what it was to hold; the timestamp up to which activity is in it; the byte up
 to which all streams have their records; the latest activity of the rows before that.
 """
+LATEST_BY_PROJECT = "latest_by_project"
+"""The same of each project, in the position of an export that holds many."""
 
 
 class SharedState:
@@ -49,10 +51,13 @@ class SharedState:
         shown = {name: self._named_by(name) for name in self._states}
         # All as they were kept: who is moved by another vouches for nobody with that.
         kept = {name: self._bookmarks(name) for name in self._states}
+        marks = {name: self._marks(name) for name in self._states}
         for voucher, names in shown.items():
-            for project_id, bookmark in kept[voucher].items():
-                for name in names:
+            for name in names:
+                for project_id, bookmark in kept[voucher].items():
                     self._states[name].advance(project_id, key, bookmark)
+                for project_id, mark in marks[voucher].items():
+                    self._states[name].mark_read_up_to(project_id, mark)
         for project_id in self._exported_projects():
             self._join_exports(project_id, shown)
         self._without_records = self._states.keys() - self._lagging()
@@ -128,6 +133,11 @@ class SharedState:
         bookmarks = {p: state.bookmark(p, self._key) for p in state.project_ids}
         return {p: at for p, at in bookmarks.items() if isinstance(at, str)}
 
+    def _marks(self, name: str) -> dict[str, str]:
+        state = self._states[name]
+        marks = {p: state.read_up_to(p) for p in state.project_ids}
+        return {p: at for p, at in marks.items() if at}
+
     def _exported_projects(self) -> set[str]:
         return {
             project_id
@@ -154,20 +164,28 @@ class SharedState:
         vouched_for = set().union(*(names_by_stream[name] for name in exports))
         if self._states.keys() - exports.keys() - vouched_for:
             # One has none of its records yet: the same export, from its beginning.
-            lowest = lowest | {"position": 0, "latest": ""}
-        times = {
+            lowest = lowest | {"position": 0, "latest": "", LATEST_BY_PROJECT: {}}
+        result = {name: lowest[name] for name in FIELDS} | {
             n: timestamps.normalize_or_empty(lowest[n]) for n in ("until", "latest")
         }
-        self.start(project_id, {name: lowest[name] for name in FIELDS} | times)
+        if not project_id:
+            latest = lowest.get(LATEST_BY_PROJECT, {})
+            result[LATEST_BY_PROJECT] = {
+                p: timestamps.normalize_or_empty(at) for p, at in latest.items()
+            }
+        self.start(project_id, result)
 
     def _lagging(self) -> set[str]:
         """Return the streams for which the bookmark of another says too much."""
-        bookmarks = {name: self._bookmarks(name) for name in self._states}
-        newest: dict[str, str] = {}
-        for by_project in bookmarks.values():
-            for project_id, bookmark in by_project.items():
-                newest[project_id] = max(newest.get(project_id, ""), bookmark)
-        return {name for name, by_project in bookmarks.items() if by_project != newest}
+        result: set[str] = set()
+        for find in (self._bookmarks, self._marks):
+            found = {name: find(name) for name in self._states}
+            newest: dict[str, str] = {}
+            for by_project in found.values():
+                for project_id, timestamp in by_project.items():
+                    newest[project_id] = max(newest.get(project_id, ""), timestamp)
+            result |= {n for n, by_project in found.items() if by_project != newest}
+        return result
 
     def _write_names(self) -> None:
         names = sorted(self._without_records)
@@ -184,5 +202,6 @@ def _is_whole(export: Any) -> bool:
             for name, kind in FIELDS.items()
         )
         and export["position"] >= 0
+        and isinstance(export.get(LATEST_BY_PROJECT, {}), dict)
         and timestamps.is_timestamp(export["until"])
     )

@@ -42,13 +42,16 @@ if TYPE_CHECKING:
 
     from tap_labelbox.singer.writer import MessageWriter
 
-# How many bytes of STATE are written, at most, for each byte of all messages. A run
-# that goes on after others may write more: when it is cut off, less is read twice.
+# How many bytes of STATE are written, at most, for each byte of the other messages. A
+# run that goes on after others may write more: when it is cut off, less is read twice.
 FIRST_RUN_SHARE = 0.08
-LATER_RUN_SHARE = 8.0
-# After so long, a STATE is worth its bytes in any case.
+LATER_RUN_SHARE = 1.0
+# After so long, a STATE is worth its bytes in any case; but after longer if it has more
+# of them than pass in that time. So what all of them take grows with the records and
+# the time of a run, not with the number of projects times the number of turns.
 FIRST_RUN_MAX_AGE_SECONDS = 300.0
 LATER_RUN_MAX_AGE_SECONDS = 30.0
+MAX_BYTES_PER_SECOND = 100_000.0
 
 # When the runs began that last read a project to its end, and last failed to. They
 # stand in its partition while a stream is being read, then once for the whole stream.
@@ -60,6 +63,9 @@ TRIED_AT = "tried_at"
 RUNS = "unfinished_runs"
 # Up to where a project is being read that has been read in part.
 READING_UNTIL = "reading_until"
+# Up to when all activity in a project has been read, whether there was any or not. A
+# bookmark is that of the last row; of a project in which nothing happens it may be old.
+READ_UP_TO = "read_up_to"
 # What is left of a list that is read from its newest row down: all before a row, and
 # the newest one, up to which everything is read once that is.
 REST = "rest"
@@ -159,6 +165,16 @@ class ProjectState(StreamStateManager):
             state = self.writable(project_id)
             state["replication_key"] = key
             state["replication_key_value"] = value
+
+    def read_up_to(self, project_id: str | None) -> str | None:
+        """Return up to when all of a project has been read; None if nobody has said."""
+        noted = self.partition(project_id).get(READ_UP_TO)
+        return timestamps.normalize_or_empty(noted) or None
+
+    def mark_read_up_to(self, project_id: str | None, timestamp: str) -> None:
+        """Note up to when all of a project has been read; never go back."""
+        if timestamp > (self.read_up_to(project_id) or ""):
+            self.writable(project_id)[READ_UP_TO] = timestamp
 
     def rest(self) -> tuple[str, str] | None:
         """Return what :meth:`mark_rest` has noted; None if there is nothing of it."""
@@ -342,9 +358,11 @@ class StateWriter(_state.StateWriter):
         A STATE is taken to be about as long as the one before it.
         """
         size = self._written_bytes + self._last_bytes
+        others = self._writer.written_bytes - self._written_bytes
+        max_age = max(self._max_age_seconds, self._last_bytes / MAX_BYTES_PER_SECOND)
         return (
-            size <= self._share * self._writer.written_bytes
-            or time.monotonic() - self._written_at > self._max_age_seconds
+            size <= self._share * others
+            or time.monotonic() - self._written_at > max_age
         )
 
 

@@ -276,6 +276,14 @@ class DirectStream(Stream):
         if self._stream_version is not None:
             super()._write_activate_version_message(self._stream_version)
 
+    def end(self, *, is_complete: bool) -> None:
+        """Note that all records have been read that can be.
+
+        Args:
+            is_complete: Whether nothing was left out, but for what is no error.
+        """
+        self.writer.end_stream(self.name, self.tap_state, is_complete=is_complete)
+
     # --- STATE -----------------------------------------------------------------
 
     def checkpoint(self) -> None:

@@ -284,14 +284,14 @@ def plain_errors(logger: logging.Logger) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (lines := _lines(error)):
+        if not (lines := one_line_each(error)):
             raise
         for line in lines:
             logger.error("%s", line)
         sys.exit(ending(error).code)
 
 
-def _lines(error: Exception) -> list[str]:
+def one_line_each(error: Exception) -> list[str]:
     """Return the lines that a user gets of an error; none of an unforeseen one."""
     match error:
         case ConfigValidationError():

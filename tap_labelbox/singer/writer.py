@@ -24,7 +24,7 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from singer_sdk.helpers.types import Record
+    from singer_sdk.helpers.types import Record, TapState
     from singer_sdk.singerlib import Message
 
 MAX_BUFFER_BYTES = 64 * 1024
@@ -49,12 +49,15 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self._buffered_bytes = 0  # of the records in it, in bytes, near enough
         self._writing = False
         self._interruption: BaseException | None = None
-        # A pipe of the usual 64 KB makes tap and target wait for each other.
+        self._beginnings: dict[str, bytes] = {}
+        self._end_of_record = b""
+        self.enlarge_pipe()
+
+    def enlarge_pipe(self) -> None:
+        """Ask for a larger pipe: that of 64 KB makes tap and target wait in turns."""
         with suppress(OSError):
             if hasattr(fcntl, "F_SETPIPE_SZ"):  # on Linux
                 fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._beginnings: dict[str, bytes] = {}
-        self._end_of_record = b""
 
     @property
     def has_open_files(self) -> bool:
@@ -76,6 +79,15 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
     def begin_with(self, state: bytes) -> None:
         """Write this state after the first SCHEMA messages, before anything else."""
         self._base = b'{"type":"STATE","value":' + state + b"}\n"
+
+    def end_stream(self, stream: str, state: TapState, *, is_complete: bool) -> None:
+        """Note that a stream has been read; Singer has no message for that.
+
+        Args:
+            stream: Its name.
+            state: Of the tap; no record of the stream comes after it.
+            is_complete: Whether nothing of it was left out, but for what is no error.
+        """
 
     def write_message(self, message: Message) -> None:
         """Write a message; all but records go out at once."""
@@ -111,8 +123,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         beginning = self._beginnings.get(stream) or self._begin(stream, version)
         buffer = self._buffer  # which is another list after each flush
         if not buffer:
-            now = datetime.now(UTC).isoformat()
-            self._end_of_record = f',"time_extracted":"{now}"}}\n'.encode()
+            self._end_of_record = self.end_of_record()
         try:
             line = encoder.encode(record)
         except RecursionError:
@@ -130,14 +141,21 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self.flush()
 
     def _begin(self, stream: str, version: int | None) -> bytes:
-        """Return what each RECORD of a stream begins with."""
         self._write_base()
+        beginning = self._beginnings[stream] = self.beginning_of_record(stream, version)
+        return beginning
+
+    def beginning_of_record(self, stream: str, version: int | None) -> bytes:
+        """Return what each RECORD of a stream begins with."""
         head: dict[str, Any] = {"type": "RECORD", "stream": stream}
         if version is not None:
             head["version"] = version
-        beginning = encoder.encode(head).removesuffix(b"}") + b',"record":'
-        self._beginnings[stream] = beginning
-        return beginning
+        return encoder.encode(head).removesuffix(b"}") + b',"record":'
+
+    def end_of_record(self) -> bytes:
+        """Return what each RECORD ends with that is written just now."""
+        now = datetime.now(UTC).isoformat()
+        return f',"time_extracted":"{now}"}}\n'.encode()
 
     def flush(self) -> None:
         """Write out what is in the buffer.
@@ -149,13 +167,8 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         # Taken away before it is written: whatever happens, nothing goes out twice.
         buffer, self._buffer = self._buffer, []
         self._buffer_limit, self._buffered_bytes = MAX_BUFFER_BYTES, 0
-        left = memoryview(b"".join(buffer))
         try:
-            # Tests put something else in the place of standard output. A write that
-            # a signal interrupts was seen to end early, without an error.
-            while left:
-                left = left[sys.stdout.buffer.write(left) :]
-            sys.stdout.buffer.flush()
+            self.put_out(buffer)
         except OSError as error:
             # What is left of it would be tried again when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -168,6 +181,15 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             self._writing = False
         if self._interruption:
             raise self._interruption
+
+    def put_out(self, parts: list[bytes]) -> None:
+        """Write whole lines, which come in parts, to standard output."""
+        left = memoryview(b"".join(parts))
+        # Tests put something else in the place of standard output. A write that
+        # a signal interrupts was seen to end early, without an error.
+        while left:
+            left = left[sys.stdout.buffer.write(left) :]
+        sys.stdout.buffer.flush()
 
     def interrupt(self, by: BaseException) -> None:
         """Raise an error here and now, or after the write that goes on just now."""

@@ -17,10 +17,10 @@ from tap_labelbox.api.errors import (
     TransientError,
     missing_error,
 )
+from tap_labelbox.api.prefetch import Together
 from tap_labelbox.api.reading import Reader
-from tap_labelbox.api.together import Together
 from tap_labelbox.exports.rows import in_projects
-from tap_labelbox.records.columns import as_id, missing, store
+from tap_labelbox.records.columns import as_id, store
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.redact import MASK, has_secret_name
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
 MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
+MAX_TOGETHER = 100  # questions in a request, at most
 
 
 class LabelboxStream(BookmarkedStream):
@@ -116,12 +117,17 @@ class LabelboxStream(BookmarkedStream):
         if not self.pass_streams:
             yield
             return
-        gaps = self.workspace.gaps
-        with self.workspace.progress.reading(self.log_name, self.pass_streams):
+        workspace = self.workspace
+        gaps, failures = workspace.gaps, workspace.failures
+        with workspace.progress.reading(self.log_name, self.pass_streams):
             yield
-        if not self.is_test and self.workspace.gaps == gaps:
+        if not self.is_test and workspace.gaps == gaps:
             for stream in self.pass_streams:
                 stream.activate()
+        has_failed = workspace.failures > failures
+        for stream in self.pass_streams:
+            lacks_some = workspace.lacks_projects and PROJECT_ID in stream.columns
+            stream.end(is_complete=not has_failed and not lacks_some)
 
     def activate(self) -> None:
         """Write the version of a full table, if the stream was read whole.
@@ -147,6 +153,11 @@ class LabelboxStream(BookmarkedStream):
         )
 
     @property
+    def is_by_project(self) -> bool:
+        """True if its rows are projects, or of projects."""
+        return self.name == PROJECTS or PROJECT_ID in self.columns
+
+    @property
     def client(self) -> Client:
         """Asks Labelbox."""
         return self.workspace.client
@@ -163,9 +174,14 @@ class LabelboxStream(BookmarkedStream):
         rows = list(self.rows()) if self.snapshot_column else self.rows()
         for row in self._detailed(self._completed(rows)):
             for record in self.records(row):
-                if self.workspace.wants(record.get(PROJECT_ID)):
+                if self.wants(record):
                     yield record
         self.note_turn()
+
+    def wants(self, record: Record) -> bool:
+        """Return whether the settings ask for the project of a record."""
+        whole_id = as_id(record["additional_columns"].get(PROJECT_ID))
+        return self.workspace.wants(whole_id or record.get(PROJECT_ID))
 
     def _completed(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return rows of the document, with what the REST API says of each."""
@@ -180,20 +196,24 @@ class LabelboxStream(BookmarkedStream):
         They are kept as long as another stream is still to be made of them.
         """
         workspace, name = self.workspace, self.document_name
-        rows, missing = workspace.kept_rows.pop(name, (self._read(), 0))
-        is_wanted, gaps = self._is_wanted, workspace.gaps
-        workspace.gaps += missing
+        rows, gaps, failures = workspace.kept_rows.pop(name, (self._read(), 0, 0))
+        before = workspace.gaps, workspace.failures
+        workspace.gaps += gaps
+        workspace.failures += failures
+        is_wanted = self._is_wanted
         kept: list[Row] = []
-        missing = 0
+        gaps = failures = 0
         for row in rows:
-            missing += workspace.gaps - gaps
+            gaps += workspace.gaps - before[0]
+            failures += workspace.failures - before[1]
             if is_wanted:
                 kept.append(row)
             yield row
-            gaps = workspace.gaps
-        missing += workspace.gaps - gaps
+            before = workspace.gaps, workspace.failures
+        gaps += workspace.gaps - before[0]
+        failures += workspace.failures - before[1]
         if is_wanted and not self.client.document(name).columns:
-            workspace.kept_rows[name] = kept, missing
+            workspace.kept_rows[name] = kept, gaps, failures
 
     def _read(self) -> Iterator[Row]:
         """Ask for the rows of each parent in turn, with the next ones in flight."""
@@ -230,14 +250,27 @@ class LabelboxStream(BookmarkedStream):
         )
 
     def together(
-        self, document: str, decode_fast: Callable[[bytes], Any] | None = None
+        self,
+        document: str,
+        decode_fast: Callable[[bytes], Any] | None = None,
+        *,
+        weight: float = 1,
     ) -> Together[Any]:
-        """Return what asks many questions of a document in a request."""
+        """Return what asks many questions of a document in a request.
+
+        Args:
+            document: Its name.
+            decode_fast: As in :meth:`Client.execute`.
+            weight: Of a question, where that about a page of a list has 1.
+        """
+        most = int(self.config["projects_per_request"])
+        if most > 1:
+            most = min(int(most / weight), MAX_TOGETHER)
         return Together(
             partial(self.execute, document, decode_fast),
             partial(self._execute_together, document, decode_fast),
             partial(self.client.document, document),
-            1 if self.is_test else int(self.config["projects_per_request"]),
+            1 if self.is_test else most,
             self.max_in_flight,
         )
 
@@ -540,6 +573,8 @@ class LabelboxStream(BookmarkedStream):
 
     def _check_dropped(self, document: str) -> None:
         """Raise NotOfferedError if Labelbox lacks what no row can do without."""
+        if document not in self.client.dropped:
+            return
         dropped = self.client.document(document).columns
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             # Of a relation as well, which several columns are made of.
@@ -621,9 +656,8 @@ class LabelboxStream(BookmarkedStream):
                 continue
             record = self.record(item)
             if lacking := [c for c in self._required if record[c] in (None, "")]:
-                unmapped = record["additional_columns"]
-                lacks = " and ".join(missing(c, unmapped.get(c)) for c in lacking)
-                self.leave_out_item(row, f"{lacks} ({described(item)})")
+                why = f"it has no {' and no '.join(lacking)} ({described(item)})"
+                self.leave_out_item(row, why)
             else:
                 yield record
 
@@ -788,7 +822,11 @@ class ProjectStream(LabelboxStream):
         is_complete = ids and self.workspace.gaps == gaps  # not for want of a right
         if self.parents not in (PROJECTS, "") and is_complete:
             prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
-        return sorted(filter(self.is_due, ids), key=self.turn_state.turn)
+        return self.in_turn(filter(self.is_due, ids))
+
+    def in_turn(self, parent_ids: Iterable[str]) -> list[str]:
+        """Return parents in the order in which they are read."""
+        return sorted(parent_ids, key=self.turn_state.turn)
 
     def is_due(self, parent_id: str) -> bool:
         """Return whether a parent may have something new."""

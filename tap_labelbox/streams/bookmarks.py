@@ -90,16 +90,17 @@ class BookmarkedStream(DirectStream):
             self._since[project_id] = self._find_since(context)
         return self._since[project_id]
 
+    def forget_since(self, context: Context | None) -> None:
+        """Find anew, as the bookmark is now, from when on a context is read."""
+        self._since.pop(context_id(context), None)
+
     @cached_property
     def _since(self) -> dict[str | None, str | None]:
         return {}
 
     def _find_since(self, context: Context | None) -> str | None:
-        start_date = self.config.get("start_date")
-        if start_date:
-            start_date = timestamps.normalize(start_date)
         if not (bookmark := self.bookmark(context)):
-            return start_date
+            return self._start_date
         if bookmark > self.workspace.started_at:
             parent_id = context_id(context)
             self.workspace.progress.warn(
@@ -109,13 +110,24 @@ class BookmarkedStream(DirectStream):
                 f" for {singular(self.parent_key)} {parent_id}" if parent_id else "",
                 bookmark,
             )
-        lookback = self.lookback
-        since = timestamps.shift(bookmark, -lookback)
+        since = self.looked_back(bookmark)
         if context and (cut_off := self.lookback_end(context)):
-            since = max(since, min(bookmark, timestamps.shift(cut_off, -lookback)))
+            lookback = timestamps.shift(cut_off, -self.lookback)
+            since = max(since, min(bookmark, lookback))
+        return since
+
+    @cached_property
+    def _start_date(self) -> str | None:
+        start_date = self.config.get("start_date")
+        return timestamps.normalize(start_date) if start_date else None
+
+    def looked_back(self, timestamp: str) -> str:
+        """Return from when on to read what has been read up to a timestamp."""
+        since = timestamps.shift(timestamp, -self.lookback)
         # The lookback brings back nothing that start_date left out.
+        start_date = self._start_date
         return (
-            max(since, start_date) if start_date and start_date <= bookmark else since
+            max(since, start_date) if start_date and start_date <= timestamp else since
         )
 
     @property
@@ -135,6 +147,11 @@ class BookmarkedStream(DirectStream):
         if self.is_incremental:
             key = str(self.replication_key)
             self.state_manager.advance(context_id(context), key, timestamp)
+
+    def mark_read_up_to(self, context: Context | None, timestamp: str) -> None:
+        """Note up to when all of a context has been read, whatever was in it."""
+        if self.is_incremental:
+            self.state_manager.mark_read_up_to(context_id(context), timestamp)
 
     def note_turn(self) -> None:
         """Note when the stream had its turn: those that had none come first."""

@@ -26,15 +26,16 @@ from tap_labelbox.records.columns import (
     agreement,
     as_id,
     as_integer,
+    as_key,
     boolean,
     derived,
     email,
     identifier,
     json,
     key,
-    missing,
     number,
     objects,
+    shortened_id,
     store,
     text,
     timestamp,
@@ -52,8 +53,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.exports.saved import SavedFile
+    from tap_labelbox.records.columns import Column
     from tap_labelbox.streams.base import LabelboxStream
 
+MAX_KNOWN_NAMES = 1000  # of members of items
 MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out
 
 SKIP = '"Skip"'  # as the label, in files of 2018, which have no column for it
@@ -291,8 +294,7 @@ class BulkExportStream(ProjectStream):
             if isinstance(item, dict) and as_id(item.get("ID")):
                 yield count, self._exported(item, project_id, exported_at)
             else:
-                own = item.get("ID") if isinstance(item, dict) else None
-                why = f"{missing('ID', own)} ({described(item)})"
+                why = f"it has no ID ({described(item)})"
                 self.workspace.leave_out(source, Malformed(f"item {count}", why))
                 yield count, None
 
@@ -301,18 +303,16 @@ class BulkExportStream(ProjectStream):
         record: Record = dict.fromkeys(self.columns)
         unmapped: dict[str, Any] = {}
         own = {
-            "id": as_id(row["ID"]),
-            "project_id": project_id,
+            "id": as_key(row["ID"]),
+            "project_id": shortened_id(project_id),
             "exported_at": exported_at,
             "additional_columns": unmapped,
         }
+        columns = self._columns_by_name
         for name, value in row.items():
-            if name == "ID":
+            if name == "ID" or value is None:
                 continue
-            if value is None:
-                continue
-            column = WORD_BREAK.sub("_", name).lower()
-            known = self.columns.get(self._by_path.get(column, column))
+            known = columns[name] if name in columns else self._column_of(name)
             if known and known.name not in own and record[known.name] is None:
                 store(record, unmapped, known, _readable(known.name, value), name)
             else:
@@ -320,6 +320,18 @@ class BulkExportStream(ProjectStream):
         if record["is_skipped"] is None and record["label"] == SKIP:
             record["is_skipped"] = True
         return record | own
+
+    def _column_of(self, name: str) -> Column | None:
+        """Return the column of a name in a file, if there is one, and keep it."""
+        column = WORD_BREAK.sub("_", name).lower()
+        known = self.columns.get(self._by_path.get(column, column))
+        if len(self._columns_by_name) < MAX_KNOWN_NAMES:
+            self._columns_by_name[name] = known
+        return known
+
+    @cached_property
+    def _columns_by_name(self) -> dict[str, Column | None]:
+        return {}
 
 
 def _readable(column: str, value: Any) -> Any:

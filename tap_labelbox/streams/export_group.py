@@ -86,6 +86,8 @@ class ExportGroup:
         self._has_begun = False
         self._broken: set[str] = set()
         """Projects of which a row came broken; it may be whole next time."""
+        self._undated: set[str] = set()
+        """Projects of which a row came without its latest activity."""
 
     # --- state -----------------------------------------------------------------
 
@@ -109,6 +111,10 @@ class ExportGroup:
         """Return whether an export may hold something new."""
         del parent_id
         return True
+
+    def in_turn(self, parent_ids: Iterable[str]) -> list[str]:
+        """Return parents in the order in which they are read: longest ago first."""
+        return sorted(parent_ids, key=self.state.first.turn)
 
     @property
     def _is_resumable(self) -> bool:
@@ -138,39 +144,48 @@ class ExportGroup:
         max_in_flight = min(self.leader.max_in_flight, MAX_EXPORTS_IN_FLIGHT)
         return prefetch(jobs, max_in_flight, initial=max_in_flight)
 
-    def _plans(self) -> Iterator[Plan]:
-        """Yield what is to be exported of each project.
+    @cached_property
+    def _earlier(self) -> list[str]:
+        """When the runs began whose exports can be found.
 
-        A STATE that says so precedes all exports that are started. So the next run
-        finds them by their names, however soon this one is killed.
+        A STATE that says so of this one precedes all exports that are started. So the
+        next run finds them by their names, however soon this one is killed.
         """
-        earlier: list[str] = []  # when the runs began whose exports can be found
-        if self._is_resumable:
-            earlier = self.state.begin(self._workspace.started_at)
-            self.leader.write_state()
-        for context in self.leader.partitions:
-            project_id = str(context_id(context))
-            saved = dict(self.state.export(project_id))
-            if saved and self._is_outdated(context, saved["until"]):
-                saved = {}
-            needed = self._inputs(context, self._workspace.started_at)
-            last_end = self.state.first.last_end(project_id)
-            yield Plan(
-                project_id,
-                needed,
-                # There is one position for a project, so one export of several is not
-                # read on: whoever did would take it for all of them.
-                self._fingerprint(context)
-                if len(needed) == 1 and self._is_resumable
-                else None,
-                saved,
-                [
-                    (run, self._inputs(context, run))
-                    for run in earlier
-                    if last_end < run and not self._is_outdated(context, run)
-                ],
-                self._subject(project_id),
-            )
+        if not self._is_resumable:
+            return []
+        earlier = self.state.begin(self._workspace.started_at)
+        self.leader.write_state()
+        return earlier
+
+    def _plans(self) -> Iterator[Plan]:
+        """Yield what is to be exported of each project."""
+        return map(self._plan, self.leader.partitions)
+
+    def _plan(self, context: Context) -> Plan:
+        """Return what is to be exported of a project."""
+        project_id = str(context_id(context))
+        earlier = self._earlier
+        saved = dict(self.state.export(project_id))
+        if saved and self._is_outdated(context, saved["until"]):
+            saved = {}
+        needed = self._inputs(context, self._workspace.started_at)
+        last_end = self.state.first.last_end(project_id)
+        return Plan(
+            project_id,
+            needed,
+            # There is one position for a project, so one export of several is not
+            # read on: whoever did would take it for all of them.
+            self._fingerprint(context)
+            if len(needed) == 1 and self._is_resumable
+            else None,
+            saved,
+            [
+                (run, self._inputs(context, run))
+                for run in earlier
+                if last_end < run and not self._is_outdated(context, run)
+            ],
+            title=self._subject(project_id),
+        )
 
     def _is_outdated(self, context: Context, until: str) -> bool:
         """Return whether a stream has read beyond an export.
@@ -182,6 +197,12 @@ class ExportGroup:
 
     def _inputs(self, context: Context, until: str) -> list[dict[str, Any]]:
         """Return which exports a project needs, in the API's words."""
+        return self._inputs_within(context, self._since(context), until)
+
+    def _inputs_within(
+        self, context: Context, since: str | None, until: str
+    ) -> list[dict[str, Any]]:
+        """Return which exports hold what a project has within a span of time."""
         config = self.leader.config
         project_id = str(context_id(context))
         filters = config["export_filters"]
@@ -191,7 +212,7 @@ class ExportGroup:
             project_id,
             filters,
             config["export_include"],
-            since=self._since(context),
+            since=since,
             until=until,
         )
 
@@ -245,13 +266,35 @@ class ExportGroup:
             LabelboxError: If an export cannot be made, or not be read to its end.
         """
         project_id = str(context_id(context))
-        exports = self._take(next(self._prepared), self._awaited(project_id))
+        exports = self._take(self._next(project_id), self._awaited(project_id))
+        self._read_exports(context, exports)
+
+    def _read_exports(self, context: Context, exports: list[Prepared]) -> None:
+        """Read exports of a project to their end, and move the bookmarks.
+
+        Raises:
+            LabelboxError: If one cannot be read to its end.
+        """
+        project_id = str(context_id(context))
         latest = self._read_all(exports, project_id)
         # No other place knows of a broken row: its project has to be exported again.
-        if latest and not self.leader.is_test and project_id not in self._broken:
-            for stream in self.streams:
-                stream.advance(context, latest)
+        if not self.leader.is_test and project_id not in self._broken:
+            self._advance(context, latest, exports)
         self.state.drop(project_id)
+
+    def _next(self, project_id: str) -> Future[list[Prepared]]:
+        """Return the exports of the project whose turn it is."""
+        del project_id
+        return next(self._prepared)
+
+    def _advance(
+        self, context: Context, latest: str, exports: Iterable[Prepared]
+    ) -> None:
+        """Move the bookmarks of a project, of which these exports have been read."""
+        del exports
+        for stream in self.streams:
+            if latest:
+                stream.advance(context, latest)
 
     def _read_all(self, exports: Iterable[Prepared], project_id: str) -> str:
         """Read exports, and return up to which timestamp they hold all; "" for none."""
@@ -308,15 +351,21 @@ class ExportGroup:
                 active_at = row.last_activity_at or ""
                 if latest < active_at <= progress["until"]:
                     latest = active_at
+                elif not active_at:
+                    self._undated.add(project_id)
             # Only now: all records up to there have been written.
             progress["position"], progress["latest"] = position, latest
             if self.state.export(project_id) is progress:
-                self.state.first.mark_progress(project_id)
+                self._mark_progress(project_id)
             self.leader.checkpoint()
             count += len(rows)
             if self.leader.is_test and count >= MAX_TEST_ROWS:
                 break
         self._read_errors(export, project_id)
+
+    def _mark_progress(self, project_id: str) -> None:
+        """Note that the next run can go on with an export from where this one is."""
+        self.state.first.mark_progress(project_id)
 
     def _write(self, row: Any, project_id: str) -> None:
         """Write the records of a data row, stream by stream."""
@@ -448,7 +497,7 @@ class CatalogExports(ExportGroup):
                 None,
                 {},
                 [],
-                f"Dataset {dataset_id}",
+                title=f"Dataset {dataset_id}",
             )
             for dataset_id in dataset_ids
         )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.singer.metrics import SyncTimer
 from tap_labelbox.streams.base import ProjectStream
-from tap_labelbox.streams.export_group import REPLICATION_KEY, ExportGroup
+from tap_labelbox.streams.export_group import REPLICATION_KEY
+from tap_labelbox.streams.project_exports import ProjectExports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_labelbox.singer.state import ProjectState
+    from tap_labelbox.streams.export_group import ExportGroup
 
 
 class ExportedStream(ProjectStream):
     """Records made of the data rows of an export."""
 
     replication_key = REPLICATION_KEY
-    exports: type[ExportGroup] = ExportGroup
+    exports: type[ExportGroup] = ProjectExports
     """The exports that it is made of."""
 
     @staticmethod
@@ -107,6 +109,10 @@ class ExportedStream(ProjectStream):
     def is_due(self, parent_id: str) -> bool:
         """Return whether the export of a parent may hold something new."""
         return self.group.is_due(parent_id)
+
+    def in_turn(self, parent_ids: Iterable[str]) -> list[str]:
+        """Return parents in the order in which the group reads them."""
+        return self.group.in_turn(parent_ids)
 
     # --- state -----------------------------------------------------------------
 

@@ -7,12 +7,11 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
-from msgspec.json import Decoder
 
 from tap_labelbox.api.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.api.pagination import Listing
+from tap_labelbox.api.prefetch import Question
 from tap_labelbox.api.reading import malformed, rows
-from tap_labelbox.api.together import Question
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
     EMAIL,
@@ -23,30 +22,25 @@ from tap_labelbox.records.columns import (
     identifier,
     key,
     number,
+    shortened_id,
     table,
     text,
     timestamp,
     within,
     word,
 )
-from tap_labelbox.records.json_text import decode_as
 from tap_labelbox.records.malformed import Malformed, described
-from tap_labelbox.records.structs import (
-    ConversionError,
-    RecordBuilder,
-    StructColumns,
-    wrapper,
-)
+from tap_labelbox.records.structs import PageDecoder, StructColumns
 from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.base import ProjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.pagination import Row
+    from tap_labelbox.api.pagination import Ask, Row
 
 SKIP = ("Skip", Raw(b'"Skip"'))
 
@@ -142,15 +136,20 @@ class LabelsStream(ProjectStream):
             leave_out=partial(
                 self.workspace.leave_out, f"labels of project {project_id}"
             ),
+            fetch_all=partial(self._pages, project_id),
         )
+        own_id = shortened_id(project_id)
         for page, reached in labels.pages():
             self._page_size = labels.size
             for record in page:
                 # Once more, for a server that knows these filters no longer, and
                 # because more is asked for than is wanted.
                 if since <= record["created_at"] < before:
-                    self.log_unmapped(record)
-                    record["project_id"] = project_id
+                    if record["additional_columns"]:
+                        self.log_unmapped(record)
+                    record["project_id"] = own_id
+                    name, text = record["type_name"], record["label"]
+                    record["is_skipped"] = is_skipped(text, name)
                     yield record
             if reached:
                 self.advance(context, min(reached, before))
@@ -203,6 +202,14 @@ class LabelsStream(ProjectStream):
         ask = partial(self.execute, self.name, self.decode_fast, **question.variables)
         return question.read(ask)
 
+    def _pages(
+        self, project_id: str, asks: Iterable[Ask]
+    ) -> list[Sequence[Row | Malformed]]:
+        """Return several short pages, asked for in one request."""
+        questions = [self._question(project_id, *ask) for ask in asks]
+        answers = self.together(self.name, self.decode_fast).answers(questions)
+        return [answer.result() for answer in answers]
+
     def _question(
         self, project_id: str, after: str | None, skip: int, first: int
     ) -> Question[Sequence[Row | Malformed]]:
@@ -245,41 +252,14 @@ class LabelsStream(ProjectStream):
         if not created_at:
             why = f"its created_at is no timestamp ({described(label)})"
             return malformed(label, after, number, why)
-        return _finished(self.to_record(label | {"created_at": created_at}))
-
-    def decode_fast(self, reply: bytes) -> list[Record] | None:
-        """Return the records of a page; None if a label is not as expected."""
-        page = decode_as(self._decoder, reply)
-        if page is None:
-            return None
-        try:
-            return [self._fast_record(label) for label in page.data.project.labels]
-        except ConversionError:
-            return None
-
-    def _fast_record(self, label: Any) -> Record:
-        record = self._builder.record(self._struct.values(label))
-        if not record["id"] or not timestamps.is_timestamp(record["created_at"] or ""):
-            raise ConversionError
-        record["additional_columns"] = {}
-        return _finished(record)
+        return self.to_record(label | {"created_at": created_at})
 
     @cached_property
-    def _struct(self) -> StructColumns:
-        """A label as expected, whose annotations are passed on."""
-        return StructColumns(type(self).schema.sources, raw=frozenset({"label"}))
-
-    @cached_property
-    def _builder(self) -> RecordBuilder:
-        return RecordBuilder(self._struct)
-
-    @cached_property
-    def _decoder(self) -> Decoder[Any]:
-        """Decodes a page that has nothing but such labels."""
-        kind: Any = list[self._struct.type]  # type: ignore[name-defined]
-        for name in ("labels", "project", "data"):
-            kind = wrapper(name, kind)
-        return Decoder(kind)
+    def decode_fast(self) -> PageDecoder:
+        """Decodes a page of labels as expected, whose annotations are passed on."""
+        struct = StructColumns(type(self).schema.sources, raw=frozenset({"label"}))
+        path = ("data", "project", "labels")
+        return PageDecoder(struct, *path, key=("id",), bookmark="created_at")
 
     def _in_order(self) -> bool:
         """Return whether Labelbox was asked for the labels oldest first."""
@@ -308,12 +288,6 @@ class LabelsStream(ProjectStream):
         if dataset := chosen.get("dataset_id"):
             where["dataRow"] = {"dataset": {"id": dataset}}
         return where
-
-
-def _finished(record: Record) -> Record:
-    """Fill in what follows from other columns."""
-    record["is_skipped"] = is_skipped(record["label"], record["type_name"])
-    return record
 
 
 def is_skipped(label: str | Raw | None, type_name: str | None) -> bool | None:

@@ -94,6 +94,11 @@ class NewestFirstWindowStream(LabelboxStream):
     The document takes the window as ``$since``, which it includes, and ``$before``.
     """
 
+    @property
+    def is_by_project(self) -> bool:
+        """False: its rows may be of a project, and are read whichever that is."""
+        return False
+
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read what the last run has left, if it was cut off, and what is new."""
         del context

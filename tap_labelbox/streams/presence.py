@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from functools import cached_property, partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -52,7 +53,7 @@ class PresenceStream(ProjectStream):
     """
 
     selected_by_default = False
-    log_name = "presence"
+    log_name = "presence export"
 
     @staticmethod
     def unfold(row: ProjectRow) -> Iterator[dict[str, Any]]:
@@ -158,7 +159,9 @@ class PresenceStream(ProjectStream):
 
     @cached_property
     def _kept(self) -> IO[bytes]:
-        return cast("IO[bytes]", SpooledTemporaryFile(MAX_SPOOLED_BYTES))
+        file = cast("IO[bytes]", SpooledTemporaryFile(MAX_SPOOLED_BYTES))  # noqa: SIM115
+        weakref.finalize(self, file.close)  # also of a run that is cut off
+        return file
 
     @cached_property
     def _first_gaps(self) -> int:

@@ -1,8 +1,10 @@
-"""Filter projects as the settings say: by ID, name, tag and kind of data rows."""
+"""Filter projects as the settings say: by ID, name, tag, media type and shard."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
@@ -22,6 +24,32 @@ FIELDS = {
 SETTINGS = ("project_ids", "exclude_project_ids", *FIELDS)
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of several runs that share the projects of an account.
+
+    Each project is in one of them, by a hash of its ID, so that they need not know of
+    each other. What is of no project belongs to the first.
+    """
+
+    index: int
+    count: int
+    project_ids: Collection[str] | None = None
+    """Those that a plan has put here; None where the hash says it."""
+
+    def takes_id(self, project_id: str) -> bool:
+        """Return whether a project is read by this shard."""
+        if self.project_ids is not None:
+            return project_id in self.project_ids
+        digest = sha256(project_id.encode()).hexdigest()
+        return int(digest, 16) % self.count == self.index
+
+    @property
+    def is_first(self) -> bool:
+        """True if it also reads what is of no project."""
+        return self.index == 0
+
+
 class ProjectFilter:
     """Chooses the projects that every setting lets through.
 
@@ -36,7 +64,10 @@ class ProjectFilter:
         self.excluded: list[str] = config.get("exclude_project_ids") or []
         self.settings = [name for name in SETTINGS if config.get(name)]
         """The settings that leave out projects."""
-        self.is_more_than_ids = not {*self.settings} <= {"project_ids"}
+        self.shard = Shard(**config.get("shard") or {"index": 0, "count": 1})
+        """The part of the chosen projects that is read."""
+        is_sharded = self.shard.count > 1 or self.shard.project_ids is not None
+        self.is_more_than_ids = is_sharded or not {*self.settings} <= {"project_ids"}
         """Whether it is not the user alone who says which ones are read."""
         self.fields = {FIELDS[name] for name in self.settings if name in FIELDS}
         """The fields of a project that have to be known."""
@@ -50,13 +81,20 @@ class ProjectFilter:
             self._tests.append(lambda row: media_type_of(row) in types)
 
     def takes_id(self, project_id: str) -> bool:
-        """Return whether a project is chosen as far as its ID tells."""
-        is_requested = self.requested is None or project_id in self.requested
-        return is_requested and project_id not in self.excluded
+        """Return whether a project is read as far as its ID tells."""
+        return self._has_id(project_id) and self.shard.takes_id(project_id)
 
     def takes(self, row: Row) -> bool:
-        """Return whether a project is chosen."""
-        return self.takes_id(row["id"]) and all(test(row) for test in self._tests)
+        """Return whether a project is read."""
+        return self._chooses(row) and self.shard.takes_id(row["id"])
+
+    def _chooses(self, row: Row) -> bool:
+        """Return whether a project is read, be it by another shard."""
+        return self._has_id(row["id"]) and all(test(row) for test in self._tests)
+
+    def _has_id(self, project_id: str) -> bool:
+        is_requested = self.requested is None or project_id in self.requested
+        return is_requested and project_id not in self.excluded
 
     def refuse_unknown(self, dropped: Collection[str]) -> None:
         """Raise an error if a setting looks at what Labelbox does not tell.
@@ -78,7 +116,8 @@ class ProjectFilter:
     def refuse_none(self, rows: list[Row]) -> None:
         """Raise an error if none of the projects that there are is chosen.
 
-        Those that are requested one by one and are not there are no matter of this.
+        Those that are requested one by one and are not there are no matter of this, nor
+        is a shard that has no project.
 
         Raises:
             SettingsError: With what to do.
@@ -86,7 +125,7 @@ class ProjectFilter:
         requested = [
             row for row in rows if self.requested is None or row["id"] in self.requested
         ]
-        if not requested or any(map(self.takes, requested)):
+        if not requested or any(map(self._chooses, requested)):
             return
         filters = [name for name in self.settings if name != "project_ids"]
         among = "requested projects" if self.requested else "projects that the key sees"

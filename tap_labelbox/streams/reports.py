@@ -564,7 +564,7 @@ class WorkspaceLabelersStream(DailyTable):
     def records(self, row: Row) -> Iterator[Record]:
         """Yield the record of a row, unless it is of a project that is not wanted."""
         for record in super().records(row):
-            if self.workspace.wants(record[PROJECT_ID]):
+            if self.wants(record):
                 yield record
 
 

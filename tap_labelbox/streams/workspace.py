@@ -133,6 +133,7 @@ class Workspace:
         self._export_filters: dict[str, Any] = config["export_filters"]
         self._names: dict[str, str] = {}  # of projects, by their ID
         self._made_at: dict[str, str] = {}  # the same
+        self._row_counts: dict[str, Any] = {}  # the same
         self._page_size: int = config["page_size"]
         self._max_in_flight: int = config["concurrency"]
         self._logger = logger
@@ -144,13 +145,17 @@ class Workspace:
         self._left_out: dict[str, int] = {}  # rows, by their source
         self.gaps = 0
         """How often something was left out: where this has not moved, all was read."""
+        self.failures = 0
+        """How many of these make the run an incomplete one."""
+        self.lacks_projects = False
+        """Whether one of these was that a project cannot be listed, or is not there."""
         self._has_warned_of_none = False
         self._unlisted = 0  # gaps in the list of the projects to read
         self.kept_lists: dict[str, list[Any]] = {}
         """Lists of the REST API that several streams need, by their path."""
-        self.kept_rows: dict[str, tuple[Iterable[Row], int]] = {}
+        self.kept_rows: dict[str, tuple[Iterable[Row], int, int]] = {}
         """Rows that other streams are made of as well, by their document, and how
-        often something was left out of them."""
+        often something was left out of them, and how often that is a failure."""
         self.export_groups: dict[type[ExportGroup], ExportGroup] = {}
         """The streams of each kind of export, since the first of them was asked."""
         self.saved_rows: SavedRows | None = None
@@ -238,29 +243,37 @@ class Workspace:
     def wants(self, project_id: str | None) -> bool:
         """Return whether the settings ask for a project, which may be gone.
 
-        They do for what is of none.
+        They do for what is of none, unless that is for another shard.
         """
         if project_id is None:
-            return True
+            return self._filter.shard.is_first
         if self._filter.fields:
             return project_id in self._chosen
         return self._filter.takes_id(project_id)
 
+    @property
+    def reads_what_is_of_no_project(self) -> bool:
+        """True unless that is for another shard."""
+        return self._filter.shard.is_first
+
     @cached_property
     def _all_projects(self) -> list[Row]:
         """All projects that the key may see, oldest first."""
-        gaps = self.gaps
+        gaps, failures = self.gaps, self.failures
         document, field = "project_ids", "projects"
         if fields := self._filter.fields:
             document, field = CHOSEN_PROJECTS, "rows"
-            self.client.narrow(document, GRAPHQL, {"id", "name", "created_at", *fields})
+            columns = {"id", "name", "created_at", "data_row_count", *fields}
+            self.client.narrow(document, GRAPHQL, columns)
         projects = sorted(self.list_rows(document, field), key=_made_at)
         if fields:
             self._filter.refuse_unknown(self.client.document(document).columns)
         for project in projects:
             self._names[project["id"]] = shortened(project.get("name") or "")
             self._made_at[project["id"]] = _made_at(project)
+            self._row_counts[project["id"]] = project.get("data_row_count")
         self._unlisted += self.gaps - gaps
+        self.lacks_projects |= self.failures > failures
         self._warn_of_none(projects)
         return projects
 
@@ -276,6 +289,11 @@ class Workspace:
     def made_at(self, project_id: str) -> str:
         """Return when a project was made; "" if Labelbox does not say."""
         return self._made_at.get(project_id, "")
+
+    def row_count(self, project_id: str) -> int | None:
+        """Return how many data rows a project has; None if Labelbox does not say."""
+        count = self._row_counts.get(project_id)
+        return count if isinstance(count, int) and count >= 0 else None
 
     @cached_property
     def project_ids(self) -> list[str]:
@@ -386,14 +404,18 @@ class Workspace:
 
     def _record_missing(self, known: set[str]) -> None:
         """Record the projects that are requested and not there."""
-        for project_id in dict.fromkeys(self._filter.requested or ()):
-            if project_id not in known and not self.offline:
+        if self.offline:
+            return
+        requested = dict.fromkeys(self._filter.requested or ())
+        for project_id in filter(self._filter.shard.takes_id, requested):
+            if project_id not in known:
                 self.record_failure(
                     f"project {project_id}",
                     "deleted, unknown, or not for this API key; take it out of "
                     "project_ids or give the key access",
                     is_gone=True,
                 )
+                self.lacks_projects |= not self._warns_of_missing
 
     @cached_property
     def rights(self) -> str:
@@ -462,7 +484,9 @@ class Workspace:
             if what not in self._gone:
                 self._gone[what] = str(why)
                 self.progress.warn("%s is left out: %s", what, why)
-        elif what not in self._missing:
+            return
+        self.failures += 1
+        if what not in self._missing:
             self._missing[what] = str(why)
             self._logger.error("%s is left out: %s", what, why)
 
@@ -488,6 +512,7 @@ class Workspace:
         the log nor memory grows with the number of malformed rows.
         """
         self.gaps += 1
+        self.failures += 1
         source = shortened(source, MAX_SOURCE_CHARACTERS)
         count = self._left_out[source] = self._left_out.get(source, 0) + 1
         if count > MAX_NAMED_ROWS or len(self._left_out) > MAX_NAMED_SOURCES:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def world() -> World:
-    """Give a small workspace."""
+    """Return a small workspace."""
     return World(projects=4, labels=250)
 
 
 @pytest.fixture
 def start(world: World) -> Iterator[Callable[..., Sandbox]]:
-    """Give what serves the world, with knobs."""
+    """Return what serves the world, with knobs."""
     with ExitStack() as stack:
         yield lambda **knobs: stack.enter_context(serve(world, **knobs))
 
@@ -39,7 +39,7 @@ def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.fixture
 def post() -> Callable[..., requests.Response]:
-    """Give what sends a document and gives the reply."""
+    """Return what sends a document and returns the reply."""
 
     def send(sandbox: Sandbox, text: str, **variables: Any) -> requests.Response:
         return requests.post(
@@ -54,5 +54,5 @@ def post() -> Callable[..., requests.Response]:
 
 @pytest.fixture
 def ask(sandbox: Sandbox, post: Callable[..., requests.Response]) -> Ask:
-    """Give what sends a document and gives the data of the reply."""
+    """Return what sends a document and returns the data of the reply."""
     return lambda text, **variables: post(sandbox, text, **variables).json()["data"]

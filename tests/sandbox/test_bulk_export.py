@@ -29,7 +29,7 @@ def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.fixture
 def export(ask: Callable[..., Any], world: World) -> Callable[..., dict[str, Any]]:
-    """Give what asks for the export of a project, the first by default."""
+    """Return what asks for the export of a project, the first by default."""
     return lambda number=0: ask(EXPORT, id=world.projects[number].id)["exportLabels"]
 
 

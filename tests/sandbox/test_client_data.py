@@ -1,4 +1,4 @@
-"""What the tap reads is what the official client reads, object by object."""
+"""The tap reads what the official client reads, object by object."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def records(sandbox: Sandbox, world: World) -> Callable[[str], list[dict[str, An
     return read
 
 
-def fields(found: Iterable[Any], *names: str) -> list[dict[str, Any]]:
+def fields(result: Iterable[Any], *names: str) -> list[dict[str, Any]]:
     """Return some fields of the client's objects, as the tap writes them."""
     return [
-        {"id": one.uid} | {name: value(getattr(one, name)) for name in names}
-        for one in found
+        {"id": single.uid} | {name: value(getattr(single, name)) for name in names}
+        for single in result
     ]
 
 
@@ -120,9 +120,13 @@ def test_data_rows(client: Any, records: Any) -> None:
     for record, (_, row) in list(zip(mine, theirs, strict=True))[:25]:
         assert record["created_by_id"] == row.created_by().uid
         attachments = [
-            {"id": one.uid, "type": one.attachment_type, "name": one.attachment_name}
-            | {"value": one.attachment_value}
-            for one in row.attachments()
+            {
+                "id": single.uid,
+                "type": single.attachment_type,
+                "name": single.attachment_name,
+            }
+            | {"value": single.attachment_value}
+            for single in row.attachments()
         ]
         assert record["attachments"] == attachments
         with_some += bool(attachments)
@@ -135,17 +139,17 @@ def test_slices_and_what_they_find(client: Any, records: Any) -> None:
     mine = records("catalog_slices")
 
     assert some(mine, *OBJECT_FIELDS) == fields(theirs, *OBJECT_FIELDS)
-    for record, one in zip(mine, theirs, strict=True):
-        saved = one.filter
+    for record, single in zip(mine, theirs, strict=True):
+        saved = single.filter
         saved = {"query": saved} if isinstance(saved, list) else saved
         assert record["filter"] == saved
     assert [
         (row["slice_id"], row["data_row_id"], row["global_key"])
         for row in records("catalog_slice_data_rows")
     ] == [
-        (one.uid, row.to_hash()["id"], row.to_hash()["global_key"])
-        for one in theirs
-        for row in one.get_data_row_identifiers()
+        (single.uid, row.to_hash()["id"], row.to_hash()["global_key"])
+        for single in theirs
+        for row in single.get_data_row_identifiers()
     ]
 
 
@@ -197,16 +201,16 @@ def test_ontologies(client: Any, records: Any) -> None:
 def test_features(client: Any, records: Any) -> None:
     """Tools, questions and options as the client builds them, level by level."""
 
-    def walk(one: Any, path: tuple[str, ...]) -> Iterable[tuple[Any, ...]]:
-        path = (*path, one.feature_schema_id)
-        label = getattr(one, "label", None)
-        kind = getattr(one, "tool", None) or getattr(one, "class_type", None)
-        kind = kind or getattr(one, "type", None)
-        name = getattr(one, "name", None) if label is None else label
-        yield "/".join(path), str(name), kind and kind.value, one.schema_id
+    def walk(single: Any, path: tuple[str, ...]) -> Iterable[tuple[Any, ...]]:
+        path = (*path, single.feature_schema_id)
+        label = getattr(single, "label", None)
+        kind = getattr(single, "tool", None) or getattr(single, "class_type", None)
+        kind = kind or getattr(single, "type", None)
+        name = getattr(single, "name", None) if label is None else label
+        yield "/".join(path), str(name), kind and kind.value, single.schema_id
         for inner in (
-            *(getattr(one, "classifications", None) or ()),
-            *(getattr(one, "options", None) or ()),
+            *(getattr(single, "classifications", None) or ()),
+            *(getattr(single, "options", None) or ()),
         ):
             yield from walk(inner, path)
 
@@ -229,13 +233,13 @@ def test_archived_features(client: Any, sandbox: Sandbox, world: World) -> None:
     run = Runner(sandbox, world)
     output = run(catalog=with_archived(run))
 
-    found = [
+    result = [
         r
         for r in output.records("ontology_features")
         if r["depth"] == 0 and r["is_archived"] is not None
     ]
-    assert {r["is_archived"] for r in found} == {True, False}
-    for record in found[::3]:
+    assert {r["is_archived"] for r in result} == {True, False}
+    for record in result[::3]:
         ids = record["ontology_id"], record["feature_schema_id"]
         assert record["is_archived"] == client.is_feature_schema_archived(*ids)
 

@@ -74,9 +74,9 @@ def output(sandbox: Sandbox, world: World) -> Output:
 def by_id(output: Output, stream: str, column: str = "id") -> dict[str, Any]:
     """Return the records of a stream by their IDs, each there once."""
     records = output.records(stream)
-    found = {record[column]: record for record in records}
-    assert len(found) == len(records)
-    return found
+    result = {record[column]: record for record in records}
+    assert len(result) == len(records)
+    return result
 
 
 def exported(task: Any) -> list[dict[str, Any]]:
@@ -103,17 +103,17 @@ def test_models_and_runs(client: Any, output: Output) -> None:
     }
     read = by_id(output, "model_runs")
     assert read.keys() == runs.keys()
-    for uid, one in runs.items():
+    for uid, single in runs.items():
         record = read[uid]
-        assert record["name"] == one.name
-        assert record["model_id"] == one.model_id
-        assert record["created_by_id"] == one.created_by_id
-        assert record["model_app_id"] == one.model_app_id
-        assert record["training_metadata"] == one.training_metadata
+        assert record["name"] == single.name
+        assert record["model_id"] == single.model_id
+        assert record["created_by_id"] == single.created_by_id
+        assert record["model_app_id"] == single.model_app_id
+        assert record["training_metadata"] == single.training_metadata
         for name in ("created_at", "updated_at"):
-            assert record[name] == as_timestamp(getattr(one, name).isoformat())
-        assert record["cost"] == one.total_cost
-        assert record["total_data_rows"] == one.total_data_rows
+            assert record[name] == as_timestamp(getattr(single, name).isoformat())
+        assert record["cost"] == single.total_cost
+        assert record["total_data_rows"] == single.total_data_rows
 
 
 def test_data_rows_of_runs(client: Any, output: Output) -> None:
@@ -128,8 +128,8 @@ def test_data_rows_of_runs(client: Any, output: Output) -> None:
             "additional_columns": {},
         }
         for model in client.get_models()
-        for one in model.model_runs()
-        for row in one.model_run_data_rows()
+        for single in model.model_runs()
+        for row in single.model_run_data_rows()
     }
 
     assert len(expected) > 100
@@ -167,15 +167,15 @@ def test_predictions(client: Any, output: Output) -> None:
     """Every top one of every run, with how sure the model was."""
     expected: dict[tuple[str, ...], Any] = {}
     for model in client.get_models():
-        for one in model.model_runs():
-            for row in exported(one.export(params=EVERYTHING)):
-                run = row["experiments"][model.uid]["runs"][one.uid]
+        for single in model.model_runs():
+            for row in exported(single.export(params=EVERYTHING)):
+                run = row["experiments"][model.uid]["runs"][single.uid]
                 for prediction in run["predictions"]:
                     annotations = prediction["annotations"]
                     for kind in ("objects", "classifications"):
                         for annotation in annotations.get(kind, ()):
                             expected[
-                                one.uid,
+                                single.uid,
                                 row["data_row"]["id"],
                                 prediction["id"],
                                 annotation["feature_id"],

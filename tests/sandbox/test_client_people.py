@@ -1,4 +1,4 @@
-"""What the tap reads of the organization is what the official client reads."""
+"""The tap reads the organization as the official client does."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def client(run: Runner) -> Any:
     )
 
 
-def at(moment: datetime | None) -> str | None:
+def at(instant: datetime | None) -> str | None:
     """Return a timestamp as records have it."""
-    if moment is None:
+    if instant is None:
         return None
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"
 
 
-def only(rows: Rows, *columns: str) -> Rows:
+def narrowed(rows: Rows, *columns: str) -> Rows:
     """Return some columns of records."""
     return [{column: row[column] for column in columns} for row in rows]
 
@@ -124,11 +124,11 @@ def test_tags(run: Runner, client: Any) -> None:
     assert everything(output.records("resource_tags")) == [
         {"id": tag.uid, "text": tag.text, "color": tag.color} for tag in theirs
     ]
-    found = {
+    result = {
         (row["project_id"], row["resource_tag_id"], row["text"], row["color"])
         for row in everything(output.records("project_resource_tags"))
     }
-    assert found == {
+    assert result == {
         (project.uid, tag.uid, tag.text, tag.color)
         for project in client.get_projects()
         for tag in project.get_resource_tags()
@@ -193,7 +193,7 @@ def test_webhooks(run: Runner, client: Any, size: int) -> None:
     rows = everything(run("webhooks", page_size=size).records("webhooks"))
 
     theirs = list(client.get_organization().webhooks())
-    assert only(
+    assert narrowed(
         rows, "id", "topics", "status", "created_at", "updated_at", "created_by_id"
     ) == [
         {

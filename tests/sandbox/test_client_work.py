@@ -1,4 +1,4 @@
-"""What the tap reads of the work in projects is what the official client reads."""
+"""The tap reads the work in projects as the official client does."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_positions_are_those_of_the_client(run: Runner, projects: list[Any]) -> 
 
 
 def test_comments_are_those_of_the_client(run: Runner, projects: list[Any]) -> None:
-    """Which asks every issue for some."""
+    """The client asks for the comments of each issue."""
     ours = [
         tuple(row.values())[:-1]
         for row in run("issue_comments").records("issue_comments")
@@ -287,7 +287,7 @@ def test_comments_are_those_of_the_client(run: Runner, projects: list[Any]) -> N
 
 
 def test_reviews_are_those_of_the_client(run: Runner, projects: list[Any]) -> None:
-    """Which asks label by label; who reviewed, it asks review by review."""
+    """The client asks label by label, and for the reviewer review by review."""
     ours = {
         (row["label_id"], row["id"], row["score"], row["created_at"], row["updated_at"])
         for row in run("reviews").records("reviews")

@@ -55,14 +55,14 @@ class Exports:
         self.project_id = project_id
 
     def start(self, *query: dict[str, Any], **params: Any) -> str:
-        """Give the id of a new task."""
+        """Return the id of a new task."""
         search = {"scope": None, "query": list(query)}
         filters = {"projectId": self.project_id, "searchQuery": search}
         data = self.ask(START, input={"filters": filters, "params": params})
         return str(data["exportDataRowsInProject"]["taskId"])
 
     def status(self, task: str) -> dict[str, Any]:
-        """Tell how it stands; COMPLETE comes before there are headers."""
+        """Return its status; COMPLETE comes before there are headers."""
         self.ask(STATUS, id=task)
         status: dict[str, Any] = self.ask(STATUS, id=task)["task"]
         return status
@@ -97,12 +97,12 @@ def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.fixture
 def exports(ask: Callable[..., Any], world: World) -> Exports:
-    """Give the exports of the first project."""
+    """Return the exports of the first project."""
     return Exports(ask, world.projects[0].id)
 
 
 def chosen(world: World, met: Callable[[DataRow], bool]) -> set[str]:
-    """Give the ids of the data rows that meet a condition; some do."""
+    """Return the ids of the data rows that meet a condition; some do."""
     ids = {row.id for row in world.projects[0].data_rows if met(row)}
     assert 0 < len(ids) < len(world.projects[0].data_rows)
     return ids
@@ -228,8 +228,8 @@ def test_details_are_those_of_the_world(exports: Exports, world: World) -> None:
     for row in exports.rows(exports.start(**DETAILS)):
         made = world.data_row(row["data_row"]["id"])
         assert made is not None
-        given = row["projects"][made.project.id]
-        details = given["project_details"]
+        inputs = row["projects"][made.project.id]
+        details = inputs["project_details"]
         timestamps = [step["created_at"] for step in details["workflow_history"]]
 
         assert row["data_row"]["details"]["last_activity_at"] == (
@@ -238,7 +238,7 @@ def test_details_are_those_of_the_world(exports: Exports, world: World) -> None:
         assert details["workflow_status"] == made.status
         assert timestamps == sorted(timestamps, reverse=True)
         assert [
-            (x["id"], x["label_details"]["created_by"]) for x in given["labels"]
+            (x["id"], x["label_details"]["created_by"]) for x in inputs["labels"]
         ] == [(label.id, label.created_by.email) for label in made.labels]
 
 
@@ -258,9 +258,9 @@ def test_a_time_zone_moves_the_bounds(exports: Exports, world: World) -> None:
     timestamp = datetime(2026, 2, 1, 23, 30, tzinfo=UTC)
     label = world.add_label(world.projects[0].id, timestamp)
 
-    for zone, found in (("UTC", False), ("Europe/Berlin", True)):
+    for zone, actual in (("UTC", False), ("Europe/Berlin", True)):
         ids = exports.ids(between("labeled_at", "2026-02-02", "2026-02-03", zone))
-        assert (label.data_row.id in ids) is found
+        assert (label.data_row.id in ids) is actual
 
 
 def test_a_deleted_label_is_activity(exports: Exports, world: World) -> None:
@@ -333,7 +333,7 @@ def test_ten_exports_run_at_once(
 
 SHAPES = Path(__file__).parent.parent / "shapes"
 ID = re.compile(r"c[a-z0-9]{24}|\d+")
-EVERYTHING = {snake(name): wanted for name, wanted in DETAILS.items()}
+EVERYTHING = {snake(name): expected for name, expected in DETAILS.items()}
 EVERYTHING |= {"include_attachments": True, "include_metadata": True}
 
 
@@ -405,16 +405,16 @@ def test_segments_may_begin_where_no_frame_is(*, interpolated: bool) -> None:
     world = World(projects=4, labels=300)
     (project,) = [p for p in world.projects if p.media == "VIDEO"]
     params = EVERYTHING | {"include_interpolated_frames": interpolated}
-    begun, found = set(), set()
+    begun, actual = set(), set()
     for data_row in project.data_rows:
         exported = row_of(data_row, params, ANCHOR, None)
         for label in exported["projects"][project.id]["labels"]:
             annotations = label["annotations"]
-            found |= annotations["frames"].keys()
+            actual |= annotations["frames"].keys()
             for ranges in annotations["segments"].values():
                 begun |= {str(first) for first, _ in ranges}
 
-    assert begun - found == (set() if interpolated else {"5"})
+    assert begun - actual == (set() if interpolated else {"5"})
 
 
 def test_an_export_may_be_behind(
@@ -436,8 +436,8 @@ def test_an_export_may_be_behind(
     assert exports.ids(since) == set()
     rows = {r["data_row"]["id"]: r for r in exports.rows(exports.start(**DETAILS))}
     assert new.id not in rows
-    told = rows[old.id]["data_row"]["details"]["last_activity_at"]
-    assert told == was_active.isoformat(timespec="milliseconds")
+    logged = rows[old.id]["data_row"]["details"]["last_activity_at"]
+    assert logged == was_active.isoformat(timespec="milliseconds")
     exported = rows[old.id]["projects"][project.id]["labels"]
     assert {label["id"] for label in exported} == labels
 

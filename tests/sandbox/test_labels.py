@@ -1,4 +1,4 @@
-"""How labels are listed."""
+"""The list of labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = """query Page(
 
 @pytest.fixture
 def page(ask: Callable[..., Any], world: World) -> Callable[..., list[str]]:
-    """Give what lists ids of labels of the first project."""
+    """Return what lists ids of labels of the first project."""
 
     def read(**variables: Any) -> list[str]:
         data = ask(PAGE, id=world.projects[0].id, **variables)
@@ -38,7 +38,7 @@ def page(ask: Callable[..., Any], world: World) -> Callable[..., list[str]]:
 
 
 def ids(labels: list[Label]) -> list[str]:
-    """Give ids."""
+    """Return ids."""
     return [label.id for label in labels]
 
 
@@ -156,3 +156,33 @@ def test_moments_have_milliseconds(ask: Callable[..., Any], world: World) -> Non
 
     made = data["project"]["labels"][0]["createdAt"]
     assert made == "2025-12-31T00:00:00.000Z"
+
+
+def test_an_edited_label_has_a_version_for_each_time(ask: Any, world: World) -> None:
+    """The oldest first; each stays as it was, and can be asked for by its ID."""
+    project = world.projects[0]
+    label = next(x for x in project.labels if not x.is_skipped)
+    reviewer = world.reviewers[0]
+    before = label.label
+    asked = "id action label createdById"
+    text = f"""query One($id: ID!, $label: ID!) {{
+        labelVersions(where: {{projectId: $id, labelId: $label}}) {{
+            nodes {{ {asked} }}
+        }}
+    }}"""
+
+    approved = label.created_at + timedelta(hours=1)
+    world.edit_label(label.id, reviewer, approved, action="APPROVED", is_changed=False)
+    world.edit_label(label.id, reviewer, approved + timedelta(hours=1))
+    found = ask(text, id=project.id, label=label.id)["labelVersions"]["nodes"]
+
+    assert [version["action"] for version in found] == [
+        *("SUBMITTED", "APPROVED", "REWORK_SUBMITTED")
+    ]
+    assert [version["label"] for version in found] == [before, before, label.label]
+    assert before != label.label
+    assert [v["createdById"] for v in found][1:] == [reviewer.id] * 2
+    for version in found:
+        one = f"labelVersion(where: {{id: $id}}) {{ {asked} }}"
+        alone = ask(f"query One($id: ID!) {{ {one} }}", id=version["id"])
+        assert alone["labelVersion"] == version

@@ -39,7 +39,7 @@ EVERYTHING = {
 
 @pytest.fixture
 def world() -> World:
-    """Give a workspace with a project of every media type."""
+    """Return a workspace with a project of every media type."""
     return World(projects=13, labels=500)
 
 
@@ -51,7 +51,7 @@ def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Any:
-    """Give the client, told nothing but addresses and key."""
+    """Return the client, told nothing but addresses and key."""
     logging.getLogger("labelbox").setLevel(logging.ERROR)
     return labelbox.Client(
         api_key=sandbox.api_key, endpoint=sandbox.url, rest_endpoint=sandbox.rest_url
@@ -60,7 +60,7 @@ def client(sandbox: Sandbox) -> Any:
 
 @pytest.fixture
 def project(client: Any, world: World) -> Any:
-    """Give the largest project."""
+    """Return the largest project."""
     return client.get_project(world.projects[0].id)
 
 
@@ -153,9 +153,9 @@ def test_it_lists_ontologies(client: Any, world: World) -> None:
     for ontology, made in zip(ontologies, world.ontologies, strict=True):
         tools = [tool.name for tool in ontology.tools()]
         assert tools == [tool["name"] for tool in made["normalized"]["tools"]]
-        questions = [one.instructions for one in ontology.classifications()]
-        told = made["normalized"]["classifications"]
-        assert questions == [one["instructions"] for one in told]
+        questions = [single.instructions for single in ontology.classifications()]
+        logged = made["normalized"]["classifications"]
+        assert questions == [single["instructions"] for single in logged]
 
 
 def test_it_reads_what_is_behind_the_experimental_address(

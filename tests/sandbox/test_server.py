@@ -1,4 +1,4 @@
-"""What is asked is noted down, answered, refused, or fails."""
+"""Requests to the sandbox are recorded, answered, refused, or fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_requests_are_noted_down(sandbox: Sandbox, post: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "at_first", "experimental"),
+    ("fields", "initial", "experimental"),
     [
         ("name", True, True),
         ("taskQueues { id }", False, True),
@@ -52,7 +52,7 @@ def test_two_addresses_know_different_things(
     post: Any,
     world: World,
     fields: str,
-    at_first: bool,  # noqa: FBT001
+    initial: bool,  # noqa: FBT001
     experimental: bool,  # noqa: FBT001
 ) -> None:
     """A project is known to both; what only one knows is no field of the other."""
@@ -62,7 +62,7 @@ def test_two_addresses_know_different_things(
         reply = post(sandbox, text, id=world.projects[0].id).json()
         return "errors" not in reply
 
-    assert knows() is at_first
+    assert knows() is initial
     sandbox.root += "/_gql?"  # what `url` begins with
     assert knows() is experimental
 
@@ -113,16 +113,16 @@ def test_a_connection_may_be_reset(sandbox: Sandbox, post: Any) -> None:
 
 def test_what_was_done_may_go_untold(sandbox: Sandbox, post: Any) -> None:
     """The request is answered, but the answer is another."""
-    told: list[Reply] = []
+    logged: list[Reply] = []
 
     def swallow(_: Request, reply: Reply) -> Reply:
-        told.append(reply)
+        logged.append(reply)
         return Reply(504)
 
     sandbox.after = swallow
 
     assert post(sandbox, "{ organization { id } }").status_code == 504
-    assert told[0].body["data"]["organization"]
+    assert logged[0].body["data"]["organization"]
 
 
 def test_a_page_may_be_too_large(start: Callable[..., Sandbox], post: Any) -> None:
@@ -135,18 +135,31 @@ def test_a_page_may_be_too_large(start: Callable[..., Sandbox], post: Any) -> No
     assert error["message"] == "Query complexity limit exceeded"
 
 
-def test_a_reply_may_be_slow(sandbox: Sandbox, post: Any) -> None:
-    """By its own delay."""
-    sandbox.before = lambda _: Reply(200, {}, {"data": None}, delay=0.05)
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds that the sandbox waits, none of which pass."""
+    result: list[float] = []
+    monkeypatch.setattr("tap_labelbox.sandbox.server.time.sleep", result.append)
+    return result
 
-    assert post(sandbox, PROJECT, id="x").elapsed.total_seconds() >= 0.05
+
+def test_a_reply_may_be_slow(sandbox: Sandbox, post: Any, waits: list[float]) -> None:
+    """It waits for as long as its own delay says, and is sent."""
+    sandbox.before = lambda _: Reply(200, {}, {"data": None}, delay=500.0)
+
+    assert post(sandbox, PROJECT, id="x").json() == {"data": None}
+    assert [seconds for seconds in waits if seconds] == [500.0]
 
 
-def test_all_replies_may_be_slow(start: Callable[..., Sandbox], post: Any) -> None:
-    """By the knob."""
-    reply = post(start(latency=0.05), PROJECT, id="x")
+def test_all_replies_may_be_slow(
+    start: Callable[..., Sandbox], post: Any, waits: list[float]
+) -> None:
+    """Each waits for as long as the knob says."""
+    sandbox = start(latency=500.0)
 
-    assert reply.elapsed.total_seconds() >= 0.05
+    for _ in range(2):
+        assert post(sandbox, PROJECT, id="x").ok
+    assert [seconds for seconds in waits if seconds] == [500.0, 500.0]
 
 
 def test_replies_are_packed(sandbox: Sandbox, post: Any) -> None:
@@ -306,10 +319,10 @@ def test_projects_that_are_not_to_be_had(
     sandbox: Sandbox, post: Any, world: World
 ) -> None:
     """One belongs to somebody else, one was deleted; neither is listed."""
-    listed = post(sandbox, "{ projects { id } }").json()["data"]["projects"]
+    entries = post(sandbox, "{ projects { id } }").json()["data"]["projects"]
     codes = {}
     for project in (world.forbidden_project, world.deleted_project):
-        assert {"id": project.id} not in listed
+        assert {"id": project.id} not in entries
         (error,) = post(sandbox, PROJECT, id=project.id).json()["errors"]
         codes[project.name] = error["extensions"]["code"]
 
@@ -332,15 +345,15 @@ def test_faults_are_a_share_of_the_requests(
             return "broken"
         except requests.ConnectionError:
             return "reset"
-        return told(reply.status_code, reply.headers, reply.text)
+        return logged(reply.status_code, reply.headers, reply.text)
 
-    def told(status: int, headers: Mapping[str, str], text: str) -> str:
+    def logged(status: int, headers: Mapping[str, str], text: str) -> str:
         return f"{status} {headers.get('Retry-After')} {text}"
 
     seen = outcomes()
     whole = outcome(start())
     replies = [r for r in faults(graphql=True).values() if r and not r.reset]
-    kinds = {told(r.status, r.headers, r.content().decode()) for r in replies}
+    kinds = {logged(r.status, r.headers, r.content().decode()) for r in replies}
     assert 100 <= seen.count(whole) <= 200
     assert set(seen) == {whole, "broken", "reset", *kinds}
     assert outcomes() == seen
@@ -410,15 +423,15 @@ def test_an_order_can_be_ignored(
     text = "query Q($order: ProjectOrderBy) { projects(orderBy: $order) { id } }"
     every = [project.id for project in world.projects]
 
-    def listed(**knobs: Any) -> list[str]:
+    def entries(**knobs: Any) -> list[str]:
         data = post(start(**knobs), text, order=order).json()["data"]
         return [project["id"] for project in data["projects"]]
 
-    assert listed(ignore=[name]) == every[::-1]
-    assert listed(ignore=[name], projects_order="createdAt_ASC") == every
+    assert entries(ignore=[name]) == every[::-1]
+    assert entries(ignore=[name], projects_order="createdAt_ASC") == every
     by_name = [p.id for p in sorted(world.projects, key=lambda p: p.name)]
     orders = {"createdAt_ASC": every, "name_ASC": by_name, None: every[::-1]}
-    assert listed() == orders[order]
+    assert entries() == orders[order]
 
 
 def test_every_field_can_be_asked_for(
@@ -453,7 +466,7 @@ def test_every_field_can_be_asked_for(
         "Query.benchmark": f"benchmark-{label.id}",
     }
     run_id = world.models[1]["modelRuns"][1]["id"]
-    given = {
+    inputs = {
         "Query.annotationGroups": f'where: {{modelRunId: {{id: "{run_id}"}}}}',
         "Query.modelFoundryModelRunInfo": f'where: {{modelRunId: "{run_id}"}}',
         "Query.datasetDataRows": f'id: "{project.dataset.id}"',
@@ -470,9 +483,9 @@ def test_every_field_can_be_asked_for(
         "ReviewMetrics.labelAggregate": "netScore: None",
     }
     of_project = f'where: {{projectId: "{project.id}"}}'
-    given["Query.labelImports"] = of_project
-    given["Query.modelAssistedLabelingPredictionImports"] = of_project
-    given |= {field: f'where: {{id: "{value}"}}' for field, value in values.items()}
+    inputs["Query.labelImports"] = of_project
+    inputs["Query.modelAssistedLabelingPredictionImports"] = of_project
+    inputs |= {field: f'where: {{id: "{value}"}}' for field, value in values.items()}
     schema = graphql.build_client_schema(
         post(sandbox, graphql.get_introspection_query()).json()["data"]
     )
@@ -483,7 +496,7 @@ def test_every_field_can_be_asked_for(
         parts = []
         for name, field in getattr(kind, "fields", {}).items():
             inner = graphql.get_named_type(field.type)
-            arguments = given.get(f"{kind.name}.{name}")
+            arguments = inputs.get(f"{kind.name}.{name}")
             text = f"{name}({arguments})" if arguments else name
             if graphql.is_leaf_type(inner):
                 parts.append(text)
@@ -493,7 +506,7 @@ def test_every_field_can_be_asked_for(
 
     assert schema.query_type is not None
     for name, field in schema.query_type.fields.items():
-        arguments = given.get(f"Query.{name}")
+        arguments = inputs.get(f"Query.{name}")
         kind = graphql.get_named_type(field.type)
         call = f"{name}({arguments})" if arguments else name
         reply = post(sandbox, f"{{ {call} {selection(kind, 2)} }}").json()

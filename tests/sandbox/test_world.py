@@ -1,4 +1,4 @@
-"""What a made-up workspace holds."""
+"""The contents of a made-up workspace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tap_labelbox.sandbox import ANCHOR, World
 
 
 def shape(world: World) -> list[list[tuple[str, str]]]:
-    """Give all that labels say, project by project."""
+    """Return all that labels say, project by project."""
     return [[(x.id, x.label) for x in p.labels] for p in world.projects]
 
 
@@ -115,8 +115,8 @@ def test_rows_hold_what_breaks_careless_readers() -> None:
     names = [row.external_id for row in World().data_rows]
 
     assert None in names
-    for odd in ("\u2028", "📷", '"', "\t"):
-        assert any(odd in (name or "") for name in names)
+    for malformed in ("\u2028", "📷", '"', "\t"):
+        assert any(malformed in (name or "") for name in names)
 
 
 def test_a_label_is_added_in_its_place() -> None:
@@ -130,7 +130,7 @@ def test_a_label_is_added_in_its_place() -> None:
     assert added in world.labels(project.id)
     assert added.label == "{}"
     order = [(label.created_at, label.id) for label in world.labels(project.id)]
-    assert all(one < other for one, other in pairwise(order))
+    assert all(single < other for single, other in pairwise(order))
 
 
 @pytest.mark.parametrize(("whole_seconds", "kept"), [(True, 0), (False, 123000)])
