@@ -45,10 +45,8 @@ def test_all_of_it_compiles(warehouse: str, project: Path, tmp_path: Path) -> No
         offline = ("--no-introspect", "--no-populate-cache")
         dbt("compile", "--target", warehouse, *offline).check()
 
-    parse = [programs / "python", HERE / "programs" / "parse_sql.py", warehouse]
     compiled = tmp_path / "runs" / "target" / "compiled"
-    parsed = subprocess.run([*parse, compiled], check=True, capture_output=True)
-    found = json.loads(parsed.stdout)
+    found = json.loads(run("parse_sql.py", warehouse, str(compiled)))
 
     assert found["wrong"] == {}
     assert found["files"] > MODELS_AND_TESTS
@@ -64,20 +62,30 @@ def fakesnow(tmp_path: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    programs = environment("dbt")
-    seed = [programs / "python", HERE / "programs" / "seed_fakesnow.py", str(port)]
     with (tmp_path / "fakesnow").open("wb") as log:
-        command = [programs / "fakesnow", "-s", "-p", str(port)]
+        command = [str(environment("dbt") / "fakesnow"), "-s", "-p", str(port)]
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not listens(port) and time.monotonic() < deadline:
             time.sleep(0.2)
-        subprocess.run(seed, input=output.text, text=True, check=True)
+        run("seed_fakesnow.py", str(port), text=output.text)
         yield port
     finally:
         server.terminate()
         server.wait()
+
+
+def run(program: str, *arguments: str, text: str = "") -> str:
+    """Run a program in the environment of dbt, and return what it prints."""
+    command = [str(environment("dbt") / "python"), str(HERE / "programs" / program)]
+    return subprocess.run(
+        [*command, *arguments],
+        input=text,
+        text=True,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
 
 
 def listens(port: int) -> bool:
