@@ -56,7 +56,7 @@ for line in sys.stdin:
     command = json.loads(line)
     runner = dbtRunner(manifest)
     done = runner.invoke(command)
-    if command == ["parse"] and done.success:
+    if command[0] == "parse" and done.success:
         manifest = done.result
     if adapter := sys.modules.get("dbt.adapters.duckdb.connections"):
         adapter.DuckDBConnectionManager.close_all_connections()
@@ -66,7 +66,7 @@ for line in sys.stdin:
         "error": str(done.exception) if done.exception else "",
         "nodes": {n.node.unique_id: [str(n.status), n.message or ""] for n in nodes},
     }
-    if manifest and command == ["parse"]:
+    if manifest and command[0] == "parse":
         told["manifest"] = {"nodes": {
             name: {"depends_on": {"nodes": node.depends_on_nodes}}
             for name, node in manifest.nodes.items()

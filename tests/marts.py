@@ -90,8 +90,10 @@ def change(world: World, now: datetime) -> list[Label]:
     for project in world.projects:
         several = [row for row in project.data_rows if len(row.labels) > 1]
         alone = [row for row in project.data_rows if len(row.labels) == 1]
-        for row in several[:1]:
-            world.edit_label(row.labels[0].id, world.users[1], now)
+        for label in [row.labels[0] for row in several[:1]] + [
+            row.labels[-1] for row in several[2:9]
+        ]:
+            world.edit_label(label.id, world.users[1], now)
         for row in several[1:2] + alone[:1]:
             deleted.append(row.labels[0])
             world.delete_label(row.labels[0].id)

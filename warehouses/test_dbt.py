@@ -1,4 +1,4 @@
-"""The dbt package in Snowflake's SQL on fakesnow, and compiled for what runs nowhere."""
+"""The dbt package on fakesnow, and compiled for warehouses that run nowhere."""
 
 from __future__ import annotations
 
@@ -38,17 +38,15 @@ def project(tmp_path: Path) -> Path:
     "warehouse", ["snowflake", "bigquery", "databricks", "redshift"]
 )
 def test_all_of_it_compiles(warehouse: str, project: Path, tmp_path: Path) -> None:
-    """By the adapter of the warehouse, to queries that are SQL there; nothing is asked."""
+    """By the adapter of the warehouse, without one, to queries in its SQL."""
     programs = environment("dbt")
     with Dbt(programs / "dbt", tmp_path / "runs", {}, project, HERE) as dbt:
         dbt("deps").check()
         offline = ("--no-introspect", "--no-populate-cache")
         dbt("compile", "--target", warehouse, *offline).check()
 
-    parse = [programs / "python", HERE / "programs" / "parse_sql.py", warehouse]
     compiled = tmp_path / "runs" / "target" / "compiled"
-    parsed = subprocess.run([*parse, compiled], check=True, capture_output=True)
-    found = json.loads(parsed.stdout)
+    found = json.loads(run("parse_sql.py", warehouse, str(compiled)))
 
     assert found["wrong"] == {}
     assert found["files"] > MODELS_AND_TESTS
@@ -64,20 +62,30 @@ def fakesnow(tmp_path: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    programs = environment("dbt")
-    seed = [programs / "python", HERE / "programs" / "seed_fakesnow.py", str(port)]
     with (tmp_path / "fakesnow").open("wb") as log:
-        command = [programs / "fakesnow", "-s", "-p", str(port)]
+        command = [str(environment("dbt") / "fakesnow"), "-s", "-p", str(port)]
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not listens(port) and time.monotonic() < deadline:
             time.sleep(0.2)
-        subprocess.run(seed, input=output.text, text=True, check=True)
+        run("seed_fakesnow.py", str(port), text=output.text)
         yield port
     finally:
         server.terminate()
         server.wait()
+
+
+def run(program: str, *arguments: str, text: str = "") -> str:
+    """Run a program in the environment of dbt, and return what it prints."""
+    command = [str(environment("dbt") / "python"), str(HERE / "programs" / program)]
+    return subprocess.run(
+        [*command, *arguments],
+        input=text,
+        text=True,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
 
 
 def listens(port: int) -> bool:
@@ -89,7 +97,7 @@ def listens(port: int) -> bool:
 def test_all_of_it_builds_on_fakesnow(
     project: Path, fakesnow: int, tmp_path: Path
 ) -> None:
-    """Every model, and every test but unit tests, for which it lacks temporary tables."""
+    """Every model and test but unit tests: they need temporary tables."""
     shutil.copy(HERE / "fakesnow.sql", project / "macros")
     found = {"labelbox_schema": "analytics", "labelbox_issues_identifier": "issues"}
     variables = json.dumps(found | {"labelbox__using_labels": True})

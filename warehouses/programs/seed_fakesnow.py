@@ -1,4 +1,6 @@
-"""Fill a fakesnow server with what the tap writes: ``seed_fakesnow.py PORT < messages``.
+"""Fill a fakesnow server with what the tap writes: ``seed_fakesnow.py PORT``.
+
+Messages come by standard input.
 
 The tables have the types that target-snowflake makes.
 """
