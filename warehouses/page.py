@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from warehouses import results
 from warehouses.targets import (
+    IGNORES,
     JSONL,
     ONLY_ON_GITHUB,
     PARQUET,
     RECORDS,
+    REFUSES,
     TARGETS,
     plugins,
     shipped_settings,
@@ -194,9 +196,9 @@ def details(target: Target, found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"Tested: {tested}."
     for form, what in target.refused.items():
-        if what.startswith("ends"):
+        if what in {REFUSES, IGNORES}:
             yield ""
-            yield f"Batch files of {FORMS[form]}: the loader {what}, and loads nothing."
+            yield f"Batch files of {FORMS[form]}: loads nothing, and {what}."
     for loss in target.losses:
         forms = [FORMS[form] for form in loss.forms if form in target.loaded]
         of = "" if len(loss.forms) == len(FORMS) else f" ({', '.join(forms)})"

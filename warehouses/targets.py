@@ -137,6 +137,7 @@ def read_boolean(text: str) -> Any:
 
 
 REFUSES = "ends with exit code 1"
+IGNORES = "confirms the state and ends with exit code 0, so the next run begins behind"
 ONLY_PARQUET = "the recipe is for batch files of Parquet"
 ONLY_RECORDS = "the recipe is for records"
 
@@ -211,6 +212,9 @@ TARGETS = (
                 is_of_absent=True,
             ),
         ),
+        refused={JSONL: IGNORES, PARQUET: REFUSES},
+        advice="**Never with `batch_config`**, in any format. The defaults of the "
+        "loader are other ones: one column of JSON for all, and rows that are added.",
     ),
     Target(
         name="parquet",
