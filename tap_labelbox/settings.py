@@ -430,9 +430,10 @@ SETTINGS = th.PropertiesList(
         "that load BATCH messages: target-postgres, target-csv and target-clickhouse "
         "of MeltanoLabs, target-snowflake (jsonl only), target-parquet (parquet only). "
         "Others stop, or, like target-sqlite and target-bigquery, skip the files, "
-        "confirm the state and load nothing, which the tap cannot see. Parts: encoding.format (jsonl or parquet), "
-        "encoding.compression (gzip or none), storage.root, storage.prefix, "
-        "storage.readable_by (owner, group or everyone), batch_size.",
+        "confirm the state and load nothing, which the tap cannot see. Parts: "
+        "encoding.format (jsonl or parquet), encoding.compression (gzip or none), "
+        "storage.root, storage.prefix, storage.readable_by (owner, group or everyone), "
+        "batch_size.",
     ),
     _setting(
         th.BooleanType,
