@@ -20,6 +20,7 @@ from warehouses.targets import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests.contract.comparison import Loss
     from warehouses.targets import Target
 
 REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox/blob/main"
@@ -114,7 +115,14 @@ def loader(target: Target) -> str:
 
 def lost(target: Target) -> str:
     """Return what a target is known to lose."""
-    return "; ".join(loss.said for loss in target.losses) or CLEAN
+    values = [loss.said + of_forms(loss, target) for loss in target.losses]
+    return "; ".join(filter(None, [target.lost_rows, *values])) or CLEAN
+
+
+def of_forms(loss: Loss, target: Target) -> str:
+    """Return of records in which forms something is lost, if not in all."""
+    forms = [FORMS[form] for form in loss.forms if form in target.loaded]
+    return f" ({', '.join(forms)})" if {*target.loaded} > {*loss.forms} else ""
 
 
 def table(found: Mapping[str, Any]) -> Iterator[str]:
@@ -199,11 +207,9 @@ def details(target: Target, found: Mapping[str, Any]) -> Iterator[str]:
         if what in {REFUSES, IGNORES}:
             yield ""
             yield f"Batch files of {FORMS[form]}: loads nothing, and {what}."
-    for loss in target.losses:
-        forms = [FORMS[form] for form in loss.forms if form in target.loaded]
-        of = "" if len(loss.forms) == len(FORMS) else f" ({', '.join(forms)})"
+    if (losses := lost(target)) != CLEAN:
         yield ""
-        yield f"Known: {loss.said}{of}."
+        yield f"Lost: {losses}."
     if target.advice:
         yield ""
         yield target.advice
