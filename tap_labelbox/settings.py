@@ -428,11 +428,12 @@ SETTINGS = th.PropertiesList(
         "Batch files",
         "Write records to files for the target, not to its input. Only for targets "
         "that load BATCH messages: target-postgres, target-csv and target-clickhouse "
-        "of MeltanoLabs, target-parquet (parquet only). Others stop, or, like "
-        "target-sqlite, skip the files, confirm the state and load nothing, which the "
-        "tap cannot see. Parts: encoding.format (jsonl or parquet), "
-        "encoding.compression (gzip or none), storage.root, storage.prefix, "
-        "storage.readable_by (owner, group or everyone), batch_size.",
+        "of MeltanoLabs, target-snowflake (jsonl only), target-parquet (parquet only). "
+        "Others stop, or, like target-sqlite and target-bigquery, skip the files, "
+        "confirm the state and load nothing, which the tap cannot see. Parts: "
+        "encoding.format (jsonl or parquet), encoding.compression (gzip or none), "
+        "storage.root, storage.prefix, storage.readable_by (owner, group or everyone), "
+        "batch_size.",
     ),
     _setting(
         th.BooleanType,

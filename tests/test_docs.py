@@ -398,9 +398,10 @@ def test_settings_have_titles_and_descriptions() -> None:
     ids=["README", "files", "setting"],
 )
 def test_who_loads_no_batch_files_and_hides_it_is_named(text: str) -> None:
-    """target-sqlite confirms the state of what it skips, and the tap cannot see it."""
+    """They confirm the state of what they skip, and the tap cannot see it."""
     assert "target-sqlite" in text
-    assert re.search(r"confirms? the state.{0,20} loads? nothing", text)
+    assert "target-bigquery" in text
+    assert re.search(r"confirm the state.{0,20} load nothing", text)
     assert "cannot see" in text
 
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from warehouses import results
 from warehouses.targets import (
+    IGNORES,
     JSONL,
     ONLY_ON_GITHUB,
     PARQUET,
     RECORDS,
+    REFUSES,
     TARGETS,
     plugins,
     shipped_settings,
@@ -18,6 +20,7 @@ from warehouses.targets import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests.contract.comparison import Loss
     from warehouses.targets import Target
 
 REPOSITORY = "https://github.com/tap-labelbox/tap-labelbox/blob/main"
@@ -112,7 +115,14 @@ def loader(target: Target) -> str:
 
 def lost(target: Target) -> str:
     """Return what a target is known to lose."""
-    return "; ".join(loss.said for loss in target.losses) or CLEAN
+    values = [loss.said + of_forms(loss, target) for loss in target.losses]
+    return "; ".join(filter(None, [target.lost_rows, *values])) or CLEAN
+
+
+def of_forms(loss: Loss, target: Target) -> str:
+    """Return of records in which forms something is lost, if not in all."""
+    forms = [FORMS[form] for form in loss.forms if form in target.loaded]
+    return f" ({', '.join(forms)})" if {*target.loaded} > {*loss.forms} else ""
 
 
 def table(found: Mapping[str, Any]) -> Iterator[str]:
@@ -194,14 +204,12 @@ def details(target: Target, found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"Tested: {tested}."
     for form, what in target.refused.items():
-        if what.startswith("ends"):
+        if what in {REFUSES, IGNORES}:
             yield ""
-            yield f"Batch files of {FORMS[form]}: the loader {what}, and loads nothing."
-    for loss in target.losses:
-        forms = [FORMS[form] for form in loss.forms if form in target.loaded]
-        of = "" if len(loss.forms) == len(FORMS) else f" ({', '.join(forms)})"
+            yield f"Batch files of {FORMS[form]}: loads nothing, and {what}."
+    if (losses := lost(target)) != CLEAN:
         yield ""
-        yield f"Known: {loss.said}{of}."
+        yield f"Lost: {losses}."
     if target.advice:
         yield ""
         yield target.advice

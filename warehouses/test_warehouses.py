@@ -23,6 +23,7 @@ from warehouses import environments
 from warehouses.places import PROGRAMS, only_known
 from warehouses.targets import (
     FORMS,
+    IGNORES,
     ONLY_ON_GITHUB,
     RECORDS,
     REFUSES,
@@ -46,6 +47,12 @@ REFUSED = [
     for target in TARGETS
     for form, what in target.refused.items()
     if what == REFUSES
+]
+IGNORED = [
+    (target, form)
+    for target in TARGETS
+    for form, what in target.refused.items()
+    if what == IGNORES
 ]
 
 MEASURED = [
@@ -212,6 +219,25 @@ def test_what_is_not_loaded_is_refused(
 
     assert done.returncode != 0
     assert not done.stdout.strip()
+    results.refused(target, form)
+
+
+@pytest.mark.parametrize(("target", "form"), IGNORED, ids=named(IGNORED))
+def test_what_is_ignored_is_known(
+    target: Target, form: str, tmp_path: Path, results: Results
+) -> None:
+    """It confirms the state, and has nothing: the page warns of it."""
+    folder = tmp_path / "warehouse"
+    folder.mkdir()
+    with target.place(folder) as place:
+        load = Loading(target, form, place, tmp_path / "run")
+        first, *_ = loads()
+        done = load.run(load.messages(first))
+        found = place.read()
+
+    assert done.returncode == 0
+    assert '"bookmarks"' in done.stdout
+    assert not any(found.rows.values())
     results.refused(target, form)
 
 
