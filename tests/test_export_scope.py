@@ -447,6 +447,36 @@ def test_a_project_that_is_forbidden_for_a_while(
     assert label.id in {r["label_id"] for r in third.records("export_labels")}
 
 
+def test_a_project_that_was_cut_off_is_read_on_alone(
+    serving: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window goes back to where it was left, which is not where others are."""
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", 1e9)
+    monkeypatch.setattr("tap_labelbox.exports.windows.MAX_WINDOW_ROWS", 1)
+    run = serving(World(projects=3, labels_per_project=9), polls=0)
+    whole = run(*STREAMS, now=NIGHT)
+    assert count(run, BY_PROJECT) > 10
+    cut = next(
+        state
+        for state in whole.states
+        if bookmarks(state) and "task_id" not in json.dumps(state["bookmarks"])
+    )
+    assert "reading_until" in json.dumps(cut)
+    assert "reading_until" not in json.dumps(whole.state)
+    # Had all of them been cut off there, nobody would be ahead of them.
+    state = json.loads(json.dumps(whole.state))
+    for bookmark in state["bookmarks"].values():
+        for partition in bookmark["partitions"]:
+            partition["reading_until"] = timestamps.isoformat(NIGHT)
+    run.sandbox.requests.clear()
+
+    rest = run(*STREAMS, now=NIGHT + DAY, state=state)
+
+    assert rest.error is None
+    assert count(run, TOGETHER) == 0 < count(run, BY_PROJECT)
+    assert "reading_until" not in json.dumps(rest.state)
+
+
 # --- where it cannot be had ---------------------------------------------------------
 
 

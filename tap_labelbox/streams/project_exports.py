@@ -43,7 +43,7 @@ from tap_labelbox.exports.prepare import Plan
 from tap_labelbox.exports.tasks import PROJECT_FILTERS, FailedExportError, inputs
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
-from tap_labelbox.singer.state import FAILED_AT, context_id
+from tap_labelbox.singer.state import FAILED_AT, READING_UNTIL, context_id
 from tap_labelbox.streams.refusals import LEFT_OUT
 from tap_labelbox.streams.windowed_exports import WindowedExports
 
@@ -114,7 +114,8 @@ class ProjectExports(WindowedExports):
         """Return the projects to be exported together, and from when on each is read.
 
         With ``auto``, those that have been read, and not long before the others; but
-        none that could not be read the last time, or whose bookmark is in the future.
+        none that could not be read to its end the last time, or whose bookmark is in
+        the future.
         """
         config, state = self.leader.config, self.state
         scope = config["export_scope"]
@@ -127,7 +128,8 @@ class ProjectExports(WindowedExports):
         starts = {
             p: start
             for p in project_ids
-            if FAILED_AT not in state.first.partition(p)
+            if {FAILED_AT, READING_UNTIL}.isdisjoint(state.first.partition(p))
+            and not state.export(p)  # which is to be read on
             and all(self._read_up_to(stream, p) for stream in self.streams)
             and not self._is_outdated({self.leader.parent_key: p}, now)
             and (start := self._start(p))
@@ -344,12 +346,16 @@ class ProjectExports(WindowedExports):
         self, context: Context, latest: str, exports: Iterable[Prepared]
     ) -> None:
         super()._advance(context, latest, exports)
+        if (project_id := context_id(context)) not in self._together:
+            # There may be more windows of it: until its turn is over, it is half read.
+            state = self.state.first.writable(project_id)
+            state[READING_UNTIL] = self._workspace.started_at
         times: list[str | None] = []
         for export, progress in exports:
             times += (export.created_at, progress["until"])
         # Where rows do not say when they were active, only a bookmark that stays where
         # it is brings them again.
-        if context_id(context) in self._undated or None in times:
+        if project_id in self._undated or None in times:
             return
         read_up_to = timestamps.shift(min(filter(None, times)), -MARGIN)
         for stream in self.streams:
