@@ -68,7 +68,8 @@ def modes(catalog: Any, tap: TapLabelbox) -> dict[str, bool]:
         mode = entry.get("sync_mode")
         if mode not in MODES:
             raise SettingsError(
-                f"--catalog has the sync mode {mode} for {name}: set {' or '.join(MODES)}"
+                f"--catalog has the sync mode {mode} for {name}: set "
+                f"{' or '.join(MODES)}"
             )
         # PyAirbyte asks for it whether or not there is a cursor.
         result[name] = mode == "incremental" and bool(tap.streams[name].replication_key)
