@@ -281,6 +281,17 @@ def test_full_refresh_reads_all(run: Runner) -> None:
         assert len(records(shared)[name]) == len(run(name).records(name))
 
 
+def test_what_has_no_cursor_is_read_whole(run: Runner) -> None:
+    """Also if it is to be incremental, as PyAirbyte has it for all."""
+    catalog = configured("projects")
+    catalog["streams"][0]["sync_mode"] = "incremental"
+
+    output = read(run, catalog=catalog)
+
+    assert len(records(output)["projects"]) == len(run.world.projects)
+    assert statuses(output)["projects"][-1] == "COMPLETE"
+
+
 def test_columns_that_are_not_configured_do_not_come(run: Runner) -> None:
     """But the key and the cursor do."""
     catalog = configured("labels")

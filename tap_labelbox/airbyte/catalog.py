@@ -53,6 +53,8 @@ def discovered(tap: TapLabelbox) -> dict[str, Any]:
 def modes(catalog: Any, tap: TapLabelbox) -> dict[str, bool]:
     """Return the streams of a configured catalog, and whether each is incremental.
 
+    What has no cursor is read whole, whatever is asked for.
+
     Raises:
         SettingsError: If it asks for what there is not.
     """
@@ -63,13 +65,14 @@ def modes(catalog: Any, tap: TapLabelbox) -> dict[str, bool]:
             raise SettingsError(
                 f"--catalog has an unknown stream {name}{near}: {DISCOVER}"
             )
-        mode, cursor = entry.get("sync_mode"), tap.streams[name].replication_key
-        if mode not in MODES or (mode == "incremental" and not cursor):
-            known = "full_refresh or incremental" if cursor else "full_refresh"
+        mode = entry.get("sync_mode")
+        if mode not in MODES:
             raise SettingsError(
-                f"--catalog has the sync mode {mode} for {name}: set {known}"
+                f"--catalog has the sync mode {mode} for {name}: set "
+                f"{' or '.join(MODES)}"
             )
-        result[name] = mode == "incremental"
+        # PyAirbyte asks for it whether or not there is a cursor.
+        result[name] = mode == "incremental" and bool(tap.streams[name].replication_key)
     return result
 
 
@@ -94,7 +97,8 @@ def singer_catalog(catalog: Any, tap: TapLabelbox) -> dict[str, Any]:
         metadata[()]["selected"] = chosen is not None
         if chosen is None:
             continue
-        entry["replication_method"] = MODES[chosen["sync_mode"]]
+        mode = chosen["sync_mode"] if stream.replication_key else "full_refresh"
+        entry["replication_method"] = MODES[mode]
         metadata[()].pop("forced-replication-method", None)
         columns = (chosen["stream"].get("json_schema") or {}).get("properties")
         always = {*stream.primary_keys, stream.replication_key}
