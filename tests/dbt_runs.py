@@ -51,13 +51,9 @@ from dbt.cli.main import dbtRunner
 
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-manifest = None
 for line in sys.stdin:
     command = json.loads(line)
-    runner = dbtRunner(manifest)
-    done = runner.invoke(command)
-    if command[0] == "parse" and done.success:
-        manifest = done.result
+    done = dbtRunner().invoke(command)
     if adapter := sys.modules.get("dbt.adapters.duckdb.connections"):
         adapter.DuckDBConnectionManager.close_all_connections()
     nodes = getattr(done.result, "results", None) or []
@@ -66,10 +62,10 @@ for line in sys.stdin:
         "error": str(done.exception) if done.exception else "",
         "nodes": {n.node.unique_id: [str(n.status), n.message or ""] for n in nodes},
     }
-    if manifest and command[0] == "parse":
+    if command[0] == "parse" and done.success:
         told["manifest"] = {"nodes": {
             name: {"depends_on": {"nodes": node.depends_on_nodes}}
-            for name, node in manifest.nodes.items()
+            for name, node in done.result.nodes.items()
         }}
     print(json.dumps(told), file=answers, flush=True)
 """

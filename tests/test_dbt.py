@@ -35,10 +35,17 @@ def test_staging_has_what_the_tap_wrote(
 ) -> None:
     """Every record of every stream, value by value; JSON's null is null."""
     made = built(database)
+    # target-duckdb loads empty texts as nulls.
+    lost = "" if database == "duckdb" else None
 
     for stream in STREAMS:
         own = stream.primary_keys
-        wanted = {tuple(r[k] for k in own): r for r in made.records[stream.name]}
+        wanted = {
+            tuple(r[k] for k in own): {
+                name: None if found == lost else found for name, found in r.items()
+            }
+            for r in made.records[stream.name]
+        }
         rows = made.rows(f"stg_labelbox__{stream.name}")
         found = {tuple(r[k] for k in own): r for r in rows}
         assert found == wanted, stream.name
