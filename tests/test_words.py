@@ -167,7 +167,7 @@ def test_modules_have_names_of_the_field(path: str) -> None:
         (bad_names, "PIECE = x", 1),
         (bad_names, "piece = told(one.given)", 0),
         (bad_names, "founder = investigate = modding = 1", 0),
-        (bad_docstrings, 'def f():\n    """Return the rows."""', 1),
+        (bad_docstrings, 'def f():\n    """Give the rows."""', 1),
         (bad_docstrings, 'def f():\n    """Whether it is one."""', 1),
         (bad_docstrings, '"""What exports are."""', 1),
         (bad_docstrings, 'class A:\n    """Tells apart."""', 1),

@@ -1,4 +1,4 @@
-"""What the page shows: a question for the models, and what is drawn of the answer.
+"""The figures and pictures of the page: a query of the models, and how it is drawn.
 
 Each card names the model that it comes from. Numbers come from the models alone: what
 is added up here could be added up in SQL by whoever looks at the page.
@@ -304,8 +304,8 @@ def _drawing(rows: list[Row]) -> str:
     """Return the shapes of one data row over a frame of its size."""
     width = float(rows[0]["media_width"] or 0)
     height = float(rows[0]["media_height"] or 0)
-    found = ((row["name"], _points(row["geometry"])) for row in rows)
-    shapes = [(name, points) for name, points in found if points]
+    corners = ((row["name"], _points(row["geometry"])) for row in rows)
+    shapes = [(name, points) for name, points in corners if points]
     every = [point for _, (points, _) in shapes for point in points]
     width = max([width, *(x for x, _ in every)])
     height = max([height, *(y for _, y in every)])
@@ -332,8 +332,7 @@ def _drawing(rows: list[Row]) -> str:
 
 def _points(geometry: Any) -> tuple[list[tuple[float, float]], bool] | None:
     """Return the corners of a shape, and whether it is closed; None for any other."""
-    found = json.loads(geometry) if isinstance(geometry, str) else geometry
-    match found:
+    match json.loads(geometry) if isinstance(geometry, str) else geometry:
         case {"bounding_box": {"left": x, "top": y, "width": width, "height": height}}:
             right, bottom = x + width, y + height
             return [(x, y), (right, y), (right, bottom), (x, bottom)], True
