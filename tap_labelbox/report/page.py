@@ -49,7 +49,7 @@ code { font-size: .85em; }
 
 @dataclass(frozen=True)
 class Choice:
-    """What the page is of."""
+    """The period and the projects of a page."""
 
     since: date
     until: date
