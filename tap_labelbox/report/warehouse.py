@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 class WarehouseError(Exception):
-    """What a user can mend: a sentence that says how."""
+    """Raised for what a user can mend; it says how."""
 
 
 class QueryError(Exception):
