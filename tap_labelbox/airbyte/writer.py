@@ -154,7 +154,7 @@ class AirbyteWriter(MessageWriter):
     def _news(self, bookmarks: Mapping[str, Any]) -> list[bytes]:
         """Return the STATE of each stream that has another one now."""
         streams = (name for name in self._to_end if name in self._begun)
-        lines = [line for name in streams for line in self._state(name, bookmarks)]
+        lines = [line for name in streams for line in self._state_of(name, bookmarks)]
         self.last_line = b"".join(lines)
         self.written_bytes += len(self.last_line)
         return lines
@@ -165,10 +165,10 @@ class AirbyteWriter(MessageWriter):
         self._begun.add(stream)
         bookmarks = state.get("bookmarks", {})
         before = [_status(stream, "STARTED")] * is_first
-        last = [] if is_first else self._state(stream, bookmarks, is_last=True)
+        last = [] if is_first else self._state_of(stream, bookmarks, is_last=True)
         return [*before, *last, _status(stream, status)]
 
-    def _state(
+    def _state_of(
         self, stream: str, bookmarks: Mapping[str, Any], *, is_last: bool = False
     ) -> list[bytes]:
         """Return the STATE of a stream; nothing if it has no news.

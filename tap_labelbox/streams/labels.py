@@ -125,6 +125,7 @@ class LabelsStream(ProjectStream):
         since = (
             timestamps.truncate_to_second(self.since(context) or "") if after else ""
         )
+        own_id = shortened_id(project_id)
         labels = Listing(
             partial(self._page, project_id),
             self._page_size,
@@ -138,7 +139,6 @@ class LabelsStream(ProjectStream):
             ),
             fetch_all=partial(self._pages, project_id),
         )
-        own_id = shortened_id(project_id)
         for page, reached in labels.pages():
             self._page_size = labels.size
             for record in page:
