@@ -465,9 +465,10 @@ def test_a_project_that_was_cut_off_is_read_on_alone(
     assert "reading_until" not in json.dumps(whole.state)
     # Had all of them been cut off there, nobody would be ahead of them.
     state = json.loads(json.dumps(whole.state))
-    for bookmark in state["bookmarks"].values():
-        for partition in bookmark["partitions"]:
-            partition["reading_until"] = timestamps.isoformat(NIGHT)
+    for name, bookmark in state["bookmarks"].items():
+        if "reading_until" in json.dumps(cut["bookmarks"].get(name)):
+            for partition in bookmark["partitions"]:
+                partition["reading_until"] = timestamps.isoformat(NIGHT)
     run.sandbox.requests.clear()
 
     rest = run(*STREAMS, now=NIGHT + DAY, state=state)
