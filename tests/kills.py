@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,8 @@ def run_until(run: Runner, cut: Cut, *streams: str, **options: Any) -> Run:
         life.end()
         for thread in set(threading.enumerate()) - threads:
             if not thread.name.endswith(HANDLERS):
+                while thread.ident is None:  # another thread is starting it
+                    time.sleep(0.001)
                 thread.join(JOIN_SECONDS)
                 assert not thread.is_alive(), thread
     finally:
