@@ -243,6 +243,36 @@ def test_an_export_of_a_day_that_fails_leaves_its_project_out(
     assert len(rows(rest)) < 120
 
 
+@pytest.mark.parametrize(
+    ("status", "most_exports"), [("FAILED", 80), ("CANCELED", 8), ("PAUSED", 8)]
+)
+def test_exports_that_always_fail_are_soon_let_be(
+    serving: Any, status: str, most_exports: int
+) -> None:
+    """Fewer data rows do not help there; eight projects cost no dozen exports each."""
+    world = World(projects=8)
+    world.now = lambda: NOW
+    for project in world.projects:
+        project.created_at = NOW - timedelta(days=1000)
+    run: Runner = serving(world)
+
+    def hook(request: Request, reply: Reply) -> Reply | None:
+        if request.operation != "ExportStatus":
+            return None
+        tasks = run.sandbox._workspace.data_row_exports.tasks  # so that they end
+        (task,) = (t for t in tasks if t.id == request.variables["task_id"])
+        task.status = "FAILED"
+        body = json.loads(reply.content())
+        body["data"]["task"]["status"] = status
+        return Reply(200, {}, body)
+
+    run.sandbox.after = hook
+    output = run(STREAM, now=NOW)
+
+    assert isinstance(output.error, IncompleteError)
+    assert len(started(run.sandbox)) <= most_exports
+
+
 @pytest.mark.parametrize("behind", [0, 3], ids=["whole state", "stream by stream"])
 def test_a_kill_costs_a_window_at_most(
     giant: World, serving: Any, monkeypatch: Any, behind: int

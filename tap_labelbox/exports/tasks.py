@@ -232,7 +232,10 @@ def _seconds(text: str) -> str:
 
 
 class FailedExportError(UnavailableError):
-    """Labelbox did not bring an export to its end."""
+    """Labelbox did not bring an export to its end, or took too long.
+
+    An export of fewer data rows may succeed.
+    """
 
 
 class OpenStream(NamedTuple):
@@ -308,7 +311,8 @@ class Export:
             timeout: Seconds after which to give up.
 
         Raises:
-            FailedExportError: If it fails, is canceled, or takes too long.
+            FailedExportError: If it fails, or takes too long.
+            UnavailableError: If it ends otherwise: somebody has canceled it.
         """
         task: dict[str, Any] = {}
 
@@ -318,7 +322,8 @@ class Export:
                 status = task["status"]
             if status not in ("COMPLETE", "IN_PROGRESS", "QUEUED", None):
                 msg = f"its export ended as {shortened(status)} (task {self.task_id})"
-                raise FailedExportError(msg)
+                has_failed = status == "FAILED"
+                raise (FailedExportError if has_failed else UnavailableError)(msg)
             self.created_at = as_timestamp(task.get("created_at"))
             return True if status == "COMPLETE" else None
 

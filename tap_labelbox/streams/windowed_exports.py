@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tap_labelbox.exports.prepare import Plan, Prepared
     from tap_labelbox.streams.exported import ExportedStream
 
+MAX_VAIN_HALVINGS = 3
+
 
 class WindowedExports(ExportGroup):
     """Reads each project from one export, or from one for each window of time."""
@@ -32,6 +34,10 @@ class WindowedExports(ExportGroup):
         """How many exports have been, by project."""
         self._given_up: set[str] = set()
         """Projects of which no more exports are wanted."""
+        self._vain_halvings = 0
+        """How many projects have failed down to a day, since the last half that was
+        read: where it is not the size that Labelbox fails at, halves cost each project
+        a dozen exports, and bring nothing."""
 
     # --- what is to be exported ------------------------------------------------
 
@@ -135,7 +141,9 @@ class WindowedExports(ExportGroup):
             exports = self._take(outcome, what)
         except FailedExportError as error:
             parts = halves(window, self._workspace.made_at(project_id))
-            if not (parts and self._is_splitting):
+            is_halving = self._is_splitting and self._vain_halvings < MAX_VAIN_HALVINGS
+            self._vain_halvings += is_halving and not parts
+            if not (is_halving and parts):
                 raise
             self._workspace.progress.warn(
                 "%s is exported in halves, up to %s and from then on: %s",
@@ -157,3 +165,4 @@ class WindowedExports(ExportGroup):
         plans = (self._plan_within(context, plan, half) for half in parts)
         for half, outcome in zip(parts, self._prepare(plans), strict=True):
             self._read_window(context, half, outcome, what)
+            self._vain_halvings = 0
