@@ -19,7 +19,8 @@ from moto.server import ThreadedMotoServer
 
 from tap_labelbox import redact
 from tap_labelbox.sandbox import World, serve
-from tests import dbt_runs, figures
+from tap_labelbox.streams import reports
+from tests import dbt_runs, few_days, figures
 from tests.clock import Clock
 from tests.runner import Runner
 
@@ -139,6 +140,12 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., Runner]]:
 def run(serving: Callable[..., Runner], world: World) -> Runner:
     """Run the tap against a sandbox that serves the world."""
     return serving(world)
+
+
+@pytest.fixture
+def whole_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first run read as many days of reports as it does for users."""
+    monkeypatch.setattr(reports, "FIRST_DAYS", few_days.MONTH)
 
 
 @pytest.fixture

@@ -64,13 +64,17 @@ class Output:
         """Return every message, decoded."""
         return [json.loads(line) for line in self.text.split("\n") if line]
 
+    @cached_property
+    def _records(self) -> dict[str, list[Record]]:
+        result: dict[str, list[Record]] = {}
+        for message in self.messages:
+            if message["type"] == "RECORD":
+                result.setdefault(message["stream"], []).append(message["record"])
+        return result
+
     def records(self, stream: str) -> list[Record]:
         """Return the records of a stream, in the order they came."""
-        return [
-            message["record"]
-            for message in self.messages
-            if message["type"] == "RECORD" and message["stream"] == stream
-        ]
+        return [*self._records.get(stream, [])]
 
     def ids(self, stream: str) -> list[str]:
         """Return the keys of a stream's records, in the order they came."""

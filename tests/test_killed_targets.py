@@ -245,7 +245,7 @@ def pipe(
 ) -> Ended:
     """Run ``tap | target`` until both have ended, and kill whom it says."""
     assert run.folder
-    arguments: dict[str, list[str]] = {"tap": ["-m", "tap_labelbox"], "target": []}
+    arguments: dict[str, list[str]] = {"tap": ["-m", "tests.few_days"], "target": []}
     for name, option, content in (
         ("tap", "--config", run.config(page_size=20)),
         ("tap", "--state", state),

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def test_settings_get_through_meltano(
         "tap-labelbox",
         API_KEY=run.sandbox.api_key,
         PROJECT_IDS=f"{expected}, {other}",
-        START_DATE="2020-01-31",
+        START_DATE=str((datetime.now(UTC) - timedelta(days=3)).date()),
         RETRY_SECONDS="0.5",
         PAGE_SIZE="50",
         EXPORT_POLL_INTERVAL="0.01",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tap_labelbox.sandbox import Request
     from tests.runner import Output, Runner
 
+pytestmark = pytest.mark.usefixtures("whole_month")
+
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

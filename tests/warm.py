@@ -1,7 +1,7 @@
 """The tap's command as a process of its own, without what its imports take.
 
 ``python -m tests.warm`` has imported the tap. For each line that says what to run it
-forks, and the child is what ``python -m tap_labelbox`` would be.
+forks, and the child is what ``python -m tests.few_days`` would be.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def _server() -> subprocess.Popen[str]:
 def serve() -> None:
     """Do one job after the other, until there are no more."""
     import tap_labelbox.tap  # noqa: F401, PLC0415  # what takes so long
+    import tests.few_days  # noqa: F401, PLC0415
 
     for line in sys.stdin:
         job = json.loads(line)
