@@ -1,7 +1,7 @@
-"""The tap with three days of reports at first, and no month.
+"""The tap with a week of reports at first, and no month.
 
-A month of all reports is six hundred requests, in each run of all streams. The tests of
-reports have the month. ``python -m tests.few_days`` is the tap's command.
+A month of all reports is six hundred requests, in each run of all streams; less than a
+week is less than what later runs read again. The tests of reports have the month. ``python -m tests.few_days`` is the tap's command.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import runpy
 
 from tap_labelbox.streams import reports
 
-MONTH, reports.FIRST_DAYS = reports.FIRST_DAYS, 3
+MONTH, reports.FIRST_DAYS = reports.FIRST_DAYS, 7
 """In days: as it is, and in tests."""
 
 if __name__ == "__main__":
