@@ -375,8 +375,8 @@ def test_no_secret_is_anywhere(
     sandbox.before = fail
     talk = {"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
     quick = (
-        "from tap_labelbox import tap; from tap_labelbox.api import client; "
-        "client.MAX_PAUSE_SECONDS = 0.01; "
+        "from tap_labelbox import tap; from tap_labelbox.api import retries; "
+        "retries.MAX_PAUSE_SECONDS = 0.01; "
     )
 
     done = command(

@@ -49,7 +49,7 @@ PAGE = {"where": {}, "skip": 0, "first": 10}
 @pytest.fixture
 def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Client]:
     """Return what makes a client of the sandbox, quick to try again."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
 
     def make(api_url: str = "", **options: Any) -> Client:
         settings = {"timeout": 5, "retry_seconds": 5} | options
@@ -781,7 +781,7 @@ def test_a_limit_slows_all_threads(
     caplog: Any,
 ) -> None:
     """Whichever of them was told, none asks before."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.4)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.4)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
     clock = Clock()
     clock.install(monkeypatch)
@@ -1107,7 +1107,7 @@ def test_the_rest_of_a_file_arrives(
     replies: list[Reply],
 ) -> None:
     """Byte by byte, whatever way the server takes."""
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 100)
+    monkeypatch.setattr("tap_labelbox.api.downloads.CHUNK_BYTES", 100)
     left = iter(replies)
     sandbox.before = lambda _: next(left)
 

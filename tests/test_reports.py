@@ -314,7 +314,7 @@ def test_a_fault_that_passes_is_tried_again(
     run: Runner, fault: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same rules as everything."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     run.sandbox.before = answering(fault, fault)
 
     output = run(NAME, now=NOW, start_date="2026-06-10T00:00:00Z", retry_seconds=30)

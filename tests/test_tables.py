@@ -712,7 +712,7 @@ def test_many_forbidden_projects_are_named_up_to_a_limit(
 
 def test_a_service_that_is_down_ends_the_run(run: Runner, monkeypatch: Any) -> None:
     """Not one stream after the other, each after minutes."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     run.sandbox.before = lambda r: (
         None if r.operation == "ProjectIds" else Reply(503, {}, "down")
     )

@@ -576,7 +576,7 @@ def test_a_passing_fault_costs_the_request_once_more(
     serving: Any, stream: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is no reason to ask for each project alone."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     run = small(serving, 40)
     number = count()
 
@@ -611,7 +611,7 @@ def test_a_lasting_fault_of_one_project_costs_no_other(
     serving: Any, caplog: Any, stream: str, fault: str, monkeypatch: Any
 ) -> None:
     """Whatever it is that all of them get; and the next ones share requests again."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     run = small(serving, 25)
     whole = run(stream)
     run.sandbox.requests.clear()
@@ -636,7 +636,7 @@ def test_a_lasting_fault_of_one_project_costs_no_other(
 
 def test_a_service_that_is_down_ends_the_run(serving: Any, monkeypatch: Any) -> None:
     """As soon as five projects could not be read."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     run = small(serving, 60)
     run.sandbox.before = lambda r: Reply(503) if r in asked(run, "labels") else None
 

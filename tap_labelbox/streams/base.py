@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.client import Client, Judge
+    from tap_labelbox.api.client import Client
     from tap_labelbox.api.errors import LabelboxError
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.api.reading import Page
+    from tap_labelbox.api.replies import Judge
     from tap_labelbox.records.columns import Column, Table
     from tap_labelbox.singer.state import ProjectState
     from tap_labelbox.streams.rest import RestColumn
