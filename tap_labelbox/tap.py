@@ -15,7 +15,7 @@ from tap_labelbox.singer import catalog as catalogs
 from tap_labelbox.singer.state import bookmarks, last_turn, prune
 from tap_labelbox.singer.tap import SingerTap, Stopped, refuse
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 from tap_labelbox.streams.workspace import Workspace
 
 if TYPE_CHECKING:

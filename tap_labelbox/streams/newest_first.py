@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError
 from tap_labelbox.records import timestamps
-from tap_labelbox.streams.base import LabelboxStream, ProjectStream
+from tap_labelbox.streams.base import LabelboxStream
+from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
