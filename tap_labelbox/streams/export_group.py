@@ -368,12 +368,18 @@ class ExportGroup:
         self.state.first.mark_progress(project_id)
 
     def _write(self, row: Any, project_id: str) -> None:
-        """Write the records of a data row, stream by stream."""
-        in_project = row.in_project(project_id)
-        if self.leader.is_test:
-            self._workspace.sample_rows.append(in_project)
-        for stream in self._row_streams:
-            stream.write_records(stream.unfold(in_project))
+        """Write the records of a data row, in each project that it is read for."""
+        for own_id in (project_id,) if project_id else self._read_for(row):
+            in_project = row.in_project(own_id)
+            if self.leader.is_test:
+                self._workspace.sample_rows.append(in_project)
+            for stream in self._row_streams:
+                stream.write_records(stream.unfold(in_project))
+
+    def _read_for(self, row: Any) -> Iterable[str]:
+        """Yield the projects that a data row is read for, if the export has many."""
+        project_ids: Iterable[str] = row.project_ids
+        return project_ids
 
     def _read_errors(self, export: Export, project_id: str) -> None:
         """Read what Labelbox could not export, which is a part of the result."""

@@ -325,11 +325,8 @@ class ProjectExports(WindowedExports):
             raise FailedExportError(msg)
         super()._leave_out(row, project_id, source)
 
-    def _write(self, row: Any, project_id: str) -> None:
-        """Write the records of a data row, in each of its projects."""
-        if project_id:
-            super()._write(row, project_id)
-            return
+    def _read_for(self, row: Any) -> Iterator[str]:
+        """Yield the projects whose turn it is of those that a data row is in."""
         if not (active_at := row.last_activity_at):
             msg = "Labelbox leaves last_activity_at out of it"
             raise FailedExportError(msg)
@@ -338,7 +335,7 @@ class ProjectExports(WindowedExports):
             if own_id in self._together:
                 self._seen.add(own_id)
                 if active_at >= self._together[own_id]:
-                    super()._write(row, own_id)
+                    yield own_id
                     if latest.get(own_id, "") < active_at <= self._until:
                         latest[own_id] = active_at
 
