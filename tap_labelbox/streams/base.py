@@ -124,8 +124,8 @@ class LabelboxStream(RecordStream):
         if self.snapshot_column:  # what earlier runs have written stays
             return False
         parent = Document.load(self.document_name).parent
-        is_by_project = PROJECT_ID in (parent, self.nested_key)
-        knows_all = not is_by_project or self.workspace.knows_all_projects
+        is_read_by_project = PROJECT_ID in (parent, self.nested_key)
+        knows_all = not is_read_by_project or self.workspace.knows_all_projects
         return (
             knows_all
             and self.refusals.is_offered
@@ -134,7 +134,7 @@ class LabelboxStream(RecordStream):
         )
 
     @property
-    def is_by_project(self) -> bool:
+    def is_of_projects(self) -> bool:
         """True if its rows are projects, or of projects."""
         return self.name == PROJECTS or PROJECT_ID in self.columns
 
@@ -153,7 +153,7 @@ class LabelboxStream(RecordStream):
             self.read_files()
         # Half a snapshot would be taken for a whole one: nothing is written of it.
         rows = list(self.rows()) if self.snapshot_column else self.rows()
-        for row in self._detailed(self._completed(rows)):
+        for row in self._with_details(self._with_rest_column(rows)):
             for record in self.records(row):
                 if self.wants(record):
                     yield record
@@ -164,12 +164,12 @@ class LabelboxStream(RecordStream):
         whole_id = as_id(record["additional_columns"].get(PROJECT_ID))
         return self.workspace.wants(whole_id or record.get(PROJECT_ID))
 
-    def _completed(self, rows: Iterable[Row]) -> Iterable[Row]:
+    def _with_rest_column(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return rows of the document, with what the REST API says of each."""
         column = self.rest_column
         if not column or column.name in self.deselected:
             return rows
-        return column.completed(rows, self.name, self.workspace, self.max_in_flight)
+        return column.with_replies(rows, self.name, self.workspace, self.max_in_flight)
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows of the document, which are asked for once in a run.
@@ -260,7 +260,7 @@ class LabelboxStream(RecordStream):
         del variables
         return False
 
-    def _detailed(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def _with_details(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield rows, each with what is asked for row by row.
 
         Where that cannot be read, the rows come without it.

@@ -11,8 +11,6 @@ with these is said in a class for each.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import suppress
 from functools import cached_property, partial
 from queue import Empty, SimpleQueue
@@ -27,6 +25,7 @@ from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.tasks import (
     FailedExportError,
     catalog_inputs,
+    fingerprint,
     inputs,
     model_run_inputs,
 )
@@ -238,13 +237,13 @@ class ExportGroup:
     def _fingerprint(self, context: Context) -> str:
         """Return what an export must have in common with one that is read on."""
         config = self.leader.config
-        settings = {
-            "since": {stream.name: stream.since(context) for stream in self.streams},
-            "filters": config["export_filters"],
-            "include": config["export_include"],
-        }
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint(
+            {
+                "since": {s.name: s.since(context) for s in self.streams},
+                "filters": config["export_filters"],
+                "include": config["export_include"],
+            }
+        )
 
     # --- reading ---------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class NewestFirstWindowStream(LabelboxStream):
     """
 
     @property
-    def is_by_project(self) -> bool:
+    def is_of_projects(self) -> bool:
         """False: its rows may be of a project, and are read whichever that is."""
         return False
 
