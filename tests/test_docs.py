@@ -405,7 +405,7 @@ def test_who_loads_no_batch_files_and_hides_it_is_named(text: str) -> None:
     assert "cannot see" in text
 
 
-def test_the_pin_of_duckdb_is_told_with_what_it_loses() -> None:
+def test_the_pin_of_duckdb_is_reported_with_what_it_loses() -> None:
     """And where the version is that loses nothing."""
     (loader,) = (
         item

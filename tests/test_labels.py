@@ -79,7 +79,7 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
         }
 
 
-def test_skipped_labels_are_told(run: Runner, world: World) -> None:
+def test_skipped_labels_are_reported(run: Runner, world: World) -> None:
     """The type shows it or, in 2018, the text."""
     project = world.projects[0]
     text = world.add_label(project.id, type=world.label_types["Any"], text="Skip")

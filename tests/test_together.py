@@ -205,7 +205,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
         b'\n{"extensions": {}, "data":\r\n {"p1_a": 1, "p0_a": {}}}',
     ],
 )
-def test_odd_json_is_taken_apart(text: bytes) -> None:
+def test_malformed_json_is_taken_apart(text: bytes) -> None:
     """The malformed part is in one of them."""
     reply = separated(text, 2)
 
@@ -492,7 +492,7 @@ def test_a_malformed_row_costs_itself(serving: Any, stream: str, row: Any) -> No
     assert sizes(run, stream) == [10]
 
 
-def test_one_odd_row_slows_no_other_project(
+def test_one_malformed_row_slows_no_other_project(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is decoded by itself."""
@@ -543,7 +543,9 @@ def test_a_field_that_the_server_lacks_costs_three_requests(
     assert sizes(run, stream) == [20, 1, 1, 19, 20, 5]
 
 
-def test_a_field_that_the_server_lacks_is_told_once(serving: Any, caplog: Any) -> None:
+def test_a_field_that_the_server_lacks_is_logged_once(
+    serving: Any, caplog: Any
+) -> None:
     """However many requests are in flight."""
     run = small(serving, 45, forget=["Label.agreement"], latency=0.01)
 

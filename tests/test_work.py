@@ -349,7 +349,7 @@ def test_json_may_be_text(
 # --- the overview -------------------------------------------------------------------
 
 
-def test_all_of_a_snapshot_are_of_one_moment(run: Runner, world: World) -> None:
+def test_all_of_a_snapshot_are_of_one_timestamp(run: Runner, world: World) -> None:
     """A later run adds another, and tells a target to delete nothing."""
     settings: Any = {"emit_activate_version_messages": True}
 
