@@ -1,4 +1,4 @@
-"""Which proxy is on the way to an address."""
+"""The proxy on the way to an address, as the environment has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reply of Labelbox is: its data, decoded, or the error that it stands for."""
+"""Replies of Labelbox: each decoded to its data, or judged to be an error."""
 
 from __future__ import annotations
 

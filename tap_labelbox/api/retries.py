@@ -1,4 +1,4 @@
-"""Whether a request that failed in passing is sent again, and when."""
+"""Retries: a request that failed in passing is sent again, after a while, or given up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST_CONTACT_SECONDS = 30.0
 
 
 class FirstContact:
-    """Whether anybody has answered at api_url so far, and how long that is waited for.
+    """The first answer of anybody at api_url, and how long that is waited for.
 
     Args:
         base: The address without its path.
@@ -38,7 +38,7 @@ class FirstContact:
         self._is_default = is_default
         self._first_sent_at = math.inf  # by the monotonic clock
         self.is_made = False
-        """Whoever it is that answers there, and whatever."""
+        """Whether anybody has answered, with whatever."""
 
     def connect_seconds(self, timeout: float) -> float:
         """Return the seconds to wait for a connection, which is now asked for."""
