@@ -1,4 +1,4 @@
-"""Retries: a request that failed in passing is sent again, after a while, or given up."""
+"""Retries: what failed in passing is sent again, after a while, or is given up."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FirstContact:
 
 @dataclass(frozen=True)
 class Retries:
-    """How long requests are tried again."""
+    """The limits within which requests are tried again."""
 
     seconds: float
     """From the first failure of a request on; 0 is never."""
