@@ -84,6 +84,7 @@ class Retries:
     progress: Progress
     """Logs and counts the waits."""
     contact: FirstContact
+    """Ends them sooner while nobody has answered."""
 
 
 class Tries:
