@@ -36,7 +36,7 @@ from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.bulk_export import BulkExportStream
 from tap_labelbox.streams.exported import ExportedStream
 from tap_labelbox.streams.workspace import MAX_SAMPLE_PROJECTS
-from tap_labelbox.tap import TapLabelbox
+from tap_labelbox.tap import TapLabelbox, add_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -326,12 +326,8 @@ def main(arguments: Sequence[str]) -> None:
     logger = TapLabelbox.logger
     set_up_log(logger)
     with plain_errors(logger):
-        config = TapLabelbox.cb_config(None, None, tuple(options.config))
-        tap = TapLabelbox(
-            config=config.config,
-            catalog=read_catalog(options.catalog) if options.catalog else None,
-            parse_env_config=config.parse_env,
-        )
+        catalog = read_catalog(options.catalog) if options.catalog else None
+        tap = TapLabelbox.configured(options.config, catalog)
         if tap.workspace.offline:
             msg = "export_files are read without Labelbox: there is nothing to check"
             raise SettingsError(msg)
@@ -411,13 +407,7 @@ def _parser() -> argparse.ArgumentParser:
         "differs, 1 if not, 75 and 78 as those of a run.",
     )
     add = parser.add_argument
-    add(
-        "--config",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="settings, as for a run; ENV takes them from the environment",
-    )
+    add_config(parser)
     add("--catalog", type=argparse.FileType(), help="what a run would select")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(

@@ -21,7 +21,7 @@ from tap_labelbox.singer import sharding
 from tap_labelbox.singer.input_files import read_state
 from tap_labelbox.singer.tap import plain_errors, set_up_log
 from tap_labelbox.streams.project_filter import Shard
-from tap_labelbox.tap import TapLabelbox
+from tap_labelbox.tap import TapLabelbox, add_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +115,7 @@ def reshard(parts: Sequence[Part], source: Path, target: Path) -> None:
     by_project = {
         name
         for name, stream in TapLabelbox(validate_config=False).streams.items()
-        if cast("LabelboxStream", stream).is_by_project
+        if cast("LabelboxStream", stream).is_of_projects
     }
     paths = _state_paths(source)
     ordered = sorted(parts, key=lambda part: part.shard.index)
@@ -171,8 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with plain_errors(logger):
         if (options.states is None) is not (options.into is None):
             raise SettingsError("--states and --into go together: set both or none")
-        config = TapLabelbox.cb_config(None, None, tuple(options.config))
-        tap = TapLabelbox(config=config.config, parse_env_config=config.parse_env)
+        tap = TapLabelbox.configured(options.config)
         for name in ("shard", "export_files"):
             if name in tap.config:
                 raise SettingsError(f"{name} is set: remove it, for a plan is of all")
@@ -197,13 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes are those of a run.",
     )
     add = parser.add_argument
-    add(
-        "--config",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="settings, as for a run; ENV takes them from the environment",
-    )
+    add_config(parser)
     add("--shards", type=_positive, required=True, metavar="N", help="how many")
     add(
         "--giant",

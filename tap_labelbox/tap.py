@@ -15,11 +15,12 @@ from tap_labelbox.singer import catalog as catalogs
 from tap_labelbox.singer.state import bookmarks, last_turn, prune
 from tap_labelbox.singer.tap import SingerTap, Stopped, refuse
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 from tap_labelbox.streams.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from argparse import ArgumentParser
+    from collections.abc import Iterator, Sequence
 
     from singer_sdk import Stream
 
@@ -43,6 +44,21 @@ class TapLabelbox(SingerTap):
         result = super().get_singer_command()
         result.epilog = f"Whether the key may read all of it: {cls.name} check --help"
         return result
+
+    @classmethod
+    def configured(
+        cls, files: Sequence[str], catalog: dict[str, Any] | None = None
+    ) -> TapLabelbox:
+        """Return a tap with the settings that are given as ``--config``.
+
+        Args:
+            files: The values of that option; see :func:`add_config`.
+            catalog: What is selected; the default selection if there is none.
+        """
+        config = cls.cb_config(None, None, tuple(files))
+        return cls(
+            config=config.config, catalog=catalog, parse_env_config=config.parse_env
+        )
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -146,7 +162,7 @@ class TapLabelbox(SingerTap):
         """Deselect the streams that the first shard reads, if this is not the first."""
         if not self.workspace.reads_what_is_of_no_project:
             for stream in self.streams.values():
-                if not cast("LabelboxStream", stream).is_by_project:
+                if not cast("LabelboxStream", stream).is_of_projects:
                     stream.selected = False
 
     def log_plan(self) -> None:
@@ -213,3 +229,14 @@ class TapLabelbox(SingerTap):
             yield
         finally:
             timer.cancel()
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Add the option ``--config`` to a command that runs beside the tap."""
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="settings, as for a run; ENV takes them from the environment",
+    )

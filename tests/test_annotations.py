@@ -378,7 +378,7 @@ def test_answers_in_a_frame_know_their_frame() -> None:
 
 
 @pytest.mark.parametrize("marks", [{"2": True, "5": False}, {"2": True}, [2], ["2"]])
-def test_key_frames_are_told_from_others(marks: Any) -> None:
+def test_key_frames_are_distinguished_from_others(marks: Any) -> None:
     """The map gives them as an object or as a list."""
     records = frames(key_frame_feature_map={"b": marks})
 

@@ -134,7 +134,7 @@ def test_a_missing_field_is_null(run: Runner) -> None:
     assert {record["agreement"] for record in output.records("labels")} == {None}
 
 
-def test_replaced_characters_are_told(run: Runner, caplog: Any) -> None:
+def test_replaced_characters_are_reported(run: Runner, caplog: Any) -> None:
     """PostgreSQL refuses a NUL, and nothing takes half of a surrogate pair."""
     run.sandbox.after = changing(lambda row: row.update(label="\0"))
 
@@ -273,7 +273,7 @@ def run_offline(folder: Path, catalog: Row, **settings: Any) -> str:
     deselected=st.sets(st.integers(0, 40), max_size=12),
     ascii_only=st.booleans(),
 )
-def test_straight_records_are_the_ordinary_ones(
+def test_direct_records_are_the_ordinary_ones(
     tmp_path: Path,
     rows: list[Row],
     selected: set[str],
@@ -346,7 +346,7 @@ def malformed_labels(draw: st.DrawFn) -> list[Row]:
 
 
 @given(labels=malformed_labels(), ascii_only=st.booleans())
-def test_labels_are_laid_out_the_same_both_ways(
+def test_labels_become_the_same_records_both_ways(
     labels: list[Row], *, ascii_only: bool
 ) -> None:
     """All at once, where nothing is unusual, and value by value."""
@@ -369,7 +369,7 @@ def test_labels_are_laid_out_the_same_both_ways(
     assert [json_text.decode_raw(record) for record in at_once] == one_by_one
 
 
-def test_a_usual_label_is_laid_out_at_once() -> None:
+def test_a_well_formed_label_becomes_a_record_at_once() -> None:
     """Also one without a labeler."""
     stream = TapLabelbox(config={"api_key": "x"}).streams["labels"]
     assert isinstance(stream, LabelsStream)

@@ -408,7 +408,7 @@ def test_files_are_named_by_stream(run: Runner, folder: Path) -> None:
     )
 
 
-def test_an_odd_name_leads_nowhere_else(run: Runner, folder: Path) -> None:
+def test_a_malformed_name_leads_nowhere_else(run: Runner, folder: Path) -> None:
     """A stream map may call a stream what it likes."""
     maps = {"projects": {"__alias__": "'../projects'"}}
 
@@ -668,7 +668,7 @@ def test_what_is_null_is_not_set(run: Runner, folder: Path) -> None:
         ({"storage": {"root": "/dev/null/x"}}, "cannot be written to /dev/null/x ("),
     ],
 )
-def test_what_cannot_be_used_is_told(
+def test_what_cannot_be_used_is_reported(
     run: Runner, folder: Path, change: dict[str, Any], logged: str
 ) -> None:
     """In one line, before anything is asked of Labelbox."""
@@ -685,7 +685,7 @@ def test_what_cannot_be_used_is_told(
         ("s3fs", batch("s3://bucket"), "install tap-labelbox[s3]"),
     ],
 )
-def test_what_is_not_installed_is_told(
+def test_what_is_not_installed_is_reported(
     run: Runner, module: str, config: dict[str, Any], logged: str
 ) -> None:
     """With what to install."""
@@ -753,7 +753,7 @@ def test_files_on_s3(
 
 
 @pytest.mark.usefixtures("s3")
-def test_a_storage_without_credentials_is_told(run: Runner) -> None:
+def test_a_storage_without_credentials_is_reported(run: Runner) -> None:
     """In one line, before anything is asked of Labelbox."""
     line = refused(run.command(batch_config=batch("s3://lake")))
 

@@ -160,7 +160,7 @@ def test_all_contenders_read_the_same(name: str, tmp_path: Path) -> None:
     assert expected >= min(case.sizes.values())
 
 
-def test_a_ratio_that_got_worse_is_told() -> None:
+def test_a_ratio_that_got_worse_is_reported() -> None:
     """One that lost more than a fifth; not one that lost less, nor a new one."""
     case, new = CASE["labels"], CASE["bulk"]
     before = Results({case: {TAP: [_run(1)], "plain": [_run(5)], "copy": [_run(1)]}})

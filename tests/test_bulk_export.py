@@ -288,8 +288,8 @@ def test_a_download_that_breaks_goes_on_where_it_broke(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """Even if it breaks again and again."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 1000)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.downloads.CHUNK_BYTES", 1000)
     bodies: dict[str, bytes] = {}
     ranges = []
 
@@ -322,8 +322,8 @@ def test_a_server_without_ranges_is_read_from_the_start(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """Bytes that were read already are passed over."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 500)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.downloads.CHUNK_BYTES", 500)
     rows = [{"ID": f"c{n}", "Label": {}} for n in range(100)]
     cuts = iter([900, 1700])
 
@@ -367,8 +367,8 @@ def test_a_link_that_expires_in_the_middle(
     single: Runner, monkeypatch: Any, minutes: int
 ) -> None:
     """The same file is read on, with no row twice; a newer one is begun anew."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 500)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.downloads.CHUNK_BYTES", 500)
     ends = iter(["half", "expired"])
 
     def end(request: Request, reply: Reply) -> Reply | None:

@@ -201,7 +201,7 @@ def test_a_malformed_catalog(run: Runner, streams: Any, message: str) -> None:
     refused(run, message, catalog={"streams": streams})
 
 
-def test_what_the_tap_does_not_know_is_told(run: Runner, tmp_path: Path) -> None:
+def test_what_the_tap_does_not_know_is_reported(run: Runner, tmp_path: Path) -> None:
     """It may come from a newer version, so the rest is read."""
     inputs = catalog(without=tuple(s["tap_stream_id"] for s in CATALOG["streams"]))
     stream = next(s for s in inputs["streams"] if s["tap_stream_id"] == "projects")
@@ -218,7 +218,7 @@ def test_what_the_tap_does_not_know_is_told(run: Runner, tmp_path: Path) -> None
     assert "projects.label_counts (did you mean label_count?)" in done.stderr
 
 
-def test_a_catalog_that_selects_nothing_is_told(run: Runner, tmp_path: Path) -> None:
+def test_a_catalog_that_selects_nothing_is_named(run: Runner, tmp_path: Path) -> None:
     """It is no error, but seldom meant."""
     file = tmp_path / "catalog.json"
     file.write_text('{"streams": []}')

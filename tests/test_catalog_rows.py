@@ -201,7 +201,7 @@ def test_an_export_that_was_started_is_read(
         {"unfinished_runs": [3, "x"]},
     ],
 )
-def test_an_odd_state_is_read_or_refused(
+def test_a_malformed_state_is_read_or_refused(
     run: Runner, world: World, malformed: Any
 ) -> None:
     """With a message, or as if nothing had been read."""

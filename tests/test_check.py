@@ -94,7 +94,7 @@ def test_a_key_with_all_rights_reads_all(check: Any, run: Runner, world: World) 
     assert not [r for r in run.sandbox.requests if "mutation" in (r.query or "")]
 
 
-def test_what_may_not_be_read_is_told(check: Any, run: Runner) -> None:
+def test_what_may_not_be_read_is_reported(check: Any, run: Runner) -> None:
     """With the reason; a stream that is not selected costs no exit code."""
     run.sandbox.before = lambda r: Reply(200, {}, DENIED) if refused(r) else None
     run.sandbox.performance = "forbidden"

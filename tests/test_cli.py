@@ -309,7 +309,7 @@ def test_a_state_in_its_wrapper(run: Runner, tmp_path: Path, wrapper: str) -> No
         {"partitions": [{"context": {"project_id": "p"}, "export": []}]},
     ],
 )
-def test_an_odd_bookmark(run: Runner, tmp_path: Path, bookmark: Any) -> None:
+def test_a_malformed_bookmark(run: Runner, tmp_path: Path, bookmark: Any) -> None:
     """It is named, and what to do."""
     file = tmp_path / "state.json"
     file.write_text(json.dumps({"bookmarks": {"annotations": bookmark}}))
@@ -375,8 +375,8 @@ def test_no_secret_is_anywhere(
     sandbox.before = fail
     talk = {"TAP_LABELBOX_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"}
     quick = (
-        "from tap_labelbox import tap; from tap_labelbox.api import client; "
-        "client.MAX_PAUSE_SECONDS = 0.01; "
+        "from tap_labelbox import tap; from tap_labelbox.api import retries; "
+        "retries.MAX_PAUSE_SECONDS = 0.01; "
     )
 
     done = command(

@@ -49,7 +49,7 @@ PAGE = {"where": {}, "skip": 0, "first": 10}
 @pytest.fixture
 def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Client]:
     """Return what makes a client of the sandbox, quick to try again."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
 
     def make(api_url: str = "", **options: Any) -> Client:
         settings = {"timeout": 5, "retry_seconds": 5} | options
@@ -756,7 +756,7 @@ def test_retry_after_is_waited_for(
     ],
     ids=["seconds", "date", "negative", "words", "nan", "past", "zoneless"],
 )
-def test_retry_after_is_understood(
+def test_retry_after_is_parsed(
     sandbox: Sandbox,
     connect: Callable[..., Client],
     status: int,
@@ -781,7 +781,7 @@ def test_a_limit_slows_all_threads(
     caplog: Any,
 ) -> None:
     """Whichever of them was told, none asks before."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.4)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.4)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
     clock = Clock()
     clock.install(monkeypatch)
@@ -823,7 +823,7 @@ def test_requests_can_be_rationed(
 
 
 @pytest.mark.parametrize("code", [[], {"a": 1}, "500", 429, "9" * 5000])
-def test_an_odd_code_is_decided_as_well(
+def test_a_malformed_code_is_decided_as_well(
     sandbox: Sandbox, connect: Callable[..., Client], code: Any
 ) -> None:
     """One that is a status, by that."""
@@ -876,7 +876,7 @@ PRIVATE = {
         {"extensions": {"exception": {"response": {"errors": [{"error": REASON}]}}}},
     ],
 )
-def test_the_reason_of_a_refusal_is_told(
+def test_the_reason_of_a_refusal_is_reported(
     sandbox: Sandbox, connect: Callable[..., Client], held: dict[str, Any], message: Any
 ) -> None:
     """Under whatever key it stands; but nothing that is a part of a row."""
@@ -915,7 +915,7 @@ def test_a_reason_is_short_and_holds_no_secret(
 
 
 @pytest.mark.parametrize("code", ["AUTHENTICATION_ERROR", "UNAUTHENTICATED"])
-def test_a_wrong_key_is_told_at_once_by_an_old_server(
+def test_a_wrong_key_is_reported_at_once_by_an_old_server(
     sandbox: Sandbox, connect: Callable[..., Client], code: str
 ) -> None:
     """Its code is inside what looks like a crash, which would be tried again."""
@@ -941,7 +941,7 @@ def test_a_server_that_does_not_know_what_is_not_asked_for(
     assert len(sandbox.requests) == 2
 
 
-def test_a_password_in_an_address_is_told_nobody() -> None:
+def test_a_password_in_an_address_is_shown_to_nobody() -> None:
     """Whoever put it there."""
     assert str(errors.LabelboxError("at http://me:pw@a.example/x")) == (
         "at http://***@a.example/x"
@@ -949,7 +949,7 @@ def test_a_password_in_an_address_is_told_nobody() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_no_file_left_is_told_at_once(
+def test_no_file_left_is_reported_at_once(
     connect: Callable[..., Client],
 ) -> None:
     """It will not be otherwise in a while; what is open is none of the client's."""
@@ -1085,7 +1085,7 @@ def ranged(start: int, end: int, size: str = "5120") -> Reply:
         [ranged(1000, 5119, "*")],
         [Reply(200, {}, FILE, cut=3000), ranged(3000, 5119)],
         [Reply(200, {}, FILE, cut=500), Reply(200, {}, FILE)],
-        [Reply(200, {}, FILE, cut=3000, hang=0.5), ranged(3000, 5119)],
+        [Reply(200, {}, FILE, cut=3000, hang=2), ranged(3000, 5119)],
         [Reply(302, {"Location": "/files/other"}), ranged(1000, 5119)],
     ],
     ids=[
@@ -1107,12 +1107,12 @@ def test_the_rest_of_a_file_arrives(
     replies: list[Reply],
 ) -> None:
     """Byte by byte, whatever way the server takes."""
-    monkeypatch.setattr("tap_labelbox.api.client.CHUNK_BYTES", 100)
+    monkeypatch.setattr("tap_labelbox.api.downloads.CHUNK_BYTES", 100)
     left = iter(replies)
     sandbox.before = lambda _: next(left)
 
     link = f"{sandbox.root}/files/x"
-    read = b"".join(connect(timeout=0.2).download(link, 1000))
+    read = b"".join(connect(timeout=1).download(link, 1000))
 
     assert read == FILE[1000:]
     assert next(left, None) is None

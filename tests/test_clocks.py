@@ -89,7 +89,7 @@ def test_what_happens_while_an_export_is_made_is_read_by_the_next_run(
     assert (other.id, timestamps.isoformat(START + 30 * SECOND)) in read
 
 
-def test_a_clock_that_is_ahead_is_told(
+def test_a_clock_that_is_fast_is_reported(
     serving: Callable[..., Runner], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, with by how much."""

@@ -235,6 +235,6 @@ def test_a_warning_of_a_table_that_is_not_there(project: Project) -> None:
     """It is one line, of streams that are selected by default only."""
     project.dbt("compile", "-s", "labelbox.staging").check()
 
-    told = re.findall(r'No table "warehouse"."raw_data"."(\w+)": its', project.dbt.log)
+    names = re.findall(r'No table "warehouse"."raw_data"."(\w+)": its', project.dbt.log)
     expected = {stream.name for stream in STREAMS if stream.selected_by_default}
-    assert set(told) == expected - {"issues", "labels", "task_queues"}
+    assert set(names) == expected - {"issues", "labels", "task_queues"}

@@ -267,6 +267,16 @@ def test_links_lead_somewhere(page: str, link: str) -> None:
     assert not heading or heading in anchors
 
 
+def test_the_modules_that_lead_through_the_code_are_there() -> None:
+    """Where CONTRIBUTING.md says what is done in each."""
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    way = page.split("The way of a row")[1].split("`sandbox/`")[0]
+    modules = re.findall(r"`(\w+/\w+\.py)`", way)
+
+    assert len(modules) > 10
+    assert all((ROOT / "tap_labelbox" / module).is_file() for module in modules)
+
+
 def test_the_readme_leads_to_every_page() -> None:
     """But for the proposal, which is for the authors of the SDK."""
     linked = {
@@ -405,7 +415,7 @@ def test_who_loads_no_batch_files_and_hides_it_is_named(text: str) -> None:
     assert "cannot see" in text
 
 
-def test_the_pin_of_duckdb_is_told_with_what_it_loses() -> None:
+def test_the_pin_of_duckdb_is_reported_with_what_it_loses() -> None:
     """And where the version is that loses nothing."""
     (loader,) = (
         item

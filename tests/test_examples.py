@@ -261,7 +261,7 @@ def test_what_the_readme_selects_is_read(run: Runner, question: str) -> None:
             assert len(sent[stream]) == len(columns) - len(excluded)
 
 
-def test_what_is_told_twice_is_said() -> None:
+def test_what_is_listed_twice_is_reported() -> None:
     """Every column of JSON that other streams have in rows, of each stream."""
     for stream, column in IN_ROWS:
         (line,) = re.findall(
@@ -270,7 +270,7 @@ def test_what_is_told_twice_is_said() -> None:
         assert line
 
 
-def test_the_questions_leave_out_what_is_told_twice() -> None:
+def test_the_questions_leave_out_what_is_listed_twice() -> None:
     """As far as the same is selected in rows."""
     for (stream, column), rows in IN_ROWS.items():
         if all(f"{name}.*" in EVERYTHING for name in rows):

@@ -51,7 +51,7 @@ def test_every_class_of_errors_is_in_the_table() -> None:
     assert set(exit_codes.TABLE) == ours - of_their_kind | others
 
 
-def test_endings_are_told_apart() -> None:
+def test_endings_are_distinguished() -> None:
     """By codes that a shell can use, and in Airbyte's words."""
     assert {e.code for e in Ending} == {0, 1, 2, 75, 78, 130, 143}
     assert {e.failure_type for e in Ending} == FAILURE_TYPES

@@ -34,7 +34,7 @@ STREAMS = ("data_row_exports", "export_labels", "annotations")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -230,9 +230,7 @@ def test_an_export_that_is_never_ready_leaves_its_project_out(
     "forgotten",
     ["Task.status", "ExportMetadataHeader.totalSize", "ExportFile.offsets"],
 )
-def test_a_reply_that_is_not_understood_leaves_its_project_out(
-    serving: Any, forgotten: str
-) -> None:
+def test_a_malformed_reply_leaves_its_project_out(serving: Any, forgotten: str) -> None:
     """Whatever Labelbox leaves out of it; other streams go on."""
     output = serving(World(projects=1, labels=5), forget=[forgotten])()
 
@@ -292,7 +290,7 @@ def test_a_data_row_without_id_is_named(run: Runner, tmp_path: Path) -> None:
     assert "1 malformed row of" in str(output.error)
 
 
-def test_a_long_wait_is_told(
+def test_a_long_wait_is_reported(
     run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:
     """Now and then, with how far Labelbox is."""
@@ -514,7 +512,7 @@ def test_an_export_that_is_gone_is_started_anew(
     assert len(output.records("data_row_exports")) == len(project.data_rows)
 
 
-def test_exports_are_started_ahead(serving: Any) -> None:
+def test_exports_are_started_before_their_turn(serving: Any) -> None:
     """Labelbox prepares the next ones while one is read; but not all at once."""
     run = serving(World(projects=12, labels_per_project=2), polls=3)
     running: list[int] = []
@@ -664,7 +662,7 @@ def test_an_export_is_found_on_any_page(
 
 
 @pytest.mark.parametrize("name", ["User.createdTasks", "Task.name"])
-def test_where_tasks_are_not_told_an_export_is_not_asked_for_again(
+def test_where_tasks_are_not_listed_an_export_is_not_asked_for_again(
     serving: Any, world: World, name: str
 ) -> None:
     """The run says so, rather than to start a second one."""
@@ -706,7 +704,7 @@ def test_data_rows_can_be_chosen_by_status(
     assert result == sorted(row.id for row in world.data_rows if row.status == status)
 
 
-def test_moments_are_sent_as_utc() -> None:
+def test_timestamps_are_sent_as_utc() -> None:
     """With the zone's name; a moment of another zone is converted."""
     (single,) = inputs(
         "p1",
@@ -738,7 +736,7 @@ def test_moments_are_sent_as_utc() -> None:
     }
 
 
-def test_what_could_not_be_exported_is_told(
+def test_what_could_not_be_exported_is_reported(
     serving: Any, world: World, caplog: Any
 ) -> None:
     """In a stream of its own, and in the log."""
@@ -789,7 +787,7 @@ def offline(path: Path, stream: str = "data_row_exports") -> list[Any]:
 
 
 @pytest.mark.parametrize("projects", ["abc", 5, [{"id": "p"}], None])
-def test_a_saved_row_with_odd_projects_is_one_record(
+def test_a_saved_row_with_malformed_projects_is_one_record(
     tmp_path: Path, projects: Any
 ) -> None:
     """It is kept beside."""
@@ -802,7 +800,7 @@ def test_a_saved_row_with_odd_projects_is_one_record(
     assert record["additional_columns"].get("projects") == projects
 
 
-def test_a_saved_file_is_told_by_its_beginning(
+def test_a_saved_file_is_recognized_by_its_beginning(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     """A mark of the byte order is no part of it; what comes later tells nothing."""
@@ -854,7 +852,7 @@ def test_only_what_is_current_can_be_kept(run: Runner, world: World) -> None:
     assert current == {x.id for p in world.projects for x in world.labels(p.id)}
 
 
-def test_the_reason_why_an_export_is_refused_is_told(
+def test_the_reason_why_an_export_is_refused_is_reported(
     run: Runner, world: World, caplog: Any
 ) -> None:
     """It stands in the error, not in its message; the other projects are read."""

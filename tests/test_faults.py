@@ -350,7 +350,7 @@ def undisturbed(stream: str) -> Rows:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing long, whoever wishes it."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.errors.MAX_RETRY_AFTER_SECONDS", 0.05)
 
 

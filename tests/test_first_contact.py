@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.api import client, errors
-from tap_labelbox.api.client import FIRST_CONTACT_SECONDS, Client
+from tap_labelbox.api import client, errors, retries
+from tap_labelbox.api.client import Client
+from tap_labelbox.api.retries import FIRST_CONTACT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +42,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return the client a clock."""
+    """Return the clock of all retries."""
     made = Clock()
-    monkeypatch.setattr(client, "time", made)
+    monkeypatch.setattr(retries, "time", made)
     return made
 
 
@@ -125,7 +126,7 @@ def test_a_connection_that_does_not_come_about_takes_no_longer(clock: Clock) -> 
         connect, answer = asking._timeouts(1)
         assert connect == pytest.approx(left, abs=0.1)
         assert answer == 300
-    asking._is_reached = True
+    asking._contact.is_made = True
     assert asking._timeouts(1) == (300, 300)
 
 

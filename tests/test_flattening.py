@@ -165,7 +165,7 @@ def test_flattened_batch_files(run: Runner, tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", [None, "jsonl", "parquet"])
-def test_a_column_that_the_schema_lacks_is_told(
+def test_a_column_that_the_schema_lacks_is_reported(
     run: Runner, tmp_path: Path, form: str | None
 ) -> None:
     """Here a catalog names one part of an object; a target would drop the others."""

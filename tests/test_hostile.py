@@ -201,7 +201,7 @@ def server() -> Iterator[Callable[..., int]]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
 
 
 CLIENTS: list[Client] = []
@@ -299,7 +299,7 @@ def test_a_reply_that_is_too_much_is_refused(
 
 
 @pytest.mark.parametrize("name", UNCOMMON_REPLIES)
-def test_an_odd_reply_is_read(server: Callable[..., int], name: str) -> None:
+def test_a_malformed_reply_is_read(server: Callable[..., int], name: str) -> None:
     """As other clients read it."""
     assert ask(
         connect(server(partial(reply_with, iter([UNCOMMON_REPLIES[name]]))))
@@ -1186,7 +1186,7 @@ BAD_INPUTS = [
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_the_password_of_a_proxy_is_told_nobody(
+def test_the_password_of_a_proxy_is_shown_to_nobody(
     run: Runner,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -1294,7 +1294,7 @@ def test_the_key_does_not_travel_in_the_clear(run: Runner, url: str) -> None:
         "ftp://api.labelbox.com/graphql",
     ],
 )
-def test_an_odd_api_url_is_refused(run: Runner, url: str) -> None:
+def test_a_malformed_api_url_is_refused(run: Runner, url: str) -> None:
     """In one line, without a password that may be in it."""
     with pytest.raises(ConfigValidationError) as refused:
         TapLabelbox(config=run.config(api_url=url))

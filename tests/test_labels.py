@@ -79,7 +79,7 @@ def test_a_label_has_all_its_columns(run: Runner, world: World) -> None:
         }
 
 
-def test_skipped_labels_are_told(run: Runner, world: World) -> None:
+def test_skipped_labels_are_reported(run: Runner, world: World) -> None:
     """The type shows it or, in 2018, the text."""
     project = world.projects[0]
     text = world.add_label(project.id, type=world.label_types["Any"], text="Skip")
@@ -457,7 +457,7 @@ def test_an_absent_list_is_no_empty_list(
     run: Runner, sandbox: Sandbox, world: World, data: Any, monkeypatch: Any
 ) -> None:
     """Without labels and without an error there is something wrong."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     project_id = world.projects[0].id
 
     def fail(request: Request) -> Reply | None:
@@ -476,7 +476,7 @@ def test_a_passing_fault_costs_nothing(
     run: Runner, sandbox: Sandbox, world: World, monkeypatch: Any
 ) -> None:
     """The request is sent again; the warehouse sees no difference."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     internal = {"message": "x", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}
     faults = iter(
         [
@@ -502,7 +502,7 @@ def test_retry_after_is_obeyed(
     run: Runner, sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:
     """The wait is as long as Labelbox asks, and is one line of the log."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     replies = iter([Reply(429, {"Retry-After": "0.2"}, b"slow down")])
     sandbox.before = lambda _: next(replies, None)
 

@@ -173,7 +173,7 @@ def test_without_the_setting_everything_stays(served: Runner, caplog: Any) -> No
     assert not [m for m in caplog.messages if "max_value_bytes" in m]
 
 
-def test_nothing_is_said_where_nothing_is_too_large(
+def test_nothing_is_logged_where_nothing_is_too_large(
     served: Runner, caplog: Any
 ) -> None:
     """The records are those of a run without the setting."""

@@ -61,7 +61,7 @@ def test_another_python_makes_the_environment_anew(folder: Path) -> None:
     ]
 
 
-def test_a_python_that_is_none_is_told(folder: Path) -> None:
+def test_a_python_that_is_none_is_reported(folder: Path) -> None:
     """No other is taken in its place."""
     done = make(folder, "setup", "PYTHON=./none")
 

@@ -615,7 +615,7 @@ def test_a_run_that_was_killed_reads_on_before_a_broken_line(
 
 
 @pytest.mark.parametrize("status", [MARKER, [MARKER], {"a": MARKER}, 5, True])
-def test_an_odd_status_costs_its_project(
+def test_a_malformed_status_costs_its_project(
     served: Served, problem: pytest.LogCaptureFixture, status: Any
 ) -> None:
     """Whatever it is."""
@@ -906,7 +906,7 @@ def test_an_empty_id_is_none(served: Served) -> None:
 @pytest.mark.parametrize(
     "variant", [1, "x", [[2]], {"a": 3}, [None, 4], [[], {"b": 5}]]
 )
-def test_metadata_of_an_odd_shape_has_a_key(variant: Any) -> None:
+def test_metadata_of_a_malformed_shape_has_a_key(variant: Any) -> None:
     """And is kept, whatever it is."""
     row = DataRow(data_row(1) | {"metadata_fields": variant})
 

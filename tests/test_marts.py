@@ -133,9 +133,9 @@ def test_the_readme_answers_five_questions(
     built: Callable[[str], Built], database: str
 ) -> None:
     """As each database does."""
-    told = [text for _, text in marts.questions()]
+    questions = [text for _, text in marts.questions()]
     answers = built(database).answers
 
     assert len(answers) == 5
-    for text, answer in zip(told, answers, strict=True):
+    for text, answer in zip(questions, answers, strict=True):
         assert sorted(text.splitlines()) == sorted(marts.table(answer).splitlines())

@@ -124,7 +124,7 @@ def test_settings_get_through_meltano(
 
 
 @pytest.mark.parametrize("meltano", ["block"], indirect=True)
-def test_what_is_of_no_use_is_told_by_the_tap(
+def test_what_is_of_no_use_is_reported_by_the_tap(
     meltano: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     """In one line, instead of a traceback of Meltano."""

@@ -146,7 +146,7 @@ def test_a_deleted_row_hides_no_other() -> None:
     assert server.asked[2] == (just_before(timestamp(3)), 0, 4)
 
 
-def test_more_rows_of_one_moment_than_a_page_holds_are_read() -> None:
+def test_more_rows_of_one_timestamp_than_a_page_holds_are_read() -> None:
     """Labels that were imported together may share a second."""
     server = Server(made(*[5] * 23, 6))
 

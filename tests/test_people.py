@@ -185,7 +185,7 @@ def test_start_date_limits_changes(run: Runner, world: World) -> None:
 @pytest.mark.parametrize(
     "rest", ["x", {}, {"before": 1, "newest": "2026"}, {"a": None}]
 )
-def test_an_odd_rest_in_a_state_counts_for_nothing(run: Runner, rest: Any) -> None:
+def test_a_malformed_rest_in_a_state_counts_for_nothing(run: Runner, rest: Any) -> None:
     """Everything is read then, as without it."""
     output = run(EVENTS, state={"bookmarks": {EVENTS: {REST: rest}}})
 
@@ -396,7 +396,7 @@ def test_an_integration_of_a_kind_that_the_server_lacks(serving: Any) -> None:
 # --- groups and tags ----------------------------------------------------------------
 
 
-def test_projects_that_are_not_listed_are_told(run: Runner, caplog: Any) -> None:
+def test_projects_that_are_not_listed_are_reported(run: Runner, caplog: Any) -> None:
     """The inner list has no pages."""
     projects = {"nodes": [{"project_id": "p"}], "count": 3}
     run.sandbox.before = lambda _: data(
@@ -492,7 +492,7 @@ def test_a_refused_report_says_it_as_well(serving: Any, caplog: Any) -> None:
         data(),
     ],
 )
-def test_rights_that_are_not_told_are_no_failure(
+def test_rights_that_are_not_reported_are_no_failure(
     serving: Any, caplog: Any, reply: Reply
 ) -> None:
     """The line is as it would be without."""

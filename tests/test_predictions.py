@@ -167,7 +167,7 @@ def test_relationships_are_records_here() -> None:
     "malformed",
     [None, [], {}, "x", 1, [None], [[]], {"u": None}, {"u": {"predictions": 3}}],
 )
-def test_nothing_is_too_odd(malformed: Any) -> None:
+def test_nothing_is_too_malformed(malformed: Any) -> None:
     """A row that is no model, run or prediction ends nothing."""
     for row in (
         {"experiments": malformed},
@@ -181,7 +181,7 @@ def test_nothing_is_too_odd(malformed: Any) -> None:
             assert record["prediction_id"]
 
 
-def test_equal_ids_are_told_apart() -> None:
+def test_equal_ids_are_distinguished() -> None:
     """In one row, so that no prediction takes the place of another."""
     run = {"predictions": 2 * predicted(BOX)["predictions"]}
 
@@ -460,7 +460,7 @@ def test_an_export_that_was_started_is_found(run: Runner) -> None:
         {},
     ],
 )
-def test_an_odd_state_is_read_or_refused(
+def test_a_malformed_state_is_read_or_refused(
     run: Runner, world: World, malformed: Any
 ) -> None:
     """With a message, or as if nothing had been read."""

@@ -62,7 +62,7 @@ def starts(run: Runner) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "streams", [PRESENCE, PRESENCE[:1], PRESENCE[1:]], ids=["both", "rows", "labels"]
 )
-def test_everything_that_is_there_is_told(
+def test_everything_that_is_there_is_reported(
     run: Runner, world: World, streams: tuple[str, ...]
 ) -> None:
     """Once, with one timestamp and the count of the stream, of one export a project."""

@@ -368,7 +368,7 @@ def test_a_night_of_many_projects_fits_one_screen(
     serving: Callable[..., Runner], problem: Any, monkeypatch: Any, faults: float
 ) -> None:
     """Whatever happens in it, as long as nothing is left out."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.api.errors.MAX_RETRY_AFTER_SECONDS", 0.05)
     run = serving(World(projects=120, labels=150), faults=faults, polls=1)
 

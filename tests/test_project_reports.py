@@ -412,7 +412,7 @@ def series(**values: Any) -> Any:
     return answer
 
 
-def test_odd_values_cost_themselves(run: Runner, caplog: Any) -> None:
+def test_malformed_values_cost_themselves(run: Runner, caplog: Any) -> None:
     """Numbers as text come, and what is new is kept."""
     run.sandbox.before = series(
         metric="m",

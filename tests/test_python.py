@@ -138,14 +138,14 @@ def test_scan_holds_few_batches(run: Runner, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Columns, "_group", counted)
     reader = tables.scan("annotations", **run.config())
 
-    rows, ahead = 0, 0
+    rows, waiting = 0, 0
     for taken, batch in enumerate(reader, 1):
         rows += batch.num_rows
-        ahead = max(ahead, len(made) - taken)
+        waiting = max(waiting, len(made) - taken)
 
     assert rows == tables.read("annotations", **run.config()).num_rows
     assert len(made) > 50
-    assert ahead <= runs.MAX_WAITING_BATCHES + 1
+    assert waiting <= runs.MAX_WAITING_BATCHES + 1
 
 
 def test_duckdb_reads_what_is_scanned(run: Runner) -> None:

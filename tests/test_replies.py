@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
 
 
 def graphql(code: str | None = None, **exception: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_a_project_at_which_labelbox_fails_does_not_stop_the_others(
         {"id": [7]},
     ],
 )
-def test_a_label_without_id_or_moment_is_named(
+def test_a_label_without_id_or_timestamp_is_named(
     run: Runner, sandbox: Sandbox, world: World, change: dict[str, Any]
 ) -> None:
     """It leaves its project out, not the others, and never goes out itself."""
@@ -102,7 +102,7 @@ def test_a_label_without_id_or_moment_is_named(
         },
     ],
 )
-def test_a_bulk_export_without_link_or_moment_leaves_its_project_out(
+def test_a_bulk_export_without_link_or_timestamp_leaves_its_project_out(
     run: Runner, sandbox: Sandbox, export: Any
 ) -> None:
     """The other streams go on."""
@@ -153,7 +153,7 @@ def test_state_that_makes_no_sense_is_refused(run: Runner, state: Any) -> None:
 
 
 @pytest.mark.parametrize("bookmark", [5, "yesterday", {}])
-def test_a_bookmark_that_is_no_moment_is_refused(
+def test_a_bookmark_that_is_no_timestamp_is_refused(
     run: Runner, world: World, bookmark: Any
 ) -> None:
     """In words that name the project."""

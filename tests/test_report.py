@@ -170,7 +170,7 @@ def empty(tmp_path: Path, *statements: str) -> str:
     return f"duckdb:///{file}"
 
 
-def test_missing_models_are_said_in_place_of_their_pictures(tmp_path: Path) -> None:
+def test_missing_models_are_named_in_place_of_their_pictures(tmp_path: Path) -> None:
     """And are no error."""
     page = write(tmp_path, empty(tmp_path))
 
@@ -179,7 +179,7 @@ def test_missing_models_are_said_in_place_of_their_pictures(tmp_path: Path) -> N
     assert all("cannot be read here" in text for text in found.values())
 
 
-def test_models_without_rows_are_said_to_be_empty(tmp_path: Path) -> None:
+def test_models_without_rows_are_shown_as_empty(tmp_path: Path) -> None:
     """With a dash for a figure, which is not 0."""
     address = empty(
         tmp_path,

@@ -153,7 +153,7 @@ def test_a_whole_table_is_read_again_and_deletes_nothing(run: Runner) -> None:
     assert "ACTIVATE_VERSION" not in {m["type"] for m in output.messages}
 
 
-def test_a_bookmark_in_the_future_is_told(run: Runner, caplog: Any) -> None:
+def test_a_bookmark_in_the_future_is_reported(run: Runner, caplog: Any) -> None:
     """And nothing is lost: the last days are read."""
     state = {
         "bookmarks": {
@@ -289,7 +289,7 @@ def test_a_refusal_costs_the_stream(
     assert bookmark(output) is None
 
 
-def test_whoever_may_see_nothing_is_told_so(serving: Any, caplog: Any) -> None:
+def test_whoever_may_see_nothing_is_warned(serving: Any, caplog: Any) -> None:
     """As Labelbox puts it."""
     run = serving(World(), performance="forbidden")
 
@@ -314,7 +314,7 @@ def test_a_fault_that_passes_is_tried_again(
     run: Runner, fault: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same rules as everything."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     run.sandbox.before = answering(fault, fault)
 
     output = run(NAME, now=NOW, start_date="2026-06-10T00:00:00Z", retry_seconds=30)
@@ -334,7 +334,7 @@ def test_the_key_is_sent_and_checked(run: Runner) -> None:
     assert report.headers["authorization"] == f"Bearer {run.sandbox.api_key}"
 
 
-def test_odd_rows_cost_themselves(run: Runner, caplog: Any) -> None:
+def test_malformed_rows_cost_themselves(run: Runner, caplog: Any) -> None:
     """Rows without a key are named without their values, others come."""
     malformed = [None, "Jane", row(None, email="Jane"), {"userId": "u"}]  # type: ignore[arg-type]
     good = row("u", labelsCreated="7", newFigure=1, cachedAt="never")

@@ -280,7 +280,7 @@ def test_what_is_no_row_in_an_array_is_named(tmp_path: Path, value: str) -> None
 
 
 @pytest.mark.parametrize("cut", [1, 5, 300])
-def test_an_array_that_is_cut_short_is_told(tmp_path: Path, cut: int) -> None:
+def test_an_array_that_is_cut_short_is_reported(tmp_path: Path, cut: int) -> None:
     """After the rows that are there."""
     path = tmp_path / "export"
     path.write_text(json.dumps([data_row(n) for n in range(5)])[:-cut])
@@ -443,7 +443,7 @@ def test_memory_is_flat(tmp_path: Path, separator: str, *, items: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("is_array", [True, False])
-def test_what_no_selected_stream_reads_is_told(
+def test_what_no_selected_stream_reads_is_reported(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     rows: list[Row],
@@ -516,7 +516,7 @@ MODEL_RUN = {
 }
 
 
-def test_unread_rows_of_model_runs_are_told_once(
+def test_unread_rows_of_model_runs_are_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged if no selected stream reads them; they are kept as they are."""

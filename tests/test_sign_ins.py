@@ -181,7 +181,7 @@ def test_malformed_events_cost_themselves(run: Runner, caplog: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [EVENTS, SESSIONS])
-def test_who_may_not_see_them_is_told_so(
+def test_who_may_not_see_them_is_warned(
     serving: Callable[..., Runner], caplog: Any, stream: str
 ) -> None:
     """In one line; the rest is read."""

@@ -114,7 +114,7 @@ def test_a_folder_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert any("f.zip: 2 files to read" in m for m in caplog.messages)
 
 
-def test_what_is_hidden_is_told_without_a_warning(
+def test_what_is_hidden_is_reported_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is in every folder that somebody has looked into."""
@@ -489,7 +489,7 @@ def test_items_of_a_bulk_export_are_read_too(tmp_path: Path) -> None:
     assert len(output.ids("bulk_export")) == 4
 
 
-def test_a_row_that_is_cut_off_is_told_and_those_before_it_are_read(
+def test_a_row_that_is_cut_off_is_reported_and_those_before_it_are_read(
     tmp_path: Path,
 ) -> None:
     """Whichever size the rest of a broken file has."""
@@ -617,7 +617,7 @@ def test_a_storage_without_credentials_is_named(tmp_path: Path) -> None:
         ("ftps://exports/a.json", "Protocol not known: ftps"),
     ],
 )
-def test_a_storage_that_is_not_installed_is_told(
+def test_a_storage_that_is_not_installed_is_reported(
     tmp_path: Path, address: str, logged: str
 ) -> None:
     """In one line, with what to install."""

@@ -198,7 +198,7 @@ def test_an_empty_list_of_projects_keeps_the_state(run: Runner, world: World) ->
     assert second.state == first.state
 
 
-def test_a_bookmark_in_the_future_is_told(
+def test_a_bookmark_in_the_future_is_reported(
     run: Runner, world: World, caplog: Any
 ) -> None:
     """And what to do about it."""

@@ -542,7 +542,7 @@ def test_only_selected_columns_are_asked_for(
     assert {f"users.{name}" for name in record} == set(expected)
 
 
-def test_the_heavy_column_of_versions_can_be_left_out(run: Runner) -> None:
+def test_the_large_column_of_versions_can_be_left_out(run: Runner) -> None:
     """And what the bookmark is kept by is asked for all the same."""
     expected = (
         "label_versions.id",
@@ -712,7 +712,7 @@ def test_many_forbidden_projects_are_named_up_to_a_limit(
 
 def test_a_service_that_is_down_ends_the_run(run: Runner, monkeypatch: Any) -> None:
     """Not one stream after the other, each after minutes."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     run.sandbox.before = lambda r: (
         None if r.operation == "ProjectIds" else Reply(503, {}, "down")
     )
@@ -794,7 +794,7 @@ def test_malformed_rows_cost_themselves(run: Runner, caplog: Any) -> None:
     assert "Jane" not in caplog.text
 
 
-def test_members_that_are_not_listed_are_told(run: Runner, caplog: Any) -> None:
+def test_members_that_are_not_listed_are_reported(run: Runner, caplog: Any) -> None:
     """The inner list has no pages; a target must not delete the rest."""
     members = {"nodes": [{"user_id": "u"}], "count": 3}
     run.sandbox.before = lambda _: groups({"id": "g", "_members": members})

@@ -205,7 +205,7 @@ def test_a_reply_is_taken_apart(data: Any, errors: list[Any]) -> None:
         b'\n{"extensions": {}, "data":\r\n {"p1_a": 1, "p0_a": {}}}',
     ],
 )
-def test_odd_json_is_taken_apart(text: bytes) -> None:
+def test_malformed_json_is_taken_apart(text: bytes) -> None:
     """The malformed part is in one of them."""
     reply = separated(text, 2)
 
@@ -492,7 +492,7 @@ def test_a_malformed_row_costs_itself(serving: Any, stream: str, row: Any) -> No
     assert sizes(run, stream) == [10]
 
 
-def test_one_odd_row_slows_no_other_project(
+def test_one_malformed_row_slows_no_other_project(
     serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is decoded by itself."""
@@ -543,7 +543,9 @@ def test_a_field_that_the_server_lacks_costs_three_requests(
     assert sizes(run, stream) == [20, 1, 1, 19, 20, 5]
 
 
-def test_a_field_that_the_server_lacks_is_told_once(serving: Any, caplog: Any) -> None:
+def test_a_field_that_the_server_lacks_is_logged_once(
+    serving: Any, caplog: Any
+) -> None:
     """However many requests are in flight."""
     run = small(serving, 45, forget=["Label.agreement"], latency=0.01)
 
@@ -576,7 +578,7 @@ def test_a_passing_fault_costs_the_request_once_more(
     serving: Any, stream: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is no reason to ask for each project alone."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     run = small(serving, 40)
     number = count()
 
@@ -611,7 +613,7 @@ def test_a_lasting_fault_of_one_project_costs_no_other(
     serving: Any, caplog: Any, stream: str, fault: str, monkeypatch: Any
 ) -> None:
     """Whatever it is that all of them get; and the next ones share requests again."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     run = small(serving, 25)
     whole = run(stream)
     run.sandbox.requests.clear()
@@ -636,7 +638,7 @@ def test_a_lasting_fault_of_one_project_costs_no_other(
 
 def test_a_service_that_is_down_ends_the_run(serving: Any, monkeypatch: Any) -> None:
     """As soon as five projects could not be read."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.001)
     run = small(serving, 60)
     run.sandbox.before = lambda r: Reply(503) if r in asked(run, "labels") else None
 

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("tap_labelbox", "scripts", "benchmarks")
-TREES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8"))
-    for folder in FOLDERS
-    for path in sorted((ROOT / folder).rglob("*.py"))
-}
+
+
+def trees(*folders: str) -> dict[str, ast.Module]:
+    """Return the modules of some folders, by their paths."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8"))
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    }
+
+
+TREES = trees("tap_labelbox", "scripts", "benchmarks")
 
 # Never part of a name; what to call it instead.
 WORDS = {
@@ -43,6 +49,8 @@ WORDS = {
     "unusual": "malformed",
     "usual": "well-formed, expected",
 }
+# But names of tests are sentences, which may have verbs of plain English.
+VERBS = {"said", "say", "tell"}
 # Not a name by itself: a noun for the thing is.
 NAMES = {
     *("alone", "as_flag", "as_written", "at_first", "cut", "each", "enter", "family"),
@@ -92,8 +100,14 @@ def bad_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
         is_out = whole in NAMES and (plain.isupper() or whole not in CONSTANTS_ONLY)
         if is_out:
             yield line, f"{name}: a noun for the thing"
-        for word in {part.removesuffix("s") for part in whole.split("_")} & {*WORDS}:
+        for word in _words(name) & {*WORDS}:
             yield line, f"{name}: {WORDS[word]}"
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a name, in lower case and the singular."""
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return {part.removesuffix("s") for part in plain.lower().split("_")}
 
 
 def bad_docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -143,6 +157,19 @@ def test_the_code_needs_no_translation(
     ]
 
     assert len(TREES) > 50
+    assert complaints == []
+
+
+def test_the_tests_have_the_same_words() -> None:
+    """What they call things by is what the code calls them by."""
+    words = WORDS.keys() - VERBS
+    complaints = [
+        f"{path}:{line} {name}"
+        for path, tree in trees("tests").items()
+        for line, name in bound(tree)
+        if not words.isdisjoint(_words(name))
+    ]
+
     assert complaints == []
 
 

@@ -349,7 +349,7 @@ def test_json_may_be_text(
 # --- the overview -------------------------------------------------------------------
 
 
-def test_all_of_a_snapshot_are_of_one_moment(run: Runner, world: World) -> None:
+def test_all_of_a_snapshot_are_of_one_timestamp(run: Runner, world: World) -> None:
     """A later run adds another, and tells a target to delete nothing."""
     settings: Any = {"emit_activate_version_messages": True}
 
@@ -391,7 +391,7 @@ def test_a_catalog_cannot_turn_snapshots_into_a_full_table(run: Runner) -> None:
 
 def test_half_a_snapshot_is_none(run: Runner, monkeypatch: Any, world: World) -> None:
     """Its sum over all projects would be taken for the backlog of that moment."""
-    monkeypatch.setattr("tap_labelbox.api.client.MAX_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.streams.workspace.MAX_FAILURES_IN_A_ROW", 2)
     first = world.projects[0].id
     run.sandbox.before = lambda r: (

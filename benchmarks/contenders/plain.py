@@ -26,14 +26,23 @@ Record = dict[str, Any]
 PAGE_ROWS = 100
 TIMEOUT_SECONDS = 60
 
-TEXT, NUMBER, INTEGER = th.StringType, th.NumberType, th.IntegerType
-BOOLEAN, TIMESTAMP, OBJECT = th.BooleanType, th.DateTimeType, th.ObjectType()
-OBJECTS, TEXTS = th.ArrayType(OBJECT), th.ArrayType(TEXT)
+KINDS: dict[str, Any] = {
+    "boolean": th.BooleanType,
+    "integer": th.IntegerType,
+    "number": th.NumberType,
+    "object": th.ObjectType(),
+    "objects": th.ArrayType(th.ObjectType()),
+    "text": th.StringType,
+    "texts": th.ArrayType(th.StringType),
+    "timestamp": th.DateTimeType,
+}
 
 
-def columns(**kinds: Any) -> dict[str, Any]:
-    """Return a schema."""
-    return th.PropertiesList(*(th.Property(n, k) for n, k in kinds.items())).to_dict()
+def columns(**names: str) -> dict[str, Any]:
+    """Return a schema of the names of columns, by their kinds."""
+    return th.PropertiesList(
+        *(th.Property(n, KINDS[kind]) for kind in names for n in names[kind].split())
+    ).to_dict()
 
 
 class Paginator(OffsetPaginator):
@@ -86,7 +95,7 @@ class ProjectsStream(LabelboxStream):
 
     name = "projects"
     primary_keys = ("id",)
-    schema = columns(id=TEXT)
+    schema = columns(text="id")
     query = """query Projects($skip: Int!, $first: PageSize!) {
       projects(orderBy: createdAt_ASC, skip: $skip, first: $first) { id }
     }"""
@@ -106,24 +115,11 @@ class LabelsStream(LabelboxStream):
     parent_stream_type = ProjectsStream
     records_jsonpath = "$.data.project.labels[*]"
     schema = columns(
-        id=TEXT,
-        project_id=TEXT,
-        label=TEXT,
-        seconds_to_label=NUMBER,
-        agreement=NUMBER,
-        benchmark_agreement=NUMBER,
-        is_benchmark_reference=BOOLEAN,
-        is_skipped=BOOLEAN,
-        created_at=TIMESTAMP,
-        updated_at=TIMESTAMP,
-        type_id=TEXT,
-        type_name=TEXT,
-        created_by_id=TEXT,
-        created_by_email=TEXT,
-        data_row_id=TEXT,
-        external_id=TEXT,
-        global_key=TEXT,
-        row_data=TEXT,
+        text="id project_id label type_id type_name created_by_id created_by_email "
+        "data_row_id external_id global_key row_data",
+        number="seconds_to_label agreement benchmark_agreement",
+        boolean="is_benchmark_reference is_skipped",
+        timestamp="created_at updated_at",
     )
     query = """query Labels($project_id: ID!, $skip: Int!, $first: PageSize!) {
       project(where: {id: $project_id}) {
@@ -166,44 +162,18 @@ class DataRowExportsStream(Stream):
     parent_stream_type = ProjectsStream
     state_partitioning_keys = ()
     schema = columns(
-        project_id=TEXT,
-        data_row_id=TEXT,
-        last_activity_at=TIMESTAMP,
-        external_id=TEXT,
-        global_key=TEXT,
-        row_data=TEXT,
-        dataset_id=TEXT,
-        dataset_name=TEXT,
-        created_at=TIMESTAMP,
-        updated_at=TIMESTAMP,
-        created_by_email=TEXT,
-        media_asset_type=TEXT,
-        media_mime_type=TEXT,
-        media_height=INTEGER,
-        media_width=INTEGER,
-        media_exif_rotation=TEXT,
-        media_frame_rate=NUMBER,
-        media_frame_count=INTEGER,
-        media_page_count=INTEGER,
-        media_message_count=INTEGER,
-        media_content_length=INTEGER,
-        media_attributes=OBJECT,
-        project_name=TEXT,
-        project_tags=OBJECTS,
-        ontology_id=TEXT,
-        task_queue_id=TEXT,
-        task_queue_name=TEXT,
-        batch_id=TEXT,
-        batch_name=TEXT,
-        workflow_status=TEXT,
-        priority=INTEGER,
-        consensus_expected_label_count=INTEGER,
-        selected_label_id=TEXT,
-        workflow_history=OBJECTS,
-        labels=OBJECTS,
-        attachments=OBJECTS,
-        metadata_fields=OBJECTS,
-        embeddings=OBJECTS,
+        text="project_id data_row_id external_id global_key row_data dataset_id "
+        "dataset_name created_by_email media_asset_type media_mime_type "
+        "media_exif_rotation project_name ontology_id task_queue_id task_queue_name "
+        "batch_id batch_name workflow_status selected_label_id",
+        timestamp="last_activity_at created_at updated_at",
+        integer="media_height media_width media_frame_count media_page_count "
+        "media_message_count media_content_length priority "
+        "consensus_expected_label_count",
+        number="media_frame_rate",
+        object="media_attributes",
+        objects="project_tags workflow_history labels attachments metadata_fields "
+        "embeddings",
     )
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -291,15 +261,11 @@ class TapPlain(Tap):
     """The tap."""
 
     name = "tap-plain"
-    config_jsonschema = columns(api_url=TEXT, api_key=TEXT, project_ids=TEXTS)
+    config_jsonschema = columns(text="api_url api_key", texts="project_ids")
 
     def discover_streams(self) -> list[Stream]:
         """Return all streams."""
-        return [
-            ProjectsStream(self),
-            LabelsStream(self),
-            DataRowExportsStream(self),
-        ]
+        return [ProjectsStream(self), LabelsStream(self), DataRowExportsStream(self)]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import metrics
@@ -16,11 +17,12 @@ from tap_labelbox import redact
 from tap_labelbox.airbyte import catalog as catalogs
 from tap_labelbox.airbyte import form
 from tap_labelbox.airbyte.writer import AirbyteWriter, LogHandler
-from tap_labelbox.api.errors import SettingsError, shortage
+from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.check import only_warnings, probe
 from tap_labelbox.exit_codes import Ending, ending
 from tap_labelbox.progress import SUMMARY_LOGGER
 from tap_labelbox.records.malformed import first_of
+from tap_labelbox.singer.input_files import reading
 from tap_labelbox.singer.tap import Stopped, one_line_each
 from tap_labelbox.tap import TapLabelbox
 
@@ -137,15 +139,9 @@ def _content(path: str | None, option: str) -> Any:
     """Return what is in a file of JSON; {} of none."""
     if path is None:
         return {}
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  # /dev/stdin will do
-            content = file.read()
+    with reading(option, path):
+        content = Path(path).read_bytes()  # of /dev/stdin as well
         return json.loads(content) if content.strip() else {}
-    except (OSError, ValueError, RecursionError) as error:
-        if shortage(error):
-            raise
-        why = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{option} cannot be read: {path}: {why}") from None
 
 
 def main() -> None:

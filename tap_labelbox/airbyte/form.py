@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DOCUMENTATION = "https://github.com/tap-labelbox/tap-labelbox/blob/main/docs/airbyte.md"
-# They are about Singer's messages, or about files on the machine of the tap.
 EXCLUDED = ("batch_config", "emit_activate_version_messages", "export_files")
+"""Settings about Singer's messages, or about files on the machine of the tap."""
 KEPT = (
     *("default", "description", "enum", "exclusiveMinimum", "format", "maximum"),
     *("minimum", "minLength", "title"),
 )
-"""What a form takes of the JSON schema of a setting as it is."""
+"""Keywords of the JSON schema of a setting that its field has, too."""
 
 
 def spec() -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings(form: Mapping[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return what is filled in.
+    """Return the settings that are filled in.
 
     A form may send ``""``, ``[]`` and ``{}`` for what is left empty, and stored
     settings may have some that this version does not know.
@@ -93,6 +93,14 @@ def _filled(
     prefix: str,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
+    """Return the settings of a block that are filled in.
+
+    Args:
+        form: The block as Airbyte sends it.
+        known: The schemas of its settings.
+        prefix: The path of the block, with a dot at its end.
+        warn: Logs the settings that are not known.
+    """
     result: dict[str, Any] = {}
     for name, entry in form.items():
         value = entry

@@ -10,55 +10,55 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from http import HTTPStatus
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-import backoff
 import requests
-from requests.utils import get_environ_proxies, select_proxy
 from singer_sdk import metrics
 from singer_sdk.authenticators import BearerTokenAuthenticator
 
 from tap_labelbox import redact
 from tap_labelbox.api import errors
 from tap_labelbox.api.documents import GRAPHQL, Document
-from tap_labelbox.api.links import Link, Reach, literal_reach, resolved_reaches, shown
+from tap_labelbox.api.downloads import Downloads
+from tap_labelbox.api.links import Link, shown
+from tap_labelbox.api.proxies import is_plain_loopback, proxy
 from tap_labelbox.api.rate_limiter import RateLimiter
-from tap_labelbox.api.together import separated
+from tap_labelbox.api.replies import (
+    file_content,
+    graphql_data,
+    graphql_parts,
+    rest_object,
+)
+from tap_labelbox.api.retries import FirstContact, Retries, Tries
 from tap_labelbox.api.transport import (
     CHUNK_BYTES,
     REPLY_TIMEOUTS,
-    Adapter,
     Rules,
-    Session,
+    open_session,
     read_body,
 )
 from tap_labelbox.progress import Progress
-from tap_labelbox.records.json_text import decode, encoder
+from tap_labelbox.records.json_text import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from tap_labelbox.api.replies import Judge
+
 Answer = TypeVar("Answer")
-Judge: TypeAlias = "Callable[[errors.LabelboxError], errors.LabelboxError]"
 
 API_URL = "https://api.labelbox.com/graphql"
 MAX_REPLY_BYTES = MAX_ROW_BYTES = 256 * 1024 * 1024  # real labels of videos have 24 MB
 MAX_TOGETHER_BYTES = 4 * 1024 * 1024  # of a reply to many; several are held at once
 MAX_BRIEF_TRIES = 3  # of a request in place of which others will do
-MAX_PAUSE_SECONDS = 60.0  # between two tries, unless Labelbox asks for more
-FIRST_CONTACT_SECONDS = 30.0
-"""In which somebody has to answer at api_url: where nobody ever has, nobody will."""
-MAX_REDIRECTS = 5  # of one download
 
 REST = "/api/v1"
 REST_TIMEOUTS = 2.0
@@ -68,8 +68,6 @@ up to two minutes."""
 USER_AGENT = "tap-labelbox"
 with suppress(metadata.PackageNotFoundError):  # run from a checkout
     USER_AGENT += f"/{metadata.version('tap-labelbox')}"
-ASKED_ALONE = (errors.TransientError, errors.ComplexityError, errors.QueryError)
-RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)")
 
 
 class Client:
@@ -121,12 +119,15 @@ class Client:
         self._rest = (rest_url or self._base + REST).rstrip("/")
         self.max_row_bytes = max_row_bytes
         self._max_reply_bytes = max_reply_bytes
-        self._allow_private_links = allow_private_links
         self._timeout = timeout
-        self._retry_seconds = retry_seconds
         self._logger = logger
         self._progress = progress or Progress(logger)
         self._rate_limiter = RateLimiter(requests_per_minute)
+        is_default = self._base == API_URL.removesuffix(GRAPHQL)
+        self._contact = FirstContact(self._base, is_default=is_default)
+        self._retries = Retries(
+            retry_seconds, self._rate_limiter, self._progress, self._contact
+        )
         self.concurrency = concurrency
         self._slots = threading.Semaphore(concurrency)
         self._lock = threading.Lock()  # of the documents
@@ -134,27 +135,32 @@ class Client:
         self.dropped: set[str] = set()
         """The documents of which something was dropped."""
         self._requests: dict[str, requests.PreparedRequest] = {}  # by path
-        self._without_ranges: set[str] = set()  # hosts that give whole files only
         self._has_answered = False
-        self._is_reached = False  # whoever it is that answers there, and whatever
-        self._first_sent_at = math.inf  # by the monotonic clock
         self.first_date: datetime | None = None
         """What Labelbox's clock said at the first answer, in whole seconds of UTC;
         None if it has not said."""
         api = Rules(
             timeout, self._rate_limiter.check, max_seconds=REPLY_TIMEOUTS * timeout
         )
-        files = Rules(timeout, self._rate_limiter.check, judge=self._judge)
-        self._api = _session(BearerTokenAuthenticator(token=api_key), concurrency, api)
+        user_agent = user_agent or USER_AGENT
+        auth = BearerTokenAuthenticator(token=api_key)
+        self._api = open_session(auth, concurrency, api, user_agent)
         # Compressions that are known to every urllib3; some are not, without more.
         self._api.headers["Accept-Encoding"] = "gzip, deflate"
         # What the environment says of proxies and certificates, once: requests would
         # go through all of it for each request.
         self._proxies = {base: self._ways(base) for base in (self._base, self._rest)}
         self._api.trust_env = False
-        self._files = _session(_unsigned, concurrency, files)
-        for session in (self._api, self._files):
-            session.headers["User-Agent"] = user_agent or USER_AGENT
+        self._downloads = Downloads(
+            self._base,
+            timeout=timeout,
+            concurrency=concurrency,
+            user_agent=user_agent,
+            rate_limiter=self._rate_limiter,
+            allow_private_links=allow_private_links,
+            retry=self._retry,
+            network_error=self._network_error,
+        )
         # Failures are logged here. urllib3 would log each address, and each retry.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
@@ -162,9 +168,9 @@ class Client:
         """Return the proxies on the way to an address."""
         result = self._api.merge_environment_settings(base, {}, None, None, None)
         self._api.verify = result["verify"]
-        if self._is_plain_loopback(base):  # the key would leave this machine
+        if is_plain_loopback(base):  # the key would leave this machine
             return {}
-        _proxy(base)
+        proxy(base)
         return result["proxies"]
 
     def address(self, path: str) -> str:
@@ -256,9 +262,9 @@ class Client:
                 name,
                 partial(self._request, document.path, body),
                 partial(
-                    _graphql_parts,
+                    graphql_parts,
                     count=len(asks),
-                    decode_fast=decode_fast,
+                    decoded=partial(_decoded, decode_fast),
                     judge=judge or (lambda error: error),
                 ),
                 max_bytes=MAX_TOGETHER_BYTES,
@@ -312,7 +318,7 @@ class Client:
             self._send,
             operation,
             request.copy,
-            _rest_object,
+            rest_object,
             timeout_factor=REST_TIMEOUTS,
             base=base,
         )
@@ -328,12 +334,12 @@ class Client:
             UnavailableError: If it is elsewhere, or there is none.
             LabelboxError: As :meth:`execute` does.
         """
-        if self._link(address).authority != Link.parse(self._base).authority:
+        if self._downloads.link(address).authority != Link.parse(self._base).authority:
             raise errors.UnavailableError(
                 "a file is not where api_url is, so the key is not sent for it"
             )
         request = self._api.prepare_request(requests.Request("GET", address))
-        send = partial(self._send, "file", request.copy, _file)
+        send = partial(self._send, "file", request.copy, file_content)
         content: bytes = self._retry("file", send)
         return content
 
@@ -382,59 +388,13 @@ class Client:
 
     def gives_ranges(self, link: str) -> bool:
         """Return whether a server is not known to give all of a file for some of it."""
-        return self._link(link).authority not in self._without_ranges
+        return self._downloads.gives_ranges(link)
 
     def download(
         self, link: str, position: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
-        """Read a file from a byte on; a broken transfer goes on where it broke.
-
-        Args:
-            link: Where it is.
-            position: The byte to begin with.
-            end: The byte to end before; None for all that there is.
-
-        Raises:
-            ExpiredLinkError: If the link opens nothing (any more).
-            UnavailableError: If it is none that can be opened safely.
-
-        """
-        host = self._link(link).authority
-        response: requests.Response | None = None
-        chunks: Iterator[bytes] = iter(())
-
-        def read() -> bytes:
-            nonlocal response, chunks
-            self._rate_limiter.check()
-            if response is None:
-                response = self._open(link, position, end)
-                chunks = _from(position, response)
-                if end is not None and response.status_code == HTTPStatus.OK:
-                    self._without_ranges.add(host)
-            try:
-                if chunk := next(chunks, b""):
-                    return chunk if end is None else chunk[: end - position]
-                _, size = _range(response)
-            except (OSError, ValueError) as fault:
-                response.close()
-                response = None
-                raise self._network_error(fault, link) from None
-            # A server may send less.
-            if size is not None and position < min(size, end or size):
-                response = None
-                msg = f"{host}: the file ended at byte {position} of {size}"
-                raise errors.TransientError(msg)
-            return b""
-
-        try:
-            while position != end and (
-                chunk := self._retry(f"download from {host}", read)
-            ):
-                position += len(chunk)
-                yield chunk
-        finally:
-            if response is not None:
-                response.close()
+        """Read a file from a byte on; see :meth:`Downloads.read`."""
+        return self._downloads.read(link, position, end)
 
     def sleep(self, seconds: float) -> None:
         """Wait so many seconds.
@@ -449,7 +409,7 @@ class Client:
         """End all waits; whoever asks for more gets a StoppedError."""
         self._rate_limiter.close()
         self._api.close()
-        self._files.close()
+        self._downloads.close()
 
     def _run(
         self,
@@ -467,7 +427,7 @@ class Client:
                 return self._send(
                     name,
                     partial(self._request, document.path, body),
-                    partial(_graphql_data, decode_fast=decode_fast),
+                    partial(_decoded, decode_fast),
                     timeout_factor,
                 )
             except errors.QueryError as error:
@@ -520,7 +480,7 @@ class Client:
                         stream=True,
                         proxies=self._proxies[base],
                     )
-                    self._is_reached = True
+                    self._contact.is_made = True
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
                     with response:
                         content = self._content(response, max_bytes)
@@ -547,13 +507,7 @@ class Client:
 
     def _timeouts(self, factor: float) -> tuple[float, float]:
         """Return the seconds to wait for a connection, and for an answer."""
-        connect = self._timeout
-        if not self._is_reached:
-            now = time.monotonic()
-            self._first_sent_at = min(self._first_sent_at, now)
-            left = self._first_sent_at + FIRST_CONTACT_SECONDS - now
-            connect = min(connect, max(left, 1.0))
-        return connect, factor * self._timeout
+        return self._contact.connect_seconds(self._timeout), factor * self._timeout
 
     def _content(self, response: requests.Response, max_bytes: float) -> bytes:
         """Read the body of a reply of the API."""
@@ -578,134 +532,6 @@ class Client:
         request.headers["Content-Length"] = str(len(body))
         return request
 
-    def _open(
-        self, address: str, start: int, end: int | None = None
-    ) -> requests.Response:
-        """Ask for a file from a byte on, without the key: the link is a credential."""
-        # Bytes are counted, so they must come as they are stored.
-        headers = {"Accept-Encoding": "identity"}
-        if start or end is not None:
-            last = "" if end is None else end - 1
-            headers["Range"] = f"bytes={start}-{last}"
-        link = self._link(address)
-        for _ in range(MAX_REDIRECTS + 1):
-            # This machine is reached without a proxy, which would see all of it.
-            proxies = {"http": "", "all": ""} if link.scheme == "http" else None
-            if proxies is None:
-                _proxy(link.url)
-            try:
-                response = self._files.get(
-                    link.url,
-                    headers=headers,
-                    stream=True,
-                    timeout=self._timeout,
-                    allow_redirects=False,  # it would sign with what is in ~/.netrc
-                    proxies=proxies,
-                )
-            except (OSError, ValueError) as fault:
-                raise self._network_error(fault, link.url) from None
-            if not response.is_redirect:
-                break
-            response.close()
-            link = self._redirected(link, response)
-        else:
-            msg = f"a download link redirects more than {MAX_REDIRECTS} times"
-            raise errors.UnavailableError(msg)
-        status = response.status_code
-        first, size = _range(response)
-        if status == HTTPStatus.OK or (
-            status == HTTPStatus.PARTIAL_CONTENT and first == start
-        ):
-            return response
-        response.close()
-        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            if size == start:  # the transfer broke behind the last byte
-                return response
-            if size is not None and size > start:
-                msg = (
-                    f"{link.authority} has {size} bytes, but gives none from {start} on"
-                )
-                raise errors.TransientError(msg)
-        raise errors.link_error(response)
-
-    def _link(self, address: str) -> Link:
-        """Parse a download link.
-
-        Raises:
-            UnavailableError: If it is none, or if its host alone shows that it must
-                not be opened. Where a name leads to is seen when it is connected to.
-        """
-        try:
-            return self._safe(Link.parse(address))
-        except ValueError as error:
-            raise errors.UnavailableError(f"a download link {error}") from None
-
-    def _safe(self, link: Link) -> Link:
-        """Return a link that may be opened, as far as its host alone tells."""
-        result, is_plain = literal_reach(link.host), link.scheme == "http"
-        if result or is_plain:
-            self._judge(link.host, result or Reach.PUBLIC, is_plain)
-        return link
-
-    def _redirected(self, link: Link, response: requests.Response) -> Link:
-        """Return where a redirect leads."""
-        try:
-            # As bytes that came as Latin-1, which are UTF-8 as a rule.
-            location = response.headers["Location"].encode("latin-1").decode()
-            result = link.joined(location)
-        except ValueError as error:
-            msg = f"a download link redirects to one that {error}"
-            raise errors.UnavailableError(msg) from None
-        return self._safe(result)
-
-    def _judge(self, host: str, reaches_found: Reach, is_plain: bool) -> None:  # noqa: FBT001
-        """Refuse an address from which no file may be read.
-
-        Whoever makes the replies must not make this machine ask others in its place:
-        its own services, its private network, the metadata service of its cloud.
-
-        Raises:
-            UnavailableError: If it is one.
-        """
-        if is_plain and not (reaches_found is self._api_reach is Reach.LOOPBACK):
-            msg = (
-                "a download link is without https, and only this machine may have such"
-            )
-            raise errors.UnavailableError(msg)
-        is_let = reaches_found is Reach.PRIVATE and self._allow_private_links
-        if is_let or self._api_reach.allows(reaches_found):
-            return
-        hint = ": set allow_private_links if that is right" * (
-            reaches_found is Reach.PRIVATE
-        )
-        msg = (
-            f"a download link leads to a {reaches_found.value} address ({host}), which "
-            f"api_url ({self._api_reach.value}) may not name{hint}"
-        )
-        raise errors.UnavailableError(msg)
-
-    @cached_property
-    def _api_reach(self) -> Reach:
-        """From where the API can be reached: the widest of its addresses.
-
-        Behind a proxy its name may have no address here; then it is a public one.
-        """
-        try:
-            api = Link.parse(self._base)
-            result = resolved_reaches(api.host, api.port or 443)
-        except (OSError, ValueError):
-            return Reach.PUBLIC
-        known = result - {Reach.NOWHERE}
-        return min(known, key=[*Reach].index, default=Reach.PUBLIC)
-
-    @staticmethod
-    def _is_plain_loopback(address: str) -> bool:
-        try:
-            link = Link.parse(address)
-        except ValueError:
-            return False
-        return link.scheme == "http" and link.is_loopback
-
     def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
         """Return the error for what broke, and where: a proxy is not Labelbox."""
         if errors.is_out_of_files(fault):
@@ -713,9 +539,9 @@ class Client:
                 return errors.ResourceError(errors.OUT_OF_FILES)
             # Connections that wait for their next request hold what this one needs.
             self._api.close()
-            self._files.close()
-        proxy = None if self._is_plain_loopback(address) else _proxy(address)
-        return errors.network_error(fault, shown(address), proxy=proxy)
+            self._downloads.close()
+        way = None if is_plain_loopback(address) else proxy(address)
+        return errors.network_error(fault, shown(address), proxy=way)
 
     def _retry(
         self,
@@ -725,10 +551,6 @@ class Client:
     ) -> Answer:
         """Try something until it succeeds, for as long as the settings say.
 
-        Waits up to 1, 2, 4, ... seconds at random, so that many clients that failed
-        together do not return together, but as long as the server asks. Not by
-        backoff's decorator, whose waits close() could not end.
-
         Args:
             operation: What the log calls it.
             attempt: Tries it once.
@@ -737,26 +559,12 @@ class Client:
         Raises:
             LabelboxError: What the last attempt raised.
         """
-        longest = backoff.expo(max_value=MAX_PAUSE_SECONDS)
-        next(longest)  # starts it
-        deadline: float | None = None
-        tries = 0
+        tries = Tries(self._retries, operation)
         while True:
-            tries += 1
             try:
                 return attempt()
             except errors.TransientError as error:
-                deadline = deadline or time.monotonic() + self._retry_seconds
-                ends_at = deadline
-                if self._is_nobody(error):
-                    ends_at = min(ends_at, self._first_sent_at + FIRST_CONTACT_SECONDS)
-                left = ends_at - time.monotonic()
-                if isinstance(error, but) or left <= 0 or error.retry_after > left:
-                    error.tries += tries
-                    self._raise_if_nobody(error)
-                    raise
-                pause = backoff.full_jitter(min(next(longest), left))
-                self._wait(operation, error, max(pause, error.retry_after))
+                tries.wait(error, is_last=isinstance(error, but))
 
     def _retry_briefly(
         self, operation: str, attempt: Callable[[], Answer]
@@ -778,40 +586,18 @@ class Client:
 
         return self._retry(operation, run)
 
-    def _wait(self, operation: str, error: errors.TransientError, pause: float) -> None:
-        """Log that something is tried again, and wait until then."""
-        everybody = isinstance(error, errors.RateLimitError)
-        if everybody:
-            self._rate_limiter.pause(pause)
-        until = self._progress.retry(pause, everybody=everybody)
-        self._progress.warn(
-            "%s: %s; trying again in %.1f s, at %s%s",
-            operation,
-            error,
-            pause,
-            f"{until:%H:%M:%S}",
-            " (all requests wait)" if everybody else "",
-        )
-        self._rate_limiter.sleep(pause)
 
-    def _is_nobody(self, error: errors.TransientError) -> bool:
-        """Return whether nobody has answered at api_url so far."""
-        return error.is_unconnected and not self._is_reached
-
-    def _raise_if_nobody(self, error: errors.TransientError) -> None:
-        """Raise what it means if nobody has answered at api_url so far.
-
-        Raises:
-            AddressError: If that is an address that somebody has set.
-            TransientError: If it is the network of this machine, or a proxy.
-        """
-        if not self._is_nobody(error):
-            return
-        msg = f"{error}: nobody has answered there in this run, so"
-        is_direct = self._is_plain_loopback(self._base) or not _proxy(self._base)
-        if is_direct and self._base != API_URL.removesuffix("/graphql"):
-            raise errors.AddressError(f"{msg} api_url is probably wrong") from error
-        raise type(error)(f"{msg} this machine has probably no way to it") from error
+def _decoded(
+    decode_fast: Callable[[bytes], Any] | None,
+    response: requests.Response,
+    content: bytes,
+) -> Any:
+    """Return the ``data`` of a GraphQL reply, on the fast path if that can be taken."""
+    if decode_fast and response.status_code == HTTPStatus.OK:
+        result = decode_fast(content)
+        if result is not None:
+            return result
+    return graphql_data(response, content)
 
 
 def _judged(attempt: Callable[[], Answer], judge: Judge) -> Answer:
@@ -820,141 +606,3 @@ def _judged(attempt: Callable[[], Answer], judge: Judge) -> Answer:
         return attempt()
     except errors.LabelboxError as fault:
         raise judge(fault) from None
-
-
-def _session(auth: Any, connections: int, rules: Rules) -> requests.Session:
-    session = Session()
-    session.auth = auth
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, Adapter(rules, connections))
-    return session
-
-
-def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Sign nothing; without this, requests would look into ~/.netrc."""
-    return request
-
-
-def _proxy(address: str) -> str | None:
-    """Return host and port of the proxy on the way to an address, if there is one.
-
-    Raises:
-        SettingsError: If the environment names one that no request can use.
-    """
-    proxy = select_proxy(address, get_environ_proxies(address, no_proxy=None))
-    if not proxy:
-        return None
-    # What requests takes: a scheme is not needed, and a password may have an @.
-    scheme, mark, rest = proxy.rpartition("://")
-    host = rest.rpartition("@")[2].rstrip("/")
-    # A slash, a question mark or a hash ends the password for requests.
-    is_torn = re.search(r"[/?#\\]", rest.rpartition("@")[0])
-    if is_torn or (mark and not scheme.isalnum()):
-        host = ""
-    try:
-        return Link.parse(f"https://{host}").authority
-    except ValueError:
-        msg = (
-            "the proxy in the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is no "
-            "address such as http://host:port: in a user and password before the "
-            "host, percent-encode what is no letter or digit"
-        )
-        raise errors.SettingsError(msg) from None
-
-
-def _graphql_data(
-    response: requests.Response,
-    content: bytes,
-    decode_fast: Callable[[bytes], Any] | None,
-) -> Any:
-    """Decode a GraphQL reply, and return its ``data``.
-
-    Raises:
-        LabelboxError: If it has none, or errors beside it.
-    """
-    if decode_fast and response.status_code == HTTPStatus.OK:
-        result = decode_fast(content)
-        if result is not None:
-            return result
-    try:
-        body = decode(content)
-    except ValueError:
-        raise errors.not_json_error(response, content) from None
-    if error := errors.graphql_error(response, body):
-        raise error
-    return body["data"]
-
-
-def _graphql_parts(
-    response: requests.Response,
-    content: bytes,
-    count: int,
-    decode_fast: Callable[[bytes], Any] | None,
-    judge: Judge,
-) -> list[Any]:
-    """Decode the reply to many: the ``data`` of each, its error, or None.
-
-    Raises:
-        LabelboxError: If it says of none of them in particular what is wrong.
-    """
-    try:
-        reply = separated(content, count)
-    except ValueError:
-        raise errors.not_json_error(response, content) from None
-    if reply.common and (error := errors.graphql_error(response, reply.common)):
-        raise error
-    is_ok = response.status_code == HTTPStatus.OK
-    result: list[Any] = []
-    for number, part in enumerate(reply.parts):
-        if part is None or not (is_ok or number in reply.refused):
-            result.append(None)
-            continue
-        try:
-            result.append(_graphql_data(response, part, decode_fast))
-        except errors.LabelboxError as fault:
-            error = judge(fault)
-            # Alone it is tried again, or asked in another way.
-            result.append(None if isinstance(error, ASKED_ALONE) else error)
-    return result
-
-
-def _file(response: requests.Response, content: bytes) -> bytes:
-    """Return the body of a reply, if it is a file."""
-    if response.status_code != HTTPStatus.OK:
-        raise errors.link_error(response)
-    return content
-
-
-def _rest_object(response: requests.Response, content: bytes) -> dict[str, Any]:
-    """Decode a reply of the REST API.
-
-    Raises:
-        LabelboxError: If it is no object.
-    """
-    try:
-        body = decode(content)
-    except ValueError:
-        body = None
-    if response.status_code == HTTPStatus.OK and isinstance(body, dict):
-        return body
-    raise errors.rest_error(response, body)
-
-
-def _range(response: requests.Response) -> tuple[int | None, int | None]:
-    """Return the place of a reply's first byte in the file, and the file's size."""
-    match = RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    start, size = match.groups() if match else (None, None)
-    return int(start) if start else None, int(size) if size else None
-
-
-def _from(start: int, response: requests.Response) -> Iterator[bytes]:
-    """Return a file's bytes from ``start``, also if the server sent it from 0."""
-    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return  # there are none
-    chunks = read_body(response, chunk_bytes=CHUNK_BYTES)
-    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        start = 0
-    for chunk in chunks:
-        if len(chunk) > start:
-            yield chunk[start:]
-        start = max(start - len(chunk), 0)

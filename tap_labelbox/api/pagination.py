@@ -37,7 +37,7 @@ class Fetch(Protocol):
 
 
 Ask = tuple[str | None, int, int]
-"""What a page is asked for with: after, skip, first."""
+"""The arguments of a page: after, skip, first."""
 
 
 class Page(NamedTuple):
@@ -59,7 +59,7 @@ class Listing:
     after: str | None = None
     """Rows made at or before this timestamp are not asked for."""
     ordered: Callable[[], bool] = lambda: True
-    """Tells, after a page, whether it was asked for in order."""
+    """Returns, after a page, whether it was asked for in order."""
     max_in_flight: int = 1
     """Pages that are asked for at once."""
     first_page: Future[Sequence[Row | Malformed]] | None = None
@@ -152,7 +152,7 @@ def smaller(size: int, asked: int, error: Exception) -> int:
 
 
 class _Walk:
-    """The way through a list: where it is, and what it has met."""
+    """The way through a list: the next page to ask for, and the rows that were read."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing

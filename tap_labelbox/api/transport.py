@@ -124,6 +124,25 @@ class Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = pools
 
 
+def open_session(
+    auth: Any, connections: int, rules: Rules, user_agent: str
+) -> requests.Session:
+    """Return a session that keeps to rules; it connects with its first request.
+
+    Args:
+        auth: Signs each request.
+        connections: How many are kept open for each host.
+        rules: The rules.
+        user_agent: The header of all requests.
+    """
+    session = Session()
+    session.auth = auth
+    session.headers["User-Agent"] = user_agent
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Adapter(rules, connections))
+    return session
+
+
 class _Guarded:
     """A connection that is only made to addresses that may be opened.
 

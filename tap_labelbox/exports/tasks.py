@@ -527,8 +527,13 @@ def export_name(export_input: dict[str, Any], started_at: str) -> str:
         export_input: ``filters`` and ``params``, as the API calls them.
         started_at: When the run began that starts it.
     """
-    text = json.dumps([export_input, started_at], sort_keys=True)
-    return NAME_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return NAME_PREFIX + fingerprint([export_input, started_at])
+
+
+def fingerprint(settings: Any) -> str:
+    """Return 16 hexadecimal digits that other settings have not."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def started_tasks(client: Client) -> dict[str, str]:

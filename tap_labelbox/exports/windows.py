@@ -23,18 +23,22 @@ from tap_labelbox.records.timestamps import isoformat, parse, truncate_to_second
 MAX_WINDOW_ROWS = 50_000  # data rows of a window, if they are spread evenly
 MAX_WINDOWS = 64  # of a project, about
 MIN_SPLIT_TIME = timedelta(days=30)
-"""What takes less is no first load, and is not split before Labelbox fails at it."""
+"""The shortest time that is split at once: less is no first load, and is split where
+Labelbox fails at it."""
 MIN_WINDOW_TIME = timedelta(days=1)
+"""The shortest window: it is not halved."""
 FIRST_ROW_AT = "2018-01-01T00:00:00.000Z"
-"""Where nobody says when a project was made: Labelbox began in that year."""
+"""The start of a project of which nobody says when it was made: Labelbox began in that
+year."""
 
 
 class Window(NamedTuple):
     """A span of time, both ends included."""
 
     since: str | None
-    """None for all that there is."""
+    """Its first timestamp; None for all that there is."""
     until: str
+    """Its last timestamp."""
 
     def begins_at(self, made_at: str) -> datetime:
         """Return when it begins, in a project that was made then."""

@@ -10,6 +10,7 @@ import codecs
 import json
 import logging
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,17 +32,23 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
         SettingsError: If it is not JSON object.
     """
-    where = f"--config cannot be read: {path}"
-    try:
+    with reading("--config", path):
         content = json.loads(Path(path).read_bytes())
+    if not isinstance(content, dict):
+        raise SettingsError(f"--config cannot be read: {path} is not a JSON object")
+    return content
+
+
+@contextmanager
+def reading(option: str, path: str) -> Iterator[None]:
+    """Raise a SettingsError where a file of JSON that an option names is none."""
+    try:
+        yield
     except (OSError, ValueError, RecursionError) as error:
         if shortage(error):
             raise
         why = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{where}: {why}") from None
-    if not isinstance(content, dict):
-        raise SettingsError(f"{where} is not a JSON object")
-    return content
+        raise SettingsError(f"{option} cannot be read: {path}: {why}") from None
 
 
 def read_catalog(file: IO[str]) -> dict[str, Any]:

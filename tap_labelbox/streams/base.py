@@ -1,8 +1,7 @@
-"""The base of all streams: how they are read, and records that match their schema."""
+"""The base of all streams: how the rows of a document are asked for and read."""
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -20,13 +19,10 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.prefetch import Together
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.exports.rows import in_projects
-from tap_labelbox.records.columns import as_id, store
-from tap_labelbox.records.malformed import Malformed, described, shortened
-from tap_labelbox.records.pseudonyms import Pseudonymizer
-from tap_labelbox.redact import MASK, has_secret_name
-from tap_labelbox.singer.state import PROJECT_ID, context_id, prune, singular
-from tap_labelbox.streams.bookmarks import BookmarkedStream
+from tap_labelbox.records.columns import as_id
+from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
+from tap_labelbox.streams.rows_to_records import RecordStream
 from tap_labelbox.streams.saved_rows import SavedRows
 
 if TYPE_CHECKING:
@@ -35,26 +31,20 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.client import Client, Judge
+    from tap_labelbox.api.client import Client
     from tap_labelbox.api.errors import LabelboxError
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.api.reading import Page
-    from tap_labelbox.records.columns import Column, Table
-    from tap_labelbox.singer.state import ProjectState
+    from tap_labelbox.api.replies import Judge
     from tap_labelbox.streams.rest import RestColumn
-    from tap_labelbox.tap import TapLabelbox
 
-MAX_LOGGED_RECORDS = 10  # of a stream, with something that fits no column
 MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
 MAX_QUESTIONS = 100  # questions in a request, at most
 
 
-class LabelboxStream(BookmarkedStream):
+class LabelboxStream(RecordStream):
     """A table of the workspace."""
 
-    primary_keys: tuple[str, ...] = ("id",)
-    document = ""
-    """What the rows are read with; of the stream's own name if nothing is said."""
     path = GRAPHQL
     """Of the endpoint, beside the configured address."""
     max_page_rows = MAX_PAGE_ROWS
@@ -73,14 +63,6 @@ class LabelboxStream(BookmarkedStream):
     """The document of columns that are asked for row by row."""
     details_of = "id"
     """The column without which a row has none of these."""
-    nested_in = ""
-    """What holds the rows within a row of the document: an alias with an underscore."""
-    nested_key = ""
-    """The column that has the ID of the row of the document."""
-    alias_column = ""
-    """The column that has the alias of a nested row; these are no list then."""
-    place = ""
-    """The column that has the place in the list, from 0."""
     snapshot_column = ""
     """The column that has the start of the run, where each run appends its rows."""
     needed: frozenset[str] = frozenset()
@@ -91,7 +73,6 @@ class LabelboxStream(BookmarkedStream):
     """What of a data row records are made of, in streams that ``unfold`` data rows."""
     takes_fast_rows = False
     """Whether it needs nothing of a data row but the record of data_row_exports."""
-    _unmapped_records = 0  # records with something that fits no column
     _has_no_details = False  # for they were refused
     has_begun = False
     """Whether its turn has come."""
@@ -143,8 +124,8 @@ class LabelboxStream(BookmarkedStream):
         if self.snapshot_column:  # what earlier runs have written stays
             return False
         parent = Document.load(self.document_name).parent
-        is_by_project = PROJECT_ID in (parent, self.nested_key)
-        knows_all = not is_by_project or self.workspace.knows_all_projects
+        is_read_by_project = PROJECT_ID in (parent, self.nested_key)
+        knows_all = not is_read_by_project or self.workspace.knows_all_projects
         return (
             knows_all
             and self.refusals.is_offered
@@ -153,7 +134,7 @@ class LabelboxStream(BookmarkedStream):
         )
 
     @property
-    def is_by_project(self) -> bool:
+    def is_of_projects(self) -> bool:
         """True if its rows are projects, or of projects."""
         return self.name == PROJECTS or PROJECT_ID in self.columns
 
@@ -172,7 +153,7 @@ class LabelboxStream(BookmarkedStream):
             self.read_files()
         # Half a snapshot would be taken for a whole one: nothing is written of it.
         rows = list(self.rows()) if self.snapshot_column else self.rows()
-        for row in self._detailed(self._completed(rows)):
+        for row in self._with_details(self._with_rest_column(rows)):
             for record in self.records(row):
                 if self.wants(record):
                     yield record
@@ -183,12 +164,12 @@ class LabelboxStream(BookmarkedStream):
         whole_id = as_id(record["additional_columns"].get(PROJECT_ID))
         return self.workspace.wants(whole_id or record.get(PROJECT_ID))
 
-    def _completed(self, rows: Iterable[Row]) -> Iterable[Row]:
+    def _with_rest_column(self, rows: Iterable[Row]) -> Iterable[Row]:
         """Return rows of the document, with what the REST API says of each."""
         column = self.rest_column
         if not column or column.name in self.deselected:
             return rows
-        return column.completed(rows, self.name, self.workspace, self.max_in_flight)
+        return column.with_replies(rows, self.name, self.workspace, self.max_in_flight)
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows of the document, which are asked for once in a run.
@@ -279,7 +260,7 @@ class LabelboxStream(BookmarkedStream):
         del variables
         return False
 
-    def _detailed(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def _with_details(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield rows, each with what is asked for row by row.
 
         Where that cannot be read, the rows come without it.
@@ -390,19 +371,6 @@ class LabelboxStream(BookmarkedStream):
             for name in self.columns.keys() - (self.deselected - kept)
             for path in self.columns[name].paths
         )
-
-    @cached_property
-    def replace(self) -> Callable[[Record], Record] | None:
-        """Puts pseudonyms into records, if the settings ask for that."""
-        pseudonyms = self.workspace.pseudonyms
-        if pseudonyms is None:
-            return None
-        return Pseudonymizer(self.columns.values(), pseudonyms)
-
-    @property
-    def document_name(self) -> str:
-        """The document that the rows are read with."""
-        return self.document or self.name
 
     @property
     def _others(self) -> list[LabelboxStream]:
@@ -518,7 +486,7 @@ class LabelboxStream(BookmarkedStream):
             )
         self.workspace.saved_rows.read()
 
-    # --- records ---------------------------------------------------------------
+    # --- questions -------------------------------------------------------------
 
     def execute(
         self,
@@ -581,304 +549,3 @@ class LabelboxStream(BookmarkedStream):
             if dropped and any(f"{key}_".startswith(f"{name}_") for name in dropped):
                 msg = f"it cannot be read: Labelbox gives no {key}"
                 raise NotOfferedError(msg)
-
-    @cached_property
-    def columns(self) -> dict[str, Column]:
-        """The columns by their names, in the schema's order."""
-        columns = cast("Table", type(self).schema).columns
-        return {column.name: column for column in columns}
-
-    @property
-    def unselected_columns(self) -> list[str]:
-        """The columns that are not selected by default."""
-        return [name for name, column in self.columns.items() if not column.selected]
-
-    @cached_property
-    def _by_path(self) -> dict[str, str]:
-        """The names of the columns by where in a row their values are."""
-        columns = self.columns.values()
-        return {path: column.name for column in columns for path in column.paths}
-
-    def explode(self, row: Row) -> Iterable[Any]:
-        """Return what becomes a record each of a row of the document: the row itself.
-
-        Of a stream whose rows are nested, these. Where Labelbox says how many
-        there are, and gives fewer, a warning says so.
-        """
-        if not self.nested_in:
-            return [row]
-        items: Any = row.get(self.nested_in)
-        total = None
-        if isinstance(items, dict) and self.alias_column:
-            items = [
-                {self.alias_column: alias} | (item or {})
-                if isinstance(item, dict | None)
-                else item
-                for alias, item in items.items()
-            ]
-        elif isinstance(items, dict):
-            items, total = items.get("nodes"), items.get("count")
-        if not isinstance(items, list):
-            items = [] if items is None else [items]
-        if isinstance(total, int) and total > len(items):
-            self.workspace.note_gap(
-                f"{self.name} of {self.nested_key} {shortened(row['id'])}",
-                f"Labelbox gives {len(items)} of {total}, and no more can be asked for",
-            )
-        elif self._nested_limit and len(items) >= self._nested_limit:
-            self.workspace.note_gap(
-                f"{self.name} of {self.nested_key} {shortened(row['id'])}",
-                f"Labelbox gives {len(items)} at most, and there may be others",
-            )
-        above = {PROJECT_ID} & self.columns.keys() & row.keys()
-        own = {column: row[column] for column in above}
-        own[self.nested_key] = row["id"]
-        return [
-            item | own | self._placed(number) if isinstance(item, dict) else item
-            for number, item in enumerate(items)
-        ]
-
-    @cached_property
-    def _nested_limit(self) -> int:
-        """The most nested rows that Labelbox is asked for in a row; 0 for all."""
-        nested = re.compile(rf"\b{self.nested_in}:\s*\w+\s*\([^()]*\bfirst:\s*(\d+)")
-        result = nested.search(Document.load(self.document_name).text)
-        return int(result[1]) if result else 0
-
-    def _placed(self, number: int) -> Row:
-        return {self.place: number} if self.place else {}
-
-    def records(self, row: Row) -> Iterator[Record]:
-        """Yield the records of a row of the document; malformed ones are left out."""
-        for item in self.explode(row):
-            if not isinstance(item, dict):
-                self.leave_out_item(row, f"{described(item)}, not an object")
-                continue
-            record = self.record(item)
-            if lacking := [c for c in self._required if record[c] in (None, "")]:
-                why = f"it has no {' and no '.join(lacking)} ({described(item)})"
-                self.leave_out_item(row, why)
-            else:
-                yield record
-
-    def leave_out_item(self, row: Any, why: str) -> None:
-        """Log that a row, or one within it, is left out."""
-        row_id = as_id(row.get("id")) if isinstance(row, dict) else None
-        where = f"item {shortened(row_id)}" if row_id else "an item"
-        where = f"an item within {row_id}" if self.nested_in else where
-        self.workspace.leave_out(self.name, Malformed(where, why))
-
-    @cached_property
-    def _required(self) -> list[str]:
-        """The columns that every record has."""
-        return list(self.schema.get("required", ()))
-
-    def record(self, row: Row) -> Record:
-        """Return the record of a row, and log what of it does not fit."""
-        record = self.to_record(row)
-        self.log_unmapped(record)
-        return record
-
-    def to_record(self, row: Row) -> Record:
-        """Return a row in the stream's columns, null where it has nothing.
-
-        What hangs on a relation becomes flat: ``created_by: {id}`` is the column
-        ``created_by_id``. What does not fit its column goes to ``additional_columns``.
-        """
-        unmapped: Row = {}
-        record: Record = dict.fromkeys(self.columns)
-        record["additional_columns"] = unmapped
-        flat: list[tuple[str, str, Any]] = []
-        for name, value in row.items():
-            if name.startswith("_"):  # rows of another stream
-                continue
-            if isinstance(value, dict) and name not in self.columns:
-                for key, inner in value.items():
-                    path = f"{name}.{key}"
-                    column = self._by_path.get(path, f"{name}_{key}")
-                    flat.append((column, path, inner))
-            else:
-                flat.append((self._by_path.get(name, name), name, value))
-        for column, path, value in flat:
-            if value is None:
-                continue
-            known = self.columns.get(column)
-            aside = path if column in unmapped else column
-            if known and known.paths:
-                store(record, unmapped, known, value, aside)
-            else:
-                unmapped[aside] = self._put_aside(column, value)
-        for column, outer, member in self._inner_columns:
-            record[column] = self.columns[column].kind.check(
-                (record[outer] or {}).get(member)
-            )
-        return record
-
-    def _put_aside(self, column: str, value: Any) -> Any:
-        """Return a value that does not fit its column, without what may be secret."""
-        if known := self.columns.get(column):
-            return known.kind.put_aside(value)
-        return MASK if has_secret_name(column) else value
-
-    @cached_property
-    def _inner_columns(self) -> list[tuple[str, str, str]]:
-        """The columns that have a member of the object in another column, and which."""
-        places = ((name, path.partition(".")) for path, name in self._by_path.items())
-        return [
-            (name, outer, member)
-            for name, (outer, dot, member) in places
-            if dot and outer in self.columns
-        ]
-
-    def log_unmapped(self, record: Record) -> None:
-        """Log which values of a record fit no column, for the first such records."""
-        if not record["additional_columns"]:
-            return
-        self._unmapped_records += 1
-        if self._unmapped_records > MAX_LOGGED_RECORDS:
-            return
-        is_last = self._unmapped_records == MAX_LOGGED_RECORDS
-        keys = (record[key] for key in type(self).primary_keys)
-        self.logger.warning(
-            "%s %s: %s does not fit, see additional_columns%s",
-            self.name,
-            " ".join(map(shortened, keys)),
-            ", ".join(map(shortened, record["additional_columns"])),
-            " (no more are named)" if is_last else "",
-        )
-
-
-class ProjectStream(LabelboxStream):
-    """A table that is read project by project, with a bookmark for each.
-
-    Or by other ``parents``; where there are none, the whole has one bookmark. The
-    projects are partitions of one stream. As children of ``projects`` the SDK would
-    write the whole state once a project.
-    """
-
-    _turn_count = 0  # projects that had their turn
-
-    def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
-        """Read one project from its bookmark on, oldest rows first, and move it.
-
-        The document takes the window as ``$since`` and ``$before``.
-        """
-        key, before = str(self.replication_key), self.workspace.started_at
-        latest, in_order = "", True
-        pages = self.reader.pages(self._window(context), next(self._first_pages))
-        for page in pages:
-            for row in page:
-                for record in self.records({**row, **context}):
-                    in_order = in_order and latest <= record[key]
-                    latest = max(latest, record[key])
-                    yield record
-            if latest and in_order:
-                self.advance(context, min(latest, before))
-                self.state_manager.mark_progress(project_id)
-            self.checkpoint()
-        if latest:
-            self.advance(context, min(latest, before))
-
-    @cached_property
-    def _first_pages(self) -> Iterator[Future[Page]]:
-        """The first pages of all projects, in their turn."""
-        return self._prefetch(self._window(context) for context in self.partitions)
-
-    def is_alone(self, variables: dict[str, Any]) -> bool:
-        """Return whether an earlier run was cut off while it waited for a project.
-
-        It may keep others waiting that share a request with it.
-        """
-        project_id = variables[self.parent_key]
-        return self.turn_state.is_suspect(project_id, self.workspace.started_at)
-
-    def _window(self, context: Context) -> dict[str, Any]:
-        before = self.workspace.started_at
-        return {**context, "since": self.since(context), "before": before}
-
-    @property
-    def partitions(self) -> list[dict[str, Any]]:
-        """Return a context for each project; those read longest ago come first.
-
-        So runs that are always cut off get round all of them.
-        """
-        return [{self.parent_key: parent_id} for parent_id in self._turns]
-
-    @property
-    def has_enough(self) -> bool:
-        """True if a test needs no more projects."""
-        return self.is_test and any(s.has_records for s in self.pass_streams)
-
-    @cached_property
-    def _turns(self) -> list[str]:
-        """The projects, in an order that stays while they are read."""
-        self.has_begun = True
-        if self.parents == PROJECTS:
-            cast("TapLabelbox", self.tap).prune_state()
-        gaps = self.workspace.gaps
-        ids = list(self._parents)
-        if self.is_test:
-            return ids
-        is_complete = ids and self.workspace.gaps == gaps  # not for want of a right
-        if self.parents not in (PROJECTS, "") and is_complete:
-            prune({"bookmarks": {self.name: self.stream_state}}, ids, self.parent_key)
-        return self.in_turn(filter(self.is_due, ids))
-
-    def in_turn(self, parent_ids: Iterable[str]) -> list[str]:
-        """Return parents in the order in which they are read."""
-        return sorted(parent_ids, key=self.turn_state.turn)
-
-    def is_due(self, parent_id: str) -> bool:
-        """Return whether a parent may have something new."""
-        del parent_id
-        return True
-
-    @property
-    def turn_state(self) -> ProjectState:
-        """The state that keeps when each project had its turn."""
-        return self.state_manager
-
-    def get_records(self, context: Context | None) -> Iterator[Record]:
-        """Read one project; one that cannot be read does not stop the others."""
-        if context is None:  # what the SDK asks for where there are no partitions
-            return
-        if not self.refusals.is_offered or self.has_enough:
-            return
-        project_id = str(context_id(context))
-        noun = singular(self.parent_key) or "export"
-        self.workspace.progress.turn(self._turn_count, len(self._turns), noun)
-        started_at = self.workspace.started_at
-        self.turn_state.mark_tried(project_id, started_at)
-        if project_id == self._turns[0]:
-            # However soon this run is killed, the next one begins with another.
-            self.write_state()
-        with self.refusals.leaving_out(project_id):
-            try:
-                yield from self.project_records(project_id, context)
-            except LEFT_OUT:
-                self.turn_state.mark_failed(project_id, started_at)
-                raise
-            self.turn_state.mark_read(project_id, started_at)
-        self._turn_count += 1
-        if project_id == self._turns[-1]:
-            self.refusals.record()
-            self.finish()
-        self.checkpoint()
-
-    def finish(self) -> None:
-        """Note that all projects have had their turn."""
-        self.state_manager.mark_all_read(self.workspace.started_at, self._turns)
-
-    def end_run(self) -> None:
-        """Remove from the state what says nothing."""
-        if self.selected:
-            self.state_manager.remove_blank()
-
-    @property
-    def is_whole(self) -> bool:
-        """True if all projects were there to be read, and the stream as well."""
-        if self.parents == PROJECTS:
-            knows_all = self.workspace.knows_all_projects
-        else:  # a key that sees none has rather lost its rights
-            knows_all = bool(self._parents)
-        return self.refusals.is_offered and knows_all

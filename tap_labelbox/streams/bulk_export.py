@@ -43,7 +43,7 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 from tap_labelbox.streams.exported import ExportedStream
 
 if TYPE_CHECKING:

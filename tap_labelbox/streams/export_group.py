@@ -11,8 +11,6 @@ with these is said in a class for each.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import suppress
 from functools import cached_property, partial
 from queue import Empty, SimpleQueue
@@ -27,6 +25,7 @@ from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.tasks import (
     FailedExportError,
     catalog_inputs,
+    fingerprint,
     inputs,
     model_run_inputs,
 )
@@ -238,13 +237,13 @@ class ExportGroup:
     def _fingerprint(self, context: Context) -> str:
         """Return what an export must have in common with one that is read on."""
         config = self.leader.config
-        settings = {
-            "since": {stream.name: stream.since(context) for stream in self.streams},
-            "filters": config["export_filters"],
-            "include": config["export_include"],
-        }
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint(
+            {
+                "since": {s.name: s.since(context) for s in self.streams},
+                "filters": config["export_filters"],
+                "include": config["export_include"],
+            }
+        )
 
     # --- reading ---------------------------------------------------------------
 
@@ -368,12 +367,18 @@ class ExportGroup:
         self.state.first.mark_progress(project_id)
 
     def _write(self, row: Any, project_id: str) -> None:
-        """Write the records of a data row, stream by stream."""
-        in_project = row.in_project(project_id)
-        if self.leader.is_test:
-            self._workspace.sample_rows.append(in_project)
-        for stream in self._row_streams:
-            stream.write_records(stream.unfold(in_project))
+        """Write the records of a data row, in each project that it is read for."""
+        for own_id in (project_id,) if project_id else self._read_for(row):
+            in_project = row.in_project(own_id)
+            if self.leader.is_test:
+                self._workspace.sample_rows.append(in_project)
+            for stream in self._row_streams:
+                stream.write_records(stream.unfold(in_project))
+
+    def _read_for(self, row: Any) -> Iterable[str]:
+        """Yield the projects that a data row is read for, if the export has many."""
+        project_ids: Iterable[str] = row.project_ids
+        return project_ids
 
     def _read_errors(self, export: Export, project_id: str) -> None:
         """Read what Labelbox could not export, which is a part of the result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.singer.metrics import SyncTimer
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 from tap_labelbox.streams.export_group import REPLICATION_KEY
 from tap_labelbox.streams.project_exports import ProjectExports
 

@@ -11,7 +11,7 @@ from tap_labelbox.records.columns import (
     timestamp,
     word,
 )
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 
 
 class LabelVersionsStream(ProjectStream):

@@ -32,7 +32,7 @@ from tap_labelbox.records.columns import (
 from tap_labelbox.records.malformed import Malformed, described
 from tap_labelbox.records.structs import PageDecoder, StructColumns
 from tap_labelbox.singer.state import READING_UNTIL
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError
 from tap_labelbox.records import timestamps
-from tap_labelbox.streams.base import LabelboxStream, ProjectStream
+from tap_labelbox.streams.base import LabelboxStream
+from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,7 @@ class NewestFirstWindowStream(LabelboxStream):
     """
 
     @property
-    def is_by_project(self) -> bool:
+    def is_of_projects(self) -> bool:
         """False: its rows may be of a project, and are read whichever that is."""
         return False
 

@@ -15,7 +15,7 @@ from tap_labelbox.exports.tasks import presence_input
 from tap_labelbox.records.columns import derived, integer, table, timestamp
 from tap_labelbox.records.json_text import decode_any_lines
 from tap_labelbox.records.malformed import Malformed
-from tap_labelbox.streams.base import ProjectStream
+from tap_labelbox.streams.by_project import ProjectStream
 from tap_labelbox.streams.export_group import MAX_EXPORTS_IN_FLIGHT
 
 if TYPE_CHECKING:

@@ -31,8 +31,6 @@ with the earliest of all marks. Nothing can fall between two of them:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -40,7 +38,12 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError
 from tap_labelbox.api.prefetch import Question
 from tap_labelbox.exports.prepare import Plan
-from tap_labelbox.exports.tasks import PROJECT_FILTERS, FailedExportError, inputs
+from tap_labelbox.exports.tasks import (
+    PROJECT_FILTERS,
+    FailedExportError,
+    fingerprint,
+    inputs,
+)
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
 from tap_labelbox.singer.state import FAILED_AT, READING_UNTIL, context_id
@@ -226,14 +229,14 @@ class ProjectExports(WindowedExports):
 
     def _fingerprint_of(self, starts: dict[str, str]) -> str:
         config = self.leader.config
-        settings = {
-            "starts": starts,
-            "streams": sorted(stream.name for stream in self.streams),
-            "filters": config["export_filters"],
-            "include": config["export_include"],
-        }
-        text = json.dumps(settings, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint(
+            {
+                "starts": starts,
+                "streams": sorted(stream.name for stream in self.streams),
+                "filters": config["export_filters"],
+                "include": config["export_include"],
+            }
+        )
 
     def _note(self, started: tuple[str, dict[str, Any]] | None) -> None:
         super()._note(started)
@@ -325,11 +328,8 @@ class ProjectExports(WindowedExports):
             raise FailedExportError(msg)
         super()._leave_out(row, project_id, source)
 
-    def _write(self, row: Any, project_id: str) -> None:
-        """Write the records of a data row, in each of its projects."""
-        if project_id:
-            super()._write(row, project_id)
-            return
+    def _read_for(self, row: Any) -> Iterator[str]:
+        """Yield the projects whose turn it is of those that a data row is in."""
         if not (active_at := row.last_activity_at):
             msg = "Labelbox leaves last_activity_at out of it"
             raise FailedExportError(msg)
@@ -338,7 +338,7 @@ class ProjectExports(WindowedExports):
             if own_id in self._together:
                 self._seen.add(own_id)
                 if active_at >= self._together[own_id]:
-                    super()._write(row, own_id)
+                    yield own_id
                     if latest.get(own_id, "") < active_at <= self._until:
                         latest[own_id] = active_at
 

@@ -29,7 +29,8 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.base import LabelboxStream, ProjectStream
+from tap_labelbox.streams.base import LabelboxStream
+from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -31,7 +31,7 @@ class RestColumn(NamedTuple):
     condition: str = ""
     """The field that is true where there is something to ask, if not everywhere."""
 
-    def completed(
+    def with_replies(
         self, rows: Iterable[Row], stream: str, workspace: Workspace, max_in_flight: int
     ) -> Iterator[Row]:
         """Yield rows with the reply to each; the next ones are in flight.

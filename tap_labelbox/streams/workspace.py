@@ -199,8 +199,10 @@ class Workspace:
     def list_rows(self, document: str, field: str) -> Iterator[Row]:
         """Yield each row of a list of the workspace once, in the order it comes.
 
-        That need not be any: projects come newest first, as far as is known. Where
-        files are read instead, Labelbox is asked nothing.
+        That need not be any: projects come newest first, as far as is known. Unlike a
+        :class:`Reader`, this knows when rows were made: a list in that order is read
+        on from there after a gap, and no row comes twice. Where files are read
+        instead, Labelbox is asked nothing.
 
         Args:
             document: Which asks for the list.

@@ -146,7 +146,7 @@ def canonical(kind: str, value: Any) -> Any:
     if value is None or value == JSON_NULL:
         return value
     if kind == "timestamp" and isinstance(value, str):
-        return _moment(value)
+        return _timestamp(value)
     if kind == "number" and isinstance(value, int | float):
         return float(value) if not isinstance(value, bool) else value
     if kind in {"object", "array"}:
@@ -154,15 +154,15 @@ def canonical(kind: str, value: Any) -> Any:
     return value
 
 
-def _moment(text: str) -> str:
+def _timestamp(text: str) -> str:
     """Return a timestamp in UTC; of no other form, as it is."""
     try:
-        moment = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except ValueError:
         return text
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="microseconds")
+    if timestamp.tzinfo is not None:
+        timestamp = timestamp.astimezone(UTC).replace(tzinfo=None)
+    return timestamp.isoformat(timespec="microseconds")
 
 
 def _json(value: Any) -> Any:

@@ -119,7 +119,7 @@ ALWAYS_LOADED = {"annotations", "export_labels", "labels", "projects"}
 TURNS = range(3)
 """Every third stream comes again with changes, every third with fewer columns and then
 with all: what a target does then is the same for all, and takes it long."""
-FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST_TIMESTAMP = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -238,12 +238,12 @@ def values(schema: Mapping[str, Any]) -> Sequence[Any]:
 
 def key_value(schema: Mapping[str, Any], place: int) -> Any:
     """Return a value of a column of a key, another for each place."""
-    moment = FIRST_MOMENT + timedelta(days=place, milliseconds=place)
+    made_at = FIRST_TIMESTAMP + timedelta(days=place, milliseconds=place)
     made: dict[str, Any] = {
         "text": f"{KEYS[place % len(KEYS)]}{place // len(KEYS)}",
         "integer": place - 5,
-        "timestamp": moment.isoformat(timespec="milliseconds")[:-6] + "Z",
-        "day": moment.date().isoformat(),
+        "timestamp": made_at.isoformat(timespec="milliseconds")[:-6] + "Z",
+        "day": made_at.date().isoformat(),
     }
     return made[kind(schema)]
 

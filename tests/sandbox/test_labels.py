@@ -58,7 +58,7 @@ def test_pages_make_up_the_whole(page: Callable[..., list[str]], world: World) -
     assert seen == ids(world.labels(world.projects[0].id))
 
 
-def test_the_newest_come_first_unless_told(
+def test_the_newest_come_first_by_default(
     page: Callable[..., list[str]], world: World
 ) -> None:
     """And a hundred of them."""
@@ -79,7 +79,7 @@ def test_bounds_are_not_included(page: Callable[..., list[str]], world: World) -
     assert seen == [x.id for x in labels if low < x.created_at < high]
 
 
-def test_a_day_is_its_first_moment(
+def test_a_day_is_its_first_timestamp(
     page: Callable[..., list[str]], world: World
 ) -> None:
     """In UTC."""
@@ -147,7 +147,7 @@ def test_a_deletion_between_pages_moves_the_rest(
     assert first + second == ids(labels)[:10] + ids(labels)[11:21]
 
 
-def test_moments_have_milliseconds(ask: Callable[..., Any], world: World) -> None:
+def test_timestamps_have_milliseconds(ask: Callable[..., Any], world: World) -> None:
     """Also when there are none."""
     whole = datetime(2025, 12, 31, tzinfo=UTC)
     world.add_label(world.projects[0].id, whole)

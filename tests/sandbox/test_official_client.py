@@ -233,7 +233,7 @@ def test_it_exports_a_dataset(client: Any, world: World) -> None:
     assert {r["data_row"]["id"] for r in exported} == {r.id for r in made.data_rows}
 
 
-def test_its_filters_are_understood(project: Any, world: World) -> None:
+def test_its_filters_are_parsed(project: Any, world: World) -> None:
     """A span of time and a step of the workflow at once."""
     made = [
         row.id

@@ -81,7 +81,7 @@ def test_labels_were_made_before_the_anchor() -> None:
     assert all(x.created_at < ANCHOR for p in World().projects for x in p.labels)
 
 
-def test_pages_end_among_labels_of_one_moment() -> None:
+def test_pages_end_among_labels_of_one_timestamp() -> None:
     """The hundredth label and the one after it, for example."""
     timestamps = [label.created_at for label in World().projects[0].labels]
 
