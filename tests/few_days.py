@@ -1,7 +1,8 @@
 """The tap with a week of reports at first, and no month.
 
 A month of all reports is six hundred requests, in each run of all streams; less than a
-week is less than what later runs read again. The tests of reports have the month. ``python -m tests.few_days`` is the tap's command.
+week is less than what later runs read again. The tests of reports have the month.
+``python -m tests.few_days`` is the tap's command.
 """
 
 from __future__ import annotations
