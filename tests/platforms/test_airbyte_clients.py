@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def test_pyairbyte_has_what_singer_has(run: Runner, tmp_path: Path) -> None:
     cache = tmp_path / "cache.duckdb"
     first = pyairbyte(run, cache)
     for project in run.world.projects:
-        run.world.add_label(project.id)
+        run.world.add_label(project.id, datetime.now(UTC) - timedelta(minutes=3))
 
     second = pyairbyte(run, cache)
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ PROGRAMS = ROOT / ".cache" / "platforms" / "orchestrators" / "bin"
 PAGE = (ROOT / "docs" / "orchestrators.md").read_text("utf-8")
 RECIPES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 STREAMS = ("projects", "annotations")
+A_WHILE = timedelta(minutes=3)
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_dagster_has_an_asset_a_stream(
     command = ("dagster", "asset", "materialize", "-f", "assets.py", "--select", chosen)
     listed = start("dagster", "asset", "list", "-f", "assets.py")
     first = start(*command)
-    run.world.add_label(run.world.projects[0].id)
+    run.world.add_label(run.world.projects[0].id, datetime.now(UTC) - A_WHILE)
     second = start(*command)
 
     assert {f"labelbox/{name}" for name in PRIMARY_KEYS} <= {*listed.split()}
@@ -113,7 +115,7 @@ def test_prefect_has_a_task_a_part(
 ) -> None:
     """Together they load what one run reads; each keeps its state."""
     start("python", "flow.py")
-    run.world.add_label(run.world.projects[0].id)
+    run.world.add_label(run.world.projects[0].id, datetime.now(UTC) - A_WHILE)
     start("python", "flow.py")
 
     assert len([*(tmp_path / "states").glob("b003-*.json")]) == 3
