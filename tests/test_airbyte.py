@@ -17,10 +17,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from tap_labelbox.airbyte import command, form
-from tap_labelbox.airbyte.writer import AirbyteWriter
+from tap_labelbox.airbyte.writer import AirbyteWriter, escaped
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.settings import SETTINGS
@@ -317,6 +319,17 @@ def test_no_character_cuts_a_line(run: Runner) -> None:
     assert output.splitlines() == output.split("\n")[:-1]
     names = [row["name"] for row in records(messages(output))["projects"]]
     assert project.name in names
+
+
+@given(st.text(st.sampled_from("a\u0085\u2028\u2029\u2027\u0084é…\U0001f600")))
+def test_escapes_keep_the_text(text: str) -> None:
+    """Whatever stands around what is escaped."""
+    line = json.dumps(text, ensure_ascii=False).encode()
+
+    result = escaped(line).decode()
+
+    assert json.loads(result) == text
+    assert len(result.splitlines()) == 1
 
 
 def test_everything_on_standard_output_is_a_message(run: Runner) -> None:
