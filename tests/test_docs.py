@@ -375,7 +375,9 @@ def test_what_is_published_was_built_before_anything_else_ran() -> None:
     assert "needs" not in jobs["image"]
     assert set(uploads) == {"build", "image"}
     assert not made["pypi"] + made["image"] + made["image-publish"]
-    assert {"build", "check", "test", "image-test"} <= set(jobs["image-publish"]["needs"])
+    assert {"build", "check", "test", "image-test"} <= set(
+        jobs["image-publish"]["needs"]
+    )
     assert {"build", "check", "test"} <= set(jobs["pypi"]["needs"])
     (publish,) = (s for s in jobs["pypi"]["steps"] if "pypi-publish" in s["uses"])
     assert publish["with"]["attestations"] is True

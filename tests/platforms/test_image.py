@@ -117,7 +117,8 @@ def test_spec_is_written_by_default(image: str) -> None:
 def test_check_reaches_labelbox(run: Runner, contained: Callable[..., str]) -> None:
     """With the settings in a file, as the platform has them."""
     run.config_file()
-    (status,) = messages(contained("source-labelbox", "check", "--config", "config.json"))
+    arguments = ("check", "--config", "config.json")
+    (status,) = messages(contained("source-labelbox", *arguments))
 
     assert status["connectionStatus"]["status"] == "SUCCEEDED"
 
@@ -163,7 +164,7 @@ print(json.dumps({
     "installed": sorted(f"{d.name}=={d.version}" for d in distributions()),
     "compiled": [str(p) for p in Path(tap_labelbox.__file__).parent.rglob("*.pyc")],
     "tools": [str(tool) for tool in tools if tool.exists()],
-    "capabilities": Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0],
+    "status": Path("/proc/self/status").read_text(),
     "sbom": json.loads(Path(sys.prefix, "sbom.json").read_text()),
 }))
 """
@@ -181,7 +182,7 @@ def inside(contained: Callable[..., str]) -> dict[str, Any]:
 def test_nobody_runs_it_with_what_it_was_built_with(inside: dict[str, Any]) -> None:
     """Not as root, with no rights, and nothing that installs or compiles."""
     assert inside["user"] == 10001
-    assert int(inside["capabilities"], 16) == 0
+    assert "CapEff:\t0000000000000000\n" in inside["status"]
     assert inside["tools"] == []
     assert len(inside["compiled"]) > 50
 

@@ -54,10 +54,13 @@ def start(
 ) -> Callable[..., str]:
     """Return what runs a command where the recipes and their settings are."""
     for package, name in (("dagster", "assets.py"), ("prefect", "flow.py")):
-        (recipe,) = (r for r in RECIPES if re.search(f"^(import|from) {package}", r, re.M))
+        imports = re.compile(f"^(import|from) {package}", re.MULTILINE)
+        (recipe,) = filter(imports.search, RECIPES)
         (tmp_path / name).write_text(recipe)
     (tmp_path / "config.json").write_text(json.dumps(run.config()))
-    (tmp_path / "target.json").write_text(json.dumps({"sqlalchemy_url": server.url, "default_target_schema": "labelbox"}))
+    (tmp_path / "target.json").write_text(
+        json.dumps({"sqlalchemy_url": server.url, "default_target_schema": "labelbox"})
+    )
     (tmp_path / "state.jsonl").touch()
     folders = (PROGRAMS, Path(sys.executable).parent, target("target-postgres").parent)
     home = {
