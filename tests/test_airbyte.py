@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
+from tap_labelbox.airbyte import catalog as catalogs
 from tap_labelbox.airbyte import command, form
 from tap_labelbox.airbyte.writer import AirbyteWriter, escaped
 from tap_labelbox.exit_codes import Ending
@@ -346,6 +347,20 @@ def test_everything_on_standard_output_is_a_message(run: Runner) -> None:
     assert run.sandbox.api_key not in done.stdout
 
 
+def test_states_come_one_by_one_or_together() -> None:
+    """A list with one of each stream, or a single one with those of all; or none."""
+    own = [
+        {"stream_descriptor": {"name": name}, "stream_state": {"partitions": []}}
+        for name in ("labels", "annotations")
+    ]
+    apart = [{"type": "STREAM", "stream": state} for state in own]
+    together = [{"type": "GLOBAL", "global": {"stream_states": own}}]
+    expected = {name: {"partitions": []} for name in ("labels", "annotations")}
+
+    assert catalogs.states(apart) == catalogs.states(together) == expected
+    assert catalogs.states([]) == catalogs.states({}) == {}
+
+
 # --- what goes wrong ---------------------------------------------------------------
 
 
@@ -491,7 +506,8 @@ def test_nothing_follows_the_error(capfd: pytest.CaptureFixture[str]) -> None:
 
 # --- nothing is lost ---------------------------------------------------------------
 
-KILLS = 4
+KILLS = 3
+MAX_LINES = 700  # those of a whole read
 KILLED = [
     *("annotations", "export_labels", "data_row_exports", "label_reviews"),
     *("export_errors", "labels", "label_versions", "bulk_export", "projects"),
@@ -510,7 +526,7 @@ def test_no_subset_of_states_loses_a_record(
     seed = number + request.config.getoption("--seed")
     chance = random.Random(seed)
     is_many = request.config.getoption("--every-fault")
-    plain = serving(World(seed=3, labels=80), part_size=20_000)
+    plain = serving(World(seed=3, labels=40), part_size=10_000)
     run = AirbyteRunner(plain.sandbox, plain.world, plain.folder)
     states: dict[str, Any] = {}
     committed: dict[str, set[tuple[Any, ...]]] = {name: set() for name in KILLED}
@@ -532,7 +548,7 @@ def test_no_subset_of_states_loses_a_record(
     for _ in range(KILLS * (5 if is_many else 1)):
         now += timedelta(hours=1)
         cut = Cut(
-            lines=int(chance.paretovariate(0.4)) * 20,
+            lines=chance.randrange(MAX_LINES),
             within=chance.random(),
             gently=chance.random() < 0.3,
         )
