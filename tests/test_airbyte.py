@@ -355,7 +355,9 @@ def test_states_come_one_by_one_or_together() -> None:
     ]
     apart = [{"type": "STREAM", "stream": state} for state in own]
     together = [{"type": "GLOBAL", "global": {"stream_states": own}}]
-    expected = {name: {"partitions": []} for name in ("labels", "annotations")}
+    expected: dict[str, Any] = {
+        name: {"partitions": []} for name in ("labels", "annotations")
+    }
 
     assert catalogs.states(apart) == catalogs.states(together) == expected
     assert catalogs.states([]) == catalogs.states({}) == {}
