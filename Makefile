@@ -122,10 +122,10 @@ test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k pol
 	@$(PYTEST) $(FAULT_TESTS) --every-fault $(ARGS)
 
 # What other people's tools need is kept apart: they do not agree with each other.
-PLATFORMS := python airbyte
+PLATFORMS := python airbyte orchestrators
 
 .PHONY: test-platforms
-test-platforms: setup $(PLATFORMS:%=.cache/platforms/%/ready) ## Run it where people do: Airbyte, notebooks (1 GB)
+test-platforms: setup $(PLATFORMS:%=.cache/platforms/%/ready) ## Run it where people do: Airbyte, notebooks, Dagster, an image (2 GB)
 	@$(PYTEST) tests/platforms $(ARGS)
 
 .cache/platforms/%/ready: requirements-platforms-%.txt requirements-build.txt
@@ -198,8 +198,11 @@ lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@$(LOCK) requirements-build.txt --group build --constraint requirements-dev.txt
 	@$(LOCK) requirements-bench.txt --group bench --constraint requirements-dev.txt
 	@$(LOCK) requirements-audit.txt --group audit --constraint requirements-dev.txt
+	@$(LOCK) requirements-image.txt --constraint requirements-dev.txt pyproject.toml
+	@$(LOCK) requirements-image-build.txt --group image-build --constraint requirements-dev.txt
 	@$(LOCK) requirements-platforms-python.txt --group platforms-python --extra parquet $(ARGS) pyproject.toml
 	@$(LOCK) requirements-platforms-airbyte.txt --group platforms-airbyte $(ARGS)
+	@$(LOCK) requirements-platforms-orchestrators.txt --group platforms-orchestrators $(ARGS)
 	@for name in $(WAREHOUSES); do \
 		$(LOCK) warehouses/requirements/$$name.txt --no-annotate $(ARGS) \
 			--group warehouses/pyproject.toml:$$name || exit 1; \

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +10,10 @@ from tap_labelbox.airbyte import catalog as catalogs
 from tap_labelbox.airbyte.command import prepared
 from tap_labelbox.airbyte.writer import AirbyteWriter
 from tap_labelbox.tap import TapLabelbox
-from tests.runner import Runner
+from tests.runner import Runner, command
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable
     from datetime import datetime
 
@@ -63,13 +62,7 @@ class AirbyteRunner(Runner):
 
 def source(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process."""
-    return subprocess.run(
-        [sys.executable, "-m", "tap_labelbox.airbyte", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return command(*map(str, arguments), program=("-m", "tap_labelbox.airbyte"))
 
 
 def read_files(

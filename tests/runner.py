@@ -221,8 +221,8 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Run the tap's command in a process; ``program`` is what Python runs."""
     inputs = environment or {}
-    if program == COMMAND and warm.can_run(inputs):
-        return warm.run(*arguments, environment=os.environ | inputs)
+    if program[-1] in warm.MODULES and warm.can_run(inputs):
+        return warm.run(program[-1], *arguments, environment=os.environ | inputs)
     return subprocess.run(
         [sys.executable, *program, *arguments],
         capture_output=True,

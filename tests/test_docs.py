@@ -315,6 +315,19 @@ def test_what_is_installed_from_git_is_the_release(name: str) -> None:
     assert {tag[1:] for tag in tags} == {f"v{project['version']}"}
 
 
+def test_the_image_is_that_of_the_release() -> None:
+    """By its tag, wherever a page names it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    image = re.compile(r"ghcr\.io/tap-labelbox/tap-labelbox:([\w.]+)")
+    tags = {page: {*image.findall(text)} for page, text in PAGES.items()}
+
+    assert {page for page, own in tags.items() if own} >= {
+        "README.md",
+        "docs/container.md",
+    }
+    assert set().union(*tags.values()) == {project["version"]}
+
+
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("requirements-*.txt")), ids=lambda path: path.name
 )
@@ -335,7 +348,7 @@ def test_everything_is_installed_with_its_hash() -> None:
     workflows = (ROOT / ".github" / "workflows").glob("*.yml")
     lines = [
         line
-        for path in (ROOT / "Makefile", *workflows)
+        for path in (ROOT / "Makefile", ROOT / "Containerfile", *workflows)
         for line in path.read_text("utf-8").splitlines()
         if re.search(r"pip install|call install", line)
         and not line.lstrip().startswith(("#", "||"))
@@ -369,8 +382,12 @@ def test_what_is_published_was_built_before_anything_else_ran() -> None:
 
     assert made["build"] == ["make build"]
     assert "needs" not in jobs["build"]
-    assert set(uploads) == {"build"}
-    assert not made["pypi"]
+    assert "needs" not in jobs["image"]
+    assert set(uploads) == {"build", "image"}
+    assert not made["pypi"] + made["image"] + made["image-publish"]
+    assert {"build", "check", "test", "image-test"} <= set(
+        jobs["image-publish"]["needs"]
+    )
     assert {"build", "check", "test"} <= set(jobs["pypi"]["needs"])
     (publish,) = (s for s in jobs["pypi"]["steps"] if "pypi-publish" in s["uses"])
     assert publish["with"]["attestations"] is True

@@ -1,7 +1,8 @@
-"""The tap's command as a process of its own, without what its imports take.
+"""The tap's commands as processes of their own, without what their imports take.
 
 ``python -m tests.warm`` has imported the tap. For each line that says what to run it
-forks, and the child is what ``python -m tests.few_days`` would be.
+forks, and the child is what ``python -m tap_labelbox`` would be, or another module;
+the first run reads a week of reports, as tests/few_days.py says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+MODULES = {"tap_labelbox", "tap_labelbox.airbyte"}
 MAX_RUN_SECONDS = 60
 AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_")
 """What the names of variables begin with that Python itself reads when it starts."""
@@ -33,9 +35,9 @@ def can_run(environment: dict[str, str]) -> bool:
 
 
 def run(
-    *arguments: str, environment: dict[str, str]
+    module: str, *arguments: str, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run the tap's command, with these variables and no others.
+    """Run a command of the tap, one of ``MODULES``, with these variables and no others.
 
     Returns:
         What :func:`subprocess.run` returns, with text.
@@ -43,6 +45,7 @@ def run(
     with _one_at_a_time, tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         job = {
+            "module": module,
             "arguments": arguments,
             "environment": environment,
             "folder": str(Path.cwd()),
@@ -75,7 +78,7 @@ def _server() -> subprocess.Popen[str]:
 
 def serve() -> None:
     """Do one job after the other, until there are no more."""
-    import tap_labelbox.tap  # noqa: F401, PLC0415  # what takes so long
+    import tap_labelbox.airbyte.command  # noqa: F401, PLC0415  # what takes so long
     import tests.few_days  # noqa: F401, PLC0415
 
     for line in sys.stdin:
@@ -104,7 +107,7 @@ def _become(job: dict[str, Any]) -> None:
         os.close(descriptor)
     sys.path[0] = job["folder"]
     sys.argv[1:] = job["arguments"]
-    runpy.run_module("tap_labelbox", run_name="__main__", alter_sys=True)
+    runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +26,9 @@ PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
 RECIPES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 CHOICE = 'settings = {"project_ids": ["ckx..."]}'
 MAX_BYTES = 350_000_000
+MAX_SCAN_BYTES = 260_000_000  # for a table of any size
+# What happens to a data row that is labeled now may lie in the next minutes.
+A_WHILE = timedelta(minutes=3)
 
 
 def run_script(script: str, folder: Path) -> str:
@@ -57,7 +61,7 @@ def test_dlt_goes_on_from_its_state(run: Runner, tmp_path: Path) -> None:
     (recipe,) = (r for r in RECIPES if "import dlt\n" in r)
     script = recipe.replace(CHOICE, f"settings = {run.config()!r}")
     run_script(script, tmp_path)
-    run.world.add_label(run.world.projects[0].id)
+    run.world.add_label(run.world.projects[0].id, datetime.now(UTC) - A_WHILE)
     counted = """
 with pipeline.sql_client() as client:
     for name in keys:
@@ -74,7 +78,7 @@ print("LOADED", pipeline.last_trace.last_normalize_info.row_counts["annotations"
     for name, rows, keys in counts:
         assert int(rows) == int(keys) == len(run(name).records(name)), name
     (loaded,) = (int(x.split()[1]) for x in lines if x.startswith("LOADED"))
-    assert loaded < 200
+    assert 0 < loaded < 200
 
 
 def test_pandas_and_polars_take_the_types(run: Runner, tmp_path: Path) -> None:
@@ -130,21 +134,27 @@ def test_a_large_table_needs_little_more_than_itself(
 ) -> None:
     """And a scan of it much less than that."""
     run = serving(World(seed=1, labels=20_000))
-    script = """
-import json, resource, sys
+    script = f"""
+import json
 from tap_labelbox import tables
-settings = json.loads(sys.argv[1]) if len(sys.argv) > 1 else SETTINGS
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-rows = sum(b.num_rows for b in tables.scan("annotations", **settings))
-scanned = peak()
-table = tables.read("annotations", **settings)
-print(json.dumps([rows, table.num_rows, table.nbytes, scanned, peak()]))
+settings = {run.config()!r}
+size = 0
+TAKEN
+# Not `getrusage`: that begins with what the process had before it was this one.
+status = dict(line.split(":") for line in open("/proc/self/status"))
+print(json.dumps([rows, size, int(status["VmHWM"].split()[0]) * 1024]))
 """
-    script = script.replace("SETTINGS", repr(run.config()))
-    result: list[Any] = json.loads(run_script(script, tmp_path))
-    rows, read, size, scanned, peak = result
+    scan = 'rows = sum(b.num_rows for b in tables.scan("annotations", **settings))'
+    read = 'table = tables.read("annotations", **settings)\n'
+    read += "rows, size = table.num_rows, table.nbytes"
+    results: list[list[int]] = [
+        json.loads(run_script(script.replace("TAKEN", code), tmp_path))
+        for code in (scan, read)
+    ]
+    (scanned, _, least), (rows, size, peak) = results
 
-    figures.count(f"{read:,} rows of {size / 1e6:.0f} MB: {peak / 1e6:.0f} MB at most")
-    assert rows == read > 100_000
-    assert scanned < 200_000_000
+    text = f"{rows:,} rows of {size / 1e6:.0f} MB: {peak / 1e6:.0f} MB at most"
+    figures.count(f"{text}, {least / 1e6:.0f} MB batch by batch")
+    assert rows == scanned > 100_000
+    assert least < MAX_SCAN_BYTES
     assert peak < MAX_BYTES
