@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
 from copy import deepcopy
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,13 +29,13 @@ from tests.test_kept_states import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tap_labelbox.plan import Part
     from tap_labelbox.sandbox import Reply, Request
     from tests.kills import Run
     from tests.runner import Output, Runner, State
 
+ROOT = Path(__file__).parent.parent
 COUNTS = [1, 2, 7, 64]
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PLAN = ("-m", "tap_labelbox.plan")
@@ -198,6 +200,26 @@ def test_shards_that_export_too_much_at_once_wait(
     records = [m for out, _ in outputs for m in map(json.loads, out.splitlines())]
     assert keys_of(records) == keys_of(run("data_row_exports").messages)
     assert refused
+
+
+def test_what_a_large_account_is_multiplied_from(
+    serving: Callable[..., Runner],
+) -> None:
+    """What the page says of one project and one annotation is what a run takes."""
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    run = serving(World(seed=1, projects=20, labels_per_project=5))
+    family = {"data_row_exports", "export_labels", "annotations", "label_reviews"}
+    family |= {"workflow_history", "data_row_metadata"}
+
+    output = run(catalog=catalog_of(family))
+
+    asked = Counter(request.operation for request in run.sandbox.requests)
+    exports = [asked[name] for name in ("StartExport", "ExportStatus", "ExportOpening")]
+    assert f"{sum(exports) // 20} for each export" in page
+    records = sum(len(output.records(name)) for name in family)
+    (ratio,) = re.findall(r"([\d.]+) for each annotation", page)
+    annotations = len(output.records("annotations"))
+    assert records / annotations == pytest.approx(float(ratio), rel=0.2)
 
 
 # --- plans -------------------------------------------------------------------------
