@@ -122,11 +122,16 @@ test-faults: setup ## Let all go wrong everywhere: make test-faults ARGS='-k pol
 	@$(PYTEST) $(FAULT_TESTS) --every-fault $(ARGS)
 
 # What other people's tools need is kept apart: they do not agree with each other.
-PLATFORMS := python airbyte orchestrators
+PLATFORMS := python airbyte orchestrators airflow
 
 .PHONY: test-platforms
-test-platforms: setup $(PLATFORMS:%=.cache/platforms/%/ready) ## Run it where people do: Airbyte, notebooks, Dagster, an image (2 GB)
+test-platforms: setup $(PLATFORMS:%=.cache/platforms/%/ready) ## Run it where people do: Airbyte, Airflow, notebooks, an image (2.3 GB)
 	@$(PYTEST) tests/platforms $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: setup .cache/platforms/airflow/ready ## Kill one of two workers of Airflow in the middle of a run
+	@echo "pytest: Airflow with Celery, Redis and Postgres (a quarter of an hour)"
+	@$(BIN)/python -m pytest -rs tests/cluster $(ARGS)
 
 .cache/platforms/%/ready: requirements-platforms-%.txt requirements-build.txt
 	@$(call environment,.cache/platforms/$*)
@@ -203,6 +208,7 @@ lock: ## Write requirements-*.txt from pyproject.toml; newest: ARGS=--upgrade
 	@$(LOCK) requirements-platforms-python.txt --group platforms-python --extra parquet $(ARGS) pyproject.toml
 	@$(LOCK) requirements-platforms-airbyte.txt --group platforms-airbyte $(ARGS)
 	@$(LOCK) requirements-platforms-orchestrators.txt --group platforms-orchestrators $(ARGS)
+	@$(LOCK) requirements-platforms-airflow.txt --group platforms-airflow $(ARGS) examples/airflow/requirements.txt
 	@for name in $(WAREHOUSES); do \
 		$(LOCK) warehouses/requirements/$$name.txt --no-annotate $(ARGS) \
 			--group warehouses/pyproject.toml:$$name || exit 1; \

@@ -17,7 +17,7 @@ from tap_labelbox.tap import TapLabelbox
 from tests import warm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -49,6 +49,16 @@ def whole_catalog() -> dict[str, Any]:
         for entry in stream["metadata"]:
             default = entry["metadata"].pop("selected-by-default", True)
             entry["metadata"]["selected"] = default or bool(entry["breadcrumb"])
+    return catalog
+
+
+def catalog_of(streams: Collection[str]) -> dict[str, Any]:
+    """Return a catalog that selects some streams, with all their columns."""
+    catalog = whole_catalog()
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if not entry["breadcrumb"]:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] in streams
     return catalog
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -19,7 +20,10 @@ import yaml
 from meltano.core.plugin.singer.catalog import MetadataExecutor, select_metadata_rules
 
 from scripts import demo
+from tap_labelbox.exit_codes import Ending
+from tap_labelbox.plan import Part, _parser
 from tap_labelbox.sandbox import World, serve
+from tap_labelbox.sandbox.knobs import EXPORTS_PER_ORGANIZATION
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.joins import IN_ROWS
@@ -317,3 +321,92 @@ def test_the_crontab_is_one() -> None:
     assert checked.returncode == 0
     assert "%" not in command
     assert "meltano run tap-labelbox" in command
+
+
+# --- Airflow -----------------------------------------------------------------------
+
+AIRFLOW = EXAMPLES / "airflow"
+GUIDE = (AIRFLOW / "README.md").read_text("utf-8")
+DAGS = {path.name: path.read_text("utf-8") for path in AIRFLOW.glob("*.py")}
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_a_dag_agrees_with_the_tap(name: str) -> None:
+    """Its options, settings and exit codes are those that there are."""
+    text = DAGS[name]
+    tree = ast.parse(text)
+    words = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+    compile(text, name, "exec")
+    options = set(re.findall(r"--[a-z-]+", "\n".join(words)))
+    of_the_plan = {o for action in _parser()._actions for o in action.option_strings}
+    of_the_tap = {option for param in TapLabelbox.cli.params for option in param.opts}
+    of_meltano = {"--dump", "--force", "--log-format", "--state-id-suffix"}
+    assert options <= of_the_plan | of_the_tap | of_meltano
+    programs = {word for word in words if word.startswith("tap-labelbox-")}
+    assert {"tap-labelbox-plan"} <= programs
+    assert all(f'"{key}"' in text for key in ("name", "settings"))
+    assert {*Part.__annotations__} == {"name", "weight", "settings"}
+    for variable in re.findall(r"TAP_LABELBOX_(\w+)", text):
+        assert variable.lower() in SETTINGS["properties"]
+    (codes,) = re.findall(r"^NEEDS_A_PERSON = {(.+?)}", text, re.MULTILINE)
+    assert set(map(int, codes.split(","))) == {Ending.USAGE.code, Ending.CONFIG.code}
+    assert "2 * HEARTBEAT_SECONDS" in text
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_three_variables_and_a_pool_are_all_it_takes(name: str) -> None:
+    """The guide sets those that the DAG gets, and no more."""
+    section = GUIDE.split(f"## {name}\n")[1].split("\n## ")[0]
+    wanted = re.findall(r'Variable\.get\("(\w+)"', DAGS[name])
+
+    assert set(re.findall(r"airflow variables set (\w+)", section)) == set(wanted)
+    assert len(set(wanted)) == 3
+    (pool,) = re.findall(r'^POOL = "(\w+)"', DAGS[name], re.MULTILINE)
+    assert f"airflow pools set {pool} " in section
+
+
+def test_both_dags_do_the_same_alike() -> None:
+    """What does not depend on how a part is run has the same words in both."""
+    one, other = DAGS.values()
+    for lines in (
+        r"^SHARDS = .*?^NEEDS_A_PERSON = .*?$",
+        r"^# A run that .*?^PATIENT = .*?$",
+        r"^@dag\(.*?^\)$",
+    ):
+        (first,), (second,) = (
+            re.findall(lines, text, re.MULTILINE | re.DOTALL) for text in (one, other)
+        )
+        assert first == second
+
+
+def test_the_versions_of_airflow_are_those_that_are_tested() -> None:
+    """What the guide installs is what `make test-platforms` does."""
+    pinned = dict(
+        re.findall(
+            r"^([\w-]+)==([\d.]+)",
+            (ROOT / "requirements-platforms-airflow.txt").read_text("utf-8"),
+            re.MULTILINE,
+        )
+    )
+    wanted = (AIRFLOW / "requirements.txt").read_text("utf-8")
+    names = re.findall(r"^([\w-]+)", wanted, re.MULTILINE)
+
+    assert names
+    assert set(names) <= pinned.keys()
+    assert f"apache-airflow=={pinned['apache-airflow']}" in (
+        ROOT / "pyproject.toml"
+    ).read_text("utf-8")
+
+
+def test_the_guide_says_what_runs_at_once() -> None:
+    """By the defaults of the tap, no more exports than Labelbox runs."""
+    slots = {int(count) for count in re.findall(r"pools set labelbox (\d+)", GUIDE)}
+    concurrency = SETTINGS["properties"]["concurrency"]["default"]
+
+    assert f"`concurrency` ({concurrency})" in GUIDE
+    assert all(slot * concurrency <= EXPORTS_PER_ORGANIZATION for slot in slots)

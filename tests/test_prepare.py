@@ -16,6 +16,7 @@ from tap_labelbox.sandbox.replies import error
 if TYPE_CHECKING:
     from tap_labelbox.exports.prepare import Prepared
     from tap_labelbox.sandbox import Request, Sandbox, World
+    from tests.clock import Clock
 
 RUN, EARLIER_RUN = (
     "2026-06-02T00:00:00.000000+00:00",
@@ -160,3 +161,27 @@ def test_earlier_exports_are_asked_for_once(
     assert sum(r.operation == "Tasks" for r in sandbox.requests) == 1
     assert len(preparer.warnings) == 1
     assert started(sandbox) == 2
+
+
+def test_runs_that_find_no_room_do_not_return_together(
+    sandbox: Sandbox, plan: Plan, clock: Clock
+) -> None:
+    """Each waits for its own times, and never asks more often than it was told."""
+    left: list[int] = []
+
+    def before(request: Request) -> Reply | None:
+        if request.operation != "StartExport" or not left:
+            return None
+        left.pop()
+        return Reply(200, {}, error("too many", "API_LIMIT"))
+
+    sandbox.before = before
+    waits = []
+    for _ in range(2):
+        left[:] = range(5)
+        clock.waits.clear()
+        Preparer(sandbox).prepare(plan)
+        waits.append(clock.waits[:5])
+
+    assert waits[0] != waits[1]
+    assert all(0.005 <= seconds <= 0.01 for own in waits for seconds in own)

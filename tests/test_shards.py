@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections import Counter
 from copy import deepcopy
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_labelbox.plan import plan, reshard
-from tap_labelbox.sandbox import World
+from tap_labelbox.plan import main, plan, reshard
+from tap_labelbox.sandbox import World, tasks
 from tap_labelbox.singer import sharding
 from tap_labelbox.singer.shared_state import EXPORT, WITHOUT_RECORDS
 from tap_labelbox.singer.state import PROJECT_ID, READ_AT
 from tap_labelbox.streams.project_filter import ProjectFilter, Shard
 from tests.kills import Cut, run_until
-from tests.runner import PRIMARY_KEYS, SNAPSHOTS, command
+from tests.runner import PRIMARY_KEYS, SNAPSHOTS, catalog_of, command
 from tests.test_kept_states import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tap_labelbox.plan import Part
+    from tap_labelbox.sandbox import Reply, Request
     from tests.kills import Run
     from tests.runner import Output, Runner, State
 
+ROOT = Path(__file__).parent.parent
+COUNTS = [1, 2, 7, 64]
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PLAN = ("-m", "tap_labelbox.plan")
 ALL = [name for name in PRIMARY_KEYS if name != "tasks"]  # each run makes some
@@ -57,42 +63,47 @@ def records_of(*outputs: Output | Run) -> Counter[str]:
 @pytest.fixture
 def world() -> World:
     """Return a workspace with some projects, of which one is large."""
-    return World(seed=3, projects=6, labels_per_project=3)
+    return World(seed=3, projects=4, labels_per_project=3)
 
 
 # --- which projects --------------------------------------------------------------
 
 
-@given(ids=st.sets(IDS, max_size=30), count=st.sampled_from([1, 2, 7, 64]))
-def test_each_project_is_in_one_shard(ids: set[str], count: int) -> None:
+def place(project_id: str, count: int) -> int:
+    """Return the index of the shard that a project is in."""
+    return int(sha256(project_id.encode()).hexdigest(), 16) % count
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@settings(max_examples=25)
+@given(ids=st.sets(IDS, max_size=30))
+def test_each_project_is_in_one_shard(count: int, ids: set[str]) -> None:
     """By the SHA-256 of its ID, whichever other projects there are."""
-    for project_id in ids:
-        takers = [
-            index
-            for index in range(count)
-            if ProjectFilter({"shard": {"index": index, "count": count}}).takes_id(
-                project_id
-            )
-        ]
-        assert takers == [int(sha256(project_id.encode()).hexdigest(), 16) % count]
-
-
-@pytest.mark.parametrize(
-    ("count", "streams"),
-    [(1, OF_EACH_KIND), (2, ALL), (7, OF_EACH_KIND), (64, OF_EACH_KIND)],
-)
-def test_all_shards_together_read_what_one_run_reads(
-    run: Runner, count: int, streams: list[str]
-) -> None:
-    """Each record as often, what is of no project included."""
-    whole = run(*streams, now=NOW)
-    outputs = [
-        run(*streams, now=NOW, shard={"index": index, "count": count})
+    shards = [
+        ProjectFilter({"shard": {"index": index, "count": count}})
         for index in range(count)
     ]
+    for project_id in ids:
+        takers = [n for n, shard in enumerate(shards) if shard.takes_id(project_id)]
+        assert takers == [place(project_id, count)]
 
-    assert [output.error for output in outputs] == [None] * count
-    assert records_of(*outputs) == records_of(whole)
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_all_shards_together_read_what_one_run_reads(run: Runner, count: int) -> None:
+    """Each record as often, what is of no project included."""
+    streams = ALL if count == 2 else OF_EACH_KIND
+    # Of those without a project, which are all alike, one.
+    full = {place(project.id, count) for project in run.world.projects} | {0}
+    empty = sorted({*range(count)} - full)[:1]
+
+    outputs = [
+        run(*streams, now=NOW, shard={"index": index, "count": count})
+        for index in (*sorted(full), *empty)
+    ]
+
+    assert [output.error for output in outputs] == [None] * len(outputs)
+    assert records_of(*outputs) == records_of(run(*streams, now=NOW))
+    assert not any(records_of(outputs[-1]) for _ in empty)
 
 
 def test_a_shard_is_one_of_the_chosen_projects(run: Runner) -> None:
@@ -156,6 +167,61 @@ def test_shards_that_cannot_be_are_refused(
         run.tap(**options)
 
 
+def test_shards_that_export_too_much_at_once_wait(
+    serving: Callable[..., Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them get their turn, at times that chance decides, and none fails."""
+    monkeypatch.setattr(tasks, "EXPORTS_PER_ORGANIZATION", 1)  # 20 take longer to fill
+    run = serving(World(seed=3, projects=6, labels_per_project=1), polls=sys.maxsize)
+    config = run.config(retry_seconds=10)
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of({"data_row_exports"})))
+    refused = Counter[str]()
+
+    def count(request: Request, reply: Reply) -> None:
+        if request.operation == "StartExport" and b"API_LIMIT" in reply.content():
+            refused[request.variables["input"]["filters"]["projectId"]] += 1
+            run.sandbox.polls = 2  # from now on exports come to their end
+
+    run.sandbox.after = count
+    runs = []
+    for index in range(2):
+        path = tmp_path / f"{index}.json"
+        path.write_text(json.dumps(config | {"shard": {"index": index, "count": 2}}))
+        words = (sys.executable, "-m", "tap_labelbox", "--config", path)
+        pipe = subprocess.PIPE
+        runs.append(
+            subprocess.Popen([*words, "--catalog", catalog], stdout=pipe, stderr=pipe)
+        )
+    outputs = [process.communicate(timeout=60) for process in runs]
+
+    for process, (_, errors) in zip(runs, outputs, strict=True):
+        assert process.returncode == 0, errors.decode()
+    records = [m for out, _ in outputs for m in map(json.loads, out.splitlines())]
+    assert keys_of(records) == keys_of(run("data_row_exports").messages)
+    assert refused
+
+
+def test_what_a_large_account_is_multiplied_from(
+    serving: Callable[..., Runner],
+) -> None:
+    """What the page says of one project and one annotation is what a run takes."""
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    run = serving(World(seed=1, projects=20, labels_per_project=5))
+    family = {"data_row_exports", "export_labels", "annotations", "label_reviews"}
+    family |= {"workflow_history", "data_row_metadata"}
+
+    output = run(catalog=catalog_of(family))
+
+    asked = Counter(request.operation for request in run.sandbox.requests)
+    exports = [asked[name] for name in ("StartExport", "ExportStatus", "ExportOpening")]
+    assert f"{sum(exports) // 20} for each export" in page
+    records = sum(len(output.records(name)) for name in family)
+    (ratio,) = re.findall(r"([\d.]+) for each annotation", page)
+    annotations = len(output.records("annotations"))
+    assert records / annotations == pytest.approx(float(ratio), rel=0.2)
+
+
 # --- plans -------------------------------------------------------------------------
 
 
@@ -167,6 +233,7 @@ def members(part: Part) -> list[str]:
     return list(part.settings["shard"]["project_ids"])
 
 
+@settings(max_examples=30)
 @given(rows=ROWS, shards=st.integers(1, 70), giant=st.none() | st.integers(1, 10_000))
 def test_a_plan_has_each_project_once(
     rows: dict[str, int], shards: int, giant: int | None
@@ -220,31 +287,33 @@ def test_the_runs_of_a_plan_read_everything(run: Runner, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings_given", "reason", "code"),
+    ("arguments", "settings_given", "reason"),
     [
-        (["--shards", "0"], {}, "it must be at least 1", 2),
-        (["--shards", "2", "--states", "s"], {}, "--states and --into go together", 78),
-        (["--shards", "2"], {"shard": {"index": 0, "count": 2}}, "shard is set", 78),
-        (["--shards", "2"], {"api_key": "wrong"}, "api_key", 78),
-        (["--shards", "2"], {"project_names": ["none"]}, "project_names", 78),
+        (["--states", "s"], {}, "--states and --into go together"),
+        ([], {"shard": {"index": 0, "count": 2}}, "shard is set"),
+        ([], {"project_names": ["none"]}, "project_names"),
     ],
 )
 def test_what_no_plan_can_be_made_of_is_one_line(
-    run: Runner,
-    arguments: list[str],
-    settings_given: dict[str, Any],
-    reason: str,
-    code: int,
+    run: Runner, arguments: list[str], settings_given: dict[str, Any], reason: str
 ) -> None:
     """And nothing is printed that could be taken for a plan."""
     config = run.config_file(**settings_given)
 
-    result = command("--config", str(config), *arguments, program=PLAN)
+    result = command("--config", str(config), "--shards", "2", *arguments, program=PLAN)
 
-    assert result.returncode == code, result.stderr
+    assert result.returncode == 78, result.stderr
     assert reason in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_no_shards_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a mistake in the command line."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["--shards", "0"])
+
+    assert "it must be at least 1" in capsys.readouterr().err
 
 
 # --- states ------------------------------------------------------------------------
@@ -289,7 +358,7 @@ STATES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(states=STATES, counts=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_a_change_of_the_count_keeps_every_bookmark(
     states: list[State], counts: list[int]
@@ -454,6 +523,8 @@ def test_a_killed_shard_goes_on_after_the_count_has_changed(
         )
         for part in parts
     ]
+    started = [r for r in run.sandbox.requests if r.operation == "StartExport"]
+    assert len(started) == len(run.world.projects)
     messages = [m for part in outputs for m in part.messages] + killed.messages
     assert keys_of(messages) == keys_of(run(*streams).messages)
     assert (folder / "before.json").exists()  # it is another folder's

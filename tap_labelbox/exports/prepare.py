@@ -7,6 +7,7 @@ only started is found by its name.
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,7 +174,8 @@ class ExportPreparer:
 
         export = poll(
             start,
-            pause=self._client.sleep,
+            # Runs that were refused together are not to return together.
+            pause=lambda most: self._client.sleep(random.uniform(most / 2, most)),
             interval=self._interval,
             timeout=self._timeout,
             progress_message=lambda: waiting % (plan.subject, refusal),
