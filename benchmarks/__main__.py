@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import measure
 from benchmarks.cases import CASES, NIGHTS, TAP
-from benchmarks.report import Limit, Results, profiled, regressions
+from benchmarks.report import Limit, NightRuns, Results, profiled, regressions
 from benchmarks.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Bench:
                 case "tap, 16 at once" if self._knows_concurrency():
                     settings = server.address | {"concurrency": 16}
                     commands[name] = self.singer(TAP, settings, *case.streams)
-                case "script":
+                case "script" | "least":
                     commands[name] = [*_contender(name), all_ids]
                 case "client" | "copy":
                     commands[name] = [*_contender(name), case.streams[0], all_ids]
@@ -150,12 +150,15 @@ class Bench:
         check(case, runs)
         return runs
 
-    def nights(self, share: float) -> list[Limit]:
-        """Measure all nights, with a share of their projects."""
-        nights = (replace(n, projects=int(share * n.projects)) for n in NIGHTS)
-        return [limit for night in nights for limit in self.night(night)]
+    def nights(self, share: float) -> list[NightRuns]:
+        """Measure all nights, with a share of their projects, but ten at least."""
+        nights = (
+            replace(n, projects=max(int(share * n.projects), min(n.projects, 10)))
+            for n in NIGHTS
+        )
+        return [self.night(night) for night in nights]
 
-    def night(self, night: Night) -> list[Limit]:
+    def night(self, night: Night) -> NightRuns:
         """Measure a run that goes on where another one ended."""
         sizes = {"projects": night.projects, "labels": 20}
         with measure.served(self.folder, sizes) as server:
@@ -169,14 +172,13 @@ class Bench:
             runs = [self.run(TAP, command, server) for _ in range(2)]
             marks = (b'{"type":"STATE"',)
             states = measure.run(command, server, self.folder / "log.txt", marks)
-        megabytes = states.records * len(states.last) / 1e6
-        seconds = median(run.seconds for run in runs)
+            client = None
+            if night.has_client:
+                all_ids = self._written("all.json", server.settings)
+                command = [*_contender("client"), "night", all_ids]
+                client = self.run("client", command, server)
         log(f"{night.title}: {runs[0].records} records, {runs[0].requests} requests")
-        return [
-            Limit(night.title, seconds, night.seconds, "s"),
-            Limit(f"{night.title}: requests", runs[0].requests, night.requests, ""),
-            Limit(f"{night.title}: all states", megabytes, night.megabytes, "MB"),
-        ]
+        return NightRuns(night, runs, states, client)
 
     def start_up(self) -> Limit:
         """Measure the CPU time to the first request, beyond the SDK's own."""
@@ -242,16 +244,18 @@ class Bench:
 
 
 def check(case: Case, runs: dict[str, list[Run]]) -> None:
-    """Exit if a contender did not read all that it reads in this case."""
+    """Raise RuntimeError if a contender did not read all that it reads in this case."""
     counts = {
         name: {run.records for run in all_runs}
         for name, all_runs in runs.items()
         if case.reads_all(name)
     }
     if len(counted := set().union(*counts.values())) != 1:
-        sys.exit(f"{case.name}: they did not read the same: {counts}")
+        msg = f"{case.name}: they did not read the same: {counts}"
+        raise RuntimeError(msg)
     if case.expected not in {None, *counted}:
-        sys.exit(f"{case.name}: {case.expected} records were served: {counts}")
+        msg = f"{case.name}: {case.expected} records were served: {counts}"
+        raise RuntimeError(msg)
 
 
 def main() -> None:
@@ -287,23 +291,25 @@ def main() -> None:
             return
         results = Results()
         for case in cases:
-            bench.fill(results, case, arguments.rounds or case.rounds)
+            with results.noting_failure(case.name):
+                bench.fill(results, case, arguments.rounds or case.rounds)
         if "nights".startswith(prefixes):
-            results.limits += bench.nights(QUICK_SHARE if arguments.quick else 1)
+            with results.noting_failure("nights"):
+                results.nights = bench.nights(QUICK_SHARE if arguments.quick else 1)
         if "start-up".startswith(prefixes):
-            results.limits.append(bench.start_up())
+            with results.noting_failure("start-up"):
+                results.limits.append(bench.start_up())
     text = results.text()
     log(f"\n{text}")
     before = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
     everything = vars(parser.parse_args([])) | {"postgres": arguments.postgres}
     if vars(arguments) == everything:
         RESULTS.write_text(text, "utf-8")
-    if arguments.quick:  # too little to compare
-        return
-    worse = regressions(before, text)
+    # With --quick there is too little to compare.
+    worse = [] if arguments.quick else regressions(before, text)
     for line in worse:
         log(f"Worse than before: {line}")
-    sys.exit(bool(worse) and arguments.check)
+    sys.exit(bool(results.failures or (worse and arguments.check)))
 
 
 def log(text: str) -> None:

@@ -44,6 +44,8 @@ class Run:
     requests: int
     last: bytes
     """Its last line."""
+    written: int
+    """Bytes that it wrote."""
 
     @property
     def working(self) -> float:
@@ -122,7 +124,7 @@ def run(
             stderr=errors,
         )
     os.close(sink)
-    records, last = _drain(source, marks)
+    records, last, written = _drain(source, marks)
     os.close(source)
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
@@ -144,6 +146,7 @@ def run(
         fetched=counted["bytes"],
         requests=counted["requests"],
         last=last,
+        written=written,
     )
 
 
@@ -173,13 +176,14 @@ def cpu(command: Sequence[str | Path]) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _drain(source: int, marks: Sequence[bytes]) -> tuple[int, bytes]:
-    """Read to the end; count the marks, and return the last line."""
-    count, before = 0, b""
+def _drain(source: int, marks: Sequence[bytes]) -> tuple[int, bytes, int]:
+    """Read to the end; return the number of marks, the last line, and that of bytes."""
+    count, before, written = 0, b"", 0
     while chunk := os.read(source, CHUNK_BYTES):
         for mark in marks:
             reach = len(mark) - 1
             seam = before[-reach:] + chunk[:reach] if reach else b""
             count += chunk.count(mark) + seam.count(mark)
+        written += len(chunk)
         before = chunk if b"\n" in chunk[:-1] else before + chunk
-    return count, before.rstrip(b"\n").rpartition(b"\n")[2]
+    return count, before.rstrip(b"\n").rpartition(b"\n")[2], written

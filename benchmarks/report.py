@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from statistics import median
@@ -15,10 +18,11 @@ from benchmarks.cases import TAP
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from benchmarks.cases import Case
+    from benchmarks.cases import Case, Night
     from benchmarks.measure import Run
 
 MAX_FRAMES = 25  # of a profile
+MAX_STATES = 5  # that a night may have beside those that take no more than its records
 TOLERATED_SHARE = 0.2  # of a ratio, that may be lost
 PACKAGES = ("singer-sdk", "labelbox", "graphqlclient", "labelpull", "requests")
 RATIO = re.compile(r"^\| ([\w-]+) \| (.+?) \| (.+?) \| ([\d.]+) \(", re.MULTILINE)
@@ -38,10 +42,21 @@ has about 3 KB; a data row of an export 6 KB, with one label or two.
 - *client* is the official client's own loop, a line of JSON for each record.
 - *script* is the one on Labelbox's data export page.
 - *copy* wraps the bytes as they come, without decoding them.
+- *least* is a script that asks only what it must, over one connection: one export for
+  all projects, a page of labels of each.
 - *peer* is labelpull. It reads a file on disk, because it has no setting for another
   address; it has the latest label of each data row with a global key, unnested.
 """
 
+NIGHTS_HEAD = """
+## Requests and seconds a night
+
+All export streams and `labels`, the night after a first load: 100 ms a request, an
+export that is ready when it is asked for the second time. The official client's loop
+exports each project's activity since the day before and reads its labels, one project
+after the other; it is measured for the smallest count, and computed from that (about)
+for the others, project by project.
+"""
 
 Profile = list[tuple[str, float, float]]
 """Functions, and the share of the time spent in each: itself, and with what it calls,
@@ -59,26 +74,83 @@ class Limit:
 
 
 @dataclass
+class NightRuns:
+    """Runs that go on where another one ended, and what is measured beside them."""
+
+    night: Night
+    runs: list[Run]
+    states: Run
+    """A run whose STATE messages were counted as records."""
+    client: Run | None
+    """The official client's loop over the same projects."""
+
+    @property
+    def seconds(self) -> float:
+        """Return the median."""
+        return median(run.seconds for run in self.runs)
+
+    @property
+    def limits(self) -> list[Limit]:
+        """Return what it must not take more of."""
+        night, states = self.night, self.states
+        requests = max(run.requests for run in self.runs)
+        state = len(states.last) / 1e6
+        megabytes = states.records * state
+        records = states.written / 1e6 - megabytes
+        return [
+            Limit(night.title, self.seconds, night.seconds, "s"),
+            Limit(f"{night.title}: requests", requests, night.requests, ""),
+            Limit(
+                f"{night.title}: all states, beside {records:.1f} MB of records",
+                megabytes,
+                round(records + MAX_STATES * state, 2),
+                "MB",
+            ),
+        ]
+
+
+@dataclass
 class Results:
     """Everything that was measured."""
 
     runs: dict[Case, dict[str, list[Run]]] = field(default_factory=dict)
+    nights: list[NightRuns] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
     profiles: dict[Case, Profile] = field(default_factory=dict)
     """Of the tap, in cases in which it is not as fast as it is to be."""
 
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why something could not be measured, by its name."""
+
+    @contextmanager
+    def noting_failure(self, name: str) -> Iterator[None]:
+        """Note what goes wrong in the block; the rest is measured all the same."""
+        try:
+            yield
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            self.failures[name] = " ".join(str(error).split())
+            print(f"{name}: {error}", file=sys.stderr, flush=True)
+
     def short(self, case: Case) -> bool:
-        """Return whether the tap itself falls short of a bar."""
+        """Return whether the tap falls short of a bar."""
         runs = self.runs[case]
         return any(
             bar is not None and median(_ratios(runs[who], runs[other])) < bar
             for (who, other), bar in case.bars.items()
-            if who == TAP and other in runs
+            if who in runs and other in runs
         )
 
     def text(self) -> str:
         """Write it down."""
         parts = [HEAD, *self._cases(), machine(), "## Ratios\n", *self._ratios()]
+        if self.failures:
+            parts += ["\n## Not measured\n"]
+            parts += [f"- `{name}`: {why}" for name, why in self.failures.items()]
+        if bounded := [c for c in self.runs if c.bounds and self.short(c)]:
+            parts += ["\n### What bounds it\n"]
+            parts += [f"- `{case.name}`: {case.bounds}" for case in bounded]
+        if any(done.night.reads_all for done in self.nights):
+            parts += [NIGHTS_HEAD, *self._nights()]
         parts += ["\n## Limits\n", *self._limits()]
         parts += ["\n## Runs\n", *self._runs()]
         for case, profile in self.profiles.items():
@@ -127,13 +199,30 @@ class Results:
             if case.max_requests is not None
             for count in [max(run.requests for run in all_runs[TAP])]
         ]
-        for limit in (*memory, *requests, *self.limits):
+        nights = [limit for done in self.nights for limit in done.limits]
+        for limit in (*memory, *requests, *nights, *self.limits):
             yield _row(
                 limit.what,
                 f"{limit.measured:.3g} {limit.unit}",
                 f"{limit.most:g} {limit.unit}",
                 _verdict(met=limit.measured <= limit.most),
             )
+
+    def _nights(self) -> Iterator[str]:
+        nights = [done for done in self.nights if done.night.reads_all]
+        measured = next((done for done in nights if done.client), None)
+        head = ["projects", "changed", "requests", "s", "records"]
+        yield from _head(*head, "client's requests", "client's s")
+        for done in nights:
+            night, (run, *_) = done.night, done.runs
+            cells = [f"{night.projects:,}", f"{night.changed}", f"{run.requests:,}"]
+            cells += [f"{done.seconds:.1f}", f"{run.records:,}"]
+            if measured and (client := measured.client):
+                times = night.projects / measured.night.projects
+                about = "" if done is measured else "about "
+                cells += [f"{about}{times * client.requests:,.0f}"]
+                cells += [f"{about}{times * client.seconds:,.0f}"]
+            yield _row(*cells)
 
     def _runs(self) -> Iterator[str]:
         yield from _head(

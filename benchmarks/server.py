@@ -71,8 +71,13 @@ EXPORTED = dict.fromkeys(
 )
 
 
-def workspace(projects: int = 1) -> World:
-    """Make a workspace whose first project holds the pool; the others hold nothing."""
+def workspace(projects: int = 1, filled: int = 0) -> World:
+    """Make a workspace whose first project holds the pool.
+
+    Args:
+        projects: How many there are.
+        filled: Data rows of each of the others, with a label each.
+    """
     world = World(projects=0)
     world.now = lambda: ANCHOR
     for number in range(projects):
@@ -85,6 +90,9 @@ def workspace(projects: int = 1) -> World:
             world.add_label(pool.id, FIRST, data_row=data_row)
     for number, label in enumerate(pool.labels):
         label.created_at = label.updated_at = label.listed_at = made(number)
+    for project in world.projects[1:]:
+        for _ in range(filled):
+            world.add_label(project.id, FIRST)
     return world
 
 
@@ -162,7 +170,7 @@ class Lists:
         if shape not in self._shapes:
             self._shapes[shape] = list(self._pooled(query, variables))
         pool = self._shapes[shape]
-        (place,) = (n for p, n in self._places.items() if p in variables.values())
+        (place,) = (self._places[v] for v in variables.values() if self._is_project(v))
         every = range(self.labels)
         after, before = where.get("createdAt_gt"), where.get("createdAt_lt")
         low = bisect_right(every, _parsed(after), key=made) if after else 0
@@ -178,10 +186,13 @@ class Lists:
             else:
                 yield row.again(place * 1_000_000 + number, _formatted(made(number)))
 
+    def _is_project(self, value: Any) -> bool:
+        return isinstance(value, str) and value in self._places
+
     def _pooled(self, query: str, variables: Row) -> Iterator[Repeated]:
         """Ask the sandbox for every label of the pool, with the same document."""
         variables = {
-            name: self._pool.id if value in self._places else value
+            name: self._pool.id if self._is_project(value) else value
             for name, value in variables.items()
             if isinstance(value, str)
         }
@@ -268,6 +279,8 @@ class Sizes(NamedTuple):
     """Data rows of an export."""
     bulk_exported: int = 0
     """Labels of a bulk export."""
+    filled: int = 0
+    """Data rows that exports have of each project but the first, if none is written."""
 
 
 class Server:
@@ -280,7 +293,7 @@ class Server:
     """
 
     def __init__(self, folder: Path, sizes: Sizes, *, packed: bool = False) -> None:
-        self.world = workspace(sizes.projects)
+        self.world = workspace(sizes.projects, sizes.filled)
         self.latency = 0.0
         self.rate = 0.0
         """Bytes of a file in a second, over each connection; 0 is no limit."""

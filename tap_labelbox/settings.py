@@ -282,7 +282,8 @@ SETTINGS = th.PropertiesList(
         "Export scope",
         "How much one export holds: project, workspace (whatever happened in any "
         "project), or auto, which exports a project alone to read it for the first "
-        "time, and together with the others from then on.",
+        "time, unless it is one of many in a small workspace, and together with the "
+        "others from then on.",
         default="auto",
     ),
     _setting(

@@ -406,7 +406,7 @@ def test_an_outage_is_transient(run: Runner) -> None:
     numbers = count()
     run.sandbox.before = lambda _: Reply(status=503) if next(numbers) else None
 
-    output = read(run, "projects", "labels")
+    output = read(run, "projects", "labels", "users")
 
     assert output[-1]["trace"]["error"]["failure_type"] == "transient_error"
     assert statuses(output)["projects"][-1] == "COMPLETE"

@@ -178,4 +178,5 @@ def test_a_ratio_that_got_worse_is_reported() -> None:
 
 
 def _run(seconds: float) -> Run:
-    return Run(seconds, 0.1, 1.0, 1.0, records=1, fetched=1, requests=1, last=b"")
+    counts = dict.fromkeys(("records", "fetched", "requests", "written"), 1)
+    return Run(seconds, 0.1, 1.0, 1.0, last=b"", **counts)

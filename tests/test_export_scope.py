@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     State = dict[str, Any]
 
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 NIGHT = datetime(2026, 6, 1, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 STREAMS = ("data_row_exports", "export_labels", "label_reviews")
@@ -244,7 +246,7 @@ def workspace(serving: Callable[..., Runner]) -> Runner:
 
 def test_a_night_without_news_costs_few_requests(workspace: Runner) -> None:
     """The list, an export, whether it is ready, and whether all projects are there."""
-    first = workspace(*ALL_STREAMS, now=NIGHT)
+    first = workspace(*ALL_STREAMS, now=NIGHT, export_scope="project")
     assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (30, 0)
     workspace.sandbox.requests.clear()
 
@@ -274,6 +276,26 @@ def test_what_happened_costs_no_more(workspace: Runner) -> None:
     assert len(asked) <= 6 + 2  # of labels, 20 projects each
 
 
+def test_a_night_costs_what_the_readme_says(serving: Callable[..., Runner]) -> None:
+    """By the number of projects, for each kind of stream that may be selected."""
+    projects = 240
+    prices = [
+        projects / int(each) + int(more or 0)
+        for each, more in re.findall(r"\*P\* / (\d+)(?: \+ (\d+))?", README)
+    ]
+    run = serving(World(projects=projects, labels=0), polls=1)
+    first = run("export_labels", "labels", now=NIGHT, export_scope="workspace")
+    run.sandbox.requests.clear()
+
+    second = run("export_labels", "labels", now=NIGHT + DAY, state=first.state)
+
+    assert second.error is None
+    listed, labels = count(run, "ProjectIds"), count(run, "Labels")
+    exported = len(run.sandbox.requests) - listed - labels
+    for price, taken in zip(prices, (listed, exported, labels), strict=True):
+        assert price / 2 < taken <= price
+
+
 def test_states_take_as_much_as_there_are_projects(
     serving: Callable[..., Runner],
 ) -> None:
@@ -294,6 +316,91 @@ def test_states_take_as_much_as_there_are_projects(
             taken.append(sum(map(len, lines)))
     assert taken[2] < 6 * taken[0]
     assert taken[3] < 6 * taken[1]
+
+
+# --- the first time -------------------------------------------------------------------
+
+
+def test_small_projects_are_read_together_the_first_time(workspace: Runner) -> None:
+    """With the same records and bookmarks; the next night finds its marks."""
+    workspace.world.add_project(labels=0)  # has nothing
+
+    first = workspace(*ALL_STREAMS, now=NIGHT)
+
+    assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (0, 1)
+    assert len(workspace.sandbox.requests) < 10
+    alone = workspace(*ALL_STREAMS, now=NIGHT, export_scope="project")
+    assert loaded(first, streams=ALL_STREAMS) == loaded(alone, streams=ALL_STREAMS)
+    assert bookmarks(first.state) == bookmarks(alone.state)
+    assert marks(first.state) == marks(alone.state)
+    workspace.sandbox.requests.clear()
+    workspace(*ALL_STREAMS, now=NIGHT + DAY, state=first.state)
+    assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (0, 1)
+
+
+def test_a_stream_that_is_new_is_read_together(workspace: Runner) -> None:
+    """Though the others have read all projects; what is older they need not read."""
+    first = workspace("label_reviews", now=NIGHT)
+    workspace.sandbox.requests.clear()
+    label = workspace.world.add_label(workspace.world.projects[3].id, NIGHT + DAY / 2)
+
+    second = workspace(*STREAMS, now=NIGHT + DAY, state=first.state)
+
+    assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (0, 1)
+    whole = workspace(*STREAMS, now=NIGHT + DAY, export_scope="project")
+    assert loaded(first, second) == loaded(whole)
+    assert label.id in {r["label_id"] for r in second.records("export_labels")}
+
+
+@pytest.mark.parametrize("why", ["few", "large", "not said", "refused"])
+def test_who_is_read_alone_the_first_time(
+    serving: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Few projects, those of a large workspace, and where its size is not known."""
+    projects = 19 if why == "few" else 20
+    run = serving(World(projects=projects, labels_per_project=1), polls=0)
+    if why == "large":
+        rows = len(run.world.catalog) - 1
+        limit = "tap_labelbox.streams.project_exports.MAX_WINDOW_ROWS"
+        monkeypatch.setattr(limit, rows)
+
+    def fail(request: Request) -> Reply | None:
+        is_size = request.operation == "DatasetIds"
+        if is_size and why == "refused":
+            return Reply(body=error("You have no access to datasets", "FORBIDDEN"))
+        if is_size and why == "not said":
+            row = {"id": "ckx", "created_at": None, "row_count": None}
+            return Reply(body={"data": {"datasets": [row]}})
+        return None
+
+    run.sandbox.before = fail
+
+    output = run(*STREAMS, now=NIGHT)
+
+    assert output.error is None
+    assert (count(run, BY_PROJECT), count(run, TOGETHER)) == (projects, 0)
+    assert count(run, "DatasetIds") == (why != "few")
+
+
+def test_wherever_a_first_load_is_cut_off_the_next_run_reads_the_rest(
+    workspace: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same export, from where the last state is."""
+    monkeypatch.setattr("tap_labelbox.singer.state.FIRST_RUN_SHARE", 1e9)
+    monkeypatch.setattr("tap_labelbox.exports.tasks.PIECE_BYTES", 500)
+    whole = workspace(*STREAMS, now=NIGHT)
+    lines = len(whole.messages)
+
+    for at in range(4, lines, max(1, lines // 4)):
+        part = run_until(workspace, Cut(lines=at), *STREAMS, now=NIGHT)
+        workspace.sandbox.requests.clear()
+        state = part.states[-1] if part.states else None
+        rest = workspace(*STREAMS, now=NIGHT, state=state)
+        assert rest.error is None
+        assert count(workspace, BY_PROJECT) == 0
+        kept = Output(part.output.decode().rpartition("\n")[0])
+        assert loaded(kept, rest) == loaded(whole)
+        assert bookmarks(rest.state) == bookmarks(whole.state)
 
 
 # --- from when on -----------------------------------------------------------------
@@ -403,9 +510,10 @@ def test_filters_that_only_projects_know(
     workspace: Runner, filters: dict[str, Any], together: int
 ) -> None:
     """Are asked of projects."""
-    first = workspace(*STREAMS, now=NIGHT, export_filters=filters)
+    settings: dict[str, Any] = {"now": NIGHT, "export_filters": filters}
+    first = workspace(*STREAMS, export_scope="project", **settings)
 
-    workspace(*STREAMS, now=NIGHT, state=first.state, export_filters=filters)
+    workspace(*STREAMS, state=first.state, **settings)
 
     assert count(workspace, TOGETHER) == together
 

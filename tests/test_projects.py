@@ -48,7 +48,18 @@ def test_a_list_that_moves_is_complete(
     assert stay <= set(output.ids("projects"))
     assert len(output.ids("projects")) == len(set(output.ids("projects")))
     assert stay <= {record["project_id"] for record in output.records("labels")}
-    assert pages > 12
+    assert pages > 6
+
+
+def test_the_list_is_asked_for_once(run: Any) -> None:
+    """Whoever else needs the projects takes them from the stream that has read them."""
+    output = run("projects", "labels", "task_queues")
+
+    asked = [request.operation for request in run.sandbox.requests]
+    assert (asked.count("Projects"), asked.count("ProjectIds")) == (1, 0)
+    found = {record["project_id"] for record in output.records("labels")}
+    assert found <= set(output.ids("projects"))
+    assert found
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -9,6 +9,7 @@ as it has come.
 What has been downloaded and not been read is at most MAX_HELD_BYTES, whatever the
 sizes of the parts: a slice is begun when there is room for the whole of it. One that
 never fits, of a server that does not cut, is downloaded by the reader in its turn.
+Exports are read one after the other, so that is all that a run holds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-MAX_HELD_BYTES = 32 * 1024 * 1024  # of an export: downloaded, and not yet read
+MAX_HELD_BYTES = 64 * 1024 * 1024  # downloaded, and not yet read
 SLICE_BYTES = 8 * 1024 * 1024  # of a part that is cut
 MAX_PART_ATTEMPTS = 3  # of one byte range that brings nothing
 

@@ -132,8 +132,8 @@ class DataRowExports:
         if media := params.get("media_type_override"):
             chosen = [row for row in chosen if row.project.media == media]
         if kind in {"Catalog", "Slice"}:
-            params.setdefault("project_ids", [])
-            if len(params["project_ids"] or ()) > MOST_PROJECTS:
+            params["project_ids"] = params.get("project_ids") or []
+            if len(params["project_ids"]) > MOST_PROJECTS:
                 message = f"project_ids takes at most {MOST_PROJECTS} ids"
                 raise refusal("BAD_USER_INPUT", message)
         now = self._world.now()

@@ -16,7 +16,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE as FULL_TABLE
 from singer_sdk.singerlib.catalog import REPLICATION_INCREMENTAL as INCREMENTAL
 
 from tap_labelbox.api.errors import SettingsError
-from tap_labelbox.singer.shared_state import WITHOUT_RECORDS
+from tap_labelbox.singer.shared_state import EXPORT, WITHOUT_RECORDS
 from tap_labelbox.singer.state import READ_AT, RUNS, singular
 from tap_labelbox.singer.suggestions import suggestion
 
@@ -33,6 +33,7 @@ OURS = frozenset(
     {
         "partitions",
         "replication_key",
+        EXPORT,  # of many projects, none of which has been read to its end
         READ_AT,
         RUNS,
         WITHOUT_RECORDS,

@@ -4,7 +4,9 @@ An export costs the same few requests whether a project has changed or not. So w
 new is asked for at once: a single export of the catalog, with the labels of all
 projects, holds whatever happened in any of them since a timestamp. What is read for the
 first time is exported project by project, as is all that Labelbox does not export
-together.
+together. Only many small projects are read together the first time as well, where the
+whole workspace is no more than a large project: an export of the catalog holds all data
+rows of the workspace, those of no project too.
 
 **Where the window begins.** A bookmark is the activity of a project's last row, which
 may be years old. So beside it there is a mark, up to when the project has been read:
@@ -44,6 +46,7 @@ from tap_labelbox.exports.tasks import (
     fingerprint,
     inputs,
 )
+from tap_labelbox.exports.windows import MAX_WINDOW_ROWS
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
 from tap_labelbox.singer.state import FAILED_AT, READING_UNTIL, context_id
@@ -68,6 +71,10 @@ MARGIN = timedelta(minutes=5)
 MAX_LAG = timedelta(days=1)
 """How far behind the others a project may be, to be exported with them: all of them are
 exported from there on."""
+
+MIN_FIRST_LOADS = 20
+"""Projects that are read for the first time together: fewer are not worth the export of
+what is in others as well."""
 
 PROJECT_SHARE = 0.2
 """Of the question whether a project is there, where a page of a list has 1."""
@@ -116,11 +123,11 @@ class ProjectExports(WindowedExports):
     def _chosen(self, project_ids: list[str]) -> dict[str, str]:
         """Return the projects to be exported together, and from when on each is read.
 
-        With ``auto``, those that have been read, and not long before the others; but
-        none that could not be read to its end the last time, or whose bookmark is in
-        the future.
+        With ``auto``, those that have been read, and not long before the others, and
+        many that never have been; but none that could not be read to its end the last
+        time, or whose bookmark is in the future.
         """
-        config, state = self.leader.config, self.state
+        config = self.leader.config
         scope = config["export_scope"]
         is_narrowed = not PROJECT_FILTERS.isdisjoint(config["export_filters"])
         if scope == "project" or is_narrowed or self.leader.is_test:
@@ -128,21 +135,40 @@ class ProjectExports(WindowedExports):
         if scope == "workspace":
             return self._as_started({p: self._start(p) or "" for p in project_ids})
         now = self._workspace.started_at
-        starts = {
-            p: start
-            for p in project_ids
-            if {FAILED_AT, READING_UNTIL}.isdisjoint(state.first.partition(p))
-            and not state.export(p)  # which is to be read on
-            and all(self._read_up_to(stream, p) for stream in self.streams)
-            and not self._is_outdated({self.leader.parent_key: p}, now)
-            and (start := self._start(p))
-            and start <= now
-        }
+        at_rest = [p for p in project_ids if self._is_at_rest(p, now)]
+        read = {p: self._start(p) for p in at_rest if self._was_read(p)}
+        starts = {p: start for p, start in read.items() if start and start <= now}
         if starts:
             earliest = timestamps.shift(max(starts.values()), -MAX_LAG)
             starts = {p: start for p, start in starts.items() if start >= earliest}
+        starts |= self._first_loads([p for p in at_rest if p not in read])
         starts = self._as_started(starts)
         return starts if len(starts) > 1 else {}
+
+    def _is_at_rest(self, project_id: str, now: str) -> bool:
+        """Return whether no run has left a project half read, or read to the future."""
+        partition = self.state.first.partition(project_id)
+        return (
+            {FAILED_AT, READING_UNTIL}.isdisjoint(partition)
+            and not self.state.export(project_id)  # which is to be read on
+            and not self._is_outdated({self.leader.parent_key: project_id}, now)
+        )
+
+    def _was_read(self, project_id: str) -> bool:
+        """Return whether every stream has read a project."""
+        return all(self._read_up_to(stream, project_id) for stream in self.streams)
+
+    def _first_loads(self, project_ids: list[str]) -> dict[str, str]:
+        """Return as :meth:`_chosen` projects that some stream has never read.
+
+        They are many, or none; and one export holds whatever there is.
+        """
+        if len(project_ids) < MIN_FIRST_LOADS:
+            return {}
+        row_count = self._workspace.data_row_count
+        if row_count is None or row_count > MAX_WINDOW_ROWS:
+            return {}
+        return {p: self._start(p) or "" for p in project_ids}
 
     def _as_started(self, starts: dict[str, str]) -> dict[str, str]:
         """Return less projects if an export of these can be read on."""

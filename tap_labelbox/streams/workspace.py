@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.api.client import Client
 from tap_labelbox.api.documents import GRAPHQL
 from tap_labelbox.api.errors import (
+    ComplexityError,
     IncompleteError,
     LabelboxError,
     NotFoundError,
@@ -37,7 +38,7 @@ from tap_labelbox.streams.project_filter import ProjectFilter
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.exports.rows import ProjectRow
@@ -61,6 +62,8 @@ MAX_SAMPLE_ROWS = 10  # data rows of a project that a test exports
 MAX_SAMPLE_PROJECTS = 3  # that a test reads
 MAX_NAMED_PROJECTS = 10
 CHOSEN_PROJECTS = "chosen_projects"
+PROJECT_FIELDS = ("id", "name", "created_at", "data_row_count")
+"""What a run has to know of each project that it reads."""
 MAX_PROBED_PROJECTS = 20  # that are asked for labels, to find these
 
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down
@@ -147,6 +150,8 @@ class Workspace:
         """How often something was left out: where this has not moved, all was read."""
         self.failures = 0
         """How many of these make the run an incomplete one."""
+        self._project_rows: list[Row] | None = None
+        """The projects, if another stream has had them listed."""
         self.lacks_projects = False
         """Whether one of these was that a project cannot be listed, or is not there."""
         self._has_warned_of_none = False
@@ -196,7 +201,12 @@ class Workspace:
         if self.client.first_date is None:
             self.client.execute("user")
 
-    def list_rows(self, document: str, field: str) -> Iterator[Row]:
+    def list_rows(
+        self,
+        document: str,
+        field: str,
+        leave_out: Callable[[Malformed], object] | None = None,
+    ) -> Iterator[Row]:
         """Yield each row of a list of the workspace once, in the order it comes.
 
         That need not be any: projects come newest first, as far as is known. Unlike a
@@ -207,6 +217,7 @@ class Workspace:
         Args:
             document: Which asks for the list.
             field: The root field that has it.
+            leave_out: Takes a malformed row; by default, it is logged.
         """
 
         def page(after: str | None, skip: int, first: int) -> list[Row | Malformed]:
@@ -222,7 +233,7 @@ class Workspace:
                 self._page_size,
                 max_in_flight=self._max_in_flight,
                 made_at=_made_at,
-                leave_out=partial(self.leave_out, f"the list {document}"),
+                leave_out=leave_out or partial(self.leave_out, f"the list {document}"),
             )
             # What is read again from its beginning comes twice.
             seen: set[str] = set()
@@ -234,13 +245,16 @@ class Workspace:
 
     def projects(self, document: str) -> Iterator[Row]:
         """Yield the projects that the settings ask for."""
-        project_ids = set()
+        gaps = self.gaps
+        project_rows: list[Row] = []
         for project in self.list_rows(document, "projects"):
-            project_ids.add(project["id"])
+            project_rows.append({name: project.get(name) for name in PROJECT_FIELDS})
             if self.wants(project["id"]):
                 yield project
-        self._record_missing(project_ids)
-        self._warn_of_none(project_ids)
+        self._record_missing({project["id"] for project in project_rows})
+        self._warn_of_none(project_rows)
+        if self.gaps == gaps:
+            self._project_rows = project_rows
 
     def wants(self, project_id: str | None) -> bool:
         """Return whether the settings ask for a project, which may be gone.
@@ -265,9 +279,10 @@ class Workspace:
         document, field = "project_ids", "projects"
         if fields := self._filter.fields:
             document, field = CHOSEN_PROJECTS, "rows"
-            columns = {"id", "name", "created_at", "data_row_count", *fields}
-            self.client.narrow(document, GRAPHQL, columns)
-        projects = sorted(self.list_rows(document, field), key=_made_at)
+            self.client.narrow(document, GRAPHQL, {*PROJECT_FIELDS, *fields})
+        known = None if fields else self._project_rows
+        project_rows = self.list_rows(document, field) if known is None else known
+        projects = sorted(project_rows, key=_made_at)
         if fields:
             self._filter.refuse_unknown(self.client.document(document).columns)
         for project in projects:
@@ -278,6 +293,20 @@ class Workspace:
         self.lacks_projects |= self.failures > failures
         self._warn_of_none(projects)
         return projects
+
+    @cached_property
+    def data_row_count(self) -> int | None:
+        """The number of data rows in all datasets; None if Labelbox does not say."""
+        malformed: list[Malformed] = []
+        try:
+            datasets = list(
+                self.list_rows("dataset_ids", "datasets", leave_out=malformed.append)
+            )
+        except (ComplexityError, NotOfferedError, TransientError, UnavailableError):
+            return None
+        counts = [row.get("row_count") for row in datasets]
+        known = [count for count in counts if isinstance(count, int)]
+        return sum(known) if len(known) == len(counts) and not malformed else None
 
     @cached_property
     def all_project_ids(self) -> list[str]:

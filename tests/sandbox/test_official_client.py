@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.sandbox import World
+from tests.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,6 +232,60 @@ def test_it_exports_a_dataset(client: Any, world: World) -> None:
     exported = rows(client.get_dataset(made.id).export(params=EVERYTHING))
 
     assert {r["data_row"]["id"] for r in exported} == {r.id for r in made.data_rows}
+
+
+Exported = dict[tuple[str, str], set[str]]
+
+
+def labels_by_row(exported: list[dict[str, Any]]) -> Exported:
+    """Return the labels of each data row in each project that an export names."""
+    return {
+        (row["data_row"]["id"], project_id): {x["id"] for x in project["labels"]}
+        for row in exported
+        for project_id, project in row["projects"].items()
+    }
+
+
+def test_it_exports_the_catalog(client: Any, sandbox: Sandbox, world: World) -> None:
+    """With the labels of all projects, of some, or of none; and all rows each time.
+
+    What it has of all of them is what the tap makes of one export for all.
+    """
+    read = [project for project in world.projects if not project.forbidden]
+    world.add_to_project(read[0].data_rows[0], read[1].id)
+    chosen = [project.id for project in read[:2]]
+    catalog = client.get_catalog()
+
+    def export(**params: Any) -> list[dict[str, Any]]:
+        return rows(catalog.export(params=params))
+
+    whole, some, none = export(all_projects=True), export(project_ids=chosen), export()
+
+    every = {row.id for row in world.catalog}
+    assert [{r["data_row"]["id"] for r in x} for x in (whole, some, none)] == [
+        every
+    ] * 3
+    labels = labels_by_row(whole)
+    assert labels_by_row(some) == {
+        key: ids for key, ids in labels.items() if key[1] in chosen
+    }
+    assert labels_by_row(none) == {}
+    output = Runner(sandbox, world)(
+        *("data_row_exports", "export_labels"), export_scope="workspace"
+    )
+    ours: Exported = {
+        (record["data_row_id"], record["project_id"]): set()
+        for record in output.records("data_row_exports")
+    }
+    for record in output.records("export_labels"):
+        ours[record["data_row_id"], record["project_id"]].add(record["label_id"])
+    assert ours == labels
+
+
+def test_it_takes_thirty_projects_at_most(client: Any) -> None:
+    """For more, the sandbox refuses what Labelbox's client does not send."""
+    with pytest.raises(ValueError, match="30"):
+        client.get_catalog().export(params={"project_ids": ["ckx"] * 31})
 
 
 def test_its_filters_are_parsed(project: Any, world: World) -> None:
