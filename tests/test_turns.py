@@ -125,7 +125,7 @@ def test_when_labelbox_is_down_the_run_ends(serving: Any, stream: str) -> None:
     place = places.get(stream, "StartExport")
     run.sandbox.before = Breaking(FAULTS["crash"], everybody, place)
 
-    output = run(stream, retry_seconds=0, concurrency=1)
+    output = run(stream, retry_seconds=0, concurrency=1, export_scope="project")
 
     assert isinstance(output.error, OutageError)
     together = stream == "labels"  # which is asked for many projects at first

@@ -25,6 +25,8 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+pytestmark = pytest.mark.usefixtures("whole_month")
+
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 TODAY = NOW.date()
 DAY = timedelta(days=1)
