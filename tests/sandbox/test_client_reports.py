@@ -23,9 +23,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import labelbox  # type: ignore[import-untyped]  # it has no types
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-pytestmark = pytest.mark.usefixtures("whole_month")
+pytestmark = (
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("whole_month"),
+)
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 TODAY = NOW.date()
