@@ -23,10 +23,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import labelbox  # type: ignore[import-untyped]  # it has no types
 
-pytestmark = (
+pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("whole_month"),
-)
+]
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 TODAY = NOW.date()
