@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.runner import Output, Runner
 
 NAME = "workspace_labelers"
+pytestmark = pytest.mark.usefixtures("whole_month")
+
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 TODAY = NOW.date()
 DAY = timedelta(days=1)

@@ -211,7 +211,7 @@ def test_what_a_large_account_is_multiplied_from(
     family = {"data_row_exports", "export_labels", "annotations", "label_reviews"}
     family |= {"workflow_history", "data_row_metadata"}
 
-    output = run(catalog=catalog_of(family))
+    output = run(catalog=catalog_of(family), export_scope="project")
 
     asked = Counter(request.operation for request in run.sandbox.requests)
     exports = [asked[name] for name in ("StartExport", "ExportStatus", "ExportOpening")]
