@@ -264,7 +264,7 @@ def run_offline(folder: Path, catalog: Row, **settings: Any) -> str:
     return TIME_EXTRACTED.sub("", written.read())
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=malformed_rows(),
     # Where data rows are read alone, records are made as they are decoded.

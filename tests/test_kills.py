@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LINK = re.compile(r'https?://[^\\"]+')
-SAMPLE, ALL = 2, 60  # seeds of each kind of target
+SAMPLE, ALL = 1, 60  # seeds of each kind of target
 MOST_KILLS = 3  # of one seed
 DATA_ROWS = "data_row_exports"
 MIXED = "mixed"  # another kind of target at each run
