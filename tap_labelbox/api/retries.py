@@ -38,7 +38,7 @@ class FirstContact:
         self._is_default = is_default
         self._first_sent_at = math.inf  # by the monotonic clock
         self.is_made = False
-        """Whether anybody has answered, with whatever."""
+        """True once anybody has answered, with whatever."""
 
     def connect_seconds(self, timeout: float) -> float:
         """Return the seconds to wait for a connection, which is now asked for."""

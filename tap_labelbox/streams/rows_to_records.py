@@ -30,9 +30,9 @@ class RecordStream(BookmarkedStream):
 
     primary_keys: tuple[str, ...] = ("id",)
     document = ""
-    """What the rows are read with; of the stream's own name if nothing is said."""
+    """The document that the rows are read with; by default that of the stream's name."""
     nested_in = ""
-    """What holds the rows within a row of the document: an alias with an underscore."""
+    """The field with the rows in a row of the document: an alias with an underscore."""
     nested_key = ""
     """The column that has the ID of the row of the document."""
     alias_column = ""

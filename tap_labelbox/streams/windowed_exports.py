@@ -35,7 +35,7 @@ class WindowedExports(ExportGroup):
         self._given_up: set[str] = set()
         """Projects of which no more exports are wanted."""
         self._vain_halvings = 0
-        """How many projects have failed down to a day, since the last half that was
+        """Projects that have failed down to a day, since the last half that was
         read: where it is not the size that Labelbox fails at, halves cost each project
         a dozen exports, and bring nothing."""
 

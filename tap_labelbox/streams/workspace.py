@@ -63,7 +63,7 @@ MAX_SAMPLE_PROJECTS = 3  # that a test reads
 MAX_NAMED_PROJECTS = 10
 CHOSEN_PROJECTS = "chosen_projects"
 PROJECT_FIELDS = ("id", "name", "created_at", "data_row_count")
-"""What a run has to know of each project that it reads."""
+"""The columns of each project that a run has to know."""
 MAX_PROBED_PROJECTS = 20  # that are asked for labels, to find these
 
 MAX_FAILURES_IN_A_ROW = 5  # of projects, before the service is taken to be down

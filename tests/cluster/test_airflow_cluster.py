@@ -105,7 +105,8 @@ def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := true()):
-        assert time.monotonic() < deadline, what
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
         time.sleep(0.5)
     return value
 
