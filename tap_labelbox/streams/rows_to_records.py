@@ -30,7 +30,7 @@ class RecordStream(BookmarkedStream):
 
     primary_keys: tuple[str, ...] = ("id",)
     document = ""
-    """The document that the rows are read with; by default that of the stream's name."""
+    """The document that rows are read with; by default that of the stream's name."""
     nested_in = ""
     """The field with the rows in a row of the document: an alias with an underscore."""
     nested_key = ""
