@@ -377,6 +377,20 @@ def test_ties_may_come_in_any_order_each_time(
     assert sorted(result) == [row["id"] for row in server.rows]
 
 
+def test_ties_that_change_places_hide_no_row() -> None:
+    """The next page begins within the overlap, and has all of it none the less."""
+    server = Server(made(0, 0, 0, 0, 1, 1, 1))
+    # The last row is behind its equals on the first page, and before them later.
+    server.order = lambda row: (
+        age(row),
+        (row["id"] == "row-00006") == (server.asked[-1][1] == 0),
+    )
+
+    result = ids(server, 6, max_in_flight=4, together=True)
+
+    assert sorted(result) == [row["id"] for row in server.rows]
+
+
 @pytest.mark.parametrize("burst", [0, 3, 40], ids=["even", "uneven", "bursts"])
 def test_ties_cost_few_requests(burst: int) -> None:
     """Of 20,000 rows in 200 pages, on average four to a second."""

@@ -169,6 +169,9 @@ class _Walk:
         lack rows; and the IDs of those that they had."""
         # Rows that the next page was asked for with, at most.
         self._asked_size = listing.opening_size
+        self._is_short = False
+        """True if the next page begins behind the first row of the overlap. If it has
+        all of these, they have changed places, with rows that no page has had."""
         if listing.first_page:
             self._request(self._stride)
             self._answers = chain([listing.first_page], self._answers)
@@ -209,9 +212,10 @@ class _Walk:
         contents = [row.content for row in page.malformed]
         self._budget.observe(page.ids, contents, is_first=not self._skip)
         is_misled = self._start != self._listing.after and not self._is_ordered
-        if is_misled or self._seen.overlap <= set(page.ids):
-            return not is_misled
-        return self._is_seam(page)
+        if is_misled:
+            return False
+        has_overlap = self._seen.overlap <= set(page.ids)
+        return (has_overlap and not self._is_short) or self._is_seam(page)
 
     def _is_seam(self, page: _Rows) -> bool:
         """Note where a page begins among the rows with which the last one ended.
@@ -290,7 +294,7 @@ class _Walk:
         self._budget.try_again()
         is_ordered = self._is_ordered
         self._start = just_before(self._latest) if is_ordered else self._listing.after
-        self._seen.overlap = set()
+        self._seen.overlap, self._is_short = set(), False
         self._order.restart()
         self._request(0)
 
@@ -319,7 +323,8 @@ class _Walk:
         step = len(page) - self._seen.overlapping(page.rows)
         if not step:  # there is nothing to begin the next page with
             self._seen.overlap, step = set(), self._stride
-        if step < self._stride and not self._may_have_seams:
+        self._is_short = step < self._stride and self._may_have_seams
+        if step < self._stride and not self._is_short:
             self._stride = max(step, self._listing.size * 3 // 4)
             self._request(self._skip + step)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +40,13 @@ WORDS = (
 TOO_COMPLEX = "Query complexity limit exceeded"
 
 
+@cache
+def _published() -> graphql.DocumentNode:
+    """Return the schema that all begin with."""
+    text = files(__package__).joinpath("schema.graphql").read_text("utf-8")
+    return graphql.parse(text, no_location=True)
+
+
 class _Document(NamedTuple):
     """A document that can be executed, or the reply that says why not."""
 
@@ -70,8 +78,7 @@ class Schema:
         refuse: Iterable[str] = (),
         without: Iterable[str] = (),
     ) -> None:
-        text = files(__package__).joinpath("schema.graphql").read_text("utf-8")
-        self._schema = graphql.build_schema(text)
+        self._schema = graphql.build_ast_schema(_published())
         self._documents: dict[str, _Document] = {}
         _set_scalars(self._schema)
         for name in forget:

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -180,7 +180,7 @@ class Sandbox(Knobs):
             )
 
 
-@cache
+@lru_cache(maxsize=8)
 def _schema(
     forget: tuple[str, ...],
     ignore: tuple[str, ...],
