@@ -95,8 +95,9 @@ lint: setup ## Check style, types, layers and dependencies
 	@echo "deptry: dependencies"
 	@$(BIN)/deptry .
 
-# A process a core; one that runs out of tests takes some from the others. What
-# stands in ARGS comes later and wins: -n0 is no process but pytest's own.
+# As many processes as tests/conftest.py says; one that runs out of tests takes some
+# from the others. What stands in ARGS comes later and wins: -n0 is no process but
+# pytest's own.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: unit

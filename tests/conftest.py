@@ -78,6 +78,12 @@ def pytest_collection_modifyitems(
         items[:] = [item for item in items if item not in slow]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Use three processes on two cores: a third of the time, tests wait for others."""
+    return (os.cpu_count() or 2) * 3 // 2
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays: it took a quarter of the time."""
     gc.collect()
