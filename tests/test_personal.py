@@ -60,6 +60,7 @@ def logged(world: World) -> Iterator[str]:
         yield user.name
 
 
+@pytest.mark.usefixtures("whole_month")
 def test_addresses_are_in_the_listed_columns_and_in_no_other(
     serving: Callable[..., Runner], people: World, section: str
 ) -> None:
