@@ -311,6 +311,9 @@ so do ServerError and LimitError in the end; ExpiredLinkError asks for a new lin
 NotOfferedError ends a stream, and what is unknown is dropped from a query; all others
 end the run.
 """
+LEFT_OUT = (ComplexityError, NotOfferedError, TransientError, UnavailableError)
+"""What costs a stream, or one of its projects; anything else ends the run."""
+
 CODES = frozenset(
     key for key in TABLE if isinstance(key, str) and key.isupper() and "_" in key
 ) | {"FORBIDDEN", "TIMEOUT", "UNAUTHENTICATED"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.errors import (
+    LEFT_OUT,
     ForbiddenError,
     NotFoundError,
     NotOfferedError,
@@ -21,7 +22,7 @@ from tap_labelbox.api.reading import Reader
 from tap_labelbox.exports.rows import in_projects
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS, Refusals
+from tap_labelbox.streams.refusals import PROJECTS, Refusals
 from tap_labelbox.streams.rows_to_records import RecordStream
 from tap_labelbox.streams.saved_rows import SavedRows
 

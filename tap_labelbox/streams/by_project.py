@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from tap_labelbox.api.errors import LEFT_OUT
 from tap_labelbox.singer.state import context_id, prune, singular
 from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.refusals import LEFT_OUT, PROJECTS
+from tap_labelbox.streams.refusals import PROJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import ServerError, UnavailableError
+from tap_labelbox.api.errors import LEFT_OUT, ServerError, UnavailableError
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports.fast_rows import FastDecoder, decode_fast_rows
 from tap_labelbox.exports.model_runs import in_model_runs
@@ -35,7 +35,6 @@ from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.records.timestamps import as_timestamp
 from tap_labelbox.singer.shared_state import SharedState
 from tap_labelbox.singer.state import context_id
-from tap_labelbox.streams.refusals import LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

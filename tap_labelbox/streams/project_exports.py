@@ -37,7 +37,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.api.errors import NotOfferedError, UnavailableError
+from tap_labelbox.api.errors import LEFT_OUT, NotOfferedError, UnavailableError
 from tap_labelbox.api.prefetch import Question
 from tap_labelbox.exports.prepare import Plan
 from tap_labelbox.exports.tasks import (
@@ -50,7 +50,6 @@ from tap_labelbox.exports.windows import MAX_WINDOW_ROWS
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
 from tap_labelbox.singer.state import FAILED_AT, READING_UNTIL, context_id
-from tap_labelbox.streams.refusals import LEFT_OUT
 from tap_labelbox.streams.windowed_exports import WindowedExports
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tap_labelbox.api.errors import (
-    ComplexityError,
+    LEFT_OUT,
     ForbiddenError,
     NotOfferedError,
     TransientError,
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tap_labelbox.streams.workspace import Workspace
 
 PROJECTS = "projects"
-LEFT_OUT = (ComplexityError, NotOfferedError, TransientError, UnavailableError)
-"""What costs a stream, or one of its projects; anything else ends the run."""
 
 
 class Refusals:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tap_labelbox.api.errors import LEFT_OUT
 from tap_labelbox.exports.tasks import FailedExportError
 from tap_labelbox.exports.windows import Window, halves, windows
 from tap_labelbox.singer.state import context_id
 from tap_labelbox.streams.export_group import ExportGroup
-from tap_labelbox.streams.refusals import LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.api.client import Client
 from tap_labelbox.api.documents import GRAPHQL
 from tap_labelbox.api.errors import (
-    ComplexityError,
+    LEFT_OUT,
     IncompleteError,
     LabelboxError,
     NotFoundError,
@@ -302,7 +302,7 @@ class Workspace:
             datasets = list(
                 self.list_rows("dataset_ids", "datasets", leave_out=malformed.append)
             )
-        except (ComplexityError, NotOfferedError, TransientError, UnavailableError):
+        except LEFT_OUT:
             return None
         counts = [row.get("row_count") for row in datasets]
         known = [count for count in counts if isinstance(count, int)]
