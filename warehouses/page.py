@@ -197,8 +197,8 @@ def details(target: Target, found: Mapping[str, Any]) -> Iterator[str]:
     elif target.name in plugins():
         yield f"Install `{plugins()[target.name]['pip_url']}`, and set:"
         yield ""
-        settings = shipped_settings(target.name) | dict(target.settings)
-        yield from (f"- `{name}: {as_yaml(v)}`" for name, v in settings.items())
+        settings = shipped_settings(target.name).items()
+        yield from (f"- `{name}: {as_yaml(value)}`" for name, value in settings)
     if pins := own.get("versions"):
         tested = ", ".join(f"{name} {version}" for name, version in pins.items())
         yield ""

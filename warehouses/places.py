@@ -152,32 +152,16 @@ def bigquery_emulator(folder: Path) -> Iterator[Place]:
         server.wait()
 
 
-@contextmanager
-def delta_lake(folder: Path) -> Iterator[Place]:
-    """Open a folder for Delta tables."""
-    reader = PROGRAMS / "read_delta.py"
-    lake = str(folder / "lake")
-    yield Place({}, lambda: printed("lakes", reader, lake), argument=lake)
+def lake(environment: str, reader: str) -> Open:
+    """Return what opens a folder for tables that a program reads back."""
 
+    @contextmanager
+    def opened(folder: Path) -> Iterator[Place]:
+        path = str(folder / "lake")
+        program = PROGRAMS / reader
+        yield Place({}, lambda: printed(environment, program, path), argument=path)
 
-@contextmanager
-def iceberg_lake(folder: Path) -> Iterator[Place]:
-    """Open a folder for Iceberg tables and their catalog."""
-    reader = PROGRAMS / "read_iceberg.py"
-    lake = str(folder / "lake")
-    yield Place({}, lambda: printed("lakes", reader, lake), argument=lake)
-
-
-@contextmanager
-def clickhouse(folder: Path) -> Iterator[Place]:
-    """Open a folder for ClickHouse's database."""
-    reader = PROGRAMS / "read_clickhouse.py"
-    database = str(folder / "database")
-    yield Place(
-        {},
-        lambda: printed("clickhouse", reader, database),
-        argument=database,
-    )
+    return opened
 
 
 @contextmanager

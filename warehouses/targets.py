@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,6 @@ class Target:
     types: Mapping[str, str]
     """What a column of each kind becomes, of records if it loads these; none where
     files have no types."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that ``meltano.yml`` does not have."""
     program: str = ""
     """The file in ``programs`` that runs it on an emulator."""
     recipe: str = ""
@@ -142,6 +140,29 @@ REFUSES = "ends with exit code 1"
 IGNORES = "confirms the state all the same, so the next run begins behind the loss"
 ONLY_PARQUET = "the recipe is for batch files of Parquet"
 ONLY_RECORDS = "the recipe is for records"
+FROM_PARQUET = {RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET}
+LAKE_TYPES = {
+    "text": "string",
+    "integer": "long",
+    "number": "double",
+    "boolean": "boolean",
+    "timestamp": "timestamp",
+    "day": "string",
+    "object": "string",
+    "array": "string",
+}
+FILES = Target(
+    name="parquet",
+    warehouse="Parquet",
+    environment="lakes",
+    place=places.parquet_files,
+    recipe="Parquet",
+    run_on="files",
+    types=LAKE_TYPES
+    | {"integer": "int64", "boolean": "bool", "timestamp": "timestamp[us, tz=UTC]"},
+    merged=False,
+    refused=FROM_PARQUET,
+)
 
 TARGETS = (
     Target(
@@ -218,90 +239,40 @@ TARGETS = (
         advice="**Never with `batch_config`**, in any format. The defaults of the "
         "loader are other ones: one column of JSON for all, and rows that are added.",
     ),
-    Target(
-        name="parquet",
-        warehouse="Parquet",
-        environment="lakes",
-        place=places.parquet_files,
-        recipe="Parquet",
-        run_on="files",
-        types={
-            "text": "string",
-            "integer": "int64",
-            "number": "double",
-            "boolean": "bool",
-            "timestamp": "timestamp[us, tz=UTC]",
-            "day": "string",
-            "object": "string",
-            "array": "string",
-        },
-        merged=False,
-        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
-    ),
-    Target(
+    FILES,
+    replace(
+        FILES,
         name="s3",
         warehouse="S3, as Parquet",
-        environment="lakes",
         place=places.parquet_on_s3,
-        recipe="Parquet",
         run_on="moto",
-        types={
-            "text": "string",
-            "integer": "int64",
-            "number": "double",
-            "boolean": "bool",
-            "timestamp": "timestamp[us, tz=UTC]",
-            "day": "string",
-            "object": "string",
-            "array": "string",
-        },
-        merged=False,
-        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
     ),
     Target(
         name="delta",
         warehouse="Delta Lake",
         environment="lakes",
-        place=places.delta_lake,
+        place=places.lake("lakes", "read_delta.py"),
         recipe="Delta",
         run_on="files",
-        types={
-            "text": "string",
-            "integer": "long",
-            "number": "double",
-            "boolean": "boolean",
-            "timestamp": "timestamp",
-            "day": "string",
-            "object": "string",
-            "array": "string",
-        },
-        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+        types=LAKE_TYPES,
+        refused=FROM_PARQUET,
     ),
     Target(
         name="iceberg",
         warehouse="Iceberg",
         environment="lakes",
-        place=places.iceberg_lake,
+        place=places.lake("lakes", "read_iceberg.py"),
         recipe="Iceberg",
         run_on="files, and a catalog in SQLite",
-        types={
-            "text": "string",
-            "integer": "long",
-            "number": "double",
-            "boolean": "boolean",
-            "timestamp": "timestamptz",
-            "day": "string",
-            "object": "string",
-            "array": "string",
-        },
+        types=LAKE_TYPES | {"timestamp": "timestamptz"},
         left_out="null",
-        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+        refused=FROM_PARQUET,
     ),
     Target(
         name="clickhouse",
         warehouse="ClickHouse",
         environment="clickhouse",
-        place=places.clickhouse,
+        place=places.lake("clickhouse", "read_clickhouse.py"),
         recipe="ClickHouse",
         run_on="ClickHouse 26 (chdb)",
         types={
@@ -315,7 +286,7 @@ TARGETS = (
             "array": "Nullable(String)",
         },
         left_out="null",
-        refused={RECORDS: ONLY_PARQUET, JSONL: ONLY_PARQUET},
+        refused=FROM_PARQUET,
     ),
     Target(
         name="dlt",
@@ -355,11 +326,7 @@ TARGETS = (
             ),
         ),
         has_python_text=True,
-        parse={
-            "integer": int,
-            "number": float,
-            "boolean": read_boolean,
-        },
+        parse={"integer": int, "number": float, "boolean": read_boolean},
     ),
     Target(
         name="target-jsonl",

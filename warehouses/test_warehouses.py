@@ -13,6 +13,7 @@ import re
 import resource
 import subprocess
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +34,7 @@ from warehouses.targets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.contract.reading import Found
@@ -42,19 +43,15 @@ if TYPE_CHECKING:
     from warehouses.targets import Target
 
 LOADED = [(target, form) for target in TARGETS for form in target.loaded]
-REFUSED = [
-    (target, form)
-    for target in TARGETS
-    for form, what in target.refused.items()
-    if what == REFUSES
-]
-IGNORED = [
-    (target, form)
-    for target in TARGETS
-    for form, what in target.refused.items()
-    if what == IGNORES
-]
-
+REFUSED, IGNORED = (
+    [
+        (target, form)
+        for target in TARGETS
+        for form, what in target.refused.items()
+        if what == why
+    ]
+    for why in (REFUSES, IGNORES)
+)
 MEASURED = [
     # What an emulator takes says nothing.
     target
@@ -109,8 +106,7 @@ class Loading:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the target: those that users are told, and where."""
-        shipped = shipped_settings(self._target.name)
-        return shipped | dict(self._target.settings) | self._place.settings
+        return shipped_settings(self._target.name) | self._place.settings
 
     def messages(self, load: Load) -> str:
         """Return what the tap writes."""
@@ -137,6 +133,15 @@ class Loading:
         return done
 
 
+@contextmanager
+def loading(target: Target, form: str, folder: Path) -> Iterator[tuple[Place, Loading]]:
+    """Open a place of a target, and return it with what loads into it."""
+    warehouse = folder / "warehouse"
+    warehouse.mkdir(parents=True)
+    with target.place(warehouse) as place:
+        yield place, Loading(target, form, place, folder / "run")
+
+
 def test_duckdb_loses_a_row_of_a_table_of_texts(tmp_path: Path) -> None:
     """The first one, as the page says; a release that keeps it fails this."""
     (target,) = (each for each in TARGETS if each.name == "target-duckdb")
@@ -147,9 +152,8 @@ def test_duckdb_loses_a_row_of_a_table_of_texts(tmp_path: Path) -> None:
         {"projects": rows}, {**first.without, "projects": frozenset(rows[0]) - texts}
     )
 
-    with target.place(tmp_path) as place:
-        loading = Loading(target, RECORDS, place, tmp_path / "run")
-        done = loading.run(loading.messages(load))
+    with loading(target, RECORDS, tmp_path) as (place, run):
+        done = run.run(run.messages(load))
         found = place.read().rows["projects"]
 
     assert done.returncode == 0
@@ -184,10 +188,7 @@ def test_every_value_arrives(
     results: Results,
 ) -> None:
     """After four runs, of which one has fewer columns; but for what is known."""
-    folder = tmp_path / "warehouse"
-    folder.mkdir()
-    with target.place(folder) as place:
-        load = Loading(target, form, place, tmp_path / "run")
+    with loading(target, form, tmp_path) as (place, load):
         for each in loads():
             done = load.run(load.messages(each))
             assert done.returncode == 0, done.stderr[-3000:]
@@ -210,10 +211,7 @@ def test_what_is_not_loaded_is_refused(
     results: Results,
 ) -> None:
     """With an exit code that is not 0, and without a state."""
-    folder = tmp_path / "warehouse"
-    folder.mkdir()
-    with target.place(folder) as place:
-        load = Loading(target, form, place, tmp_path / "run")
+    with loading(target, form, tmp_path) as (_, load):
         first, *_ = loads()
         done = load.run(load.messages(first))
 
@@ -227,10 +225,7 @@ def test_what_is_ignored_is_known(
     target: Target, form: str, tmp_path: Path, results: Results
 ) -> None:
     """It confirms the state, and has nothing: the page warns of it."""
-    folder = tmp_path / "warehouse"
-    folder.mkdir()
-    with target.place(folder) as place:
-        load = Loading(target, form, place, tmp_path / "run")
+    with loading(target, form, tmp_path) as (place, load):
         first, *_ = loads()
         done = load.run(load.messages(first))
         found = place.read()
@@ -251,10 +246,7 @@ def test_batch_files_cost(
     """Measure how many times as much CPU messages take; it is no test of it."""
     seconds = {}
     for form in (each for each in FORMS if each in target.loaded):
-        folder = tmp_path / form
-        folder.mkdir()
-        with target.place(folder) as place:
-            load = Loading(target, form, place, tmp_path / "run")
+        with loading(target, form, tmp_path / form) as (_, load):
             done = load.run(workspace(form, tmp_path / "files"))
         assert done.returncode == 0, done.stderr[-3000:]
         seconds[form] = load.cpu
