@@ -7,68 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders.api import LABELS, PAGE_ROWS, SIZE, SLICE, START, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE_ROWS = 100
-CHUNK_BYTES = 1024 * 1024
-LABELS = """query Labels($project_id: ID!, $skip: Int!, $first: PageSize!) {
-  project(where: {id: $project_id}) {
-    labels(orderBy: createdAt_ASC, skip: $skip, first: $first) {
-      id label secondsToLabel agreement benchmarkAgreement isBenchmarkReference
-      createdAt updatedAt type { id name } createdBy { id email }
-      dataRow { id externalId globalKey rowData }
-    }
-  }
-}"""
-START = """mutation Start($input: ExportDataRowsInProjectInput!) {
-  exportDataRowsInProject(input: $input) { taskId }
-}"""
-STATUS = "query Status($id: ID!) { task(where: {id: $id}) { status } }"
-SIZE = """query Size($id: ID!) {
-  task(where: {id: $id}) { exportMetadataHeader(streamType: RESULT) { totalSize } }
-}"""
-SLICE = """query Slice($id: ID!, $offset: UInt64!) {
-  task(where: {id: $id}) {
-    exportFileFromOffset(streamType: RESULT, offset: $offset) { offsets { end } file }
-  }
-}"""
 BULK = """mutation Bulk($project_id: ID!) {
   exportLabels(data: {projectId: $project_id}) { downloadUrl }
 }"""
-
-
-class Api:
-    """One connection, kept open."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """Note the address and the key."""
-        address = urlsplit(settings["api_url"])
-        self._connection = HTTPConnection(address.hostname or "", address.port)
-        self._headers = {"Authorization": f"Bearer {settings['api_key']}"}
-
-    def post(self, query: str, **variables: Any) -> bytes:
-        """Run a document and give the reply as it is."""
-        body = json.dumps({"query": query, "variables": variables})
-        self._connection.request("POST", "/graphql", body, self._headers)
-        return self._connection.getresponse().read()
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """Run a document with one field, and return that."""
-        (value,) = json.loads(self.post(query, **variables))["data"].values()
-        return value
-
-    def get(self, link: str) -> Iterator[bytes]:
-        """Read a file."""
-        self._connection.request("GET", link[link.index("/", len("https://")) :])
-        response = self._connection.getresponse()
-        while chunk := response.read(CHUNK_BYTES):
-            yield chunk
 
 
 def labels(api: Api, project_id: str) -> Iterator[list[bytes]]:
@@ -84,14 +33,8 @@ def labels(api: Api, project_id: str) -> Iterator[list[bytes]]:
 
 def data_row_exports(api: Api, project_id: str) -> Iterator[list[bytes]]:
     """Return the lines of a data row export."""
-    request = {
-        "filters": {"projectId": project_id, "searchQuery": {"query": []}},
-        "params": {},
-        "streamable": True,
-    }
-    task_id = api.ask(START, input=request)["taskId"]
-    while api.ask(STATUS, id=task_id)["status"] != "COMPLETE":
-        pass
+    filters = {"projectId": project_id, "searchQuery": {"query": []}}
+    task_id = api.export(START, {"filters": filters, "params": {}})
     size = int(api.ask(SIZE, id=task_id)["exportMetadataHeader"]["totalSize"])
     offset, rest = 0, b""
     while offset < size:

@@ -7,29 +7,18 @@ from __future__ import annotations
 
 import json
 import sys
-from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from benchmarks.contenders.api import LABELS, PAGE_ROWS, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE_ROWS = 100
-LABELS = """query Labels($project_id: ID!, $skip: Int!, $first: PageSize!) {
-  project(where: {id: $project_id}) {
-    labels(orderBy: createdAt_ASC, skip: $skip, first: $first) {
-      id label secondsToLabel agreement benchmarkAgreement isBenchmarkReference
-      createdAt updatedAt type { id name } createdBy { id email }
-      dataRow { id externalId globalKey rowData }
-    }
-  }
-}"""
 START = """mutation Start($input: ExportDataRowsInCatalogInput!) {
   exportDataRowsInCatalog(input: $input) { taskId }
 }"""
-STATUS = "query Status($id: ID!) { task(where: {id: $id}) { status } }"
 PART = """query Part($id: ID!, $offset: UInt64!) {
   task(where: {id: $id}) {
     exportMetadataHeader(streamType: RESULT) { totalSize }
@@ -47,29 +36,6 @@ PARAMS = {
 }
 
 
-class Api:
-    """One connection, kept open."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """Note the address and the key."""
-        address = urlsplit(settings["api_url"])
-        self._connection = HTTPConnection(address.hostname or "", address.port)
-        self._headers = {"Authorization": f"Bearer {settings['api_key']}"}
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """Run a document with one field, and return that."""
-        body = json.dumps({"query": query, "variables": variables})
-        self._connection.request("POST", "/graphql", body, self._headers)
-        reply = json.loads(self._connection.getresponse().read())
-        (value,) = reply["data"].values()
-        return value
-
-    def get(self, link: str) -> bytes:
-        """Read a file."""
-        self._connection.request("GET", link[link.index("/", len("https://")) :])
-        return self._connection.getresponse().read()
-
-
 def labels(api: Api, project_id: str) -> Iterator[dict[str, Any]]:
     """Read the labels of a project; a page that is not full is the last one."""
     for skip in count(0, PAGE_ROWS):
@@ -82,19 +48,13 @@ def labels(api: Api, project_id: str) -> Iterator[dict[str, Any]]:
 
 def data_rows(api: Api) -> Iterator[dict[str, Any]]:
     """Export all data rows, and return each once for each of its projects."""
-    request = {
-        "filters": {"searchQuery": {"scope": None, "query": []}},
-        "params": PARAMS,
-        "streamable": True,
-    }
-    task_id = api.ask(START, input=request)["taskId"]
-    while api.ask(STATUS, id=task_id)["status"] != "COMPLETE":
-        pass
+    filters = {"searchQuery": {"scope": None, "query": []}}
+    task_id = api.export(START, {"filters": filters, "params": PARAMS})
     whole, size = b"", 1
     while len(whole) < size:
         task = api.ask(PART, id=task_id, offset=str(len(whole)))
         size = int(task["exportMetadataHeader"]["totalSize"])
-        whole += api.get(task["exportFileFromOffset"]["file"])
+        whole += b"".join(api.get(task["exportFileFromOffset"]["file"]))
     for line in whole.split(b"\n")[:-1]:
         row = json.loads(line)
         for project_id in row["projects"]:

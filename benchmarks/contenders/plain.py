@@ -16,6 +16,8 @@ from singer_sdk.authenticators import BearerTokenAuthenticator
 from singer_sdk.pagination import OffsetPaginator
 from singer_sdk.streams import GraphQLStream
 
+from benchmarks.contenders.api import PAGE_ROWS, SIZE, SLICE, START, STATUS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-PAGE_ROWS = 100
 TIMEOUT_SECONDS = 60
 
 KINDS: dict[str, Any] = {
@@ -203,25 +204,13 @@ class DataRowExportsStream(Stream):
             },
             "streamable": True,
         }
-        start = """mutation Start($input: ExportDataRowsInProjectInput!) {
-          exportDataRowsInProject(input: $input) { taskId }
-        }"""
-        status = "query Status($id: ID!) { task(where: {id: $id}) { status } }"
-        size = """query Size($id: ID!) { task(where: {id: $id}) {
-          exportMetadataHeader(streamType: RESULT) { totalSize }
-        } }"""
-        part = """query Part($id: ID!, $offset: UInt64!) { task(where: {id: $id}) {
-          exportFileFromOffset(streamType: RESULT, offset: $offset) {
-            offsets { end } file
-          }
-        } }"""
-        task_id = self.ask(start, input=request)["taskId"]
-        while self.ask(status, id=task_id)["status"] != "COMPLETE":
+        task_id = self.ask(START, input=request)["taskId"]
+        while self.ask(STATUS, id=task_id)["status"] != "COMPLETE":
             time.sleep(2)
-        header = self.ask(size, id=task_id)["exportMetadataHeader"]
+        header = self.ask(SIZE, id=task_id)["exportMetadataHeader"]
         offset = 0
         while offset < int(header["totalSize"]):
-            reply = self.ask(part, id=task_id, offset=str(offset))
+            reply = self.ask(SLICE, id=task_id, offset=str(offset))
             link = reply["exportFileFromOffset"]["file"]
             with requests.get(link, stream=True, timeout=TIMEOUT_SECONDS) as response:
                 for line in response.iter_lines(chunk_size=1024 * 1024):
