@@ -18,12 +18,11 @@ from tests.airflow import (
     load_unsharded,
     target_settings,
 )
-from tests.postgres import postgres
 from tests.runner import catalog_of
 from tests.test_meltano import block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.postgres import Postgres
@@ -43,13 +42,6 @@ def change(world: World) -> None:
     """Label something in two projects, all of which is over when this returns."""
     for project in world.projects[:2]:
         world.add_label(project.id, datetime.now(UTC) - timedelta(minutes=2))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """Return a Postgres."""
-    with postgres() as started:
-        yield started
 
 
 @pytest.fixture

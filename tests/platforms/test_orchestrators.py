@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.postgres import postgres
 from tests.runner import PRIMARY_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.postgres import Postgres
     from tests.runner import Runner
@@ -39,13 +38,6 @@ for name in {STREAMS}:
     counts[name] = event.asset_materialization.metadata["records"].value
 print(json.dumps(counts))
 """
-
-
-@pytest.fixture
-def server() -> Iterator[Postgres]:
-    """Return a Postgres to load into."""
-    with postgres() as running:
-        yield running
 
 
 @pytest.fixture
