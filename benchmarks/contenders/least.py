@@ -48,7 +48,7 @@ def labels(api: Api, project_id: str) -> Iterator[dict[str, Any]]:
 
 def data_rows(api: Api) -> Iterator[dict[str, Any]]:
     """Export all data rows, and return each once for each of its projects."""
-    filters = {"searchQuery": {"scope": None, "query": []}}
+    filters: dict[str, Any] = {"searchQuery": {"scope": None, "query": []}}
     task_id = api.export(START, {"filters": filters, "params": PARAMS})
     whole, size = b"", 1
     while len(whole) < size:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -30,27 +31,15 @@ UTC = alt.Scale(type="utc")  # a day is the same wherever the page is made
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A figure."""
-
-    title: str
-    unit: str
-    model: str
-    query: str
-    """Of one row: ``value``, and ``note`` for what else is to be known."""
-    form: str = "{:,.0f}"
-
-
-@dataclass(frozen=True)
 class Card:
-    """A picture."""
+    """A figure, or a picture."""
 
     title: str
     unit: str
     model: str
     query: str
     draw: Callable[[list[Row]], str]
-    """Returns the picture as HTML; "" if there is nothing to be seen."""
+    """Returns it as HTML; "" if there is nothing to be seen."""
     empty: str = "Nothing in this period."
     """What is said in place of that."""
 
@@ -58,8 +47,18 @@ class Card:
 # --- figures -------------------------------------------------------------------
 
 
+def _figure(rows: list[Row], form: str = "{:,.0f}") -> str:
+    """Return the ``value`` of the only row, and its ``note`` if there is one."""
+    (row,) = rows
+    value, note = row["value"], row["note"]
+    if value is None:
+        return '<p class="figure">-</p>'
+    text = f'<p class="soft">{escape(note)}</p>' if note else ""
+    return f'<p class="figure">{form.format(value)}</p>{text}'
+
+
 TILES = (
-    Tile(
+    Card(
         "Labels",
         "made",
         "labelbox__throughput_daily",
@@ -69,8 +68,9 @@ TILES = (
         from {marts}.labelbox__throughput_daily
         where {period} and label_count > 0 and {projects}
         """,
+        _figure,
     ),
-    Tile(
+    Card(
         "Labeling",
         "hours",
         "labelbox__throughput_daily",
@@ -79,9 +79,9 @@ TILES = (
         from {marts}.labelbox__throughput_daily
         where {period} and {projects}
         """,
-        form="{:,.1f}",
+        partial(_figure, form="{:,.1f}"),
     ),
-    Tile(
+    Card(
         "Agreement",
         "consensus of labels, 0 to 1",
         "labelbox__labels",
@@ -91,9 +91,9 @@ TILES = (
         from {marts}.labelbox__labels
         where {period} and {projects}
         """,
-        form="{:.2f}",
+        partial(_figure, form="{:.2f}"),
     ),
-    Tile(
+    Card(
         "Backlog",
         "data rows that are not done",
         "labelbox__backlog_daily",
@@ -111,8 +111,9 @@ TILES = (
         where counted_from = (select max(counted_from) from days)
             and step_kind <> 'done' and {projects}
         """,
+        _figure,
     ),
-    Tile(
+    Card(
         "Cost",
         "labeling, review and rework",
         "labelbox__cost",
@@ -125,6 +126,7 @@ TILES = (
         from {marts}.labelbox__cost
         where {period} and {projects}
         """,
+        _figure,
     ),
 )
 

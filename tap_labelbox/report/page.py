@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from tap_labelbox.report.cards import Card, Tile
+    from tap_labelbox.report.cards import Card
     from tap_labelbox.report.warehouse import Warehouse
 
 CSS = """
@@ -79,8 +79,10 @@ def render(warehouse: Warehouse, choice: Choice) -> str:
     What the warehouse has no model for is said in its place.
     """
     names = _names(warehouse, choice)
-    tiles = "\n".join(_tile(tile, warehouse, choice) for tile in TILES)
-    cards = "\n".join(_card(card, warehouse, choice) for card in CARDS)
+    tiles, cards = (
+        "\n".join(_section(card, warehouse, choice) for card in some)
+        for some in (TILES, CARDS)
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -126,39 +128,21 @@ def _names(warehouse: Warehouse, choice: Choice) -> str:
     return f"Projects: {', '.join(names)}."
 
 
-def _tile(tile: Tile, warehouse: Warehouse, choice: Choice) -> str:
-    try:
-        (row,) = warehouse.query(choice.of(tile.query), choice.values)
-    except QueryError as error:
-        return _section(tile, f'<p class="soft">{_lacking(tile, error)}</p>')
-    value, note = row["value"], row["note"]
-    figure = "-" if value is None else tile.form.format(value)
-    body = f'<p class="figure">{figure}</p>'
-    if note and value is not None:
-        body += f'<p class="soft">{escape(note)}</p>'
-    return _section(tile, body)
-
-
-def _card(card: Card, warehouse: Warehouse, choice: Choice) -> str:
+def _section(card: Card, warehouse: Warehouse, choice: Choice) -> str:
     try:
         rows = warehouse.query(choice.of(card.query), choice.values)
     except QueryError as error:
-        return _section(card, f'<p class="soft">{_lacking(card, error)}</p>')
-    picture = card.draw(rows) if rows else ""
-    return _section(card, picture or f'<p class="soft">{card.empty}</p>')
-
-
-def _section(item: Tile | Card, body: str) -> str:
+        body = (
+            f'<p class="soft">The model {card.model} cannot be read here: run '
+            "<code>dbt build</code>, or see which streams it needs. "
+            f"({escape(str(error))})</p>"
+        )
+    else:
+        drawn = card.draw(rows) if rows else ""
+        body = drawn or f'<p class="soft">{card.empty}</p>'
     return (
-        f'<section id="{item.title.lower().replace(" ", "-").replace(",", "")}">'
-        f"<h2>{item.title}</h2>"
-        f'<p class="unit">{item.unit}</p>{body}'
-        f'<p class="soft">from <code>{item.model}</code></p></section>'
-    )
-
-
-def _lacking(item: Tile | Card, error: QueryError) -> str:
-    return (
-        f"The model {item.model} cannot be read here: run <code>dbt build</code>, or "
-        f"see which streams it needs. ({escape(str(error))})"
+        f'<section id="{card.title.lower().replace(" ", "-").replace(",", "")}">'
+        f"<h2>{card.title}</h2>"
+        f'<p class="unit">{card.unit}</p>{body}'
+        f'<p class="soft">from <code>{card.model}</code></p></section>'
     )
