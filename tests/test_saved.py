@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tap_labelbox.exports.saved import SavedFiles
 
 Row = dict[str, Any]
 
@@ -78,7 +77,7 @@ def saved_file(path: Path, limit: int = MAX_ROW_BYTES) -> SavedFile:
     return SavedFile(Source(LocalFileSystem(), str(path)), limit)
 
 
-def saved_files(paths: list[Path]) -> SavedFiles:
+def saved_files(paths: list[Path]) -> list[SavedFile]:
     """Return what the setting has."""
     workspace = TapLabelbox(config={"export_files": [*map(str, paths)]}).workspace
     return workspace.saved_files

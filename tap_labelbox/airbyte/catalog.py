@@ -11,8 +11,6 @@ from tap_labelbox.singer.state import malformed_bookmark
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tap_labelbox.tap import TapLabelbox
 
 MODES = {
@@ -28,21 +26,15 @@ def discovered(tap: TapLabelbox) -> dict[str, Any]:
     streams = []
     for stream in tap.streams.values():
         schema = {k: v for k, v in stream.schema.items() if k != "$schema"}
-        key, cursor = (
-            [[column] for column in stream.primary_keys],
-            stream.replication_key,
-        )
+        cursor = stream.replication_key
         streams.append(
             {
                 "name": stream.name,
                 "json_schema": schema,
-                "supported_sync_modes": [
-                    "full_refresh",
-                    *["incremental"] * bool(cursor),
-                ],
+                "supported_sync_modes": [*MODES] if cursor else ["full_refresh"],
                 "source_defined_cursor": bool(cursor),
                 "default_cursor_field": [cursor] if cursor else [],
-                "source_defined_primary_key": key,
+                "source_defined_primary_key": [[key] for key in stream.primary_keys],
                 "is_resumable": bool(cursor),
                 "is_file_based": False,
             }
@@ -147,10 +139,8 @@ def states(content: Any) -> dict[str, dict[str, Any]]:
         for part in parts:
             match part:
                 case {"stream_descriptor": {"name": str(name)}}:
-                    own_state: Mapping[str, Any] = part.get("stream_state") or {}
-                    result[name] = (
-                        dict(own_state) if isinstance(own_state, dict) else {}
-                    )
+                    own_state = part.get("stream_state") or {}
+                    result[name] = own_state if isinstance(own_state, dict) else {}
                     if malformed_bookmark({"bookmarks": {name: own_state}}):
                         raise SettingsError(f"--state of {name} is malformed: {RESET}")
                 case _:

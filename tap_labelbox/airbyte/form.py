@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 DOCUMENTATION = "https://github.com/tap-labelbox/tap-labelbox/blob/main/docs/airbyte.md"
 EXCLUDED = ("batch_config", "emit_activate_version_messages", "export_files")
 """Settings about Singer's messages, or about files on the machine of the tap."""
+FIELDS: Mapping[str, Any] = {
+    name: schema
+    for name, schema in SETTINGS["properties"].items()
+    if name not in EXCLUDED
+}
+"""The schemas of the settings that the form has."""
 KEPT = (
     *("default", "description", "enum", "exclusiveMinimum", "format", "maximum"),
     *("minimum", "minLength", "title"),
@@ -21,19 +27,12 @@ KEPT = (
 
 def spec() -> dict[str, Any]:
     """Return the message that describes the settings."""
-    properties = {
-        name: _field(schema)
-        for name, schema in SETTINGS["properties"].items()
-        if name not in EXCLUDED
-    }
-    for order, schema in enumerate(properties.values()):
-        schema["order"] = order
     connection = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Labelbox",
         "type": "object",
         "required": SETTINGS["required"],
-        "properties": properties,
+        "properties": _fields(FIELDS),
         # Stored settings may be of another version.
         "additionalProperties": True,
     }
@@ -45,6 +44,14 @@ def spec() -> dict[str, Any]:
             "supportsIncremental": True,
             "supported_destination_sync_modes": ["overwrite", "append", "append_dedup"],
         },
+    }
+
+
+def _fields(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of fields, in their order."""
+    return {
+        name: _field(schema) | {"order": order}
+        for order, (name, schema) in enumerate(schemas.items())
     }
 
 
@@ -61,52 +68,34 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "items" in schema:
         result["items"] = _field(schema["items"])
     if "properties" in schema:
-        parts = schema["properties"].items()
-        result["properties"] = {name: _field(part) for name, part in parts}
+        result["properties"] = _fields(schema["properties"])
         result["additionalProperties"] = True
-        for order, part in enumerate(result["properties"].values()):
-            part["order"] = order
     return result
 
 
-def settings(form: Mapping[str, Any], warn: Callable[[str], None]) -> dict[str, Any]:
+def settings(
+    form: Mapping[str, Any],
+    warn: Callable[[str], None],
+    known: Mapping[str, Any] = FIELDS,
+    prefix: str = "",
+) -> dict[str, Any]:
     """Return the settings that are filled in.
 
     A form may send ``""``, ``[]`` and ``{}`` for what is left empty, and stored
     settings may have some that this version does not know.
 
     Args:
-        form: What Airbyte sends.
+        form: What Airbyte sends, or a block of it.
         warn: Logs the settings that are not known.
-    """
-    own = {
-        name: schema
-        for name, schema in SETTINGS["properties"].items()
-        if name not in EXCLUDED
-    }
-    return _filled(form, own, "", warn)
-
-
-def _filled(
-    form: Mapping[str, Any],
-    known: Mapping[str, Any],
-    prefix: str,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
-    """Return the settings of a block that are filled in.
-
-    Args:
-        form: The block as Airbyte sends it.
-        known: The schemas of its settings.
+        known: The schemas of those that are.
         prefix: The path of the block, with a dot at its end.
-        warn: Logs the settings that are not known.
     """
     result: dict[str, Any] = {}
     for name, entry in form.items():
         value = entry
         parts = known.get(name, {}).get("properties")
         if isinstance(value, dict) and parts:
-            value = _filled(value, parts, f"{prefix}{name}.", warn)
+            value = settings(value, warn, parts, f"{prefix}{name}.")
         if value is None or value in ("", [], {}):
             continue
         if name not in known:

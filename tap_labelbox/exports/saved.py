@@ -22,7 +22,6 @@ import msgspec
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.rows import data_row_id, identified
-from tap_labelbox.exports.sources import Finder
 from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import (
     count_lines,
@@ -34,11 +33,9 @@ from tap_labelbox.records.malformed import Malformed, MalformedError, described,
 from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
 
-    from tap_labelbox.exports.sources import Content, Source
+    from tap_labelbox.exports.sources import Content, Finder, Source
 
 CHUNK_BYTES = 64 * 1024
 """What is read at least; and lines that are decoded together, so that they stay in the
@@ -197,12 +194,9 @@ class SavedFile:
 
     def __init__(self, source: Source, max_row_bytes: int) -> None:
         """Open nothing yet."""
-        self._source = source
+        self.source = source
         self.name = source.name
         """What messages call it."""
-        self.data_rows = 0
-        self.items = 0
-        self.malformed = 0
         self.is_read = False
         """Whether all that it holds has been decoded and counted."""
         self._is_used = False
@@ -225,20 +219,12 @@ class SavedFile:
             UnavailableError: If the file cannot be read, or is cut short.
         """
         self._begin()
-        if self._is_used and not self._source.is_rereadable:
+        if self._is_used and not self.source.is_rereadable:
             msg = "it is no regular file and cannot be read twice: save it as one"
             raise UnavailableError(msg)
         self._is_used = True
-        with self._source.open() as self._file:
+        with self.source.open() as self._file:
             yield from self._rows(decoded)
-
-    def modified_at(self) -> datetime:
-        """Return when it was modified.
-
-        Raises:
-            UnavailableError: If it is not there.
-        """
-        return self._source.modified_at()
 
     def _begin(self) -> None:
         self.data_rows = self.items = self.malformed = 0
@@ -408,7 +394,8 @@ class SavedFile:
             if byte != COMMA and (
                 byte != OPEN_BRACKET or not _has_rows(self._short_line())
             ):
-                return [self._leave_out_line()]
+                next_row = rb"\n|(?=" + self._opening + rb")"
+                return [self._left_out(_what(self._short_line()), next_row)]
         elif self._depth == 0 and byte not in (OPEN_BRACKET, COMMA):
             return [self._left_out("it is no JSON", rb"\n|(?=\{)")]
         if byte == OPEN_BRACKET:
@@ -428,11 +415,6 @@ class SavedFile:
                 end = len(self._text)
                 break
         return self._text[self._at : end]
-
-    def _leave_out_line(self) -> Malformed:
-        """Leave out a line that has no row in it."""
-        row = re.escape(self._first_key) or DEFAULT_OPENING
-        return self._left_out(_what(self._short_line()), rb"\n|(?=" + row + rb")")
 
     def _scalar(self) -> Malformed:
         """Leave out what is in an array and neither an object nor an array."""
@@ -490,8 +472,17 @@ class SavedFile:
         Raises:
             ValueError: If it is no JSON.
         """
+        text = self._text[self._at : self._at + size]
+        if b"\n" not in text:
+            with suppress(ValueError):
+                return decoded(text)
+        value = decode(text)
+        if _is_item(value):
+            return [Item(value)]
+        if "ID" in value and not data_row_id(value):
+            return [Malformed(self._where(), f"it has no ID ({described(value)})")]
         try:
-            return _decoded(self._text[self._at : self._at + size], decoded)
+            return [identified(value)]
         except MalformedError as error:
             return [Malformed(self._where(), str(error))]
 
@@ -554,14 +545,18 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        first = re.escape(self._first_key) or DEFAULT_OPENING
-        patterns = [rb"(?=" + first + rb")"]
+        patterns = [rb"(?=" + self._opening + rb")"]
         if not self._depth:
             patterns.append(ROW_LINE)
         # Without an indent, the lines of what is inside a row begin alike.
         elif self._begins_line and self._indent:
             patterns.append(rb"\n(?=" + re.escape(self._indent) + rb"[{\[])")
         return b"|".join(patterns)
+
+    @property
+    def _opening(self) -> bytes:
+        """The pattern of how a row begins."""
+        return re.escape(self._first_key) or DEFAULT_OPENING
 
     def _left_out(self, why: str, next_row: bytes, after: int = 0) -> Malformed:
         """Go on at the next row, holding nothing of what comes before it.
@@ -593,26 +588,6 @@ def _end(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
     return result.end() if result else start
 
 
-def _decoded(text: bytes, decoded: Decoder) -> list[Any]:
-    """Decode one row.
-
-    Raises:
-        MalformedError: If it is of no export.
-        ValueError: If it is no JSON.
-    """
-    if b"\n" not in text:
-        try:
-            return decoded(text)
-        except ValueError:
-            pass
-    value = decode(text)
-    if _is_item(value):
-        return [Item(value)]
-    if isinstance(value, dict) and "ID" in value and not data_row_id(value):
-        raise MalformedError(f"it has no ID ({described(value)})")
-    return [identified(value)]
-
-
 def _has_rows(text: bytes) -> bool:
     """Return whether a line has rows, or is so long that it may have."""
     if len(text) > CHUNK_BYTES:
@@ -641,42 +616,20 @@ def _what(text: bytes) -> str:
 # --- several files ------------------------------------------------------------------
 
 
-class SavedFiles:
-    """The files that the settings name, in the order in which they are to be read.
+def saved_files(
+    addresses: Iterable[str], max_row_bytes: int, finder: Finder
+) -> list[SavedFile]:
+    """Return the files that the settings name, in the order in which to read them.
 
     A target keeps the last record of a key. Of two exports of one data row, the newer
     one holds newer activity, if only on another data row, where the row differs: so
     files are read in the order of their newest ``last_activity_at``. Those that have
     none are ordered by what other timestamps they have.
-
-    Args:
-        addresses: Of files, folders and archives, on this machine and elsewhere.
-        max_row_bytes: The most of a row.
-        record_failure: Records what cannot be read, and why.
-        logger: Logs how many files are read, and which are not.
     """
-
-    def __init__(
-        self,
-        addresses: Iterable[str],
-        max_row_bytes: int,
-        record_failure: Callable[[str, object], None],
-        logger: logging.Logger,
-    ) -> None:
-        """Open nothing yet."""
-        self._addresses = addresses
-        self._max_row_bytes = max_row_bytes
-        self._finder = Finder(record_failure, logger)
-        self._files: list[SavedFile] | None = None
-
-    def __iter__(self) -> Iterator[SavedFile]:
-        """Go through the files, the newest last."""
-        if self._files is None:
-            sources = self._finder.find(self._addresses)
-            if len(sources) > 1:
-                sources.sort(key=newest_timestamp)
-            self._files = [SavedFile(item, self._max_row_bytes) for item in sources]
-        return iter(self._files)
+    sources = finder.find(addresses)
+    if len(sources) > 1:
+        sources.sort(key=newest_timestamp)
+    return [SavedFile(source, max_row_bytes) for source in sources]
 
 
 def newest_timestamp(source: Source) -> str:

@@ -174,7 +174,7 @@ class BulkExportStream(ProjectStream):
             for stream in cast("Iterable[LabelboxStream]", self.tap.streams.values())
         )
         try:
-            exported_at = timestamps.isoformat(file.modified_at())
+            exported_at = timestamps.isoformat(file.source.modified_at())
             for item in file.read(item_decoder(only_items=others)):
                 if type(item) is Item:
                     yield self._exported(item.value, "", exported_at)

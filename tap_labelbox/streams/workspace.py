@@ -22,7 +22,8 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.reading import rows
 from tap_labelbox.exports.rows import ROWS_IN_JSON
-from tap_labelbox.exports.saved import SavedFiles
+from tap_labelbox.exports.saved import saved_files
+from tap_labelbox.exports.sources import Finder
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.records.columns import as_id, as_strings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from tap_labelbox.api.pagination import Row
     from tap_labelbox.exports.rows import ProjectRow
+    from tap_labelbox.exports.saved import SavedFile
     from tap_labelbox.records.malformed import Malformed
     from tap_labelbox.streams.export_group import ExportGroup
     from tap_labelbox.streams.saved_rows import SavedRows
@@ -102,6 +104,7 @@ class Workspace:
         self.began_at = datetime.now(UTC)
         """By the clock of this machine."""
         self.progress = Progress(logger)
+        self._config = config
         self.client = Client(
             config["api_url"],
             config.get("api_key", ""),
@@ -119,12 +122,6 @@ class Workspace:
         )
         self.offline = "export_files" in config
         """Whether files are read, and Labelbox is asked nothing."""
-        self.saved_files = SavedFiles(
-            config.get("export_files", ()),
-            config["max_row_bytes"],
-            self.record_failure,
-            logger,
-        )
         self._filter = ProjectFilter(config)
         self.pseudonyms = (
             Pseudonyms(config["pseudonymize_salt"], ROWS_IN_JSON)
@@ -132,13 +129,9 @@ class Workspace:
             else None
         )
         """Stand for people in all records; None where these are named."""
-        self._start_date: str | None = config.get("start_date")
-        self._export_filters: dict[str, Any] = config["export_filters"]
         self._names: dict[str, str] = {}  # of projects, by their ID
         self._made_at: dict[str, str] = {}  # the same
         self._row_counts: dict[str, Any] = {}  # the same
-        self._page_size: int = config["page_size"]
-        self._max_in_flight: int = config["concurrency"]
         self._logger = logger
         self.failures_in_a_row = FailuresInARow()
         self._warns_of_missing = config["on_missing"] == "warn"
@@ -177,6 +170,13 @@ class Workspace:
                 lookback_seconds,
                 MIN_LOOKBACK_SECONDS,
             )
+
+    @cached_property
+    def saved_files(self) -> list[SavedFile]:
+        """The files that are read, the newest last; found when first asked for."""
+        finder = Finder(self.record_failure, self._logger)
+        addresses = self._config.get("export_files", ())
+        return saved_files(addresses, self._config["max_row_bytes"], finder)
 
     @cached_property
     def started_at(self) -> str:
@@ -230,8 +230,8 @@ class Workspace:
         if not self.offline:
             listing = Listing(
                 page,
-                self._page_size,
-                max_in_flight=self._max_in_flight,
+                self._config["page_size"],
+                max_in_flight=self._config["concurrency"],
                 made_at=_made_at,
                 leave_out=leave_out or partial(self.leave_out, f"the list {document}"),
             )
@@ -384,7 +384,7 @@ class Workspace:
         """
         own = {
             name: ids[:MAX_SAMPLE_ROWS]
-            for name, ids in self._export_filters.items()
+            for name, ids in self._config["export_filters"].items()
             if name in ("data_row_ids", "global_keys")
         }
         if own:
@@ -408,8 +408,8 @@ class Workspace:
     def _labeled(self, project_id: str) -> list[str]:
         """Return a few data rows of a project that have labels."""
         where = {}
-        if self._start_date:  # so the data rows were active since as well
-            where["createdAt_gt"] = timestamps.normalize(self._start_date)
+        if start := self._config.get("start_date"):  # so the rows were active since
+            where["createdAt_gt"] = timestamps.normalize(start)
         data = self.client.execute(
             "labels",
             project_id=project_id,
@@ -485,15 +485,20 @@ class Workspace:
     @property
     def left_out(self) -> list[tuple[str, str]]:
         """Everything that this run has left out so far, and why."""
-        rows = [
-            (f"{_malformed_rows(count)} of {source}", "the first ones are named above")
-            for source, count in self._left_out.items()
-        ]
+        why = "the first ones are named above"
         return [
             *self._missing.items(),
             *self._gone.items(),
-            *rows,
+            *((rows, why) for rows in self._malformed_rows),
             *self._noted.items(),
+        ]
+
+    @property
+    def _malformed_rows(self) -> list[str]:
+        """What to call the rows of each source that this run has left out."""
+        return [
+            f"{count} malformed row{'s' if count > 1 else ''} of {source}"
+            for source, count in self._left_out.items()
         ]
 
     @property
@@ -555,17 +560,9 @@ class Workspace:
 
     def check(self) -> None:
         """Raise an error at the end of a run that left something out."""
-        rows = [
-            f"{_malformed_rows(count)} of {source}"
-            for source, count in self._left_out.items()
-        ]
-        if missing := [*self._missing, *rows]:
+        if missing := [*self._missing, *self._malformed_rows]:
             sources = first_of(missing, MAX_NAMED_SOURCES)
             raise IncompleteError(f"everything else was read, but not {sources}")
-
-
-def _malformed_rows(count: int) -> str:
-    return f"{count} malformed row{'s' if count > 1 else ''}"
 
 
 def _made_at(row: Row) -> str:
