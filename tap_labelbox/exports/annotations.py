@@ -21,10 +21,6 @@ from tap_labelbox.exports.rows import (
 from tap_labelbox.records.columns import (
     MAX_ID_PATH_BYTES,
     Table,
-    as_integer,
-    as_key,
-    as_objects,
-    as_string,
     boolean,
     derived,
     id_path,
@@ -33,11 +29,18 @@ from tap_labelbox.records.columns import (
     json,
     number,
     objects,
-    populate,
-    shortened_id,
     sources,
     string,
     within,
+)
+from tap_labelbox.records.values import (
+    as_integer,
+    as_key,
+    as_objects,
+    as_string,
+    populate,
+    shortened_id,
+    to_record,
 )
 
 if TYPE_CHECKING:
@@ -338,7 +341,7 @@ class _Walk:
 
     def _annotation(self, item: Any, key: str, place: Record) -> Iterator[Record]:
         """Yield the records of an object or a question, and of what is nested in it."""
-        record = self._table.record(item, place)
+        record = to_record(self._table, item, place)
         unmapped = record["additional_columns"]
         if record["feature_id"] is None:
             record["feature_id"] = as_key(key)
@@ -619,7 +622,7 @@ def _relations(item: Any) -> list[str]:
 
 def _relationship(item: Any, key: str) -> tuple[str, Record]:
     """Return what a relationship is known by, and its record without IDs."""
-    record = ANNOTATION_RELATIONSHIPS.record(item, {})
+    record = to_record(ANNOTATION_RELATIONSHIPS, item, {})
     unmapped = record["additional_columns"]
     for name in [name for name in unmapped if name.endswith(RELATIONSHIP_ENDING)]:
         if isinstance(unmapped[name], dict):

@@ -24,19 +24,21 @@ from tap_labelbox.exports.rows import (
     items,
 )
 from tap_labelbox.records.columns import (
-    as_id,
-    as_key,
     derived,
     identifier,
     key,
     number,
     objects,
-    populate,
-    shortened_id,
     string,
     timestamp,
     within,
     word,
+)
+from tap_labelbox.records.values import (
+    as_id,
+    as_key,
+    populate,
+    shortened_id,
 )
 
 if TYPE_CHECKING:

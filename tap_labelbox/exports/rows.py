@@ -15,13 +15,9 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import (
     EMAIL,
-    FEW_ID_CHARACTERS,
-    MAX_ID_BYTES,
     PEOPLE,
     Table,
     additional_columns,
-    as_id,
-    as_key,
     boolean,
     derived,
     email,
@@ -32,9 +28,6 @@ from tap_labelbox.records.columns import (
     key,
     number,
     objects,
-    populate,
-    shortened_id,
-    store,
     string,
     string_or_number,
     tags,
@@ -43,7 +36,17 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.records.malformed import MalformedError, described
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.values import (
+    FEW_ID_CHARACTERS,
+    MAX_ID_BYTES,
+    as_id,
+    as_key,
+    as_timestamp,
+    populate,
+    shortened_id,
+    store,
+    to_record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -380,7 +383,7 @@ def as_it_is(row: DataRow) -> Iterable[DataRow]:
 
 def catalog_records(row: DataRow) -> Iterator[Record]:
     """Yield the one record of a data row, in a project or not."""
-    record = CATALOG_DATA_ROWS.record(row, {})
+    record = to_record(CATALOG_DATA_ROWS, row, {})
     # What projects and model runs make of it, other exports hold.
     for others in ("projects", "experiments"):
         record["additional_columns"].pop(others, None)
@@ -476,7 +479,7 @@ LABEL_REVIEWS = Table.of(
 def label_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each label."""
     records = [
-        EXPORT_LABELS.record(_true_first(label), ids) for ids, label in row.labels
+        to_record(EXPORT_LABELS, _true_first(label), ids) for ids, label in row.labels
     ]
     selected = as_key(row.details.get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
@@ -504,7 +507,9 @@ def review_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each review of each label, oldest first."""
     for ids, label in row.labels:
         reviews = items(block(label, "label_details").get("reviews"))
-        yield from numbered([LABEL_REVIEWS.record(item, ids) for _, item in reviews])
+        yield from numbered(
+            [to_record(LABEL_REVIEWS, item, ids) for _, item in reviews]
+        )
 
 
 # --- workflow_history, data_row_metadata, data_row_attachments -------------------
@@ -577,7 +582,7 @@ def workflow_records(row: ProjectRow) -> Iterator[Record]:
     steps = [*items(row.details.get("workflow_history"))]
     # The export gives the newest first; steps of one timestamp keep that order.
     yield from numbered(
-        [WORKFLOW_HISTORY.record(step, row.ids) for _, step in reversed(steps)]
+        [to_record(WORKFLOW_HISTORY, step, row.ids) for _, step in reversed(steps)]
     )
 
 
@@ -585,7 +590,7 @@ def metadata_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each metadata field, and for each chosen option of one."""
     counts: dict[str, int] = {}
     for _, field in items(row.row.get("metadata_fields")):
-        field_record = DATA_ROW_METADATA.record(field, row.ids)
+        field_record = to_record(DATA_ROW_METADATA, field, row.ids)
         known_by = field_record["schema_id"] or field_record["schema_name"]
         schema_id = field_record["schema_id"] = shortened_id(known_by or "unnamed")
         value = field_record["additional_columns"].pop("value", None)
@@ -613,7 +618,7 @@ def _fill_value(record: Record, unmapped: Row, value: Any) -> None:
 def attachment_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each attachment, in the export's order."""
     for sequence, (_, item) in enumerate(items(row.row.get("attachments")), 1):
-        record = DATA_ROW_ATTACHMENTS.record(item, row.ids)
+        record = to_record(DATA_ROW_ATTACHMENTS, item, row.ids)
         yield record | {"sequence": sequence}
 
 
