@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.exports.annotations import annotation_records
 from tap_labelbox.exports.fast_rows import FastRow, decode_fast_rows
 from tap_labelbox.exports.rows import (
     DataRow,
     UniqueIds,
+    annotation_records,
     data_row_records,
     decode_rows,
     label_records,

@@ -21,8 +21,8 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.reading import rows
-from tap_labelbox.exports.rows import ROWS_IN_JSON
 from tap_labelbox.exports.saved import SavedFiles
+from tap_labelbox.exports.tables import ROWS_IN_JSON
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.records.malformed import (
