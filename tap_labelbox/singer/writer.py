@@ -24,7 +24,7 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from singer_sdk.helpers.types import Record, TapState
     from singer_sdk.singerlib import Message
@@ -146,7 +146,9 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             if self.is_full:
                 stream.finish_batch()
 
-    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+    def write_record(
+        self, stream: str, version: int | None, record: Mapping[str, Any]
+    ) -> None:
         """Write a record as it is."""
         beginning = self._beginnings.get(stream) or self._begin(stream, version)
         buffer = self._buffer  # which is another list after each flush
