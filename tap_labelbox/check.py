@@ -27,8 +27,8 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.pagination import MIN_PAGE_ROWS
 from tap_labelbox.exit_codes import Ending
-from tap_labelbox.records.columns import as_id, as_integer
 from tap_labelbox.records.json_text import decode
+from tap_labelbox.records.values import as_id, as_integer
 from tap_labelbox.singer.input_files import read_catalog
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.singer.tap import plain_errors, set_up_log

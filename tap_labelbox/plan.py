@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL
 from tap_labelbox.api.errors import SettingsError
-from tap_labelbox.records.columns import as_integer
+from tap_labelbox.records.values import as_integer
 from tap_labelbox.singer import sharding
 from tap_labelbox.singer.input_files import read_state
 from tap_labelbox.singer.tap import plain_errors, set_up_log

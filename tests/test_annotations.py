@@ -14,9 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-from tap_labelbox.exports.annotations import MAX_ANSWER_DEPTH
 from tap_labelbox.exports.fast_rows import decode_fast_rows
-from tap_labelbox.exports.rows import DataRow, data_row_records, decode_rows
+from tap_labelbox.exports.rows import (
+    MAX_ANSWER_DEPTH,
+    DataRow,
+    data_row_records,
+    decode_rows,
+)
 from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.exports.annotations import annotation_records
 from tap_labelbox.exports.fast_rows import FastRow, decode_fast_rows
 from tap_labelbox.exports.rows import (
     DataRow,
     UniqueIds,
+    annotation_records,
     data_row_records,
     decode_rows,
     label_records,
@@ -22,15 +22,18 @@ from tap_labelbox.exports.rows import (
 from tap_labelbox.records import columns
 from tap_labelbox.records.columns import (
     MAX_EMAIL_BYTES,
-    MAX_ID_BYTES,
     MAX_WORD_BYTES,
     Table,
     email,
-    has_at_most,
     identifier,
     number,
-    shortened_id,
     word,
+)
+from tap_labelbox.records.values import (
+    MAX_ID_BYTES,
+    has_at_most,
+    shortened_id,
+    to_record,
 )
 from tap_labelbox.streams import STREAMS
 from tests.test_bad_data import changing
@@ -95,11 +98,11 @@ def test_a_text_fits_by_its_bytes(kind: Any, most: int, character: str) -> None:
     table = Table.of(kind("value", "Any."))
 
     assert kind.schema["maxLength"] == most
-    assert table.record({"value": longest}, {}) == {
+    assert to_record(table, {"value": longest}, {}) == {
         "value": longest,
         "additional_columns": {},
     }
-    assert table.record({"value": too_long}, {}) == {
+    assert to_record(table, {"value": too_long}, {}) == {
         "value": shortened_id(too_long) if kind is identifier else None,
         "additional_columns": {"value": too_long},
     }
@@ -181,7 +184,7 @@ def test_what_is_too_long_is_put_aside_whole(stream: Any) -> None:
         return item
 
     columns_of = {column.name: column for column in stream.schema.columns}
-    record = stream.schema.record(filled(stream.schema.sources), {})
+    record = to_record(stream.schema, filled(stream.schema.sources), {})
 
     for name, value in too_long.items():
         kind = columns_of[name].kind
@@ -268,7 +271,7 @@ def test_a_whole_number_that_is_no_float_becomes_one(
     value: int, stored: Any, beside: Any
 ) -> None:
     """Digits that it loses are put aside, as text: some targets take no more."""
-    record = Table.of(number("value", "Any.")).record({"value": value}, {})
+    record = to_record(Table.of(number("value", "Any.")), {"value": value}, {})
 
     assert record == {"value": stored, "additional_columns": beside}
     assert type(record["value"]) is type(stored)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tap_labelbox.records import columns, json_columns
+from tap_labelbox.records import columns, json_columns, values
 from tap_labelbox.records.columns import (
     Kind,
     Table,
@@ -25,6 +25,7 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.json_text import decode_raw
 from tap_labelbox.records.structs import RecordBuilder, StructColumns
+from tap_labelbox.records.values import to_record
 
 TABLE = Table.of(
     *derived(key("parent_id", "ID of the parent.")),
@@ -50,7 +51,7 @@ def test_a_schema_has_all_columns_in_their_order() -> None:
     assert TABLE["required"] == ["parent_id", "id"]
     assert TABLE["properties"]["id"] == {
         "type": ["string"],
-        "maxLength": columns.MAX_ID_BYTES,
+        "maxLength": values.MAX_ID_BYTES,
         "description": "Its ID.",
     }
     assert TABLE["properties"]["at"] == {
@@ -62,7 +63,7 @@ def test_a_schema_has_all_columns_in_their_order() -> None:
 
 def test_a_record_has_each_value_in_its_column() -> None:
     """Wherever its paths say that it may be; what is derived is given."""
-    assert TABLE.record(ROW, {"parent_id": "p"}) == RECORD
+    assert to_record(TABLE, ROW, {"parent_id": "p"}) == RECORD
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_record_has_each_value_in_its_column() -> None:
 )
 def test_what_fits_no_column_is_put_aside(row: Any, unmapped: Any) -> None:
     """By its dotted path; a derived column is never filled from a row."""
-    record = TABLE.record(row, {"parent_id": "p"})
+    record = to_record(TABLE, row, {"parent_id": "p"})
 
     assert record["additional_columns"] == unmapped
     assert record["parent_id"] == "p"
@@ -87,8 +88,8 @@ def test_of_several_paths_the_first_value_counts() -> None:
     """Another one is put aside, the same once more is not."""
     table = Table.of(integer("size", "Its size.", "size", "details.size"))
 
-    same = table.record({"size": 4, "details": {"size": 4}}, {})
-    other = table.record({"size": 4, "details": {"size": 5}}, {})
+    same = to_record(table, {"size": 4, "details": {"size": 4}}, {})
+    other = to_record(table, {"size": 4, "details": {"size": 5}}, {})
 
     assert same == {"size": 4, "additional_columns": {}}
     assert other == {"size": 4, "additional_columns": {"details.size": 5}}
@@ -101,7 +102,7 @@ def test_a_struct_gives_what_the_checks_give() -> None:
     decoded = msgspec.json.decode(json.dumps(ROW), type=struct.type)
     record = RecordBuilder(struct).record(struct.values(decoded))
 
-    checked = TABLE.record(ROW, {})
+    checked = to_record(TABLE, ROW, {})
     paths = {column.name: path for path, column in struct.columns.items()}
     assert paths == {
         "id": "id",
@@ -139,7 +140,7 @@ def test_what_is_put_aside_of_an_address_is_no_part_of_it() -> None:
     """Also where a table is filled item by item."""
     table = Table.of(columns.address("url", "…"), string("other", "…"))
 
-    record = table.record({"url": "S3CRET", "other": 5}, {})
+    record = to_record(table, {"url": "S3CRET", "other": 5}, {})
 
     assert record["additional_columns"] == {"url": "***", "other": 5}
 

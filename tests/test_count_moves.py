@@ -11,8 +11,8 @@ import pytest
 from scripts.count_moves import WALKS, follow
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "count_moves.py"
-MAX_FILES = {"label": 11, "data row": 9}
-MAX_MOVES_PER_LABEL = 16
+MAX_FILES = {"label": 10, "data row": 6}
+MAX_MOVES_PER_LABEL = 14
 
 
 @pytest.mark.parametrize("kind", WALKS)

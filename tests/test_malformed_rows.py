@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 
 from tap_labelbox.api.errors import IncompleteError, LabelboxError
 from tap_labelbox.api.pagination import Listing
-from tap_labelbox.exports.annotations import annotation_records
-from tap_labelbox.exports.rows import DataRow, metadata_records
+from tap_labelbox.exports.rows import DataRow, annotation_records, metadata_records
 from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import MAX_NAMED_ROWS, Malformed
 from tap_labelbox.sandbox import Reply, World, serve

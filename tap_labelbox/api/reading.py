@@ -18,9 +18,9 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.pagination import Listing, smaller
 from tap_labelbox.api.prefetch import Question
-from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described, shortened
+from tap_labelbox.records.values import as_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from tap_labelbox.exports.rows import (
+from tap_labelbox.exports.rows import decode_rows
+from tap_labelbox.exports.tables import (
     DATA_ROW,
     MEDIA,
     PROJECT,
-    decode_rows,
 )
 from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import ID
@@ -24,9 +24,7 @@ from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructC
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tap_labelbox.exports.rows import (
-        DataRow,
-    )
+    from tap_labelbox.exports.rows import DataRow
     from tap_labelbox.records.columns import Record
 
 MEDIA_STRUCT = StructColumns(MEDIA, others=True)

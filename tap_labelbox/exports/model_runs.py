@@ -8,35 +8,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.exports.annotations import (
-    ANNOTATION,
-    Z_ORDER,
-    AnnotationTable,
-    records_of,
-)
 from tap_labelbox.exports.rows import (
-    ADDITIONAL_COLUMNS,
-    DATA_ROW_ID,
-    LAST_ACTIVITY_AT,
+    Z_ORDER,
     UniqueIds,
     block,
     data_row_id,
     items,
+    records_of,
+)
+from tap_labelbox.exports.tables import (
+    ADDITIONAL_COLUMNS,
+    ANNOTATION,
+    DATA_ROW_ID,
+    LAST_ACTIVITY_AT,
+    AnnotationTable,
 )
 from tap_labelbox.records.columns import (
-    as_id,
-    as_key,
     derived,
     identifier,
     key,
     number,
     objects,
-    populate,
-    shortened_id,
     string,
     timestamp,
     within,
     word,
+)
+from tap_labelbox.records.values import (
+    as_id,
+    as_key,
+    populate,
+    shortened_id,
 )
 
 if TYPE_CHECKING:

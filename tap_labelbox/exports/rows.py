@@ -1,59 +1,63 @@
 """One exported data row, unfolded into the records of flat tables.
 
-There is a table of columns and a function for each stream; the function takes a row in
-one of its projects. Nothing is dropped and nothing raises: what does not fit its
-column, and what nobody knows yet, is kept in ``additional_columns``. The records of
-annotations are made in :mod:`tap_labelbox.exports.annotations`.
+There is a function for each table of :mod:`tap_labelbox.exports.tables`; it takes a
+row in one of its projects. Nothing is dropped and nothing raises: what does not fit
+its column, and what nobody knows yet, is kept in ``additional_columns``.
+
+How an annotation gets its ``annotation_id``: by the feature IDs on the way down,
+joined with ``/``, after the group and the frame if there are any. Of the answers of
+a checklist each adds its own; a radio or text answer is known by its question, so
+that a changed answer keeps its record. Where there is no feature ID, kind, name and
+message stand in for it; what would have the ID of another gets ``#2``, ``#3`` etc.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.exports.tables import (
+    ANNOTATION_RELATIONSHIPS,
+    ANNOTATIONS,
+    CATALOG_DATA_ROWS,
+    DATA_ROW,
+    DATA_ROW_ATTACHMENTS,
+    DATA_ROW_EXPORTS,
+    DATA_ROW_METADATA,
+    EXPORT_LABELS,
+    LABEL_REVIEWS,
+    MEASURES,
+    MEDIA,
+    OPTION,
+    PROJECT,
+    RELATED,
+    TRUE_PERFORMANCE,
+    VALUE_NUMBER,
+    WORKFLOW_HISTORY,
+)
 from tap_labelbox.records import json_text
-from tap_labelbox.records.columns import (
-    EMAIL,
+from tap_labelbox.records.columns import MAX_ID_PATH_BYTES
+from tap_labelbox.records.malformed import MalformedError, described
+from tap_labelbox.records.values import (
     FEW_ID_CHARACTERS,
     MAX_ID_BYTES,
-    PEOPLE,
-    Table,
-    additional_columns,
     as_id,
+    as_integer,
     as_key,
-    boolean,
-    derived,
-    email,
-    identifier,
-    identifiers,
-    integer,
-    json,
-    key,
-    number,
-    objects,
+    as_objects,
+    as_string,
+    as_timestamp,
     populate,
     shortened_id,
     store,
-    string,
-    string_or_number,
-    tags,
-    timestamp,
-    within,
-    word,
+    to_record,
 )
-from tap_labelbox.records.malformed import MalformedError, described
-from tap_labelbox.records.timestamps import as_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tap_labelbox.records.columns import (
-        Column,
-        Record,
-        Row,
-        Sources,
-    )
+    from tap_labelbox.exports.tables import AnnotationTable
+    from tap_labelbox.records.columns import Record, Row
 
 # --- the parts of a row --------------------------------------------------------
 
@@ -222,155 +226,12 @@ def numbered(records: list[Record]) -> Iterator[Record]:
         yield record | {"sequence": sequence}
 
 
-# --- columns that several tables have ---------------------------------------------
-
-(PROJECT_ID,) = derived(key("project_id", "ID of the project."))
-DATA_ROW_ID = identifier(
-    "data_row_id", "ID of the data row.", "data_row.id", required=True
-)
-LAST_ACTIVITY_AT = timestamp(
-    "last_activity_at",
-    "Latest activity on the data row; the bookmark is kept by this column. All "
-    "records of a data row carry the same: those with an earlier one are gone "
-    "from it.",
-    "data_row.details.last_activity_at",
-)
-LABEL_ID = identifier("label_id", "ID of the label.", "id", required=True)
-ROW_IDS = (PROJECT_ID, *derived(DATA_ROW_ID, LAST_ACTIVITY_AT))
-LABEL_IDS = (*ROW_IDS, *derived(LABEL_ID))
-ADDITIONAL_COLUMNS = additional_columns(
-    "What has no column yet or does not fit its own, by its dotted path."
-)
-
-
-def sequence(description: str) -> Column:
-    """Return the column of a number that is the last part of a key."""
-    (column,) = derived(integer("sequence", description, required=True))
-    return column
-
-
-# --- data_row_exports ----------------------------------------------------------
-
-# Paths that begin with "media" are those of the media_attributes, which are a column
-# as well; with "project", those of the project that the row is read for.
-DATA_ROW_EXPORTS = Table.of(
-    PROJECT_ID,
-    DATA_ROW_ID,
-    LAST_ACTIVITY_AT,
-    *within(
-        "data_row",
-        string_or_number("external_id", "The data row's own ID where it comes from."),
-        string_or_number(
-            "global_key", "The data row's own ID, unique in the organization."
-        ),
-        string(
-            "row_data",
-            "What is labeled: an address (which may expire), or the text or JSON "
-            "itself; an address differs in each export.",
-        ),
-    ),
-    *within(
-        "data_row.details",
-        identifier("dataset_id", "ID of the dataset."),
-        string("dataset_name", "Name of the data row's dataset."),
-        timestamp("created_at", "When it was made."),
-        timestamp("updated_at", "Latest change to it."),
-        email(
-            "created_by_email",
-            "E-mail of who uploaded it.",
-            "created_by",
-            personal=EMAIL,
-        ),
-    ),
-    *within(
-        "media",
-        word(
-            "media_asset_type",
-            "Kind of media, such as image or conversational.",
-            "asset_type",
-        ),
-        word("media_mime_type", "MIME type of the file.", "mime_type"),
-        integer("media_height", "Height in pixels.", "height"),
-        integer("media_width", "Width in pixels.", "width"),
-        string_or_number(
-            "media_exif_rotation",
-            "Orientation as the file's EXIF data has it.",
-            "exif_rotation",
-        ),
-        number("media_frame_rate", "Frames a second of a video.", "frame_rate"),
-        integer("media_frame_count", "Frames of a video.", "frame_count"),
-        integer("media_page_count", "Pages of a document.", "page_count"),
-        integer("media_message_count", "Messages of a conversation.", "message_count"),
-        integer("media_content_length", "Size of the file in bytes.", "content_length"),
-    ),
-    json("media_attributes", "All that is known of the file, as exported."),
-    *within(
-        "project",
-        string("project_name", "Name of the project.", "name"),
-        tags(
-            "project_tags",
-            "Tags of the project, as exported; one that is only a text is an object "
-            "that has it.",
-        ),
-    ),
-    *within(
-        "project.project_details",
-        identifier("ontology_id", "ID of the ontology."),
-        identifier("task_queue_id", "ID of the workflow step it is in.", "task_id"),
-        string("task_queue_name", "Name of the workflow step it is in.", "task_name"),
-        identifier("batch_id", "ID of the batch it was sent to the project in."),
-        string("batch_name", "Name of the batch."),
-        word("workflow_status", "TO_LABEL, IN_REVIEW, IN_REWORK or DONE."),
-        integer("priority", "Place in the labeling queue; 1 comes first."),
-        integer("consensus_expected_label_count", "Labels it is to get."),
-        identifier("selected_label_id", "ID of the label that won the consensus."),
-        objects(
-            "workflow_history",
-            "Its way through the workflow, newest first.",
-            personal=PEOPLE,
-            selected=False,
-        ),
-    ),
-    *within(
-        "project",
-        objects(
-            "labels",
-            "Its labels in this project, as exported.",
-            personal=PEOPLE,
-            selected=False,
-        ),
-    ),
-    objects(
-        "attachments", "What labelers were shown with it, as exported.", selected=False
-    ),
-    objects("metadata_fields", "Its custom metadata, as exported.", selected=False),
-    objects("embeddings", "Its embeddings, as exported."),
-    ADDITIONAL_COLUMNS,
-)
-DATA_ROW: Any = {**DATA_ROW_EXPORTS.sources}
-MEDIA, PROJECT = DATA_ROW.pop("media"), DATA_ROW.pop("project")
+# --- data rows and their labels -------------------------------------------------
 
 
 def data_row_records(row: ProjectRow) -> Iterator[Record]:
     """Yield the one record of a data row in a project."""
     yield row.record
-
-
-# --- catalog_data_rows ---------------------------------------------------------
-
-OF_CATALOG = {
-    *("data_row_id", "last_activity_at", "external_id", "global_key", "row_data"),
-    *("dataset_id", "dataset_name", "created_by_email", "created_at", "updated_at"),
-    *("media_attributes", "metadata_fields", "attachments", "additional_columns"),
-}
-# Selected all: data rows in no project have no rows in other tables.
-CATALOG_DATA_ROWS = Table.of(
-    *(
-        replace(column, selected=True)
-        for column in DATA_ROW_EXPORTS.columns
-        if column.name in OF_CATALOG
-    )
-)
 
 
 def as_it_is(row: DataRow) -> Iterable[DataRow]:
@@ -380,103 +241,17 @@ def as_it_is(row: DataRow) -> Iterable[DataRow]:
 
 def catalog_records(row: DataRow) -> Iterator[Record]:
     """Yield the one record of a data row, in a project or not."""
-    record = CATALOG_DATA_ROWS.record(row, {})
+    record = to_record(CATALOG_DATA_ROWS, row, {})
     # What projects and model runs make of it, other exports hold.
     for others in ("projects", "experiments"):
         record["additional_columns"].pop(others, None)
     yield record | {"data_row_id": data_row_id(row)}
 
 
-# --- export_labels, label_reviews ----------------------------------------------
-
-EXPORT_LABELS = Table.of(
-    *ROW_IDS,
-    LABEL_ID,
-    word("label_kind", "Default, Video and the like."),
-    word("version", "Version of the notation."),
-    *within(
-        "label_details",
-        timestamp("created_at", "When it was made."),
-        timestamp("updated_at", "Latest change to it."),
-        timestamp("content_last_updated_at", "Latest change to its annotations."),
-        email(
-            "created_by_email", "E-mail of the labeler.", "created_by", personal=EMAIL
-        ),
-    ),
-    *within(
-        "performance_details",
-        number(
-            "seconds_to_create",
-            "Seconds to create it: spent labeling; where there is a seconds_total, "
-            "Labelbox gives that here as well, reviews and rework included.",
-        ),
-        number(
-            "seconds_to_label",
-            "Seconds spent labeling; nothing else, in exports from 2025 on.",
-        ),
-        number("seconds_to_review", "Seconds spent reviewing."),
-        number(
-            "seconds_to_rework", "Seconds spent on rework; in exports from 2025 on."
-        ),
-        number("seconds_total", "All these seconds; in exports from 2025 on."),
-        boolean("is_skipped", "Whether the labeler skipped the data row.", "skipped"),
-    ),
-    *derived(
-        boolean(
-            "is_latest",
-            "Whether it is the newest of its data row; null where no label says when "
-            "it was made.",
-        ),
-        boolean(
-            "is_selected",
-            "Whether it won the consensus; null where the export names no winner.",
-        ),
-    ),
-    *within(
-        "performance_details",
-        number(
-            "benchmark_agreement",
-            "Agreement with the benchmark label, 0 to 1; null where there is none.",
-            "benchmark_score",
-        ),
-        identifier(
-            "reference_label_id",
-            "ID of the benchmark label: the one that it is measured against.",
-            "benchmark_reference_label",
-        ),
-        number(
-            "agreement",
-            "Consensus with other labels of the data row, 0 to 1; null where there "
-            "is none.",
-            "consensus_score",
-        ),
-        integer("consensus_label_count", "Labels the consensus was formed of."),
-        identifiers("consensus_label_ids", "IDs of these labels.", "consensus_labels"),
-    ),
-    *within(
-        "label_details",
-        objects("reviews", "Its reviews, as exported.", personal=PEOPLE),
-    ),
-    json("annotations", "Its annotations, as exported."),
-    ADDITIONAL_COLUMNS,
-)
-TRUE_PERFORMANCE = "performance_details_v2"
-EXPORT_LABELS.sources[TRUE_PERFORMANCE] = EXPORT_LABELS.sources["performance_details"]
-
-LABEL_REVIEWS = Table.of(
-    *LABEL_IDS,
-    sequence("Number among the reviews of the label, the oldest being 1."),
-    number("score", "1 approves, -1 rejects."),
-    timestamp("created_at", "When it was given.", "reviewed_at"),
-    email("created_by_email", "E-mail of the reviewer.", "reviewed_by", personal=EMAIL),
-    ADDITIONAL_COLUMNS,
-)
-
-
 def label_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each label."""
     records = [
-        EXPORT_LABELS.record(_true_first(label), ids) for ids, label in row.labels
+        to_record(EXPORT_LABELS, _true_first(label), ids) for ids, label in row.labels
     ]
     selected = as_key(row.details.get("selected_label_id"))
     dated = [r for r in records if r["created_at"] is not None]
@@ -504,72 +279,12 @@ def review_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each review of each label, oldest first."""
     for ids, label in row.labels:
         reviews = items(block(label, "label_details").get("reviews"))
-        yield from numbered([LABEL_REVIEWS.record(item, ids) for _, item in reviews])
+        yield from numbered(
+            [to_record(LABEL_REVIEWS, item, ids) for _, item in reviews]
+        )
 
 
-# --- workflow_history, data_row_metadata, data_row_attachments -------------------
-
-WORKFLOW_HISTORY = Table.of(
-    *ROW_IDS,
-    sequence("Number among the steps of the data row, the oldest being 1."),
-    word("action", "What was done: Move, Approve, Reject, Rework and so on."),
-    timestamp("created_at", "When it was taken."),
-    email("created_by_email", "E-mail of who took it.", "created_by", personal=EMAIL),
-    identifier(
-        "previous_task_queue_id",
-        "ID of the workflow step it came from.",
-        "previous_task_id",
-    ),
-    string(
-        "previous_task_queue_name",
-        "Name of the workflow step it came from.",
-        "previous_task_name",
-    ),
-    identifier(
-        "next_task_queue_id", "ID of the workflow step it went to.", "next_task_id"
-    ),
-    string(
-        "next_task_queue_name",
-        "Name of the workflow step it went to.",
-        "next_task_name",
-    ),
-    ADDITIONAL_COLUMNS,
-)
-
-VALUE_NUMBER = number("value_number", "The value if it is a number.")
-# Paths that begin with "option" are those of a chosen option.
-DATA_ROW_METADATA = Table.of(
-    *ROW_IDS,
-    identifier(
-        "schema_id",
-        "ID of the metadata field; where it has none, its name.",
-        required=True,
-    ),
-    sequence("Number among the values of the field, from 1."),
-    string("schema_name", "Name of the metadata field."),
-    word("schema_kind", "Type of the metadata field, where the export has it."),
-    *derived(
-        string("value_string", "The value if it is a text; timestamps are text too."),
-        VALUE_NUMBER,
-        timestamp("value_datetime", "The value if it is a timestamp."),
-    ),
-    *within(
-        "option",
-        identifier("option_id", "ID of the chosen option of the field.", "schema_id"),
-        string("option_name", "Name of the chosen option of the field.", "schema_name"),
-    ),
-    ADDITIONAL_COLUMNS,
-)
-OPTION: Any = DATA_ROW_METADATA.sources.pop("option")
-
-DATA_ROW_ATTACHMENTS = Table.of(
-    *ROW_IDS,
-    sequence("Number among the attachments of the data row, from 1."),
-    word("type", "IMAGE, VIDEO, RAW_TEXT, HTML and the like."),
-    string("name", "Its name."),
-    string("value", "An address, which may expire, or the text itself."),
-    ADDITIONAL_COLUMNS,
-)
+# --- what else a data row has ------------------------------------------------------
 
 
 def workflow_records(row: ProjectRow) -> Iterator[Record]:
@@ -577,7 +292,7 @@ def workflow_records(row: ProjectRow) -> Iterator[Record]:
     steps = [*items(row.details.get("workflow_history"))]
     # The export gives the newest first; steps of one timestamp keep that order.
     yield from numbered(
-        [WORKFLOW_HISTORY.record(step, row.ids) for _, step in reversed(steps)]
+        [to_record(WORKFLOW_HISTORY, step, row.ids) for _, step in reversed(steps)]
     )
 
 
@@ -585,7 +300,7 @@ def metadata_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each metadata field, and for each chosen option of one."""
     counts: dict[str, int] = {}
     for _, field in items(row.row.get("metadata_fields")):
-        field_record = DATA_ROW_METADATA.record(field, row.ids)
+        field_record = to_record(DATA_ROW_METADATA, field, row.ids)
         known_by = field_record["schema_id"] or field_record["schema_name"]
         schema_id = field_record["schema_id"] = shortened_id(known_by or "unnamed")
         value = field_record["additional_columns"].pop("value", None)
@@ -613,32 +328,8 @@ def _fill_value(record: Record, unmapped: Row, value: Any) -> None:
 def attachment_records(row: ProjectRow) -> Iterator[Record]:
     """Yield a record for each attachment, in the export's order."""
     for sequence, (_, item) in enumerate(items(row.row.get("attachments")), 1):
-        record = DATA_ROW_ATTACHMENTS.record(item, row.ids)
+        record = to_record(DATA_ROW_ATTACHMENTS, item, row.ids)
         yield record | {"sequence": sequence}
-
-
-ROWS_IN_JSON: dict[str, Sources] = {
-    "labels": {**EXPORT_LABELS.sources, "z_order": json("z_order", "")},
-    "reviews": LABEL_REVIEWS.sources,
-    "workflow_history": WORKFLOW_HISTORY.sources,
-}
-"""Lists of a data row whose items are rows of tables: where their columns come from."""
-
-# --- export_errors -----------------------------------------------------------------
-
-EXPORT_ERRORS = Table.of(
-    PROJECT_ID,
-    key("task_id", "ID of the export."),
-    sequence("Number among the errors of the export, from 1."),
-    identifier("data_row_id", "ID of the data row; null where the error names none."),
-    string("message", "What went wrong."),
-    json("error", "The error as Labelbox tells it."),
-    timestamp(
-        "last_activity_at",
-        "Latest activity on the data row; null where the error does not tell.",
-    ),
-    ADDITIONAL_COLUMNS,
-)
 
 
 def error_records(
@@ -657,3 +348,444 @@ def error_records(
         "last_activity_at": None,
         "additional_columns": {},
     }
+
+
+# --- annotations -----------------------------------------------------------------
+
+MAX_ANSWER_DEPTH = 50  # levels of nested answers; what is below stays JSON
+
+ANSWER_KINDS = {
+    "radio_answer": "Radio",
+    "checklist_answers": "Checklist",
+    "text_answer": "Text",
+}
+ANSWER_ENDINGS = ("answer", "answers")
+
+GEOMETRIES = frozenset(MEASURES) | {
+    "polygon",
+    "line",
+    "composite_mask",
+    "page_dimensions",
+    "geojson",
+    "geometry",
+    "selected_messages",
+    "ranked_messages",
+}
+EMPTY: tuple[Any, ...] = (None, [], {})
+RELATIONSHIPS = "relationships"
+MARKS = ("segments", "key_frame_feature_map")  # columns of the records of frames
+# What a part of the annotations consists of, by the column that names each.
+PARTS = {
+    ("annotations", "groups"): "group_name",
+    ("annotations", "frames"): "frame",
+    ("annotations", "timestamp"): "frame",
+    ("group_name", "frames"): "frame",
+    ("group_name", "timestamp"): "frame",
+}
+Z_ORDER = "z_order"  # of a label: feature ids
+# What a segment has from the other records of its feature, or of its answer.
+OF_FEATURE = (
+    *("feature_id", "feature_schema_id", "name", "value", "annotation_kind"),
+    *("parent_annotation_id", "path", "depth"),
+)
+OF_ANSWER = (
+    *OF_FEATURE,
+    *("answer_feature_id", "answer_feature_schema_id", "answer_name", "answer_value"),
+)
+
+
+def annotation_records(row: ProjectRow) -> Iterator[Record]:
+    """Yield a record for each object and for each answer, at any depth.
+
+    A video or DICOM feature has one in each frame the export holds. A segment is
+    the ``frame_end`` of the record at its first frame; one that begins where its
+    feature has no record is a record of its own. Key frames and segments are those
+    of an object, of a question or of a chosen option.
+
+    Relationships have a table of their own, also those that stand among the objects.
+    """
+    for ids, label in row.labels:
+        if isinstance(label, dict) and label.get("annotations") is not None:
+            yield from records_of(ANNOTATIONS, ids, label)
+
+
+def records_of(table: AnnotationTable, ids: Record, label: Row) -> Iterator[Record]:
+    """Yield the records of the annotations of a label, or of what is like one."""
+    yield from _Walk(table, ids, label.get(Z_ORDER)).through(label["annotations"])
+
+
+Mark = tuple[str, str | None]
+"""What is marked: the id of a feature or of a chosen option, and a DICOM group."""
+
+Known = tuple[tuple[bool, int, str], "Record"]
+"""The place of a record, and some of its columns."""
+
+
+def _place(known: Known) -> tuple[bool, int, str]:
+    return known[0]
+
+
+class _Walk:
+    """A walk through the annotations of one label.
+
+    Passed on as ``place`` are the columns of where an annotation is; the
+    ``annotation_id`` in it is that of what the annotation is part of.
+    """
+
+    def __init__(self, table: AnnotationTable, label_ids: Record, z_order: Any) -> None:
+        self._table = table
+        # Relationships, which have a table of their own then.
+        self._are_apart = RELATIONSHIPS not in table.lists
+        self._top: Record = label_ids | {
+            "annotation_id": "",
+            "parent_annotation_id": None,
+            "path": None,
+            "depth": 0,
+            "group_name": None,
+            "frame": None,
+        }
+        self._ids = UniqueIds(MAX_ID_PATH_BYTES)
+        ranked = z_order if isinstance(z_order, list) else []
+        self._ranks: dict[str, int] = {}
+        for rank, feature in enumerate(ranked, 1):
+            if own := as_key(feature):
+                self._ranks.setdefault(own, rank)
+        self._key_frames: dict[Mark, set[str]] = {}
+        self._segments: dict[Mark, dict[int, int]] = {}
+        self._met: set[tuple[Mark, int]] = set()  # segments that met a record
+        self._known: dict[Mark, Known] = {}  # of what has segments
+
+    def through(self, annotations: Any) -> Iterator[Record]:
+        """Yield the records of all there is."""
+        for feature, group, frames in _marks(annotations, "key_frame_feature_map"):
+            marked = frames
+            if isinstance(frames, dict):
+                marked = [frame for frame, is_key in frames.items() if is_key is True]
+            if isinstance(marked, list):
+                self._key_frames[shortened_id(feature), group] = set(map(str, marked))
+        for outer, inner, ranges in _marks(annotations, "segments"):
+            feature, group = (outer, None) if inner is None else (inner, outer)
+            segments = _segments(ranges)
+            if segments is not None:
+                self._segments[shortened_id(feature), group] = segments
+            else:
+                here = self._top | {"group_name": group}
+                yield from self._unknown("segments", {feature: ranges}, here)
+        if isinstance(annotations, dict):
+            annotations = {
+                key: value
+                for key, value in annotations.items()
+                if not (key in MARKS and isinstance(value, dict))
+                and not (key == RELATIONSHIPS and self._are_apart)
+            }
+        yield from self._content("annotations", annotations, self._top)
+        yield from self._unmet()
+
+    def _content(self, name: str, content: Any, place: Record) -> Iterator[Record]:
+        """Yield the records of all annotations, of a group, or of a frame."""
+        if not isinstance(content, dict):
+            yield from self._unknown(name, content, place)
+            return
+        for key, value in content.items():
+            part = PARTS.get((name, key))
+            if key in self._table.lists:
+                for feature, item in items(value):
+                    is_apart = self._are_apart and place is self._top
+                    if not (is_apart and _relations(item)):
+                        yield from self._annotation(item, feature, place)
+            elif part and isinstance(value, dict):
+                for number, inner in value.items():
+                    here = place | {
+                        "annotation_id": _joined("/", place["annotation_id"], number),
+                        part: _frame(number) if part == "frame" else number,
+                    }
+                    yield from self._content(part, inner, here)
+            elif key != "name" or value != place["group_name"]:
+                yield from self._unknown(key, value, place)
+
+    def _annotation(self, item: Any, key: str, place: Record) -> Iterator[Record]:
+        """Yield the records of an object or a question, and of what is nested in it."""
+        record = to_record(self._table, item, place)
+        unmapped = record["additional_columns"]
+        if record["feature_id"] is None:
+            record["feature_id"] = as_key(key)
+        record["path"] = _joined(" / ", place["path"], record["name"]) or None
+        if self._ranks:
+            record["z_order"] = self._ranks.get(record["feature_id"])
+        if geometry := {
+            name: unmapped.pop(name) for name in [*unmapped] if name in GEOMETRIES
+        }:
+            record["geometry"] = geometry
+            _measure(record, geometry)
+        nested = unmapped.pop("classifications", None)
+        answers = _answers(unmapped)
+        if not answers:
+            record["annotation_id"] = self._ids.assign(_known_by(record, place))
+            self._mark(record)
+            yield record
+            if nested not in EMPTY:
+                yield from self._nested(nested, record)
+        for name, answer, one_of_several in answers:
+            answered, within = self._answered(record, name, answer)
+            requested = _known_by(answered, place)
+            if one_of_several:
+                option = answered["answer_feature_id"] or answered["answer_name"]
+                requested = _joined("/", requested, option or "unnamed")
+            answered["annotation_id"] = self._ids.assign(requested)
+            self._mark(answered)
+            yield answered
+            for inner in (within, nested):
+                if inner not in EMPTY:
+                    yield from self._nested(inner, answered)
+            nested = None  # in the first record's care
+
+    def _answered(self, record: Record, name: str, answer: Any) -> tuple[Record, Any]:
+        """Return the record of a question with an answer, and what is within it."""
+        unmapped = {**record["additional_columns"]}
+        answered = record.copy()
+        answered["additional_columns"] = unmapped
+        if record["annotation_kind"] is None:
+            kind = ANSWER_KINDS.get(name.removeprefix("conversational_"), name)
+            answered["annotation_kind"] = kind
+        if isinstance(answer, dict):
+            populate(answered, unmapped, self._table.answer, answer, f"{name}.")
+        elif answer is not None:
+            unmapped[name] = answer
+        return answered, unmapped.pop(f"{name}.classifications", None)
+
+    def _nested(self, nested: Any, record: Record) -> Iterator[Record]:
+        """Yield the records of the questions within an object or an answer."""
+        place = {column: record[column] for column in self._top}
+        place["parent_annotation_id"] = record["annotation_id"]
+        place["path"] = _joined(" / ", record["path"], record["answer_name"]) or None
+        place["depth"] += 1
+        if place["depth"] > MAX_ANSWER_DEPTH:
+            yield from self._unknown("classifications", nested, place)
+            return
+        for feature, item in items(nested):
+            yield from self._annotation(item, feature, place)
+
+    def _mark(self, record: Record) -> None:
+        """Set whether it is a key frame, and the end of its segment.
+
+        What is marked of a chosen option comes before what is of its question.
+        """
+        if not (self._segments or self._key_frames):
+            return
+        frame, group = record["frame"], record["group_name"]
+        for feature, columns in (
+            (record["answer_feature_id"], OF_ANSWER),
+            (record["feature_id"], OF_FEATURE),
+        ):
+            mark = feature, group
+            if frame is not None and record["is_key_frame"] is None:
+                key_frames = self._key_frames.get(mark)
+                if key_frames is not None:
+                    record["is_key_frame"] = str(frame) in key_frames
+            if (segments := self._segments.get(mark)) is None:
+                continue
+            self._know(mark, record, columns)
+            if (end := segments.get(frame)) is not None:
+                if record["frame_end"] is None:
+                    record["frame_end"] = end
+                if record["frame_end"] == end:
+                    self._met.add((mark, frame))
+
+    def _know(self, mark: Mark, record: Record, columns: Iterable[str]) -> None:
+        """Remember the columns of a feature, from the first frame that it is in."""
+        place = record["frame"] is None, record["frame"] or 0, record["annotation_id"]
+        known = self._known.get(mark)
+        if known is None or place < known[0]:
+            self._known[mark] = place, {column: record[column] for column in columns}
+
+    def _unmet(self) -> Iterator[Record]:
+        """Yield a record for each segment that begins where nothing is."""
+        anywhere: dict[str, Known] = {}  # where its own group has no record of it
+        for (feature, _), known in self._known.items():
+            anywhere[feature] = min(known, anywhere.get(feature, known), key=_place)
+        for mark, segments in self._segments.items():
+            columns = self._known.get(mark, anywhere.get(mark[0]))
+            for start, end in segments.items():
+                if (mark, start) not in self._met:
+                    yield self._segment(mark, start, end, columns[1] if columns else {})
+
+    def _segment(self, mark: Mark, start: int, end: int, known: Record) -> Record:
+        """Return the record of a segment, with what is known of its feature."""
+        feature, group = mark
+        key_frames = self._key_frames.get(mark)
+        return {
+            **self._table.blank,
+            **self._top,
+            "feature_id": as_key(feature),
+            **known,
+            "annotation_kind": known.get("annotation_kind") or "Segment",
+            "annotation_id": self._ids.assign(
+                _joined("/", group, feature, f"{start}-{end}")
+            ),
+            "z_order": self._ranks.get(feature),
+            "group_name": group,
+            "frame": start,
+            "frame_end": end,
+            "is_key_frame": None if key_frames is None else str(start) in key_frames,
+            "additional_columns": {},
+        }
+
+    def _unknown(self, kind: str, value: Any, place: Record) -> Iterator[Record]:
+        """Yield a record of what is not known, unless it is empty."""
+        if value in EMPTY:
+            return
+        requested = _joined("/", place["annotation_id"], kind)
+        yield {
+            **self._table.blank,
+            **place,
+            "annotation_id": self._ids.assign(requested),
+            "annotation_kind": kind,
+            "additional_columns": {kind: value},
+        }
+
+
+def _known_by(record: Record, place: Record) -> str:
+    """Return the id an annotation is to have."""
+    own = record["feature_id"]
+    if not own:
+        kind, name = record["annotation_kind"], record["name"]
+        own = _joined(":", kind, name or "unnamed", record["message_id"])
+    return _joined("/", place["annotation_id"], own)
+
+
+def _joined(separator: str, first: str | None, *rest: str | None) -> str:
+    joined = first or ""
+    for part in rest:
+        if part:
+            joined = f"{joined}{separator}{part}" if joined else part
+    return joined
+
+
+def _frame(key: str) -> int | None:
+    # No frame has more digits, and Python reads no number with very many.
+    return int(key) if key.isdecimal() and len(key) <= len("999999999") else None
+
+
+def _marks(annotations: Any, name: str) -> Iterator[tuple[str, str | None, Any]]:
+    """Return what a block holds, below one or two levels of keys."""
+    for key, value in block(annotations, name).items():
+        inner = value.values() if isinstance(value, dict) else ()
+        if any(isinstance(marks, dict | list) for marks in inner):
+            marked = [(key, inner_key, marks) for inner_key, marks in value.items()]
+        else:
+            marked = [(key, None, value)]
+        yield from (mark for mark in marked if mark[2] not in EMPTY)
+
+
+def _segments(ranges: Any) -> dict[int, int] | None:
+    """Return ranges of frames by their first; None if they are anything else."""
+    segments: dict[int, int] = {}
+    for item in ranges if isinstance(ranges, list) else [None]:
+        match item:
+            case [first, last]:
+                start, end = as_integer(first), as_integer(last)
+                if start is None or end is None or start in segments:
+                    return None
+                segments[start] = end
+            case _:
+                return None
+    return segments
+
+
+def _answers(unmapped: Row) -> list[tuple[str, Any, bool]]:
+    """Pop the answers: the key of each, itself, and whether it is of a list."""
+    answers: list[tuple[str, Any, bool]] = []
+    for name in [name for name in unmapped if name.endswith(ANSWER_ENDINGS)]:
+        value = unmapped.pop(name)
+        if isinstance(value, list):
+            options = [(name, option, True) for _, option in items(value)]
+            answers += options or [(name, {}, False)]
+        else:
+            answers.append((name, value, False))
+    return answers
+
+
+def _measure(record: Record, geometry: Row) -> None:
+    """Fill the columns of numbers from a geometry."""
+    populate(record, {}, MEASURES, geometry, "")
+    groups = as_objects(block(geometry, "location").get("groups"))
+    if groups:  # of tokens on the pages of a document
+        texts = [text for group in groups if (text := as_string(group.get("text")))]
+        record["text_token"] = record["text_token"] or " ".join(texts) or None
+        if record["page_number"] is None:
+            record["page_number"] = as_integer(groups[0].get("page_number"))
+
+
+RELATIONSHIP_ENDING = "relationship"
+
+
+# --- relationships -----------------------------------------------------------------
+
+
+def relationship_records(row: ProjectRow) -> Iterator[Record]:
+    """Yield a record for each relationship between two annotations.
+
+    Exports of 2023 repeat them among the objects. There is one record for both; what
+    a repetition says otherwise is put aside.
+    """
+    for label_ids, label in row.labels:
+        annotations, ids = block(label, "annotations"), UniqueIds()
+        records: list[Record] = []
+        unrepeated: dict[tuple[str, Any, Any], list[Record]] = {}
+        for key, item in items(annotations.get(RELATIONSHIPS)):
+            own, record = _relationship(item, key)
+            unrepeated.setdefault(_ends(own, record), []).append(record)
+            record |= label_ids | {"relationship_id": ids.assign(own)}
+            records.append(record)
+        for key, item in items(annotations.get("objects")):
+            if _relations(item):
+                own, record = _relationship(item, key)
+                if same := unrepeated.get(_ends(own, record)):
+                    _merge(same.pop(0), record)
+                else:
+                    record |= label_ids | {"relationship_id": ids.assign(own)}
+                    records.append(record)
+        yield from records
+
+
+def _relations(item: Any) -> list[str]:
+    """Return the keys under which an object is a relationship, and nothing drawn."""
+    if not isinstance(item, dict) or not GEOMETRIES.isdisjoint(item):
+        return []
+    return [
+        name
+        for name, value in item.items()
+        if name.endswith(RELATIONSHIP_ENDING) and isinstance(value, dict)
+    ]
+
+
+def _relationship(item: Any, key: str) -> tuple[str, Record]:
+    """Return what a relationship is known by, and its record without IDs."""
+    record = to_record(ANNOTATION_RELATIONSHIPS, item, {})
+    unmapped = record["additional_columns"]
+    for name in [name for name in unmapped if name.endswith(RELATIONSHIP_ENDING)]:
+        if isinstance(unmapped[name], dict):
+            populate(record, unmapped, RELATED, unmapped.pop(name), f"{name}.")
+            if record["relationship_type"] is None:
+                kind = name.removesuffix(RELATIONSHIP_ENDING).rstrip("_")
+                record["relationship_type"] = kind or None
+    if record["feature_id"] is None:
+        record["feature_id"] = as_key(key)
+    _, *ends = _ends("", record)
+    own = record["feature_id"] or _joined(">", *ends) or record["name"]
+    return own or "unnamed", record
+
+
+def _ends(own: str, record: Record) -> tuple[str, Any, Any]:
+    return own, record["source_feature_id"], record["target_feature_id"]
+
+
+def _merge(record: Record, repeated: Record) -> None:
+    """Add to a relationship what its repetition has beyond it, mostly nothing."""
+    unmapped, others = record["additional_columns"], repeated.pop("additional_columns")
+    for values, more in ((record, repeated), (unmapped, others)):
+        for name, value in more.items():
+            if values.get(name) is None:
+                values[name] = value
+            elif value is not None and value != values[name]:
+                unmapped[f"objects.{name}"] = value

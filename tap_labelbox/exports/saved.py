@@ -22,7 +22,6 @@ import msgspec
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.rows import data_row_id, identified
-from tap_labelbox.records.columns import as_id
 from tap_labelbox.records.json_text import (
     count_lines,
     decode,
@@ -30,7 +29,7 @@ from tap_labelbox.records.json_text import (
     decode_lines_as,
 )
 from tap_labelbox.records.malformed import Malformed, MalformedError, described, kind
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.values import as_id, as_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

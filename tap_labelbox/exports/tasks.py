@@ -27,7 +27,7 @@ from tap_labelbox.exports.parts import Part, PartReader
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_lines
 from tap_labelbox.records.malformed import Malformed, MalformedError, shortened
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.values import as_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

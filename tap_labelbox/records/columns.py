@@ -2,25 +2,45 @@
 
 All else follows from that: the JSON schema of a table, the check of a value, the
 struct that msgspec decodes (:mod:`tap_labelbox.records.structs`), and the record of a
-row. What fits no column is never dropped: it is put aside, for
-``additional_columns``.
+row. The checks of values are in :mod:`tap_labelbox.records.values`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from msgspec import Meta, Raw
 
-from tap_labelbox.records import timestamps
-from tap_labelbox.redact import MASK, bare_address
+from tap_labelbox.records.values import (
+    LARGEST_INTEGER,
+    MAX_CHARACTER_BYTES,
+    MAX_EXACT_INTEGER,
+    MAX_ID_BYTES,
+    as_address,
+    as_boolean,
+    as_bounded,
+    as_day,
+    as_epoch,
+    as_id,
+    as_ids,
+    as_integer,
+    as_key,
+    as_number,
+    as_object,
+    as_object_of_pairs,
+    as_objects,
+    as_string,
+    as_string_or_number,
+    as_strings,
+    as_tags,
+    as_timestamp,
+    digits,
+)
+from tap_labelbox.redact import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,18 +67,10 @@ HINT = "Personal data."
 HINTS = {FREE_TEXT: "May hold personal data."}
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
-MAX_EXACT_INTEGER = 2**53  # beyond, not every whole number is a float
-MAX_ID_BYTES = 160  # Labelbox's own have 25 or 36
 MAX_ID_PATH_BYTES = 288  # with three other IDs, what MySQL takes for a key
 MAX_WORD_BYTES = 255
 MAX_EMAIL_BYTES = 320
-MAX_CHARACTER_BYTES = 4  # of UTF-8
-FEW_ID_CHARACTERS = MAX_ID_BYTES // MAX_CHARACTER_BYTES
-NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 INTEGER = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 EXACT = Annotated[int, Meta(ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER)]
@@ -138,157 +150,6 @@ class Column:
         return {**self.kind.schema, "type": types, "description": description}
 
 
-# --- values: what does not fit is None ----------------------------------------
-
-
-def as_string(value: Any) -> str | None:
-    """Return a string."""
-    return value if isinstance(value, str) else None
-
-
-def as_string_or_number(value: Any) -> str | None:
-    """Return a string, or a number as one: exports give now one, now the other."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if number else as_string(value)
-
-
-def as_id(value: Any) -> str | None:
-    """Return an ID as a string, also if it is a number; an empty one is none."""
-    if type(value) is str:
-        return value or None
-    return as_string_or_number(value)
-
-
-def as_key(value: Any) -> str | None:
-    """Return an ID as its columns have it, in each table the same."""
-    own_id = as_id(value)
-    if own_id is None or len(own_id) <= FEW_ID_CHARACTERS:
-        return own_id
-    return shortened_id(own_id)
-
-
-def has_at_most(text: str, max_bytes: int) -> bool:
-    """Return whether a text has no more bytes, in UTF-8.
-
-    Some databases count the characters of a column by its bytes.
-    """
-    few = len(text) * MAX_CHARACTER_BYTES <= max_bytes
-    return few or len(text.encode(errors="surrogatepass")) <= max_bytes
-
-
-def shortened_id(text: str, max_bytes: int = MAX_ID_BYTES) -> str:
-    """Return an ID; of one that is too long, its beginning and its SHA-256.
-
-    So no row is left out for its key, and tables join by it: the same ID becomes the
-    same in every table and run, and another one another.
-    """
-    if has_at_most(text, max_bytes):
-        return text
-    encoded = text.encode(errors="surrogatepass")
-    digest = hashlib.sha256(encoded).hexdigest()
-    return f"{encoded[: max_bytes - len(digest) - 1].decode(errors='ignore')}~{digest}"
-
-
-def as_number(value: Any) -> float | None:
-    """Return a number, also if it is a string; none beyond all floats.
-
-    Some targets take no whole numbers that are no float: these become the next one.
-    """
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if abs(value) > sys.float_info.max:
-        return None
-    return value if abs(value) <= MAX_EXACT_INTEGER else float(value)
-
-
-def digits(value: Any) -> str | None:
-    """Return the digits of a whole number that is no float; None of any other value."""
-    return str(value) if type(value) is int and as_number(value) != value else None
-
-
-def as_integer(value: Any) -> int | None:
-    """Return an integer that a warehouse can store, also if it is a string."""
-    if isinstance(value, str) and WHOLE_NUMBER.fullmatch(value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if abs(value) <= LARGEST_INTEGER else None
-
-
-def as_boolean(value: Any) -> bool | None:
-    """Return true or false."""
-    return value if isinstance(value, bool) else None
-
-
-def as_day(value: Any) -> str | None:
-    """Return a date without a time."""
-    fits = (
-        isinstance(value, str)
-        and DAY.fullmatch(value)
-        and timestamps.is_timestamp(value)
-    )
-    return value if fits else None
-
-
-def as_object(value: Any) -> Row | None:
-    """Return an object."""
-    return value if isinstance(value, dict) else None
-
-
-def as_object_of_pairs(name: str, content: str, value: Any) -> Row | None:
-    """Return a list of names with what each has as one object."""
-    items = as_objects(value) or []
-    result = {as_id(item.get(name)): item.get(content) for item in items}
-    # Nothing of the list may get lost.
-    fits = isinstance(value, list) and len(result) == len(value) and None not in result
-    return cast("Row", result) if fits else None
-
-
-def as_objects(value: Any) -> list[Row] | None:
-    """Return a list of objects."""
-    fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
-    return value if fits else None
-
-
-def as_strings(value: Any) -> list[str] | None:
-    """Return a list of strings."""
-    fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return value if fits else None
-
-
-def as_tags(value: Any) -> list[Row] | None:
-    """Return a list of tags as objects; one that is a string has only its text."""
-    tags = value if isinstance(value, list) else [None]
-    tags = [{"text": tag} if isinstance(tag, str) else tag for tag in tags]
-    return as_objects(tags)
-
-
-def as_address(value: Any) -> str | None:
-    """Return an address without what may be secret in it."""
-    return bare_address(value) if isinstance(value, str) else None
-
-
-def as_epoch(value: Any) -> str | None:
-    """Return the timestamp of so many seconds since 1970, also if they are a string."""
-    seconds = as_number(value)
-    if seconds is None:
-        return timestamps.as_timestamp(value)
-    try:
-        return timestamps.isoformat(datetime.fromtimestamp(seconds, UTC))
-    except (ValueError, OverflowError, OSError):  # beyond the calendar
-        return None
-
-
-def as_ids(value: Any) -> list[str] | None:
-    """Return a list of IDs, each as a string."""
-    ids = [as_id(item) for item in value] if isinstance(value, list) else [None]
-    return None if None in ids else cast("list[str]", ids)
-
-
 def snake_case(name: str) -> str:
     """Return a name that is in camel case as a column's."""
     return WORD_BREAK.sub("_", name).lower()
@@ -318,9 +179,7 @@ integer = Kind(
     INTEGER | None,
 )
 boolean = Kind({"type": "boolean"}, as_boolean, bool | None)
-timestamp = Kind(
-    {"type": "string", "format": "date-time"}, timestamps.as_timestamp, str | None
-)
+timestamp = Kind({"type": "string", "format": "date-time"}, as_timestamp, str | None)
 """Timestamps, in UTC."""
 epoch = Kind(timestamp.schema, as_epoch, None)
 """Timestamps that come as seconds since 1970."""
@@ -343,13 +202,7 @@ def bounded(kind: Kind, max_bytes: int) -> Kind:
     Several databases make a column as wide as its bound, or guess where there is none.
     """
     few = max_bytes // MAX_CHARACTER_BYTES
-
-    def check(value: Any) -> str | None:
-        text: str | None = kind.check(value)
-        if text is None or len(text) <= few or has_at_most(text, max_bytes):
-            return text
-        return None
-
+    check = partial(as_bounded, kind.check, max_bytes)
     struct = Annotated[str, Meta(max_length=few)] | None
     return Kind(kind.schema | {"maxLength": max_bytes}, check, struct)
 
@@ -444,23 +297,6 @@ class Table(dict[str, Any]):
         del memo
         return {name: _copied(part) for name, part in self.items()}
 
-    def record(self, item: Any, ids: Record) -> Record:
-        """Return the record of one item of a list.
-
-        Args:
-            item: The item; what is no object is put aside.
-            ids: Columns that are not of the item.
-        """
-        unmapped: Row = {}
-        record = self.blank.copy()
-        record["additional_columns"] = unmapped
-        if isinstance(item, dict):
-            populate(record, unmapped, self.sources, item, "")
-        else:
-            unmapped["item"] = item
-        record |= ids
-        return record
-
 
 def table(*columns: Column) -> Table:
     """Return a table of these columns, and one for what fits none of them."""
@@ -494,49 +330,3 @@ def _copied(part: Any) -> Any:
     if isinstance(part, dict):
         return {name: _copied(item) for name, item in part.items()}
     return [_copied(item) for item in part] if isinstance(part, list) else part
-
-
-def populate(
-    record: Record, unmapped: Row, sources: Sources, block: Row, path: str
-) -> None:
-    """Fill a record with the values of a block, and put aside what does not fit.
-
-    Args:
-        record: What to fill; a column that has a value keeps it. The same value
-            once more is no other.
-        unmapped: Where to put what fits no column, by its dotted path.
-        sources: The block's columns.
-        block: The values.
-        path: The path of the block, with a dot at its end.
-    """
-    for key, value in block.items():
-        if value is None:
-            continue
-        if type(column := sources.get(key)) is Column:
-            store(record, unmapped, column, value, path + key)
-        elif column is not None and isinstance(value, dict):
-            populate(record, unmapped, column, value, f"{path}{key}.")  # type: ignore[arg-type]
-        else:
-            unmapped[path + key] = value
-
-
-def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) -> None:
-    """Fill a column with a value, and put aside by its path what does not fit.
-
-    A column that has a value keeps it; the same value once more is no other. Of a value
-    that the column cannot have whole, it has what it can, and all is put aside.
-    """
-    name, kind = column.name, column.kind
-    if (converted := kind.check(value)) is not None:
-        if converted == kind.none:
-            return
-        if record[name] is None:
-            record[name] = converted
-            if converted is value or kind.left_over is None:
-                return
-            if (rest := kind.left_over(value)) is None:
-                return
-            value = rest
-        elif record[name] == value:
-            return
-    unmapped[path] = kind.put_aside(value)

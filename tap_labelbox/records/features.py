@@ -9,13 +9,8 @@ from __future__ import annotations
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.records.columns import (
-    MAX_ID_PATH_BYTES,
-    as_id,
-    as_string_or_number,
-    shortened_id,
-    snake_case,
-)
+from tap_labelbox.records.columns import MAX_ID_PATH_BYTES, snake_case
+from tap_labelbox.records.values import as_id, as_string_or_number, shortened_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.records.columns import Kind, as_object, json
+from tap_labelbox.records.columns import Kind, json
 from tap_labelbox.records.json_text import decode
+from tap_labelbox.records.values import as_object
 from tap_labelbox.redact import mask_within
 
 if TYPE_CHECKING:

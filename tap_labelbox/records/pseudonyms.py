@@ -27,10 +27,10 @@ from tap_labelbox.records.columns import (
     EMAIL,
     NAME,
     Column,
-    as_key,
     snake_case,
 )
 from tap_labelbox.records.json_text import OPENERS, encode, encoder, shallow
+from tap_labelbox.records.values import as_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -18,7 +18,8 @@ from msgspec import Raw
 from tap_labelbox.records import columns as kinds
 from tap_labelbox.records.columns import Column
 from tap_labelbox.records.json_text import decode_as
-from tap_labelbox.records.timestamps import EARLIEST_TEXT, LATEST_TEXT, as_timestamps
+from tap_labelbox.records.timestamps import EARLIEST_TEXT, LATEST_TEXT
+from tap_labelbox.records.values import as_timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,11 +7,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 UTC_FORM = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})(?:Z|\+00:00)", re.ASCII)
 SECOND = timedelta(seconds=1)
@@ -36,44 +31,10 @@ def isoformat(timestamp: datetime) -> str:
 
 def normalize(text: str) -> str:
     """Return any ISO 8601 timestamp in the one form."""
-    timestamp = parse(text)
-    # Nearly all are like this, and writing one takes five times as long.
-    return (
-        f"{match[1]}Z" if (match := UTC_FORM.fullmatch(text)) else isoformat(timestamp)
-    )
+    return isoformat(parse(text))
 
 
 EARLIEST_TEXT, LATEST_TEXT = isoformat(EARLIEST), isoformat(LATEST)
-
-
-def as_timestamps(record: dict[str, Any], names: Iterable[str]) -> bool:
-    """Put the one form in place of some timestamps of a record, where there are any.
-
-    Returns:
-        Whether all are timestamps, or null.
-    """
-    for name in names:
-        if (text := record[name]) is not None:
-            record[name] = result = _timestamp(text)
-            if result is None:
-                return False
-    return True
-
-
-def as_timestamp(value: Any) -> str | None:
-    """Return a timestamp in UTC."""
-    return _timestamp(value) if isinstance(value, str) else None
-
-
-@lru_cache(maxsize=1024)  # a row has some timestamps more than once
-def _timestamp(text: str) -> str | None:
-    # Python reads more as timestamps than people write: 20260131, 2026-W05.
-    if text[10:11] not in {"T", " "}:
-        return None
-    try:
-        return normalize(text)
-    except (ValueError, OverflowError):  # the latter near the year 1
-        return None
 
 
 def is_timestamp(text: str) -> bool:

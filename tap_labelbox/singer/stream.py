@@ -3,7 +3,7 @@
 What the SDK does for each record (look at every nested value for one that is not
 selected or not of its type, build a message, encode it in Python, flush the line)
 costs several times as much as all the rest. Records that need none of this take the
-fast path, to :meth:`MessageWriter.write_record`; all others go through the SDK.
+fast path, to :meth:`MessageWriter.write_records`; all others go through the SDK.
 
 Only here is known what the SDK does between a record and its line;
 ``docs/sdk-proposal.md`` asks for a seam that would make it needless. Streams use the
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +27,9 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from tap_labelbox.api.errors import LabelboxError, SettingsError
 from tap_labelbox.records.json_text import decode_raw
 from tap_labelbox.records.malformed import shortened
+from tap_labelbox.records.values import without
 from tap_labelbox.singer.metrics import RecordCounter, SyncTimer
+from tap_labelbox.singer.writer import COUNTED_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -37,15 +39,12 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog, MetadataMapping, RecordMessage
 
-    from tap_labelbox.singer.large_values import LargeValues
     from tap_labelbox.singer.state import StateWriter
     from tap_labelbox.singer.tap import SingerTap
     from tap_labelbox.singer.writer import MessageWriter
 
 # At its most talkative, it logs what expressions make of records.
 logging.getLogger("singer_sdk.mapper").setLevel(logging.INFO)
-
-CHECK_EVERY_RECORDS = 1000  # whether to log how many there are
 
 
 class DirectStream(Stream):
@@ -167,33 +166,34 @@ class DirectStream(Stream):
             super()._write_schema_message()
         self._has_header = True
 
-    def write_records(self, records: Iterable[Record]) -> None:
-        """Write records that :meth:`get_records` does not yield; few in a test."""
-        if self.ABORT_AT_RECORD_COUNT is not None:
-            remaining = self.ABORT_AT_RECORD_COUNT - self.record_count
-            records = islice(records, max(0, remaining))
-        write = self._write_directly if self.is_direct else self._write_record_message
-        for record in records:
-            write(record)
+    @cached_property
+    def write_records(self) -> Callable[[Iterable[Record]], None]:
+        """Writes records that :meth:`get_records` does not yield; few in a test."""
+        if self.is_test:
+            return self._write_few
+        return self._write_directly if self.is_direct else self._write_mapped
 
-    def _write_directly(self, record: Record) -> None:
-        if not self.has_records:
-            self.note_first_record()
-        writer = self.writer
-        writer.write_record(self.name, self._stream_version, self._outgoing(record))
-        self.record_count += 1
-        if self._counter and self.record_count % CHECK_EVERY_RECORDS == 0:
-            self._counter.increment(CHECK_EVERY_RECORDS)
-        if writer.is_full:
-            self._finish_batch()
+    @cached_property
+    def _write_directly(self) -> Callable[[Iterable[Record]], None]:
+        return partial(self.writer.write_records, self, self._stream_version)
+
+    def _write_mapped(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._write_record_message(record)
+
+    def _write_few(self, records: Iterable[Record]) -> None:
+        remaining = cast("int", self.ABORT_AT_RECORD_COUNT) - self.record_count
+        self._write_mapped(islice(records, max(0, remaining)))
 
     def _write_record_message(self, record: Record) -> None:
         if self.is_direct:
-            self._write_directly(record)
+            self._write_directly([record])
             return
         if not self.has_records:
             self.note_first_record()
-        chosen = decode_raw(self._outgoing(record))
+        for change in self.changes:
+            record = change(record)
+        chosen = decode_raw(record)
         try:
             super()._write_record_message(chosen)
         except LabelboxError:
@@ -206,7 +206,7 @@ class DirectStream(Stream):
             )
             raise SettingsError(msg) from None
         if self.writer.is_full:
-            self._finish_batch()
+            self.finish_batch()
 
     def _generate_record_messages(
         self, record: Record
@@ -242,28 +242,26 @@ class DirectStream(Stream):
         """Returns a record with other values in some columns; None to keep all."""
         return None
 
-    def _outgoing(self, record: Record) -> Record:
-        """Return what of a record goes out: it stays as it is, for its maker."""
-        if self.replace:
-            record = self.replace(record)
+    @cached_property
+    def changes(self) -> list[Callable[[Record], Record]]:
+        """The functions that each record goes through on its way out."""
+        changes = [self.replace] if self.replace else []
         if self.deselected:
-            record = {c: v for c, v in record.items() if c not in self.deselected}
-        if self._large_values:
-            record = self._large_values.removed(self.name, record, self._kept_columns)
-        return record
+            changes.append(partial(without, self.deselected))
+        if large_values := cast("SingerTap", self._tap).large_values:
+            kept = frozenset([*self.primary_keys, *self.schema.get("required", ())])
+            changes.append(partial(large_values.removed, self.name, kept=kept))
+        return changes
 
-    @cached_property
-    def _large_values(self) -> LargeValues | None:
-        return cast("SingerTap", self._tap).large_values
-
-    @cached_property
-    def _kept_columns(self) -> frozenset[str]:
-        """The columns that have a value in every record."""
-        return frozenset([*self.primary_keys, *self.schema.get("required", ())])
-
-    def _finish_batch(self) -> None:
+    def finish_batch(self) -> None:
+        """Write the files of records that are full, and a STATE if it is time."""
         self.writer.close()
         self.checkpoint()
+
+    def log_count(self) -> None:
+        """Log the records so far, if it is time; to be called every so many."""
+        if self._counter:
+            self._counter.increment(COUNTED_RECORDS)
 
     # The SDK writes the version of a full table before its first record. Then a target
     # that deletes all older rows does so whether or not the new ones come.
@@ -329,8 +327,8 @@ class DirectStream(Stream):
         """Write all records with nothing in between."""
         with self.get_record_counter(), self.get_sync_timer():
             for context in self.partitions or [{}]:
-                for record in self.get_records(context or None):
-                    self._write_directly(cast("Record", record))
+                records = cast("Iterable[Record]", self.get_records(context or None))
+                self._write_directly(records)
 
     def _process_record(self, *_: object, **options: object) -> None:
         """Do nothing: there are no children, and a filter would meet Raw here."""

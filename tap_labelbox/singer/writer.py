@@ -24,10 +24,15 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from singer_sdk.helpers.types import Record, TapState
     from singer_sdk.singerlib import Message
 
+    from tap_labelbox.singer.stream import DirectStream
+
 MAX_BUFFER_BYTES = 64 * 1024
+COUNTED_RECORDS = 1000  # after so many, whether to log how many there are
 PIPE_BYTES = 1024 * 1024  # the most that Linux lets anybody have
 
 
@@ -118,7 +123,32 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             self.written_bytes += len(self.last_line)
             self.flush()
 
-    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+    def write_records(
+        self, stream: DirectStream, version: int | None, records: Iterable[Record]
+    ) -> None:
+        """Write records of a stream with nothing in between.
+
+        Args:
+            stream: Theirs, which is told how many there are.
+            version: Of the full table that they are of, if they are of one.
+            records: As they are made; what they become on their way out is written.
+        """
+        name, changes, write = stream.name, stream.changes, self.write_record
+        for record in records:
+            if not stream.has_records:
+                stream.note_first_record()
+            for change in changes:
+                record = change(record)  # noqa: PLW2901
+            write(name, version, record)
+            stream.record_count += 1
+            if stream.record_count % COUNTED_RECORDS == 0:
+                stream.log_count()
+            if self.is_full:
+                stream.finish_batch()
+
+    def write_record(
+        self, stream: str, version: int | None, record: Mapping[str, Any]
+    ) -> None:
         """Write a record as it is."""
         beginning = self._beginnings.get(stream) or self._begin(stream, version)
         buffer = self._buffer  # which is another list after each flush

@@ -20,7 +20,7 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.prefetch import Together
 from tap_labelbox.api.reading import Reader
 from tap_labelbox.exports.rows import in_projects
-from tap_labelbox.records.columns import as_id
+from tap_labelbox.records.values import as_id
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.refusals import PROJECTS, Refusals
 from tap_labelbox.streams.rows_to_records import RecordStream

@@ -24,9 +24,6 @@ from tap_labelbox.records.columns import (
     Table,
     additional_columns,
     agreement,
-    as_id,
-    as_integer,
-    as_key,
     boolean,
     derived,
     email,
@@ -35,14 +32,19 @@ from tap_labelbox.records.columns import (
     key,
     number,
     objects,
-    shortened_id,
-    store,
     text,
     timestamp,
     word,
 )
 from tap_labelbox.records.json_text import encode
 from tap_labelbox.records.malformed import Malformed, described
+from tap_labelbox.records.values import (
+    as_id,
+    as_integer,
+    as_key,
+    shortened_id,
+    store,
+)
 from tap_labelbox.streams.by_project import ProjectStream
 from tap_labelbox.streams.exported import ExportedStream
 

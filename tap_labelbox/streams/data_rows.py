@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from tap_labelbox.exports import rows
-from tap_labelbox.exports.annotations import (
-    ANNOTATION_RELATIONSHIPS,
-    ANNOTATIONS,
-    annotation_records,
-    relationship_records,
-)
+from tap_labelbox.exports import rows, tables
 from tap_labelbox.streams.export_group import CatalogExports
 from tap_labelbox.streams.exported import ExportedStream
 
@@ -22,7 +16,7 @@ class DataRowExportsStream(ExportedStream):
 
     name = "data_row_exports"
     primary_keys = ("project_id", "data_row_id")
-    schema = rows.DATA_ROW_EXPORTS
+    schema = tables.DATA_ROW_EXPORTS
     unfold = staticmethod(rows.data_row_records)
     takes_fast_rows = True
 
@@ -35,7 +29,7 @@ class ExportLabelsStream(ExportedStream):
 
     name = "export_labels"
     primary_keys = ("project_id", "data_row_id", "label_id")
-    schema = rows.EXPORT_LABELS
+    schema = tables.EXPORT_LABELS
     unfold = staticmethod(rows.label_records)
 
 
@@ -47,8 +41,8 @@ class AnnotationsStream(ExportedStream):
 
     name = "annotations"
     primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
-    schema = ANNOTATIONS
-    unfold = staticmethod(annotation_records)
+    schema = tables.ANNOTATIONS
+    unfold = staticmethod(rows.annotation_records)
 
 
 class AnnotationRelationshipsStream(ExportedStream):
@@ -59,8 +53,8 @@ class AnnotationRelationshipsStream(ExportedStream):
 
     name = "annotation_relationships"
     primary_keys = ("project_id", "data_row_id", "label_id", "relationship_id")
-    schema = ANNOTATION_RELATIONSHIPS
-    unfold = staticmethod(relationship_records)
+    schema = tables.ANNOTATION_RELATIONSHIPS
+    unfold = staticmethod(rows.relationship_records)
 
 
 class LabelReviewsStream(ExportedStream):
@@ -71,7 +65,7 @@ class LabelReviewsStream(ExportedStream):
 
     name = "label_reviews"
     primary_keys = ("project_id", "data_row_id", "label_id", "sequence")
-    schema = rows.LABEL_REVIEWS
+    schema = tables.LABEL_REVIEWS
     unfold = staticmethod(rows.review_records)
 
 
@@ -83,7 +77,7 @@ class WorkflowHistoryStream(ExportedStream):
 
     name = "workflow_history"
     primary_keys = ("project_id", "data_row_id", "sequence")
-    schema = rows.WORKFLOW_HISTORY
+    schema = tables.WORKFLOW_HISTORY
     unfold = staticmethod(rows.workflow_records)
 
 
@@ -95,7 +89,7 @@ class DataRowMetadataStream(ExportedStream):
 
     name = "data_row_metadata"
     primary_keys = ("project_id", "data_row_id", "schema_id", "sequence")
-    schema = rows.DATA_ROW_METADATA
+    schema = tables.DATA_ROW_METADATA
     unfold = staticmethod(rows.metadata_records)
 
 
@@ -107,7 +101,7 @@ class DataRowAttachmentsStream(ExportedStream):
 
     name = "data_row_attachments"
     primary_keys = ("project_id", "data_row_id", "sequence")
-    schema = rows.DATA_ROW_ATTACHMENTS
+    schema = tables.DATA_ROW_ATTACHMENTS
     unfold = staticmethod(rows.attachment_records)
 
 
@@ -122,7 +116,7 @@ class CatalogDataRowsStream(ExportedStream):
     exports = CatalogExports
     primary_keys = ("data_row_id",)
     selected_by_default = False
-    schema = rows.CATALOG_DATA_ROWS
+    schema = tables.CATALOG_DATA_ROWS
     parts, unfold = staticmethod(rows.as_it_is), staticmethod(rows.catalog_records)
 
 
@@ -134,6 +128,6 @@ class ExportErrorsStream(ExportedStream):
 
     name = "export_errors"
     primary_keys = ("project_id", "task_id", "sequence")
-    schema = rows.EXPORT_ERRORS
+    schema = tables.EXPORT_ERRORS
     unfold_error = staticmethod(rows.error_records)
     takes_fast_rows = True

@@ -32,7 +32,7 @@ from tap_labelbox.exports.tasks import (
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_any_lines
 from tap_labelbox.records.malformed import Malformed
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.values import as_timestamp
 from tap_labelbox.singer.shared_state import SharedState
 from tap_labelbox.singer.state import context_id
 
@@ -117,7 +117,7 @@ class ExportGroup:
     @property
     def _is_resumable(self) -> bool:
         """True if a later run may read on; not where a target deletes older rows."""
-        return not self.leader.is_test and all(s.is_incremental for s in self.streams)
+        return not self._is_test and all(s.is_incremental for s in self.streams)
 
     # --- what is to be exported ------------------------------------------------
 
@@ -204,7 +204,7 @@ class ExportGroup:
         config = self.leader.config
         project_id = str(context_id(context))
         filters = config["export_filters"]
-        if self.leader.is_test:
+        if self._is_test:
             filters = filters | self._workspace.sample[project_id]
         return inputs(
             project_id,
@@ -276,7 +276,7 @@ class ExportGroup:
         project_id = str(context_id(context))
         latest = self._read_all(exports, project_id)
         # No other place knows of a broken row: its project has to be exported again.
-        if not self.leader.is_test and project_id not in self._broken:
+        if not self._is_test and project_id not in self._broken:
             self._advance(context, latest, exports)
         self.state.drop(project_id)
 
@@ -357,7 +357,7 @@ class ExportGroup:
                 self._mark_progress(project_id)
             self.leader.checkpoint()
             count += len(rows)
-            if self.leader.is_test and count >= MAX_TEST_ROWS:
+            if self._is_test and count >= MAX_TEST_ROWS:
                 break
         self._read_errors(export, project_id)
 
@@ -369,7 +369,7 @@ class ExportGroup:
         """Write the records of a data row, in each project that it is read for."""
         for own_id in (project_id,) if project_id else self._read_for(row):
             in_project = row.in_project(own_id)
-            if self.leader.is_test:
+            if self._is_test:
                 self._workspace.sample_rows.append(in_project)
             for stream in self._row_streams:
                 stream.write_records(stream.unfold(in_project))
@@ -400,6 +400,11 @@ class ExportGroup:
                 f"Labelbox could not export them (task {export.task_id})"
                 f"{self.errors_hint}",
             )
+
+    @cached_property
+    def _is_test(self) -> bool:
+        """True if a few records are wanted, not all."""
+        return self.leader.is_test
 
     @cached_property
     def _row_streams(self) -> list[ExportedStream]:
@@ -529,7 +534,7 @@ class CatalogExports(ExportGroup):
     ) -> list[dict[str, Any]]:
         config = self.leader.config
         filters = config["export_filters"]
-        if self.leader.is_test:
+        if self._is_test:
             samples = self._workspace.sample.values()
             filters = filters | next(filter(None, samples), {})
         return catalog_inputs(

@@ -22,7 +22,6 @@ from tap_labelbox.records.columns import (
     identifier,
     key,
     number,
-    shortened_id,
     table,
     text,
     timestamp,
@@ -31,6 +30,7 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.malformed import Malformed, described
 from tap_labelbox.records.structs import PageDecoder, StructColumns
+from tap_labelbox.records.values import shortened_id
 from tap_labelbox.singer.state import READING_UNTIL
 from tap_labelbox.streams.by_project import ProjectStream
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from tap_labelbox.records import features
 from tap_labelbox.records.columns import (
     MAX_ID_PATH_BYTES,
-    as_id,
     boolean,
     id_path,
     identifier,
@@ -20,6 +19,7 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.records.json_columns import as_json_object, json_or_text
+from tap_labelbox.records.values import as_id
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.rest import RestColumn
 

@@ -10,7 +10,12 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.prefetch import prefetch
 from tap_labelbox.exports.prepare import ExportPreparer, Plan
-from tap_labelbox.exports.rows import DATA_ROW_ID, LABEL_ID, PROJECT_ID, decode_rows
+from tap_labelbox.exports.rows import decode_rows
+from tap_labelbox.exports.tables import (
+    DATA_ROW_ID,
+    LABEL_ID,
+    PROJECT_ID,
+)
 from tap_labelbox.exports.tasks import presence_input
 from tap_labelbox.records.columns import derived, integer, table, timestamp
 from tap_labelbox.records.json_text import decode_any_lines

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError, absent
 from tap_labelbox.api.prefetch import prefetch
-from tap_labelbox.records import timestamps
+from tap_labelbox.records import timestamps, values
 from tap_labelbox.records.columns import (
     EMAIL,
-    as_day,
-    as_integer,
-    as_number,
     boolean,
     day,
     email,
@@ -28,6 +25,7 @@ from tap_labelbox.records.columns import (
     timestamp,
     word,
 )
+from tap_labelbox.records.values import as_day, as_integer, as_number
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.streams.by_project import ProjectStream
@@ -320,7 +318,7 @@ class Series(ReportStream):
                 yield bucket
                 continue
             if "start" in bucket:
-                number, start = 0, timestamps.as_timestamp(bucket["start"])
+                number, start = 0, values.as_timestamp(bucket["start"])
                 date = start and start[:10]
             else:
                 number = number_of_scores = number_of_scores + 1
@@ -620,7 +618,7 @@ class SignInEventsStream(Feed):
             UnavailableError: If it does not say.
         """
         del part
-        complete = timestamps.as_timestamp(self._last_page.get("completeThrough"))
+        complete = values.as_timestamp(self._last_page.get("completeThrough"))
         if complete is None:
             raise absent("completeThrough")
         self.advance(context, complete)
@@ -670,7 +668,7 @@ class SignInSessionsStream(Feed):
                 row.get("status") == "ENDED" or row.get("ended_at")
             )
             if not is_over:
-                start = timestamps.as_timestamp(row.get("started_at"))
+                start = values.as_timestamp(row.get("started_at"))
                 days |= {start[:10]} if start else {*days_between(*part[2:4])}
             yield row
         if len(days) > MAX_OPEN_DAYS:

@@ -33,7 +33,7 @@ class SavedRows:
         self,
         workspace: Workspace,
         streams: list[LabelboxStream],
-        logger: logging.Logger,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
         *,
         items_are_read: bool,
     ) -> None:

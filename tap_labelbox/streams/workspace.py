@@ -21,12 +21,11 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.reading import rows
-from tap_labelbox.exports.rows import ROWS_IN_JSON
 from tap_labelbox.exports.saved import saved_files
 from tap_labelbox.exports.sources import Finder
+from tap_labelbox.exports.tables import ROWS_IN_JSON
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
-from tap_labelbox.records.columns import as_id, as_strings
 from tap_labelbox.records.malformed import (
     MAX_NAMED_ROWS,
     MAX_SOURCE_CHARACTERS,
@@ -34,7 +33,7 @@ from tap_labelbox.records.malformed import (
     shortened,
 )
 from tap_labelbox.records.pseudonyms import Pseudonyms
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.values import as_id, as_strings, as_timestamp
 from tap_labelbox.streams.project_filter import ProjectFilter
 
 if TYPE_CHECKING:

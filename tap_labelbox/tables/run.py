@@ -21,7 +21,6 @@ from tap_labelbox.singer.writer import MessageWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from singer_sdk.helpers.types import Record
     from singer_sdk.singerlib import Message
 
     from tap_labelbox.api.client import Client
@@ -98,7 +97,9 @@ class RecordTaker(MessageWriter):
         elif isinstance(message, RecordMessage):
             self.write_record(message.stream, None, message.record)
 
-    def write_record(self, stream: str, version: int | None, record: Record) -> None:
+    def write_record(
+        self, stream: str, version: int | None, record: Mapping[str, Any]
+    ) -> None:
         """Receive a record; its batch is handed on if it is full now."""
         del version
         batches = self.streams[stream]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_labelbox.records.timestamps import as_timestamp
+from tap_labelbox.records.values import as_timestamp
 from tap_labelbox.sandbox import World
 from tests.runner import Runner
 
