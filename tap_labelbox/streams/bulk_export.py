@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -205,7 +205,6 @@ class BulkExportStream(ProjectStream):
     def _file_records(self, project_id: str, context: Context) -> Iterator[Record]:
         """Read a file to its end; request it again if it does not come whole."""
         ask: Callable[[], dict[str, Any]] = next(self._prepared).result
-        source = f"{self.name} of project {project_id}"
         exported_at, done = "", 0  # of which file how many items
         for links_left in reversed(range(MAX_LINK_ATTEMPTS)):
             name = self.workspace.project_name(project_id)
@@ -220,15 +219,18 @@ class BulkExportStream(ProjectStream):
                 return
             try:
                 chunks = self.client.download(str(export["download_url"]))
-                items = islice(
-                    bulk.array_items(chunks, self.config["max_row_bytes"]), done, None
-                )
-                for count, record in self._records(
-                    items, source, project_id, exported_at, done
-                ):
-                    done = count
-                    if record is not None:
-                        yield record
+                items = bulk.array_items(chunks, self.config["max_row_bytes"])
+                for number, item in islice(enumerate(items, 1), done, None):
+                    done = number
+                    if isinstance(item, dict) and as_id(item.get("ID")):
+                        yield self._exported(item, project_id, exported_at)
+                        continue
+                    row = Malformed(
+                        f"item {number}", f"it has no ID ({described(item)})"
+                    )
+                    self.workspace.leave_out(
+                        f"{self.name} of project {project_id}", row
+                    )
             except (ExpiredLinkError, UnavailableError) as error:
                 if not links_left:
                     raise UnavailableError(error) from None
@@ -271,35 +273,6 @@ class BulkExportStream(ProjectStream):
             ),
         )
 
-    def _records(
-        self,
-        items: Iterable[Any],
-        source: str,
-        project_id: str,
-        exported_at: str,
-        done: int = 0,
-    ) -> Iterator[tuple[int, Record | None]]:
-        """Yield the records of items; one without an ID is logged and left out.
-
-        Args:
-            items: What is left of the file.
-            source: What to call the file.
-            project_id: Its project.
-            exported_at: When it was made.
-            done: How many of its items came before.
-
-        Yields:
-            How many items of the file are done, and the record of the last of them,
-            or None if there is none.
-        """
-        for count, item in enumerate(items, done + 1):
-            if isinstance(item, dict) and as_id(item.get("ID")):
-                yield count, self._exported(item, project_id, exported_at)
-            else:
-                why = f"it has no ID ({described(item)})"
-                self.workspace.leave_out(source, Malformed(f"item {count}", why))
-                yield count, None
-
     def _exported(self, row: Any, project_id: str, exported_at: str) -> Record:
         """Return the record of one item of the file, whatever its era."""
         record: Record = dict.fromkeys(self.columns)
@@ -310,11 +283,10 @@ class BulkExportStream(ProjectStream):
             "exported_at": exported_at,
             "additional_columns": unmapped,
         }
-        columns = self._columns_by_name
         for name, value in row.items():
             if name == "ID" or value is None:
                 continue
-            known = columns[name] if name in columns else self._column_of(name)
+            known = self._column_of(name)
             if known and known.name not in own and record[known.name] is None:
                 store(record, unmapped, known, _readable(known.name, value), name)
             else:
@@ -323,17 +295,16 @@ class BulkExportStream(ProjectStream):
             record["is_skipped"] = True
         return record | own
 
-    def _column_of(self, name: str) -> Column | None:
-        """Return the column of a name in a file, if there is one, and keep it."""
-        column = WORD_BREAK.sub("_", name).lower()
-        known = self.columns.get(self._by_path.get(column, column))
-        if len(self._columns_by_name) < MAX_KNOWN_NAMES:
-            self._columns_by_name[name] = known
-        return known
-
     @cached_property
-    def _columns_by_name(self) -> dict[str, Column | None]:
-        return {}
+    def _column_of(self) -> Callable[[str], Column | None]:
+        """Returns the column of a name in a file, if there is one."""
+
+        @lru_cache(MAX_KNOWN_NAMES)
+        def column_of(name: str) -> Column | None:
+            column = WORD_BREAK.sub("_", name).lower()
+            return self.columns.get(self._by_path.get(column, column))
+
+        return column_of
 
 
 def _readable(column: str, value: Any) -> Any:
