@@ -155,9 +155,7 @@ class LabelboxStream(RecordStream):
         # Half a snapshot would be taken for a whole one: nothing is written of it.
         rows = list(self.rows()) if self.snapshot_column else self.rows()
         for row in self._with_details(self._with_rest_column(rows)):
-            for record in self.records(row):
-                if self.wants(record):
-                    yield record
+            yield from filter(self.wants, self.records(row))
         self.note_turn()
 
     def wants(self, record: Record) -> bool:

@@ -64,6 +64,33 @@ def row_decoder(
     return decode_fast_rows if is_fast else decode_rows
 
 
+def prepared(
+    stream: LabelboxStream,
+    plans: Iterable[Plan],
+    note: Callable[[tuple[str, dict[str, Any]]], None],
+) -> Iterator[Future[list[Prepared]]]:
+    """Have exports made for a stream, some at once, and yield their outcomes in order.
+
+    Args:
+        stream: Has the settings.
+        plans: What is to be exported.
+        note: As in :class:`ExportPreparer`.
+    """
+    workspace, config = stream.workspace, stream.config
+    preparer = ExportPreparer(
+        workspace.client,
+        started_at=workspace.started_at,
+        interval=config["export_poll_interval"],
+        timeout=config["export_timeout"],
+        note=note,
+        warn=workspace.progress.warn,
+        inform=stream.logger.info,
+    )
+    jobs = (partial(preparer.prepare, plan) for plan in plans)
+    max_in_flight = min(stream.max_in_flight, MAX_EXPORTS_IN_FLIGHT)
+    return prefetch(jobs, max_in_flight, initial=max_in_flight)
+
+
 class ExportGroup:
     """Reads exports for the streams that are made of them, and writes their records.
 
@@ -127,20 +154,7 @@ class ExportGroup:
         return self._prepare(self._plans())
 
     def _prepare(self, plans: Iterable[Plan]) -> Iterator[Future[list[Prepared]]]:
-        """Have exports made, some at once, and yield their outcomes in order."""
-        config = self.leader.config
-        preparer = ExportPreparer(
-            self._workspace.client,
-            started_at=self._workspace.started_at,
-            interval=config["export_poll_interval"],
-            timeout=config["export_timeout"],
-            note=self._started.put,
-            warn=self._workspace.progress.warn,
-            inform=self.leader.logger.info,
-        )
-        jobs = (partial(preparer.prepare, plan) for plan in plans)
-        max_in_flight = min(self.leader.max_in_flight, MAX_EXPORTS_IN_FLIGHT)
-        return prefetch(jobs, max_in_flight, initial=max_in_flight)
+        return prepared(self.leader, plans, self._started.put)
 
     @cached_property
     def _earlier(self) -> list[str]:

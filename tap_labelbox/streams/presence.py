@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import weakref
-from functools import cached_property, partial
+from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from tap_labelbox.api.prefetch import prefetch
-from tap_labelbox.exports.prepare import ExportPreparer, Plan
+from tap_labelbox.exports.prepare import Plan
 from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.tables import (
     DATA_ROW_ID,
@@ -21,10 +20,10 @@ from tap_labelbox.records.columns import derived, integer, table, timestamp
 from tap_labelbox.records.json_text import decode_any_lines
 from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.streams.by_project import ProjectStream
-from tap_labelbox.streams.export_group import MAX_EXPORTS_IN_FLIGHT
+from tap_labelbox.streams.export_group import prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from singer_sdk.helpers.types import Context, Record
@@ -61,8 +60,8 @@ class PresenceStream(ProjectStream):
     log_name = "presence export"
 
     @staticmethod
-    def unfold(row: ProjectRow) -> Iterator[dict[str, Any]]:
-        """Yield the keys of the stream's records of a data row."""
+    def unfold(row: ProjectRow) -> Iterable[Record]:
+        """Return the IDs of each of the stream's records of a data row."""
         raise NotImplementedError
 
     # --- the turn of the stream ------------------------------------------------
@@ -96,8 +95,8 @@ class PresenceStream(ProjectStream):
             yield from super().get_records(context)
             return
         for row in self.workspace.sample_rows:
-            for keys in self.unfold(row):
-                self.keep(keys)
+            for ids in self.unfold(row):
+                self.keep(ids)
         yield from self.kept_records()
 
     def project_records(self, project_id: str, context: Context) -> Iterator[Record]:
@@ -117,8 +116,8 @@ class PresenceStream(ProjectStream):
                     )
                     continue
                 for stream in streams:
-                    for keys in stream.unfold(row.in_project(project_id)):
-                        stream.keep(keys)
+                    for ids in stream.unfold(row.in_project(project_id)):
+                        stream.keep(ids)
         errors = (e for _, e in export.rows("ERRORS", decoded=decode_any_lines))
         if count := sum(map(len, errors)):
             self.workspace.note_gap(
@@ -144,9 +143,10 @@ class PresenceStream(ProjectStream):
 
     # --- records ---------------------------------------------------------------
 
-    def keep(self, keys: dict[str, Any]) -> None:
-        """Keep the keys of a record until all have been read."""
-        self._kept.write(json.dumps(keys).encode() + b"\n")
+    def keep(self, ids: Record) -> None:
+        """Keep the key of a record until all have been read."""
+        key = {name: ids[name] for name in self.primary_keys}
+        self._kept.write(json.dumps(key).encode() + b"\n")
         self._count += 1
 
     def kept_records(self) -> Iterator[Record]:
@@ -177,23 +177,10 @@ class PresenceStream(ProjectStream):
     def _prepared(self) -> Iterator[Future[list[Prepared]]]:
         """The exports of all projects, which Labelbox prepares before their turn."""
         _ = self._first_gaps
-        preparer = ExportPreparer(
-            self.workspace.client,
-            started_at=self.workspace.started_at,
-            interval=self.config["export_poll_interval"],
-            timeout=self.config["export_timeout"],
-            note=lambda _: None,  # none is read on: it would be of another time
-            warn=self.workspace.progress.warn,
-            inform=self.logger.info,
-        )
-        jobs = (partial(preparer.prepare, plan) for plan in self._plans())
-        max_in_flight = min(self.max_in_flight, MAX_EXPORTS_IN_FLIGHT)
-        return prefetch(jobs, max_in_flight, initial=max_in_flight)
-
-    def _plans(self) -> Iterator[Plan]:
-        for context in self.partitions:
-            project_id = context["project_id"]
-            yield Plan(project_id, [presence_input(project_id)], None, {}, [])
+        project_ids = (context["project_id"] for context in self.partitions)
+        plans = (Plan(p, [presence_input(p)], None, {}, []) for p in project_ids)
+        # None is read on: it would be of another time.
+        return prepared(self, plans, note=lambda _: None)
 
 
 class DataRowPresenceStream(PresenceStream):
@@ -207,9 +194,9 @@ class DataRowPresenceStream(PresenceStream):
     schema = table(*derived(PROJECT_ID, DATA_ROW_ID, *SEEN))
 
     @staticmethod
-    def unfold(row: ProjectRow) -> Iterator[dict[str, Any]]:
-        """Yield the keys of the one record of a data row."""
-        yield {name: row.ids[name] for name in ("project_id", "data_row_id")}
+    def unfold(row: ProjectRow) -> Iterable[Record]:
+        """Return the IDs of the one record of a data row."""
+        return [row.ids]
 
 
 class LabelPresenceStream(PresenceStream):
@@ -223,9 +210,6 @@ class LabelPresenceStream(PresenceStream):
     schema = table(*derived(PROJECT_ID, DATA_ROW_ID, LABEL_ID, *SEEN))
 
     @staticmethod
-    def unfold(row: ProjectRow) -> Iterator[dict[str, Any]]:
-        """Yield the keys of the record of each label."""
-        for ids, _ in row.labels:
-            yield {
-                name: ids[name] for name in ("project_id", "data_row_id", "label_id")
-            }
+    def unfold(row: ProjectRow) -> Iterable[Record]:
+        """Return the IDs of the record of each label."""
+        return [ids for ids, _ in row.labels]

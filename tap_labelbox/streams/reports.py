@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.pagination import Row
-
 DAY = timedelta(days=1)
 FIRST_DAYS = 30  # before today, where nothing says from when on
 MAX_READINGS = 5  # of a table that changes while it is read
@@ -88,7 +86,7 @@ class ReportStream(LabelboxStream):
         readings = chain([first], self._readings(parts[1:]))
         for part, reading in zip(parts, readings, strict=False):
             for row in self.part_rows(part, reading.result()):
-                yield from self.records(row)
+                yield from filter(self.wants, self.records(row))
             self.end_part(part, context)
             self.refusals.note_read()
             self.checkpoint()
@@ -193,10 +191,7 @@ class ProjectReport(ProjectStream, ReportStream):
         del project_id
         return self.report(context)
 
-    @property
-    def is_whole(self) -> bool:
-        """False: there are days before the first one."""
-        return False
+    is_whole = ReportStream.is_whole  # there are days before the first one
 
 
 class DailyTable(ReportStream):
@@ -559,12 +554,6 @@ class WorkspaceLabelersStream(DailyTable):
         text("project_organization_name", "Name of that organization."),
         boolean("is_project_deleted", "Whether the project has been deleted since."),
     )
-
-    def records(self, row: Row) -> Iterator[Record]:
-        """Yield the record of a row, unless it is of a project that is not wanted."""
-        for record in super().records(row):
-            if self.wants(record):
-                yield record
 
 
 _SESSION = (
