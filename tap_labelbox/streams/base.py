@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import count, tee
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.errors import (
@@ -81,11 +81,17 @@ class LabelboxStream(RecordStream):
     @property
     def read_together(self) -> list[str]:
         """The streams that are read in one pass with this one, itself included."""
-        return [self.name]
+        return [stream.name for stream in self._of_the_pass]
+
+    @property
+    def _of_the_pass(self) -> list[Self]:
+        """The same, whether they are selected or not."""
+        streams = cast("Iterable[Self]", self.tap.streams.values())
+        return [stream for stream in streams if stream.log_name == self.log_name]
 
     @property
     def log_name(self) -> str:
-        """The name of the pass in the log."""
+        """The name of the pass in the log: one for all that are read in it."""
         return self.name
 
     @property

@@ -237,7 +237,8 @@ class ExportGroup:
 
     def _subject(self, parent_id: str) -> str:
         """Return how messages about an export begin."""
-        return f"Project {parent_id}"
+        source = self._source(parent_id)
+        return source[0].upper() + source[1:]
 
     def _source(self, parent_id: str) -> str:
         """Return of what an export is."""
@@ -478,9 +479,6 @@ class ModelRunExports(ExportGroup):
                 records = stream.unfold(in_run)
                 stream.write_records(record | changed_at for record in records)
 
-    def _subject(self, parent_id: str) -> str:
-        return f"Model run {parent_id}"
-
     def _source(self, parent_id: str) -> str:
         return f"model run {parent_id}"
 
@@ -564,10 +562,6 @@ class CatalogExports(ExportGroup):
         del project_id
         for stream in self._row_streams:
             stream.write_records(stream.unfold(row))
-
-    def _subject(self, parent_id: str) -> str:
-        del parent_id
-        return "The catalog"
 
     def _source(self, parent_id: str) -> str:
         del parent_id

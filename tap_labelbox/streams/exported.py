@@ -51,26 +51,11 @@ class ExportedStream(ProjectStream):
         if self.exports not in groups:
             streams = [
                 stream
-                for stream in self._made_of_the_same
+                for stream in self._of_the_pass
                 if stream.selected and stream.is_test == self.is_test
             ]
             groups[self.exports] = self.exports(self, streams)
         return groups[self.exports]
-
-    @property
-    def _made_of_the_same(self) -> list[ExportedStream]:
-        """The streams of the export, whether they are selected or not."""
-        streams = self.tap.streams.values()
-        return [
-            stream
-            for stream in streams
-            if isinstance(stream, ExportedStream) and stream.exports is self.exports
-        ]
-
-    @property
-    def read_together(self) -> list[str]:
-        """The streams of the export, whether they are selected or not."""
-        return [stream.name for stream in self._made_of_the_same]
 
     @property
     def _leads(self) -> bool:

@@ -71,18 +71,8 @@ class PresenceStream(ProjectStream):
         """All selected streams in the turn of the first, and nothing in others."""
         if self.is_test:
             return [self]
-        streams = [
-            stream
-            for stream in self.tap.streams.values()
-            if isinstance(stream, PresenceStream) and stream.selected
-        ]
+        streams = [stream for stream in self._of_the_pass if stream.selected]
         return streams if streams[:1] == [self] else []
-
-    @property
-    def read_together(self) -> list[str]:
-        """All such streams, whether they are selected or not."""
-        streams = self.tap.streams.items()
-        return [name for name, s in streams if isinstance(s, PresenceStream)]
 
     @property
     def partitions(self) -> list[dict[str, Any]]:

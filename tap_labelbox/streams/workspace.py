@@ -128,9 +128,7 @@ class Workspace:
             else None
         )
         """Stand for people in all records; None where these are named."""
-        self._names: dict[str, str] = {}  # of projects, by their ID
-        self._made_at: dict[str, str] = {}  # the same
-        self._row_counts: dict[str, Any] = {}  # the same
+        self._listed: dict[str, Row] = {}  # projects, by their ID
         self._logger = logger
         self.failures_in_a_row = FailuresInARow()
         self._warns_of_missing = config["on_missing"] == "warn"
@@ -284,10 +282,7 @@ class Workspace:
         projects = sorted(project_rows, key=_made_at)
         if fields:
             self._filter.refuse_unknown(self.client.document(document).columns)
-        for project in projects:
-            self._names[project["id"]] = shortened(project.get("name") or "")
-            self._made_at[project["id"]] = _made_at(project)
-            self._row_counts[project["id"]] = project.get("data_row_count")
+        self._listed = {project["id"]: project for project in projects}
         self._unlisted += self.gaps - gaps
         self.lacks_projects |= self.failures > failures
         self._warn_of_none(projects)
@@ -314,15 +309,19 @@ class Workspace:
 
     def project_name(self, project_id: str) -> str:
         """Return how the log names a project."""
-        return f"project {self._names.get(project_id) or project_id}"
+        return f"project {self._name(project_id)}"
+
+    def _name(self, project_id: str) -> str:
+        name = self._listed.get(project_id, {}).get("name")
+        return shortened(name or "") or project_id
 
     def made_at(self, project_id: str) -> str:
         """Return when a project was made; "" if Labelbox does not say."""
-        return self._made_at.get(project_id, "")
+        return _made_at(self._listed.get(project_id, {}))
 
     def row_count(self, project_id: str) -> int | None:
         """Return how many data rows a project has; None if Labelbox does not say."""
-        count = self._row_counts.get(project_id)
+        count = self._listed.get(project_id, {}).get("data_row_count")
         return count if isinstance(count, int) and count >= 0 else None
 
     @cached_property
@@ -345,7 +344,7 @@ class Workspace:
 
     def _log_chosen(self, project_ids: list[str]) -> None:
         """Log how many projects are read, and which if settings choose them."""
-        names = [self._names.get(p) or p for p in project_ids]
+        names = [self._name(project_id) for project_id in project_ids]
         is_filtered = self._filter.is_more_than_ids
         self._logger.info(
             "Projects to read: %d of the %d that the API key sees%s",
