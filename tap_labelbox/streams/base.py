@@ -159,8 +159,14 @@ class LabelboxStream(RecordStream):
         if self.has_rows:
             self.read_files()
         # Half a snapshot would be taken for a whole one: nothing is written of it.
-        rows = list(self.rows()) if self.snapshot_column else self.rows()
-        for row in self._with_details(self._with_rest_column(rows)):
+        rows: Iterable[Row] = self.rows()
+        if self.snapshot_column:
+            rows = list(rows)
+        if (column := self.rest_column) and column.name not in self.deselected:
+            rows = column.with_replies(
+                rows, self.name, self.workspace, self.max_in_flight
+            )
+        for row in self._with_details(rows):
             yield from filter(self.wants, self.records(row))
         self.note_turn()
 
@@ -168,13 +174,6 @@ class LabelboxStream(RecordStream):
         """Return whether the settings ask for the project of a record."""
         whole_id = as_id(record["additional_columns"].get(PROJECT_ID))
         return self.workspace.wants(whole_id or record.get(PROJECT_ID))
-
-    def _with_rest_column(self, rows: Iterable[Row]) -> Iterable[Row]:
-        """Return rows of the document, with what the REST API says of each."""
-        column = self.rest_column
-        if not column or column.name in self.deselected:
-            return rows
-        return column.with_replies(rows, self.name, self.workspace, self.max_in_flight)
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows of the document, which are asked for once in a run.
@@ -270,10 +269,12 @@ class LabelboxStream(RecordStream):
 
         Where that cannot be read, the rows come without it.
         """
-        if not self._detail_columns or self.workspace.offline:
+        fields = Document.load(self.details).fields if self.details else frozenset()
+        columns = fields & self._wanted_fields
+        if not columns or self.workspace.offline:
             yield from rows
             return
-        reader = self._detail_reader
+        reader = self._reader(self.details, columns, (), may_be_null=True)
         parent = reader.document().parent
         rows, to_ask = tee(rows)
         answers = self.together(self.details).answers(
@@ -299,17 +300,6 @@ class LabelboxStream(RecordStream):
                 self.workspace.note_loss(what, error)
             return {}
         return next((item for item in page if isinstance(item, dict)), {})
-
-    @cached_property
-    def _detail_columns(self) -> frozenset[str]:
-        """The columns that are asked for row by row."""
-        fields = Document.load(self.details).fields if self.details else frozenset()
-        return fields & self._wanted_fields
-
-    @cached_property
-    def _detail_reader(self) -> Reader:
-        """Reads what there is to know of one row."""
-        return self._reader(self.details, self._detail_columns, (), may_be_null=True)
 
     @cached_property
     def reader(self) -> Reader:
@@ -451,9 +441,7 @@ class LabelboxStream(RecordStream):
     @property
     def max_in_flight(self) -> int:
         """The most that is asked for at once; 1 in a test."""
-        if self.is_test:
-            return 1
-        return int(self.config["concurrency"])
+        return 1 if self.is_test else int(self.config["concurrency"])
 
     @cached_property
     def refusals(self) -> Refusals:

@@ -57,11 +57,6 @@ class BookmarkedStream(DirectStream):
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """Set no upper bound for bookmarks: what is read has one."""
 
-    def compare_start_date(self, value: str, start_date_value: str) -> str:
-        """Return the bookmark: start_date counts only where there is none."""
-        del start_date_value
-        return value
-
     # --- up to when the last runs have read ------------------------------------
 
     def bookmark(self, context: Context | None) -> str | None:

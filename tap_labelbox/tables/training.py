@@ -269,15 +269,17 @@ def _counting_labels(labels: list[Row]) -> dict[tuple[str, str], str]:
 
     It is the one that won the consensus, or else the newest; none if that was skipped.
     """
-    best: dict[tuple[str, str], tuple[tuple[bool, bool, str], Row]] = {}
-    for label in labels:
-        place = label["project_id"], label["data_row_id"]
-        rank = bool(label["is_selected"]), bool(label["is_latest"]), label["label_id"]
-        if place not in best or rank > best[place][0]:
-            best[place] = rank, label
+
+    def rank(label: Row) -> tuple[bool, bool, str]:
+        return bool(label["is_selected"]), bool(label["is_latest"]), label["label_id"]
+
+    best = {
+        (label["project_id"], label["data_row_id"]): label
+        for label in sorted(labels, key=rank)
+    }
     return {
         place: label["label_id"]
-        for place, (_, label) in best.items()
+        for place, label in best.items()
         if not label["is_skipped"]
     }
 
