@@ -20,6 +20,7 @@ import yaml
 from tap_labelbox.sandbox import World
 from tests import figures
 from tests.airbyte import configured, read_files
+from tests.platforms.programs import CACHE, output_of
 from tests.runner import PRIMARY_KEYS
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 
     from tests.runner import Runner
 
-ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent / "airbyte"
-PYTHON = ROOT / ".cache" / "platforms" / "airbyte" / "bin" / "python"
+PYTHON = CACHE / "airbyte" / "bin" / "python"
 COMMAND = Path(sys.executable).with_name("source-labelbox")
 STREAMS = ["projects", "data_row_exports", "export_labels", "annotations", "labels"]
 
@@ -75,19 +75,12 @@ def test_airbytes_standard_tests_pass(run: Runner, tmp_path: Path) -> None:
     plugins = 'pytest_plugins = ["airbyte_cdk.test.standard_tests.pytest_hooks"]\n'
     (tmp_path / "conftest.py").write_text(plugins)
 
-    done = subprocess.run(
-        [PYTHON, "-m", "pytest", "-q", "-rs", "-k", "not docker", "test_standard.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ | {"SOURCE_LABELBOX": str(COMMAND)},
-    )
+    words = ["-m", "pytest", "-q", "-rs", "-k", "not docker", "test_standard.py"]
+    text, _ = output_of(PYTHON, *words, folder=tmp_path, SOURCE_LABELBOX=str(COMMAND))
 
-    assert done.returncode == 0, done.stdout[-5000:]
-    passed = re.search(r"(\d+) passed", done.stdout)
+    passed = re.search(r"(\d+) passed", text)
     assert passed
-    assert int(passed[1]) >= 6, done.stdout[-2000:]
+    assert int(passed[1]) >= 6, text[-2000:]
 
 
 def pyairbyte(run: Runner, cache: Path) -> dict[str, Any]:
@@ -97,19 +90,9 @@ def pyairbyte(run: Runner, cache: Path) -> dict[str, Any]:
         "AIRBYTE_LOGGING_ROOT": str(cache.parent / "logs"),
         "DO_NOT_TRACK": "1",
     }
-    done = subprocess.run(
-        [
-            *(PYTHON, HERE / "pyairbyte.py", COMMAND, run.config_file(), cache),
-            *STREAMS,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cache.parent,
-        env=os.environ | settings,
-    )
-    assert done.returncode == 0, done.stderr[-5000:] + done.stdout[-2000:]
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    program = (PYTHON, HERE / "pyairbyte.py", COMMAND, run.config_file(), cache)
+    output, _ = output_of(*program, *STREAMS, folder=cache.parent, **settings)
+    result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return result
 
 
@@ -133,16 +116,11 @@ def test_pyairbyte_has_what_singer_has(run: Runner, tmp_path: Path) -> None:
         " labelbox.{s}').fetchall()] for s,k in json.loads(sys.argv[2]).items()}))"
     )
     keys = {name: ", ".join(PRIMARY_KEYS[name]) for name in STREAMS}
-    done = subprocess.run(
-        [PYTHON, "-c", script, cache, json.dumps(keys)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    found, _ = output_of(PYTHON, "-c", script, cache, json.dumps(keys))
     total = sum(second["rows"].values())
     text = f"rows of PyAirbyte, of {first['processed']:,} and {second['processed']:,}"
     figures.count(text, total)
-    for name, own in json.loads(done.stdout).items():
+    for name, own in json.loads(found).items():
         singer = [
             [str(r[k]) for k in PRIMARY_KEYS[name]] for r in expected.records(name)
         ]
@@ -228,10 +206,8 @@ def test_a_read_that_is_stopped_goes_on(
     for own in pending.values():
         own.clear()
     arguments = read_files(run, configured(*STREAMS), [*states.values()])
-    done = subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, check=True
-    )
-    for line in done.stdout.split("\n")[:-1]:
+    output, _ = output_of(COMMAND, *arguments)
+    for line in output.split("\n")[:-1]:
         take(line)
 
     expected = run(*STREAMS)

@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ import pytest
 from filelock import FileLock
 
 from tests.airbyte import configured, messages, records, statuses
+from tests.platforms import programs
+from tests.platforms.programs import ROOT, output_of
 from tests.runner import PRIMARY_KEYS, Output
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
     from tests.runner import Runner
 
-ROOT = Path(__file__).parent.parent.parent
-CACHE = ROOT / ".cache" / "platforms" / "image"
+CACHE = programs.CACHE / "image"
 NAME = "localhost/tap-labelbox:tested"
 BASE = "localhost/tap-labelbox-base:latest"
 GIVEN = os.environ.get("IMAGE")
@@ -50,18 +50,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def output_of(*command: str | Path) -> str:
-    """Run a program, and return what it wrote."""
+def containers(*command: str | Path) -> str:
+    """Run a program of containers', and return what it wrote."""
     storage = {"CONTAINERS_STORAGE_CONF": str(CACHE / "storage.conf")}
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | ({} if GIVEN else storage),
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"[-5000:]
-    return done.stdout
+    return output_of(*command, folder=None, **({} if GIVEN else storage))[0]
 
 
 @pytest.fixture(scope="session")
@@ -76,13 +68,13 @@ def image() -> str:
         archive, made = CACHE / "base.tar", CACHE / "made.tar"
         if not archive.exists():
             suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
-            output_of(
+            containers(
                 "mmdebstrap", "--variant=minbase", f"--include={INCLUDE}", suite, made
             )
-            output_of("podman", "import", made, BASE)
+            containers("podman", "import", made, BASE)
             made.rename(archive)
         mounts = [f"{path}:{path}:ro" for path in OF_THE_MACHINE if Path(path).exists()]
-        output_of(
+        containers(
             *("buildah", "build", "--isolation", "chroot", "--layers", "--tag", NAME),
             *(f"--volume={mount}" for mount in mounts),
             *("--build-arg", f"BASE={BASE}", "--build-arg", "VERSION=1.2.3", ROOT),
@@ -100,7 +92,7 @@ def contained(image: str, run: Runner) -> Callable[..., str]:
         assert run.folder
         for path in run.folder.iterdir():
             path.chmod(0o644)
-        return output_of(
+        return containers(
             *(*RUN, "--entrypoint", command, "--volume", f"{run.folder}:/data:ro"),
             *(image, *arguments),
         )
@@ -110,7 +102,7 @@ def contained(image: str, run: Runner) -> Callable[..., str]:
 
 def test_spec_is_written_by_default(image: str) -> None:
     """Airbyte starts the image with a command, and names no program."""
-    (spec,) = messages(output_of(*RUN, image, "spec"))
+    (spec,) = messages(containers(*RUN, image, "spec"))
 
     assert spec["type"] == "SPEC"
 
@@ -205,7 +197,7 @@ def test_the_sbom_lists_what_is_installed(inside: dict[str, Any]) -> None:
 @pytest.mark.skipif(bool(GIVEN), reason="another version was built")
 def test_labels_are_there(image: str) -> None:
     """Those of OCI, and those that Airbyte reads."""
-    (found,) = json.loads(output_of("podman", "image", "inspect", image))
+    (found,) = json.loads(containers("podman", "image", "inspect", image))
 
     labels = found["Config"]["Labels"]
     assert labels["org.opencontainers.image.version"] == "1.2.3"

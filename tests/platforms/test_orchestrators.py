@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.platforms.programs import CACHE, output_of, recipes
 from tests.runner import PRIMARY_KEYS
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from tests.postgres import Postgres
     from tests.runner import Runner
 
-ROOT = Path(__file__).parent.parent.parent
-PROGRAMS = ROOT / ".cache" / "platforms" / "orchestrators" / "bin"
-PAGE = (ROOT / "docs" / "orchestrators.md").read_text("utf-8")
-RECIPES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PROGRAMS = CACHE / "orchestrators" / "bin"
+RECIPES = recipes("orchestrators.md")
 STREAMS = ("projects", "annotations")
 A_WHILE = timedelta(minutes=3)
 FINISHED = r"Finished after .*: ([\d,]+) records"
@@ -66,17 +64,9 @@ def start(
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
 
     def started(*command: str) -> str:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env=os.environ | home,
-        )
-        assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-        (tmp_path / "log").write_text(done.stdout + done.stderr)
-        return done.stdout
+        output, log = output_of(*command, folder=tmp_path, **home)
+        (tmp_path / "log").write_text(output + log)
+        return output
 
     return started
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tap_labelbox.sandbox import World
 from tests import figures
+from tests.platforms.programs import CACHE, ROOT, output_of, recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.runner import Runner
 
-ROOT = Path(__file__).parent.parent.parent
-PYTHON = ROOT / ".cache" / "platforms" / "python" / "bin" / "python"
-PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
-RECIPES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PYTHON = CACHE / "python" / "bin" / "python"
+RECIPES = recipes("python.md")
 CHOICE = 'settings = {"project_ids": ["ckx..."]}'
 MAX_BYTES = 350_000_000
 MAX_SCAN_BYTES = 260_000_000  # for a table of any size
@@ -34,16 +30,10 @@ A_WHILE = timedelta(minutes=3)
 def run_script(script: str, folder: Path) -> str:
     """Run a script in the environment of these packages, and return its output."""
     quiet = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DLT_DATA_DIR": str(folder / "dlt")}
-    done = subprocess.run(
-        [PYTHON, "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=os.environ | quiet | {"PYTHONPATH": str(ROOT)},
+    output, _ = output_of(
+        PYTHON, "-c", script, folder=folder, **quiet, PYTHONPATH=str(ROOT)
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output
 
 
 @pytest.mark.parametrize("package", ["polars", "dlt"])
