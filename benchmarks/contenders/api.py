@@ -1,4 +1,4 @@
-"""What the plain contenders ask of the API, and how: no retries, no checks."""
+"""The API as the plain contenders ask it: no retries, no checks."""
 
 from __future__ import annotations
 

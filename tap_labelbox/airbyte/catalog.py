@@ -69,14 +69,10 @@ def modes(catalog: Any, tap: TapLabelbox) -> dict[str, bool]:
 
 
 def singer_catalog(catalog: Any, tap: TapLabelbox) -> dict[str, Any]:
-    """Return the same in Singer's words: what is not configured is not selected.
+    """Return in Singer's words a catalog that :func:`modes` has looked at.
 
-    Columns that were deselected are missing in the schema of a stream. Its key and its
-    cursor are always there.
-
-    Args:
-        catalog: As Airbyte has it, which :func:`modes` has looked at.
-        tap: Knows all streams.
+    What is not configured is not selected. Columns that were deselected are missing in
+    the schema of a stream. Its key and its cursor are always there.
     """
     configured = dict(_entries(catalog))
     result = tap.catalog_dict

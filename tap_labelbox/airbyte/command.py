@@ -37,11 +37,7 @@ MAX_NAMED_STREAMS = 10
 
 
 class Source:
-    """A command of Airbyte's, and what it writes.
-
-    Args:
-        options: Of the command line.
-    """
+    """A command of Airbyte's, with its options, and what it writes."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -110,13 +106,7 @@ class Source:
 def prepared(
     writer: AirbyteWriter, settings: dict[str, Any], catalog: Any, state: Any
 ) -> TapLabelbox:
-    """Return the tap of a read.
-
-    Args:
-        writer: Writes its messages.
-        settings: Of the tap.
-        catalog: As Airbyte has it, configured.
-        state: A list of states, each of a stream.
+    """Return the tap of a read, of the catalog and the states as Airbyte has them.
 
     Raises:
         SettingsError: If the catalog or the state cannot be used.

@@ -153,11 +153,7 @@ class ExportPreparer:
             return self._tasks
 
     def _start(self, plan: Plan, wanted_input: Input) -> Prepared:
-        """Start an export as soon as Labelbox has room for one more, and wait for it.
-
-        Raises:
-            UnavailableError: If it never has.
-        """
+        """Start an export as soon as Labelbox has room for it, and wait for it."""
         name = export_name(wanted_input, self._started_at)
         refusal = ""
         waiting = "%s waits until Labelbox has room for its export: %s"

@@ -393,7 +393,7 @@ class SavedFile:
             if byte != COMMA and (
                 byte != OPEN_BRACKET or not _has_rows(self._short_line())
             ):
-                next_row = rb"\n|(?=" + self._opening + rb")"
+                next_row = rb"\n|(?=" + self._row_start + rb")"
                 return [self._left_out(_what(self._short_line()), next_row)]
         elif self._depth == 0 and byte not in (OPEN_BRACKET, COMMA):
             return [self._left_out("it is no JSON", rb"\n|(?=\{)")]
@@ -466,11 +466,7 @@ class SavedFile:
                 return None
 
     def _decoded(self, size: int, decoded: Decoder) -> list[Any]:
-        """Decode what may be an object of so many bytes.
-
-        Raises:
-            ValueError: If it is no JSON.
-        """
+        """Decode what may be an object of so many bytes; raise ValueError if not."""
         text = self._text[self._at : self._at + size]
         if b"\n" not in text:
             with suppress(ValueError):
@@ -544,7 +540,7 @@ class SavedFile:
         """Return the pattern of where the next row begins."""
         if self._depth == 0 and self._begins_line and self._has_lines:
             return ROW_LINE
-        patterns = [rb"(?=" + self._opening + rb")"]
+        patterns = [rb"(?=" + self._row_start + rb")"]
         if not self._depth:
             patterns.append(ROW_LINE)
         # Without an indent, the lines of what is inside a row begin alike.
@@ -553,7 +549,7 @@ class SavedFile:
         return b"|".join(patterns)
 
     @property
-    def _opening(self) -> bytes:
+    def _row_start(self) -> bytes:
         """The pattern of how a row begins."""
         return re.escape(self._first_key) or DEFAULT_OPENING
 

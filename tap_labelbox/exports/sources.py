@@ -118,11 +118,7 @@ class Source:
 
 
 class Content:
-    """The bytes of an open file, up to where it turns out to be broken.
-
-    Args:
-        file: What has them.
-    """
+    """The bytes of an open file, up to where it turns out to be broken."""
 
     def __init__(self, file: BufferedReader) -> None:
         """Read nothing yet."""
@@ -269,12 +265,7 @@ class Finder:
     ) -> list[Source]:
         """Return what is named as an export; log how much that is, and the others.
 
-        Args:
-            where: What they have been found in.
-            files: Each with its name in there, and whether any name will do.
-
-        Raises:
-            UnavailableError: If there is none.
+        Each file comes with its name where it was found, and whether any name will do.
         """
         chosen, others, level = [], [], logging.INFO
         for name, file, is_wanted in files:
@@ -299,11 +290,7 @@ class Finder:
 
 
 def _place(address: str) -> tuple[AbstractFileSystem, str]:
-    """Return the storage of an address, and the path in it.
-
-    Raises:
-        SettingsError: If the storage is unknown, or not installed.
-    """
+    """Return the storage of an address, and the path in it."""
     try:
         storage, path = url_to_fs(address)
     except (ImportError, ValueError) as error:

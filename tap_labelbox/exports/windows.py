@@ -77,12 +77,7 @@ def windows(whole: Window, made_at: str, row_count: int | None) -> list[Window]:
 
 
 def halves(window: Window, made_at: str) -> list[Window]:
-    """Return the two halves of a window; none if it is a day or less.
-
-    Args:
-        window: The window.
-        made_at: When the project was made; "" if that is not known.
-    """
+    """Return the two halves of a window of a project; none if it is a day or less."""
     begin, end = window.begins_at(made_at), parse(window.until)
     if end - begin <= MIN_WINDOW_TIME:
         return []

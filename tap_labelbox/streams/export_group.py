@@ -71,10 +71,7 @@ def prepared(
 ) -> Iterator[Future[list[Prepared]]]:
     """Have exports made for a stream, some at once, and yield their outcomes in order.
 
-    Args:
-        stream: Has the settings.
-        plans: What is to be exported.
-        note: As in :class:`ExportPreparer`.
+    What is started is noted as :class:`ExportPreparer` says.
     """
     workspace, config = stream.workspace, stream.config
     preparer = ExportPreparer(
@@ -283,11 +280,7 @@ class ExportGroup:
         self._read_exports(context, exports)
 
     def _read_exports(self, context: Context, exports: list[Prepared]) -> None:
-        """Read exports of a project to their end, and move the bookmarks.
-
-        Raises:
-            LabelboxError: If one cannot be read to its end.
-        """
+        """Read exports of a project to their end, and move the bookmarks."""
         project_id = str(context_id(context))
         latest = self._read_all(exports, project_id)
         # No other place knows of a broken row: its project has to be exported again.
@@ -326,13 +319,7 @@ class ExportGroup:
         return self._latest(project_id, latest, until)
 
     def _latest(self, project_id: str, latest: str, until: str) -> str:
-        """Return the bookmark of what has been read.
-
-        Args:
-            project_id: Of what it was.
-            latest: The latest activity of its rows.
-            until: The timestamp up to which activity is in it.
-        """
+        """Return the bookmark by the latest row, and up to when the export goes."""
         del project_id
         return min(latest, until)
 
@@ -492,11 +479,7 @@ class CatalogExports(ExportGroup):
     errors_hint = ""
 
     def read(self, context: Context) -> None:
-        """Read the data rows that were active since the bookmark.
-
-        Raises:
-            LabelboxError: If they cannot be exported at all.
-        """
+        """Read the data rows that were active since the bookmark."""
         try:
             super().read(context)
         except (FailedExportError, ServerError) as error:

@@ -51,11 +51,7 @@ class Shard:
 
 
 class ProjectFilter:
-    """Chooses the projects that every setting lets through.
-
-    Args:
-        config: The settings.
-    """
+    """Chooses the projects that every setting lets through."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Read the settings; a project has to match one item of each."""
@@ -97,14 +93,7 @@ class ProjectFilter:
         return is_requested and project_id not in self.excluded
 
     def refuse_unknown(self, dropped: Collection[str]) -> None:
-        """Raise an error if a setting looks at what Labelbox does not tell.
-
-        Args:
-            dropped: Fields of projects that it does not know.
-
-        Raises:
-            SettingsError: With what to do.
-        """
+        """Raise SettingsError if a setting looks at a field that Labelbox lacks."""
         names = [n for n in self.settings if FIELDS.get(n) in dropped]
         if names:
             msg = (
@@ -114,13 +103,10 @@ class ProjectFilter:
             raise SettingsError(msg)
 
     def refuse_none(self, rows: list[Row]) -> None:
-        """Raise an error if none of the projects that there are is chosen.
+        """Raise SettingsError if none of the projects that there are is chosen.
 
         Those that are requested one by one and are not there are no matter of this, nor
         is a shard that has no project.
-
-        Raises:
-            SettingsError: With what to do.
         """
         requested = [
             row for row in rows if self.requested is None or row["id"] in self.requested

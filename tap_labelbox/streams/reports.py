@@ -140,7 +140,11 @@ class ReportStream(LabelboxStream):
         return self.listing(self.path)
 
     def part_rows(self, part: Part, reading: Any) -> Iterable[Any]:
-        """Return the rows of a part, of which as much as that has been read."""
+        """Return the rows of a part, of which as much as that has been read.
+
+        Raises:
+            UnavailableError: If they cannot be read to their end.
+        """
         del part
         return map(in_snake_case, reading)
 
@@ -295,11 +299,7 @@ class Series(ReportStream):
         return self.ask(part, interval="day")
 
     def part_rows(self, part: Part, reading: Any) -> Iterator[Any]:
-        """Yield the values of a metric, each with what the reply says of all.
-
-        Raises:
-            UnavailableError: If the reply has none.
-        """
+        """Yield the values of a metric, each with what the reply says of all."""
         buckets = reading.get("buckets")
         if not isinstance(buckets, list):
             raise absent("buckets")
@@ -343,11 +343,7 @@ class Feed(ReportStream):
         return self.ask(part, perPage=self.page_size)
 
     def part_rows(self, part: Part, reading: dict[str, Any]) -> Iterator[Any]:
-        """Yield the rows of a period, page by page.
-
-        Raises:
-            UnavailableError: If it cannot be read to its end.
-        """
+        """Yield the rows of a period, page by page."""
         cursors = set[str]()
         while True:
             yield from map(in_snake_case, data_of(reading))
@@ -385,11 +381,9 @@ def days_between(first: str, last: str) -> list[str]:
 
 
 def spans(days: Iterable[str], max_days: int) -> list[tuple[str, str]]:
-    """Return the first and last day of each run of days without a gap, in order.
+    """Return the first and last day of each run of ascending days without a gap.
 
-    Args:
-        days: In ascending order.
-        max_days: The most that one has.
+    None has more than ``max_days``.
     """
     result: list[tuple[date, date]] = []
     for date_ in map(date.fromisoformat, days):

@@ -84,12 +84,9 @@ class WindowedExports(ExportGroup):
         return is_wanted and not self.leader.is_test
 
     def _plan_within(self, context: Context, plan: Plan, window: Window) -> Plan:
-        """Return the plan of a window.
+        """Return the plan of a window of a project, by that of the whole project.
 
-        Args:
-            context: The project.
-            plan: That of the whole project.
-            window: The window; the last one ends when the run began, whichever it is.
+        The last window ends when the run began, whichever that is.
         """
         is_last = window.until == self._workspace.started_at
         return plan._replace(
@@ -108,9 +105,6 @@ class WindowedExports(ExportGroup):
         """Read the data rows of a project that were active since the bookmarks.
 
         The bookmarks move after each window.
-
-        Raises:
-            LabelboxError: If an export cannot be made, or not be read to its end.
         """
         project_id = str(context_id(context))
         outcome, taken = self._next(project_id), 1

@@ -128,7 +128,7 @@ class Workspace:
             else None
         )
         """Stand for people in all records; None where these are named."""
-        self._listed: dict[str, Row] = {}  # projects, by their ID
+        self._projects: dict[str, Row] = {}  # projects, by their ID
         self._logger = logger
         self.failures_in_a_row = FailuresInARow()
         self._warns_of_missing = config["on_missing"] == "warn"
@@ -282,7 +282,7 @@ class Workspace:
         projects = sorted(project_rows, key=_made_at)
         if fields:
             self._filter.refuse_unknown(self.client.document(document).columns)
-        self._listed = {project["id"]: project for project in projects}
+        self._projects = {project["id"]: project for project in projects}
         self._unlisted += self.gaps - gaps
         self.lacks_projects |= self.failures > failures
         self._warn_of_none(projects)
@@ -312,16 +312,16 @@ class Workspace:
         return f"project {self._name(project_id)}"
 
     def _name(self, project_id: str) -> str:
-        name = self._listed.get(project_id, {}).get("name")
+        name = self._projects.get(project_id, {}).get("name")
         return shortened(name or "") or project_id
 
     def made_at(self, project_id: str) -> str:
         """Return when a project was made; "" if Labelbox does not say."""
-        return _made_at(self._listed.get(project_id, {}))
+        return _made_at(self._projects.get(project_id, {}))
 
     def row_count(self, project_id: str) -> int | None:
         """Return how many data rows a project has; None if Labelbox does not say."""
-        count = self._listed.get(project_id, {}).get("data_row_count")
+        count = self._projects.get(project_id, {}).get("data_row_count")
         return count if isinstance(count, int) and count >= 0 else None
 
     @cached_property
@@ -493,7 +493,7 @@ class Workspace:
 
     @property
     def _malformed_rows(self) -> list[str]:
-        """What to call the rows of each source that this run has left out."""
+        """The rows of each source that this run has left out, as messages name them."""
         return [
             f"{count} malformed row{'s' if count > 1 else ''} of {source}"
             for source, count in self._left_out.items()
@@ -505,12 +505,9 @@ class Workspace:
         return not self._missing and not self._left_out and not self._gone
 
     def record_failure(self, what: str, why: object, *, is_gone: bool = False) -> None:
-        """Record what this run leaves out; log it once.
+        """Record what this run leaves out, and why; log it once.
 
-        Args:
-            what: What it is.
-            why: What is wrong with it.
-            is_gone: Whether it is not there, as opposed to unreadable.
+        What ``is_gone`` is not there, as opposed to unreadable.
         """
         self.gaps += 1
         what = shortened(what, MAX_SOURCE_CHARACTERS)

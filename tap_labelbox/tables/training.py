@@ -135,14 +135,7 @@ def gather(
     since: str | date | None,
     settings: dict[str, Any],
 ) -> Dataset:
-    """Read what is drawn in the labeled images of the projects.
-
-    Args:
-        split: ``hash``, with shares of its own as a mapping, or ``metadata``.
-        model_run_id: The model run whose split it is instead.
-        file_name: The column of data_row_exports that names files.
-        since: As of every read.
-        settings: Of the tap.
+    """Read what is drawn in the labeled images of the projects, as to_coco says.
 
     Raises:
         SettingsError: If an argument cannot be used.
