@@ -160,7 +160,7 @@ class TapLabelbox(SingerTap):
 
     def leave_to_other_shards(self) -> None:
         """Deselect the streams that the first shard reads, if this is not the first."""
-        if not self.workspace.reads_what_is_of_no_project:
+        if not self.workspace.wants(None):  # what is of no project
             for stream in self.streams.values():
                 if not cast("LabelboxStream", stream).is_of_projects:
                     stream.selected = False

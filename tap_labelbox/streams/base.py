@@ -111,19 +111,12 @@ class LabelboxStream(RecordStream):
             yield
         if not self.is_test and workspace.gaps == gaps:
             for stream in self.pass_streams:
-                stream.activate()
+                if stream.is_whole:  # a target then deletes what was not read
+                    stream.write_activate_version()
         has_failed = workspace.failures > failures
         for stream in self.pass_streams:
             lacks_some = workspace.lacks_projects and PROJECT_ID in stream.columns
             stream.end(is_complete=not has_failed and not lacks_some)
-
-    def activate(self) -> None:
-        """Write the version of a full table, if the stream was read whole.
-
-        A target then deletes what this run has not read.
-        """
-        if self.is_whole:
-            self.write_activate_version()
 
     @property
     def is_whole(self) -> bool:

@@ -77,11 +77,6 @@ class ProjectStream(LabelboxStream):
         """
         return [{self.parent_key: parent_id} for parent_id in self._turns]
 
-    @property
-    def has_enough(self) -> bool:
-        """True if a test needs no more projects."""
-        return self.is_test and any(s.has_records for s in self.pass_streams)
-
     @cached_property
     def _turns(self) -> list[str]:
         """The projects, in an order that stays while they are read."""
@@ -115,7 +110,8 @@ class ProjectStream(LabelboxStream):
         """Read one project; one that cannot be read does not stop the others."""
         if context is None:  # what the SDK asks for where there are no partitions
             return
-        if not self.refusals.is_offered or self.has_enough:
+        has_enough = self.is_test and any(s.has_records for s in self.pass_streams)
+        if not self.refusals.is_offered or has_enough:
             return
         project_id = str(context_id(context))
         noun = singular(self.parent_key) or "export"

@@ -83,8 +83,9 @@ class ReportStream(LabelboxStream):
         parts = self.parts(context)
         # That of a project which failed before is passed over.
         first = next(f for owner, f in self._first_readings if owner == context)
-        readings = chain([first], self._readings(parts[1:]))
-        for part, reading in zip(parts, readings, strict=False):
+        jobs = (partial(self.read, part) for part in parts[1:])
+        rest = prefetch(jobs, self.max_in_flight, initial=self.max_in_flight)
+        for part, reading in zip(parts, chain([first], rest), strict=False):
             for row in self.part_rows(part, reading.result()):
                 yield from filter(self.wants, self.records(row))
             self.end_part(part, context)
@@ -106,10 +107,6 @@ class ReportStream(LabelboxStream):
 
     def _first_reading(self, parts: list[Part]) -> Any:
         return self.read(parts[0]) if parts else None
-
-    def _readings(self, parts: list[Part]) -> Iterator[Future[Any]]:
-        jobs = (partial(self.read, part) for part in parts)
-        return prefetch(jobs, self.max_in_flight, initial=self.max_in_flight)
 
     def ask(self, part: Part, **parameters: Any) -> dict[str, Any]:
         """Send a request for a part, and return the reply."""

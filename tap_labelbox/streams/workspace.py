@@ -264,11 +264,6 @@ class Workspace:
             return project_id in self._chosen
         return self._filter.takes_id(project_id)
 
-    @property
-    def reads_what_is_of_no_project(self) -> bool:
-        """True unless that is for another shard."""
-        return self._filter.shard.is_first
-
     @cached_property
     def _all_projects(self) -> list[Row]:
         """All projects that the key may see, oldest first."""
