@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from tap_labelbox.sandbox import serve
 from tests.dbt_runs import NOW, PACKAGE, Dbt, world
 from tests.runner import Runner
 from warehouses.environments import environment
+from warehouses.places import free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 MODELS_AND_TESTS = 200
 """How many queries there are at least."""
-START_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -59,16 +57,12 @@ def fakesnow(tmp_path: Path) -> Iterator[int]:
     with serve(made) as sandbox:
         output = Runner(sandbox, made)(now=NOW)
     assert output.error is None
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     with (tmp_path / "fakesnow").open("wb") as log:
         command = [str(environment("dbt") / "fakesnow"), "-s", "-p", str(port)]
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not listens(port) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        wait_for(server, port)
         run("seed_fakesnow.py", str(port), text=output.text)
         yield port
     finally:
@@ -86,12 +80,6 @@ def run(program: str, *arguments: str, text: str = "") -> str:
         check=True,
         stdout=subprocess.PIPE,
     ).stdout
-
-
-def listens(port: int) -> bool:
-    """Return whether a port of this machine can be connected to."""
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_all_of_it_builds_on_fakesnow(

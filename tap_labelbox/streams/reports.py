@@ -464,6 +464,12 @@ _DAY = (
     identifier("member_organization_id", "ID of the organization of the account."),
     text("member_organization_name", "Its name, or org.name and its ID."),
 )
+_SHARES = (
+    number("rework_percentage", "Share of the labels reworked, 0 to 1."),
+    number("approval_percentage", "Share of the labels approved, 0 to 1."),
+    boolean("is_removed", "Whether the person has left the project."),
+    timestamp("cached_at", "When the figures were computed, if from a cache."),
+)
 _LABELING = (
     *_DAY,
     integer("labels_created", "Labels submitted."),
@@ -479,10 +485,7 @@ _LABELING = (
     number("avg_rework_time_all", "Seconds a rework, on average."),
     number("avg_benchmark_agreement", "Agreement with benchmarks, 0 to 1."),
     number("avg_consensus_agreement", "Consensus with other labels, 0 to 1."),
-    number("rework_percentage", "Share of the labels reworked, 0 to 1."),
-    number("approval_percentage", "Share of the labels approved, 0 to 1."),
-    boolean("is_removed", "Whether the person has left the project."),
-    timestamp("cached_at", "When the figures were computed, if from a cache."),
+    *_SHARES,
 )
 
 
@@ -521,10 +524,7 @@ class ProjectReviewersStream(ProjectReport, DailyTable):
         number("avg_rework_time", "Seconds a rework by the person, on average."),
         number("review_time", "Seconds that the person reviewed."),
         number("rework_time", "Seconds that the person reworked."),
-        number("rework_percentage", "Share of the labels reworked, 0 to 1."),
-        number("approval_percentage", "Share of the labels approved, 0 to 1."),
-        boolean("is_removed", "Whether the person has left the project."),
-        timestamp("cached_at", "When the figures were computed, if from a cache."),
+        *_SHARES,
     )
 
 
