@@ -82,7 +82,7 @@ def test_objects_that_are_decoded_together_are_what_they_are(
     text = text.encode("utf-8", "replace").decode()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tap_labelbox.exports.bulk.QUICK_CHARACTERS", together)
+        patch.setattr("tap_labelbox.exports.bulk.QUICK_BYTES", together)
         actual = list(array_items(cut(text.encode(), size)))
 
     assert actual == sanitize(json.loads(text))

@@ -100,14 +100,6 @@ def test_values_of_any_depth_are_encoded() -> None:
     json.loads(json_text.encode_shallow(value))
 
 
-@pytest.mark.parametrize(
-    ("text", "end"), [("[1, [2]] x", 8), ('{"]": "}"}', 10), ("[[]", None), ("", None)]
-)
-def test_the_end_of_a_value_is_found(text: str, end: int | None) -> None:
-    """Brackets within strings are none."""
-    assert json_text.end_of(text, 0) == end
-
-
 # --- lines ----------------------------------------------------------------------
 
 

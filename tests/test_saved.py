@@ -28,6 +28,7 @@ from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.saved import Item, SavedFile, item_decoder
 from tap_labelbox.exports.sources import Source
 from tap_labelbox.records import json_text
+from tap_labelbox.records.json_extent import Extent
 from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.sandbox import World, serve
 from tap_labelbox.tap import TapLabelbox
@@ -345,14 +346,14 @@ def test_nonsense_is_read_in_linear_time(tmp_path: Path) -> None:
     path.write_text("[" + '{"data_row":' * count)
     seen = 0
 
-    class Counted(saved._Extent):  # what is to be counted
+    class Counted(Extent):  # what is to be counted
         def size(self, text: bytes, start: int) -> int | None:
             nonlocal seen
             seen += 1
             return super().size(text, start)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved, "_Extent", Counted)
+        patch.setattr(saved, "Extent", Counted)
         with pytest.raises(UnavailableError):
             actual(path)
 

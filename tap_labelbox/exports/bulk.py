@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import codecs
-import json
 import re
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tap_labelbox.api.errors import UnavailableError
-from tap_labelbox.records.json_text import NUMBERS, decode, end_of, sanitize
+from tap_labelbox.records.json_extent import Extent
+from tap_labelbox.records.json_text import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# How far before the end of what has arrived JSON's decoder may stumble for the
-# only reason that the rest is missing: a literal or an escape is no longer.
-MAX_CUT_CHARACTERS = 16
-
 MAX_ITEM_BYTES = 256 * 1024 * 1024
+QUICK_BYTES = 128 * 1024  # of items that are decoded together
 
-WHITE_SPACE = re.compile(r"[ \t\r\n]+")
-ENDS = tuple(",] \t\r\n")  # what may follow an item
-DECODER = json.JSONDecoder(**NUMBERS)
-QUICK_DECODER = msgspec.json.Decoder(list[dict[str, Any]])
-QUICK_CHARACTERS = 128 * 1024  # of items that are decoded together
+BLANKS = re.compile(rb"[ \t\r\n]++")
+# What is no array or object, up to what follows it.
+SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^][{}",\s]++(?=.)', re.DOTALL)
 # What an item begins with: those of a file all begin with the same key.
-BEGINNING = re.compile(r'\{"[^"\\]*":')
-# Escapes of what no database stores begin like this.
-INVALID_CHARACTERS = ("\\u0000", "\\ud", "\\uD")
+BEGINNING = re.compile(rb'\{"[^"\\]*":')
 
 
 def is_ready(export: dict[str, Any]) -> bool:
@@ -55,6 +46,7 @@ def array_items(
 
     """
     text = _Text(chunks, max_item_bytes)
+    text.pass_mark()
     text.expect("[")
     if text.peek() == "]":
         text.expect("]")
@@ -69,20 +61,27 @@ class _Text:
     """A JSON text of which only what is still to be read is kept."""
 
     def __init__(self, chunks: Iterable[bytes], max_item_bytes: int) -> None:
-        self._max_characters = max_item_bytes  # a character is a byte at least
-        self._chunks = codecs.iterdecode(chunks, "utf-8-sig")
-        self._text = ""
+        self._max_bytes = max_item_bytes
+        self._chunks = iter(chunks)
+        self._text = b""
         self._position = 0
         self._tried_to = 0  # where that ends which cannot be decoded together
-        self._dropped = 0  # characters before _text, for messages only
+        self._dropped = 0  # bytes before _text, for messages only
+
+    def pass_mark(self) -> None:
+        """Pass a byte order mark."""
+        while len(self._text) < len(BOM_UTF8) and self._more():
+            pass
+        self._position = len(BOM_UTF8) if self._text.startswith(BOM_UTF8) else 0
 
     def peek(self) -> str:
         """Return the next character that is no white space; "" at the end."""
         while True:
-            if blank := WHITE_SPACE.match(self._text, self._position):
+            if blank := BLANKS.match(self._text, self._position):
                 self._position = blank.end()
             if self._position < len(self._text) or not self._more():
-                return self._text[self._position : self._position + 1]
+                mark = self._text[self._position : self._position + 1]
+                return mark.decode("ascii", "replace")
 
     def expect(self, marks: str) -> str:
         """Pass the next character, which has to be one of these."""
@@ -108,14 +107,13 @@ class _Text:
         beginning = BEGINNING.match(self._text, start)
         if not beginning or start < self._tried_to:
             return []
-        limit = start + QUICK_CHARACTERS
-        cut = self._text.rfind("}," + beginning[0], start, limit) + 1
-        text = self._text[start:cut]
-        if not cut or any(mark in text for mark in INVALID_CHARACTERS):
+        limit = start + QUICK_BYTES
+        cut = self._text.rfind(b"}," + beginning[0], start, limit) + 1
+        if not cut:
             return []
         try:
-            values = QUICK_DECODER.decode(f"[{text}]")
-        except (ValueError, RecursionError):  # of what is no JSON, Python takes some
+            values: list[Any] = decode(b"[%b]" % self._text[start:cut])
+        except ValueError:
             self._tried_to = cut
             return []
         self._position = cut + 1
@@ -123,45 +121,26 @@ class _Text:
 
     def value(self) -> Any:
         """Decode the next value, reading on until all of it is there."""
-        self.peek()
-        while True:
-            problem = ""
-            try:
-                value, end = DECODER.raw_decode(self._text, self._position)
-                if any(
-                    self._text.find(u, self._position, end) >= 0
-                    for u in INVALID_CHARACTERS
-                ):
-                    value = sanitize(value)
-            except ValueError as error:  # of a number too long, it has no position
-                problem = getattr(error, "msg", str(error))
-                cut = problem.startswith("Unterminated string")
-                if (
-                    not cut
-                    and getattr(error, "pos", 0) < len(self._text) - MAX_CUT_CHARACTERS
-                ):
-                    raise self._broken(problem) from None
-            except RecursionError:
-                problem = "an array or object has no end"
-                if (end_here := end_of(self._text, self._position)) is not None:
-                    return self._deep(end_here)
-            else:
-                # A number may go on in what has not arrived; all else has an end.
-                open_ended = isinstance(value, int | float)
-                if not (open_ended and self._text[end : end + 1] not in ENDS):
-                    self._position = end
-                    return value
-            if not self._more():
-                raise self._broken(problem or "a number has no end")
-
-    def _deep(self, end: int) -> Any:
-        """Decode the next value, which is nested too deeply for Python's decoder."""
+        extent = Extent()
         try:
-            value = decode(self._text[self._position : end].encode())
+            while (size := self._size(extent)) is None:
+                if not self._more():
+                    raise self._broken("a value has no end")
+            value = decode(self._text[self._position : self._position + size])
         except ValueError as error:
             raise self._broken(str(error)) from None
-        self._position = end
+        self._position += size
         return value
+
+    def _size(self, extent: Extent) -> int | None:
+        """Return the bytes of the next value; None if more are needed."""
+        mark = self.peek()
+        if not mark or mark in "]},:":
+            raise self._broken(f"{mark or 'the end'} instead of a value")
+        if mark in "[{":
+            return extent.size(self._text, self._position)
+        scalar = SCALAR.match(self._text, self._position)
+        return scalar.end() - self._position if scalar else None
 
     def end(self) -> None:
         """Make sure that nothing follows."""
@@ -175,25 +154,20 @@ class _Text:
         """
         waiting = [self._text[self._position :]]
         requested = len(waiting[0])
-        if requested > self._max_characters:
+        if requested > self._max_bytes:
             raise self._broken("an item is too large: raise max_row_bytes")
-        requested = min(requested, self._max_characters - requested)
+        requested = min(requested, self._max_bytes - requested)
         self._dropped += self._position
         self._tried_to -= self._position
         self._text, self._position = waiting[0], 0
-        try:
-            for piece in self._chunks:
-                waiting.append(piece)
-                requested -= len(piece)
-                if requested < 0:
-                    break
-        except UnicodeDecodeError as error:
-            raise self._broken(error.reason) from None
-        self._text = "".join(waiting)
+        for piece in self._chunks:
+            waiting.append(piece)
+            requested -= len(piece)
+            if requested < 0:
+                break
+        self._text = b"".join(waiting)
         return len(waiting) > 1
 
     def _broken(self, reason: str) -> UnavailableError:
         at = self._dropped + self._position
-        return UnavailableError(
-            f"the export is no whole JSON: {reason} (character {at})"
-        )
+        return UnavailableError(f"the export is no whole JSON: {reason} (byte {at})")

@@ -22,6 +22,7 @@ import msgspec
 
 from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.rows import data_row_id, identified
+from tap_labelbox.records.json_extent import BrokenError, Extent
 from tap_labelbox.records.json_text import (
     count_lines,
     decode,
@@ -56,21 +57,10 @@ SCALAR = re.compile(
 )
 FIRST_KEY = re.compile(rb'\{\s{0,100}+(?:"[^"\\\x00-\x1f]{1,100}+")?+')
 """How a row begins, with its first key: the next one is likely to begin like it."""
-STRING_BEGINNING = re.compile(
-    rb'"[^"\\\x00-\x1f]*+(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*+)*+'
-)
-NEXT_BRACKET = re.compile(
-    rb'(?:[^][{}"]++|' + STRING_BEGINNING.pattern + rb'")*+(["\][{}])'
-)
-"""From outside of strings to the next bracket; or to a quote that begins a string of
-which the end is missing."""
 DEFAULT_OPENING = rb'\{\s*+"(?:data_row|ID)"\s*+:'
 ROW_LINE = rb"\n(?=[{\[])"
 
-QUOTE, OPEN_BRACE, OPEN_BRACKET, CLOSE_BRACKET, COMMA = b'"{[],'
-BEFORE_INNER = {OPEN_BRACE: b":", OPEN_BRACKET: b"[,"}
-"""What stands before an array or object, by what it is in."""
-OPENED_BY = {ord("}"): OPEN_BRACE, CLOSE_BRACKET: OPEN_BRACKET}
+OPEN_BRACE, OPEN_BRACKET, CLOSE_BRACKET, COMMA = b"{[],"
 
 # No string of JSON contains these: its quotes would be escaped.
 ACTIVITY = re.compile(rb'"last_activity_at"\s*+:\s*+"([^"\\]{10,40})"')
@@ -123,64 +113,6 @@ def _is_item(value: Any) -> bool:
         and "data_row" not in value
         and as_id(value.get("ID")) is not None
     )
-
-
-class _BrokenError(Exception):
-    """A row turns out to be no JSON."""
-
-    def __init__(self, why: str, at: int) -> None:
-        """Note why, and at which byte of the row."""
-        super().__init__(why)
-        self.at = at
-
-
-class _Extent:
-    """Finds the end of an object, of which more and more arrives.
-
-    It looks at strings and brackets, and at what stands before these, so that it notes
-    soon where the next row begins before this one has ended.
-    """
-
-    def __init__(self) -> None:
-        self.seen = 0
-        """Bytes that need not be looked at again."""
-        self._open = bytearray()
-
-    def size(self, text: bytes, start: int) -> int | None:
-        """Return the bytes of the object that starts here; None if more are needed.
-
-        Raises:
-            _BrokenError: If it is no JSON.
-        """
-        at = start + self.seen
-        while result := NEXT_BRACKET.match(text, at):
-            at = result.end()
-            place, byte = at - 1, text[at - 1]
-            if byte == QUOTE:
-                rest = _end(STRING_BEGINNING, text, place)
-                if rest < len(text) and text[rest:] != b"\\":
-                    why = "a string of it does not end on its line"
-                    raise _BrokenError(why, rest - start)
-                self.seen = place - start
-                return None
-            if byte in OPENED_BY:
-                if self._open.pop() != OPENED_BY[byte]:
-                    raise _BrokenError("its brackets do not match", place - start)
-                if not self._open:
-                    return at - start
-            else:
-                if self._open and not self._may_open(text, place):
-                    why = "it does not end before the next begins"
-                    raise _BrokenError(why, place - start)
-                self._open.append(byte)
-            self.seen = at - start
-        return None
-
-    def _may_open(self, text: bytes, place: int) -> bool:
-        place -= 1
-        while text[place] in b" \t\r\n":
-            place -= 1
-        return text[place] in BEFORE_INNER[self._open[-1]]
 
 
 class SavedFile:
@@ -437,7 +369,7 @@ class SavedFile:
         rows = self._likely(decoded)
         if rows is not None:
             return rows
-        extent, size = _Extent(), None
+        extent, size = Extent(), None
         try:
             while (size := extent.size(self._text, self._at)) is None:
                 if len(self._text) - self._at > self._max_row_bytes:
@@ -445,7 +377,7 @@ class SavedFile:
                 if not self._more():
                     waiting = len(self._text) - self._at
                     return [self._broken("it is no JSON: it has no end", waiting)]
-        except _BrokenError as error:
+        except BrokenError as error:
             return [self._broken(f"it is no JSON: {error}", error.at)]
         try:
             rows = self._decoded(size, decoded)

@@ -54,7 +54,6 @@ NUL = re.compile(rb"\\u0000")  # so it is found twice as fast as by `in`
 # A string, or where an array or object begins or ends. A string without an end goes
 # to the end of the text, which keeps this linear.
 MARKS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
-TEXT_MARKS = re.compile(MARKS.pattern.decode(), re.DOTALL)
 OPENERS, CLOSING = b"[{", b"]}"
 
 
@@ -155,20 +154,6 @@ def _check(text: bytes) -> None:
                 done = mark.end()
                 if bands:
                     bands[-1].append(b"0")
-
-
-def end_of(text: str, start: int) -> int | None:
-    """Return where an array or object ends that starts here; None if it does not."""
-    depth = 0
-    for mark in TEXT_MARKS.finditer(text, start):
-        first = text[mark.start()]
-        if first in "[{":
-            depth += 1
-        elif first in "]}":
-            depth -= 1
-            if depth == 0:
-                return mark.end()
-    return None
 
 
 def _encoded(value: Any) -> Iterator[bytes]:
