@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +25,11 @@ LATEST = """
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page, or say in one line why it cannot be."""
     options = _parser().parse_args(arguments)
-    schema = options.schema
+    staging_schema = options.staging_schema or f"{options.schema}_staging"
     try:
-        warehouse = Warehouse(
-            options.warehouse, schema, options.staging_schema or f"{schema}_staging"
-        )
-        try:
+        warehouse = Warehouse(options.warehouse, options.schema, staging_schema)
+        with closing(warehouse):
             _write(warehouse, options)
-        finally:
-            warehouse.close()
     except (WarehouseError, OSError) as error:
         sys.exit(f"{NAME}: {' '.join(str(error).split())}")
 
