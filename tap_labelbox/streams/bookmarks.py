@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 class BookmarkedStream(DirectStream):
     """A stream that moves its bookmarks itself: one for each project, or just one."""
 
+    reread: timedelta | None = None
+    """How long before a bookmark it is read again, if no setting says it."""
+
     @cached_property
     def workspace(self) -> Workspace:
         """The run, which all streams share."""
@@ -128,7 +131,9 @@ class BookmarkedStream(DirectStream):
     @property
     def lookback(self) -> timedelta:
         """The time before a bookmark that is read again."""
-        return timedelta(seconds=self.config["lookback_seconds"])
+        if self.reread is None:
+            return timedelta(seconds=self.config["lookback_seconds"])
+        return self.reread
 
     def lookback_end(self, context: Context) -> str | None:
         """Return the timestamp that needs a lookback, if it is not the bookmark."""

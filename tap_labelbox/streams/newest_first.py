@@ -95,10 +95,7 @@ class NewestFirstWindowStream(LabelboxStream):
     The document takes the window as ``$since``, which it includes, and ``$before``.
     """
 
-    @property
-    def is_of_projects(self) -> bool:
-        """False: its rows may be of a project, and are read whichever that is."""
-        return False
+    is_of_projects = False  # its rows may be, and are read whichever project that is
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read what the last run has left, if it was cut off, and what is new."""

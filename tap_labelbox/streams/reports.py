@@ -68,7 +68,6 @@ class ReportStream(LabelboxStream):
     max_days = 1
     """The most that one request is for."""
     reread = 2 * DAY
-    """How long before the bookmark an incremental run begins."""
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Read what is new; what comes after a failure is left."""
@@ -159,11 +158,6 @@ class ReportStream(LabelboxStream):
         """False of a report by day: there are days before the first one."""
         is_read = self.refusals.is_offered and self.has_records
         return is_read and not self.replication_key
-
-    @property
-    def lookback(self) -> timedelta:
-        """The time before a bookmark that is read again."""
-        return self.reread
 
     def days(self, context: Context | None) -> list[str]:
         """Return the days to read, in UTC."""
