@@ -6,8 +6,9 @@ import json
 import os
 import re
 from copy import deepcopy
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from singer_sdk import typing as th
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
@@ -22,29 +23,33 @@ from tap_labelbox.singer import setting_values
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PREFIX = "TAP_LABELBOX_"  # of variables in the environment
 KEY_VARIABLES = (f"{PREFIX}API_KEY", "LABELBOX_API_KEY")  # the latter: their client's
 
 Kind = type[th.JSONTypeHelper[Any]] | th.JSONTypeHelper[Any]
+Setting: TypeAlias = "Callable[[str], th.Property[Any]]"
 
 
-def _part(kind: Kind, name: str, description: str, **options: Any) -> th.Property[Any]:
-    """Return a part of a setting that is an object."""
-    return th.Property(name, kind, description=description, **options)
+def _setting(kind: Kind, description: str | None = None, **options: Any) -> Setting:
+    """Return what makes a setting, or a part of one, of its name."""
+    return partial(th.Property, wrapped=kind, description=description, **options)
 
 
-def _setting(
-    kind: Kind, name: str, title: str, description: str, **options: Any
-) -> th.Property[Any]:
-    """Return a setting."""
-    return th.Property(name, kind, title=title, description=description, **options)
-
-
-def _object(*parts: th.Property[Any]) -> th.ObjectType:
+def _object(**parts: Setting) -> th.ObjectType:
     """Return the type of an object that has no other parts."""
-    return th.ObjectType(*parts, additional_properties=False)
+    return th.ObjectType(
+        *(make(name) for name, make in parts.items()), additional_properties=False
+    )
+
+
+def _settings(**settings: Setting) -> dict[str, Any]:
+    """Return the schema of all settings; titles that are not given are their names."""
+    properties = _object(**settings).wrapped.values()
+    for setting in properties:
+        setting.title = setting.title or setting.name.replace("_", " ").capitalize()
+    return th.PropertiesList(*properties, additional_properties=False).to_dict()
 
 
 def _one_of(*values: str) -> th.StringType:
@@ -63,52 +68,44 @@ POSITIVE = th.NumberType(exclusive_minimum=0)
 SIZE_BYTES = th.IntegerType(minimum=1024)
 
 LABEL_FILTERS = _object(
-    _part(TEXT, "created_by_id", "Labels by this user."),
-    _part(TEXT, "type_id", "Labels of this type, such as Submitted or Skipped."),
-    _part(TEXT, "dataset_id", "Labels of data rows of this dataset."),
-    _part(th.NumberType, "agreement_gt", "Labels with more agreement."),
-    _part(th.NumberType, "agreement_lt", "Labels with less agreement."),
-    _part(th.DateTimeType, "created_before", "Labels made before this timestamp."),
+    created_by_id=_setting(TEXT, "Labels by this user."),
+    type_id=_setting(TEXT, "Labels of this type, such as Submitted or Skipped."),
+    dataset_id=_setting(TEXT, "Labels of data rows of this dataset."),
+    agreement_gt=_setting(th.NumberType, "Labels with more agreement."),
+    agreement_lt=_setting(th.NumberType, "Labels with less agreement."),
+    created_before=_setting(th.DateTimeType, "Labels made before this timestamp."),
 )
 
 EXPORT_FILTERS = _object(
-    _part(
+    workflow_status=_setting(
         _one_of("TO_LABEL", "IN_REVIEW", "IN_REWORK", "DONE"),
-        "workflow_status",
         "Data rows at this step of the workflow.",
     ),
-    _part(TEXTS, "batch_ids", "Data rows of these batches."),
-    _part(TEXTS, "data_row_ids", "These data rows."),
-    _part(TEXTS, "global_keys", "Data rows with these global keys."),
-    _part(
-        th.DateTimeType,
-        "label_created_after",
-        "Data rows with a label made at or after this timestamp.",
+    batch_ids=_setting(TEXTS, "Data rows of these batches."),
+    data_row_ids=_setting(TEXTS, "These data rows."),
+    global_keys=_setting(TEXTS, "Data rows with these global keys."),
+    label_created_after=_setting(
+        th.DateTimeType, "Data rows with a label made at or after this timestamp."
     ),
-    _part(
-        th.DateTimeType,
-        "label_created_before",
-        "Data rows with a label made at or before this timestamp.",
+    label_created_before=_setting(
+        th.DateTimeType, "Data rows with a label made at or before this timestamp."
     ),
 )
 
 SHARD = _object(
-    _part(
+    index=_setting(
         th.IntegerType(minimum=0),
-        "index",
         "Which of the shards this is, from 0; the first one also reads what is of no "
         "project.",
         required=True,
     ),
-    _part(
+    count=_setting(
         th.IntegerType(minimum=1),
-        "count",
         "How many there are. A project is in one of them by the SHA-256 of its ID.",
         required=True,
     ),
-    _part(
+    project_ids=_setting(
         th.ArrayType(TEXT),
-        "project_ids",
         "Its projects, in place of those that the hash says; tap-labelbox-plan fills "
         "it in.",
     ),
@@ -124,309 +121,245 @@ INCLUDED = {
 """What an export may bring: whether it does by default, and what that is."""
 
 EXPORT_INCLUDE = _object(
-    *(
-        _part(th.BooleanType, name, description, default=default)
+    **{
+        name: _setting(th.BooleanType, description, default=default)
         for name, (default, description) in INCLUDED.items()
-    )
+    }
 )
 
 BATCH_CONFIG = _object(
-    th.Property(
-        "encoding",
+    encoding=_setting(
         _object(
-            _part(
+            format=_setting(
                 _one_of("jsonl", "parquet"),
-                "format",
                 "What the files are made of.",
                 required=True,
             ),
-            _part(
-                _one_of("gzip", "none"),
-                "compression",
-                "How they are compressed.",
-                default="gzip",
+            compression=_setting(
+                _one_of("gzip", "none"), "How they are compressed.", default="gzip"
             ),
         ),
         required=True,
     ),
-    th.Property(
-        "storage",
+    storage=_setting(
         _object(
-            _part(
+            root=_setting(
                 TEXT,
-                "root",
                 "Folder or address to write to, such as s3://bucket.",
                 required=True,
             ),
-            _part(th.StringType, "prefix", "What file names begin with."),
-            _part(
+            prefix=_setting(th.StringType, "What file names begin with."),
+            readable_by=_setting(
                 _one_of(*(who.value for who in Readers)),
-                "readable_by",
                 "Who may read files on this machine; by default their owner only.",
             ),
         ),
         required=True,
     ),
-    _part(
+    batch_size=_setting(
         th.IntegerType(minimum=1),
-        "batch_size",
         "Most records in a file; 32 MB of JSON are always enough.",
     ),
 )
 
-SETTINGS = th.PropertiesList(
-    _setting(
+SETTINGS = _settings(
+    api_key=_setting(
         TEXT,
-        "api_key",
-        "API key",
         "Labelbox API key. If it is not set, the environment variable "
         f"{' or '.join(KEY_VARIABLES)} is used.",
+        title="API key",
         required=True,
         secret=True,
     ),
-    _setting(
+    api_url=_setting(
         th.StringType,
-        "api_url",
-        "API URL",
         "Address of the GraphQL API, ending in /graphql; all other "
         "addresses derive from it.",
+        title="API URL",
         default=API_URL,
     ),
-    _setting(
+    rest_url=_setting(
         th.StringType,
-        "rest_url",
-        "REST URL",
         "Address of the REST API, which has the reports; by default api_url with "
         "/api/v1 in place of /graphql.",
+        title="REST URL",
     ),
-    _setting(
+    start_date=_setting(
         th.DateTimeType,
-        "start_date",
-        "Start date",
         "Where there is no bookmark yet, labels made and data rows last "
         "active before this timestamp are not read.",
     ),
-    _setting(
+    project_ids=_setting(
         TEXTS,
-        "project_ids",
-        "Project IDs",
         "Read only these projects. By default all that the API key may see are read.",
+        title="Project IDs",
     ),
-    _setting(
-        TEXTS,
-        "exclude_project_ids",
-        "Excluded project IDs",
-        "Do not read these projects.",
+    exclude_project_ids=_setting(
+        TEXTS, "Do not read these projects.", title="Excluded project IDs"
     ),
-    _setting(
+    project_names=_setting(
         TEXTS,
-        "project_names",
-        "Project names",
         "Read only projects with one of these names, in any case; `*` stands for any "
         "characters, `?` for one, `[ab]` for a or b.",
     ),
-    _setting(
-        TEXTS,
-        "project_tags",
-        "Project tags",
-        "Read only projects with one of these tags, in any case.",
+    project_tags=_setting(
+        TEXTS, "Read only projects with one of these tags, in any case."
     ),
-    _setting(
+    media_types=_setting(
         TEXTS,
-        "media_types",
-        "Media types",
         "Read only projects with one of these kinds of data rows, such as IMAGE, as in "
         "projects.allowed_media_type.",
     ),
-    _setting(
+    shard=_setting(
         SHARD,
-        "shard",
-        "Shard",
         "Read one part of the projects, for several runs that share an account: "
         f"{_names(SHARD)}. Not beside emit_activate_version_messages or export_files.",
     ),
-    _setting(
+    on_missing=_setting(
         _one_of("fail", "warn"),
-        "on_missing",
-        "On missing",
         "Whether a project that is gone, or that the API key may not see, "
         "makes the exit code 1 (fail) or is a warning (warn).",
         default="fail",
     ),
-    _setting(
+    label_filters=_setting(
         LABEL_FILTERS,
-        "label_filters",
-        "Label filters",
         f"Which labels the stream labels reads: {_names(LABEL_FILTERS)}.",
         default={},
     ),
-    _setting(
+    export_filters=_setting(
         EXPORT_FILTERS,
-        "export_filters",
-        "Export filters",
         f"Which data rows the data row export reads: {_names(EXPORT_FILTERS)}.",
         default={},
     ),
-    _setting(
+    export_include=_setting(
         EXPORT_INCLUDE,
-        "export_include",
-        "Export include",
         "What the data row export brings: attachments, metadata_fields "
         "and performance_details are true, embeddings and interpolated_frames false "
         "unless set.",
         default={name: default for name, (default, _) in INCLUDED.items()},
     ),
-    _setting(
+    export_scope=_setting(
         _one_of("auto", "project", "workspace"),
-        "export_scope",
-        "Export scope",
         "How much one export holds: project, workspace (whatever happened in any "
         "project), or auto, which exports a project alone to read it for the first "
         "time, unless it is one of many in a small workspace, and together with the "
         "others from then on.",
         default="auto",
     ),
-    _setting(
+    export_windows=_setting(
         _one_of("auto", "none"),
-        "export_windows",
-        "Export windows",
         "Whether a large project is exported in several windows of last_activity_at "
         "when it is read for the first time, and an export at which Labelbox fails in "
         "halves, down to a day (auto); or each project in one export (none).",
         default="auto",
     ),
-    _setting(
+    export_files=_setting(
         TEXTS,
-        "export_files",
-        "Export files",
         "Read rows from these files, saved from Labelbox's app or by a "
         "program, and ask Labelbox nothing; no key is needed. Folders, patterns, .gz, "
         ".zip and addresses such as s3:// will do. They are read whole: not beside "
         "settings that choose projects or rows.",
     ),
-    _setting(
+    page_size=_setting(
         th.IntegerType(minimum=2, maximum=100),
-        "page_size",
-        "Page size",
         "Rows asked for at a time, 2 to 100.",
         default=100,
     ),
-    _setting(
+    projects_per_request=_setting(
         th.IntegerType(minimum=1, maximum=100),
-        "projects_per_request",
-        "Projects per request",
         "For how many projects, or other parents, a list is asked for in one "
         "request, at most; halved where that is too much for Labelbox. With 1, each "
         "is asked for alone.",
         default=20,
     ),
-    _setting(
+    concurrency=_setting(
         th.IntegerType(minimum=1, maximum=30),
-        "concurrency",
-        "Concurrency",
         "Requests that are sent to Labelbox at once; with 1, one after the other.",
         default=8,
     ),
-    _setting(
+    lookback_seconds=_setting(
         th.IntegerType(minimum=0, maximum=366 * 86400),
-        "lookback_seconds",
-        "Lookback (seconds)",
         "How far before its bookmark an incremental read begins. Labelbox "
         "lists a label, and exports a change, some seconds late: with fewer than 10 "
         "some may never be read.",
+        title="Lookback (seconds)",
         default=60,
     ),
-    _setting(
+    export_poll_interval=_setting(
         POSITIVE,
-        "export_poll_interval",
-        "Export poll interval (seconds)",
         "Seconds between two questions whether an export is ready, at most. It begins "
         "with a quarter of a second.",
+        title="Export poll interval (seconds)",
         default=5,
     ),
-    _setting(
+    export_timeout=_setting(
         POSITIVE,
-        "export_timeout",
-        "Export timeout (seconds)",
         "Seconds to wait for an export before its project is left out.",
+        title="Export timeout (seconds)",
         default=7200,
     ),
-    _setting(
+    request_timeout=_setting(
         POSITIVE,
-        "request_timeout",
-        "Request timeout (seconds)",
         "Seconds without an answer after which a request is given up "
         "and sent again. A reply may take 50 times as long in all, a download any "
         "time, but in 10 times as long at least 1 KB a second have to arrive.",
+        title="Request timeout (seconds)",
         default=60,
     ),
-    _setting(
+    retry_seconds=_setting(
         th.NumberType(minimum=0),
-        "retry_seconds",
-        "Retry (seconds)",
         "For how many seconds a failing request is tried again before "
         "the run, or its project, gives up; 0 is never.",
+        title="Retry (seconds)",
         default=900,
     ),
-    _setting(
+    max_run_seconds=_setting(
         POSITIVE,
-        "max_run_seconds",
-        "Longest run (seconds)",
         "Seconds after which a run ends with its state and exit code 75; "
         "the next one goes on from there. By default it takes as long as it takes.",
+        title="Longest run (seconds)",
     ),
-    _setting(
+    requests_per_minute=_setting(
         th.IntegerType(minimum=1),
-        "requests_per_minute",
-        "Requests per minute",
         "Requests sent to the API in a minute, at most, evenly spaced. By "
         "default as many as it takes.",
     ),
-    _setting(
+    max_reply_bytes=_setting(
         SIZE_BYTES,
-        "max_reply_bytes",
-        "Largest reply (bytes)",
         "Most bytes of a reply of the API, decompressed. A page that has "
         "more is asked for in smaller ones; else its project is left out.",
+        title="Largest reply (bytes)",
         default=256 * 1024 * 1024,
     ),
-    _setting(
+    max_row_bytes=_setting(
         SIZE_BYTES,
-        "max_row_bytes",
-        "Largest row (bytes)",
-        "Most bytes of a data row of an export, or of an item of a bulk "
-        "export. A data row that has more is left out; an item that has more, with "
-        "its project.",
+        "Most bytes of a data row of an export, or of an item of a bulk export. A data "
+        "row that has more is left out; an item that has more, with its project.",
+        title="Largest row (bytes)",
         default=256 * 1024 * 1024,
     ),
-    _setting(
+    max_value_bytes=_setting(
         SIZE_BYTES,
-        "max_value_bytes",
-        "Largest value (bytes)",
         "Most bytes of a value, be it text or JSON, for warehouses that take no larger "
         "ones. One that has more becomes null, and additional_columns has its size and "
         "its SHA-256; the log counts them. Keys stay. By default there is no limit.",
+        title="Largest value (bytes)",
     ),
-    _setting(
+    allow_plain_http=_setting(
         th.BooleanType,
-        "allow_plain_http",
-        "Allow plain HTTP",
         "Whether api_url and rest_url may be http:// of another machine. Whoever is "
         "on the way can then read the API key.",
+        title="Allow plain HTTP",
         default=False,
     ),
-    _setting(
+    allow_private_links=_setting(
         th.BooleanType,
-        "allow_private_links",
-        "Allow private links",
         "Whether files may be downloaded from addresses of a private "
         "network, such as an endpoint of your storage in it, while api_url is public.",
         default=False,
     ),
-    _setting(
+    batch_config=_setting(
         BATCH_CONFIG,
-        "batch_config",
-        "Batch files",
         "Write records to files for the target, not to its input. Only for targets "
         "that load BATCH messages: target-postgres, target-csv and target-clickhouse "
         "of MeltanoLabs, target-snowflake (jsonl only), target-parquet (parquet only). "
@@ -435,47 +368,42 @@ SETTINGS = th.PropertiesList(
         "encoding.format (jsonl or parquet), encoding.compression (gzip or none), "
         "storage.root, storage.prefix, storage.readable_by (owner, group or everyone), "
         "batch_size.",
+        title="Batch files",
     ),
-    _setting(
+    pseudonymize=_setting(
         th.BooleanType,
-        "pseudonymize",
-        "Pseudonymize",
         "Whether e-mail addresses and names of people become pseudonyms, the same in "
         "all streams and in JSON; needs pseudonymize_salt. Free text stays.",
         default=False,
     ),
-    _setting(
+    pseudonymize_salt=_setting(
         TEXT,
-        "pseudonymize_salt",
-        "Salt of pseudonyms",
         "What pseudonyms are computed with: a long random text that nobody else knows. "
         "Another one gives other pseudonyms.",
+        title="Salt of pseudonyms",
         secret=True,
     ),
-    _setting(
+    user_agent=_setting(
         th.StringType,
-        "user_agent",
-        "User agent",
         "What the tap calls itself to Labelbox and to whatever is on the "
         "way; by default tap-labelbox and its version.",
     ),
-    # The SDK obeys this one, but describes it from 0.55 on only.
-    _setting(
+    emit_activate_version_messages=_setting(
         th.BooleanType,
-        "emit_activate_version_messages",
-        "Emit ACTIVATE_VERSION messages",
-        "Whether a target is told to delete the rows of a whole table "
-        "that are no longer there, after the last record of a stream that was read "
-        "without a gap. Not with every target; not beside batch_config or "
-        "export_files.",
+        "Whether a target is told to delete the rows of a whole table that are no "
+        "longer there, after the last record of a stream that was read without a gap. "
+        "Not with every target; not beside batch_config or export_files.",
+        title="Emit ACTIVATE_VERSION messages",
         default=False,
     ),
-    additional_properties=False,
-).to_dict()
+)
 
 
-GRAPHQL = re.compile(r"/(?:[^?]*/)?graphql")
-REST = re.compile(r"/[^?]*")
+ADDRESSES = {
+    "api_url": (re.compile(r"/(?:[^?]*/)?graphql"), " that ends in /graphql", API_URL),
+    "rest_url": (re.compile(r"/[^?]*"), "", "https://api.labelbox.com/api/v1"),
+}
+"""What the paths of addresses are, that in words, and examples."""
 KEY = re.compile(r"[!-~]+")  # what may stand in an HTTP header
 HEADER = re.compile(r"[!-~][ -~]*")
 BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
@@ -488,15 +416,21 @@ CHOOSING = (
     *(*CHOOSING_PROJECTS, "shard", "start_date"),
     *("label_filters", "export_filters", "export_include"),
 )
+VERSIONS = "emit_activate_version_messages"
+EXCLUSIVE = {
+    ("shard", VERSIONS): "a target would delete the rows of the other shards",
+    (VERSIONS, "batch_config"): (
+        "rows in files have no version, so a target would delete them"
+    ),
+    (VERSIONS, "export_files"): (
+        "a target would delete the rows that are not in the files"
+    ),
+}
+"""Settings that cannot be obeyed beside each other, and why."""
 
 
 def read(provided: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings in the types they need, without what is unset.
-
-    Args:
-        provided: The settings as they are in a file or the environment.
-        schema: The JSON schema of them.
-    """
+    """Return the settings in the types they need, without what is unset."""
     config: dict[str, Any] = setting_values.typed(provided, schema) or {}
     # What is unset may be in the environment; the file of a secret has a line end.
     keys = (config.pop("api_key", None), *map(os.environ.get, KEY_VARIABLES))
@@ -518,10 +452,6 @@ def problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
 
     The SDK's own texts name no setting, let any date pass, and print the value,
     which may be the key.
-
-    Args:
-        config: The settings, in their types.
-        schema: The JSON schema of them.
     """
     _fill_in(config, schema)
     validator = DEFAULT_JSONSCHEMA_VALIDATOR(schema)
@@ -572,37 +502,21 @@ def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[s
             "pseudonymize_salt is not set: set it to a long random text, and keep it; "
             "or remove pseudonymize"
         )
-    versions = config.get("emit_activate_version_messages")
     shard = config.get("shard")
     if shard and shard["index"] >= shard["count"]:
         yield (
             f"shard.index must be less than shard.count ({shard['count']}), not "
             f"{shard['index']}: the first shard is 0"
         )
-    if shard and versions:
-        yield (
-            "shard and emit_activate_version_messages: remove one; a target would "
-            "delete the rows of the other shards"
-        )
-    if versions and "batch_config" in config:
-        yield (
-            "emit_activate_version_messages and batch_config: remove one; rows in "
-            "files have no version, so a target would delete them"
-        )
-    if "export_files" not in config:
-        return
-    for name in CHOOSING:
-        default = schema["properties"][name].get("default")
-        if config.get(name) not in (None, default):
+    for (name, other), why in EXCLUSIVE.items():
+        if config.get(name) and config.get(other):
+            yield f"{name} and {other}: remove one; {why}"
+    for name in CHOOSING if "export_files" in config else ():
+        if config.get(name) not in (None, schema["properties"][name].get("default")):
             yield (
                 f"{name} does nothing beside export_files, which are read whole: "
                 "remove one of them"
             )
-    if versions:
-        yield (
-            "emit_activate_version_messages and export_files: remove one; a target "
-            "would delete the rows that are not in the files"
-        )
 
 
 def _problems_of(error: Any) -> Iterator[str]:
@@ -641,11 +555,7 @@ def _type_problems(name: str, error: Any) -> Iterator[str]:
     if len(deepest.absolute_path) > len(error.absolute_path):
         yield from _problems_of(deepest)
         return
-    supplied = [
-        failure.validator_value
-        for failure in alternatives
-        if failure.validator == "type"
-    ]
+    supplied = (e.validator_value for e in alternatives if e.validator == "type")
     types = chain.from_iterable([t] if isinstance(t, str) else t for t in supplied)
     requested = " or ".join(kind for kind in dict.fromkeys(types) if kind != "null")
     why = ""
@@ -659,15 +569,7 @@ def _type_problems(name: str, error: Any) -> Iterator[str]:
 
 def _address_problems(config: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the addresses that the API key is sent to."""
-    for name, form, ending, example in (
-        (
-            "api_url",
-            GRAPHQL,
-            " that ends in /graphql",
-            "https://api.labelbox.com/graphql",
-        ),
-        ("rest_url", REST, "", "https://api.labelbox.com/api/v1"),
-    ):
+    for name, (form, ending, example) in ADDRESSES.items():
         if (address := config.get(name)) is None:
             continue
         try:
