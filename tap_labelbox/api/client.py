@@ -534,7 +534,7 @@ class Client:
 
     def _network_error(self, fault: Exception, address: str) -> errors.LabelboxError:
         """Return the error for what broke, and where: a proxy is not Labelbox."""
-        if errors.is_out_of_files(fault):
+        if errors.shortage(fault) == errors.OUT_OF_FILES:
             if not self._has_answered:  # what is open is none of ours
                 return errors.ResourceError(errors.OUT_OF_FILES)
             # Connections that wait for their next request hold what this one needs.

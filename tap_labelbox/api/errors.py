@@ -1,31 +1,5 @@
 """Failures: their classes, how each is recognized, and their messages.
 
-::
-
-    LabelboxError               the run cannot go on
-    ├── SettingsError           a setting or an input that cannot be used
-    ├── AccessError             Labelbox does not accept the API key
-    ├── AddressError            what answers at api_url is not Labelbox's API
-    ├── RefusedError            what answers at api_url refuses this, and says little
-    ├── ComplexityError         a page is too much for Labelbox: try a smaller one
-    ├── ResourceError           memory, disk or storage is lacking just now
-    ├── StoppedError            the run was told to end
-    ├── TransientError          worth another try
-    │   ├── ServerError         Labelbox failed at this request; others may succeed
-    │   ├── TLSError            TLS failed, before the request was sent or after
-    │   ├── UnsentError         the request did not reach Labelbox
-    │   ├── RateLimitError      too many requests just now: all of them wait
-    │   └── LimitError          too many exports just now: this one waits
-    ├── ExpiredLinkError        a download link that needs to be asked for anew
-    ├── UnavailableError        one object is not to be had, the others are
-    │   ├── ForbiddenError      the API key may not see it
-    │   ├── NotFoundError       it is not there (any more)
-    │   └── TooLargeError       it is larger than the settings allow
-    ├── NotOfferedError         Labelbox does not offer this operation (any more)
-    │   └── QueryError          Labelbox does not know something that was asked for
-    ├── OutageError             so many projects failed in a row that it is Labelbox
-    └── IncompleteError         the run went on to its end without some projects
-
 The text of each is one line: what is wrong, and what to do. ``TABLE`` says which
 failure is which of them, and :data:`tap_labelbox.exit_codes.TABLE` how a run ends.
 """
@@ -40,7 +14,7 @@ from collections import deque
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from itertools import islice
+from itertools import islice, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +26,7 @@ from tap_labelbox.records.malformed import shortened
 from tap_labelbox.redact import mask, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Nobody's nightly run should sleep for a day because one header said so.
 MAX_RETRY_AFTER_SECONDS = 600.0
@@ -79,7 +53,7 @@ ABOUT_THE_QUERY = (
 )
 MAX_STATUS = 599
 MAX_ERRORS = 1000  # of a reply that are looked at
-MAX_PARTS = 200  # of an error that are looked at
+MAX_PARTS = 200  # of an error, and of each of them, that are looked at
 STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 FAILED_STATUS = re.compile(r"\s*(?:HTTP\s+)?([45]\d\d)(?!\d)", re.ASCII)
 TOO_COMPLEX = "Query complexity limit exceeded"
@@ -91,7 +65,7 @@ class LabelboxError(Exception):
     """The run cannot go on."""
 
     def __init__(self, message: object) -> None:
-        """Remove from the text what is secret, too long, or no part of a line."""
+        # Less what is secret, too long, or no part of a line.
         super().__init__(one_line(mask(message)))
 
 
@@ -103,7 +77,6 @@ class AccessError(LabelboxError):
     """Labelbox does not accept the API key."""
 
     def __init__(self, message: str) -> None:
-        """Add what to do to what Labelbox says."""
         super().__init__(
             f"Labelbox does not accept the API key ({message}): set api_key to one "
             "from Workspace settings > API keys",
@@ -111,18 +84,17 @@ class AccessError(LabelboxError):
 
 
 class AddressError(LabelboxError):
-    """Something other than Labelbox's API answers: a proxy or a login page."""
+    """What answers at api_url is not Labelbox's API: a proxy or a login page."""
 
 
 class RefusedError(LabelboxError):
-    """A request is refused with a bare HTTP status."""
+    """What answers at api_url refuses a request, with a bare HTTP status."""
 
 
 class ComplexityError(LabelboxError):
     """A page of so many rows is too much for Labelbox."""
 
     def __init__(self, message: str) -> None:
-        """Add what to do to what Labelbox says."""
         super().__init__(
             f"Labelbox finds a page too large ({message}): lower page_size"
         )
@@ -145,7 +117,6 @@ class TransientError(LabelboxError):
     """Whether there was no connection to whoever was asked."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        """Keep the server's own wish, in seconds."""
         super().__init__(message)
         self.retry_after = retry_after
         self.tries = 0
@@ -158,7 +129,7 @@ class TransientError(LabelboxError):
 
 
 class ServerError(TransientError):
-    """Labelbox failed at this request: itself, not what stands in front of it."""
+    """Labelbox failed at this request; others may succeed."""
 
 
 class TLSError(TransientError):
@@ -221,7 +192,6 @@ class OutageError(LabelboxError):
     """So many projects failed in a row that it is the service, not the projects."""
 
     def __init__(self, count: int, error: object) -> None:
-        """Add what to do to the last failure."""
         super().__init__(
             f"{count} projects or streams in a row could not be read, so Labelbox "
             f"itself seems to be down ({error}): start the run again later, it goes on "
@@ -367,11 +337,6 @@ def shortage(fault: BaseException) -> str | None:
             where = f" for {cause.filename}" if cause.filename else ""
             return f"There is not enough room on the disk{where}: make some"
     return None
-
-
-def is_out_of_files(fault: BaseException) -> bool:
-    """Return whether something failed because too many files are open already."""
-    return shortage(fault) == OUT_OF_FILES
 
 
 def network_error(
@@ -635,7 +600,7 @@ def _verdict(
     """Return what one GraphQL error means, after its rank: the worst has the least."""
     extensions = error.get("extensions")
     code = extensions.get("code") if isinstance(extensions, dict) else None
-    code = None if code is None else _plain_code(code)
+    code = None if code is None else str(code).strip().upper()
     text = one_line(mask(error.get("message")))
     # Servers differ in the codes of these, and some give none.
     if any(pattern.search(text) for pattern in ABOUT_THE_QUERY):
@@ -684,50 +649,50 @@ def _kind(
     return _by_status("status", status), status != HTTPStatus.OK
 
 
-def _plain_code(code: object) -> str:
-    return code.strip().upper() if isinstance(code, str) else str(code)
-
-
 def _known_code(error: dict[str, Any]) -> str | None:
     """Return the nearest code within an error that is in the table."""
     for name, value in _parts(error):
-        if name in CODE_NAMES and (code := _plain_code(value)) in CODES:
-            return code
+        if _plain(name) in CODE_NAMES and isinstance(value, str):
+            code = value.strip().upper()
+            if code in CODES:
+                return code
     return None
 
 
 def _failed_status(error: dict[str, Any]) -> int | None:
     """Return the nearest status within an error that is one of a failure."""
     for name, value in _parts(error):
-        is_status = name in STATUS_NAMES and isinstance(value, str | int | float)
+        is_status = isinstance(value, str | int | float) and (
+            _plain(name) in STATUS_NAMES
+        )
         if is_status and (match := FAILED_STATUS.match(str(value)[:100])):
             return int(match[1])
     return None
 
 
-def _parts(error: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what an error holds, by the names of its keys less all that is no letter.
+def _parts(
+    error: dict[str, Any], is_skipped: Callable[[str], bool] = lambda _: False
+) -> Iterator[tuple[str, Any]]:
+    """Yield what an error holds, by the names of its keys, the nearest first.
 
-    The nearest comes first. What is in a list goes by the name of the list.
+    What is in a list goes by the name of the list.
     """
-    queue = deque[tuple[str, Any]]([("", error)])
+    blocks = deque[tuple[str, Any]]([("", error)])
     for _ in range(MAX_PARTS):
-        if not queue:
+        if not blocks:
             return
-        name, value = queue.popleft()
-        yield name, value
-        capacity = max(MAX_PARTS - len(queue), 0)
-        if isinstance(value, dict):
-            queue.extend(islice(_by_name(value), capacity))
-        elif isinstance(value, list):
-            queue.extend((name, item) for item in value[:capacity])
+        name, block = blocks.popleft()
+        inner = block.items() if isinstance(block, dict) else zip(repeat(name), block)
+        for key, value in islice(inner, MAX_PARTS):
+            if not is_skipped(key):
+                yield key, value
+                if isinstance(value, dict | list):
+                    blocks.append((key, value))
 
 
-def _by_name(block: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    return (
-        (NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()), v)
-        for name, v in block.items()
-    )
+def _plain(name: str) -> str:
+    """Return a name of a key less all that is no letter."""
+    return NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower())
 
 
 def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
@@ -750,9 +715,13 @@ def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
     return texts[0] + (f" ({'; '.join(texts[1:])})" if texts[1:] else "")
 
 
-def _singular(word: str) -> str:
-    word = word.lower()
-    return word if word == "status" else word.removesuffix("s")
+def _is_no_reason(name: str) -> bool:
+    """Return whether a key is called like a part of a row, or what was sent."""
+    words = [word.lower() for word in WORD.findall(name[:MAX_KEY_CHARACTERS])]
+    words = [word if word == "status" else word.removesuffix("s") for word in words]
+    return not (
+        NO_REASONS.isdisjoint(words) and NO_REASONS_AT_END.isdisjoint(words[-1:])
+    )
 
 
 def _texts(block: dict[str, Any], *, by_name: bool) -> list[str]:
@@ -766,26 +735,12 @@ def _texts(block: dict[str, Any], *, by_name: bool) -> list[str]:
         by_name: Whether only what is called like a reason counts.
     """
     result: dict[str, None] = {}
-    queue = deque([block])
-    for _ in range(MAX_PARTS):
-        if not queue or len(result) >= MAX_REASONS:
+    for name, value in _parts(block, _is_no_reason):
+        if len(result) >= MAX_REASONS:
             break
-        for name, value in islice(queue.popleft().items(), MAX_PARTS):
-            words = [
-                _singular(word) for word in WORD.findall(name[:MAX_KEY_CHARACTERS])
-            ]
-            if not NO_REASONS.isdisjoint(words) or (
-                words and words[-1] in NO_REASONS_AT_END
-            ):
-                continue
-            is_named = NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower()) in REASONS
-            for item in islice(value, MAX_PARTS) if type(value) is list else [value]:
-                if isinstance(item, dict):
-                    queue.append(item)
-                # A word alone may be an ID.
-                elif isinstance(item, str) and (
-                    is_named if by_name else " " in item.strip()
-                ):
-                    text = one_line(mask(item))
-                    result[shortened(text, MAX_REASON_CHARACTERS)] = None
-    return [text for text in result if text][:MAX_REASONS]
+        # A word alone may be an ID.
+        if isinstance(value, str) and (
+            _plain(name) in REASONS if by_name else " " in value.strip()
+        ):
+            result[shortened(one_line(mask(value)), MAX_REASON_CHARACTERS)] = None
+    return [text for text in result if text]
