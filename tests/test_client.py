@@ -366,7 +366,7 @@ def test_each_answer_to_a_download_is_decided_by_the_table(
     sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
 
     def read() -> bytes:
-        return b"".join(connect().download(f"{sandbox.root}/files/x"))
+        return b"".join(connect().downloads.read(f"{sandbox.root}/files/x"))
 
     assert errors.TABLE[row] is kind
     if issubclass(kind, errors.TransientError):
@@ -988,7 +988,7 @@ def test_closing_ends_every_wait(
         lambda: ask(client),
         lambda: ask(client),
         lambda: client.sleep(500),
-        lambda: list(client.download(f"{sandbox.root}/files/x")),
+        lambda: list(client.downloads.read(f"{sandbox.root}/files/x")),
     ]
     with ThreadPoolExecutor(len(waits)) as pool:
         waiting = [pool.submit(wait) for wait in waits]
@@ -1112,7 +1112,7 @@ def test_the_rest_of_a_file_arrives(
     sandbox.before = lambda _: next(left)
 
     link = f"{sandbox.root}/files/x"
-    read = b"".join(connect(timeout=1).download(link, 1000))
+    read = b"".join(connect(timeout=1).downloads.read(link, 1000))
 
     assert read == FILE[1000:]
     assert next(left, None) is None
@@ -1130,7 +1130,7 @@ def test_a_range_beyond_the_end(
     """At the end nothing is missing; a shorter file is not the one that was read."""
     reply = Reply(416, {"Content-Range": f"bytes */{size}"})
     sandbox.before = lambda _: reply
-    chunks = connect().download(f"{sandbox.root}/files/x", 1000)
+    chunks = connect().downloads.read(f"{sandbox.root}/files/x", 1000)
 
     if kind:
         with pytest.raises(kind):
@@ -1161,7 +1161,7 @@ def test_a_link_that_is_not_safe_is_not_opened(
 
     for element in links if link not in {"", "/file"} else links[:1]:
         with pytest.raises(errors.UnavailableError) as raised:
-            list(connect().download(element))
+            list(connect().downloads.read(element))
         assert "Signature=" not in str(raised.value)
 
 
@@ -1172,7 +1172,7 @@ def test_a_redirect_that_never_ends_is_given_up(
     sandbox.before = lambda r: Reply(302, {"Location": r.path})
 
     with pytest.raises(errors.UnavailableError, match="redirects more than 5 times"):
-        list(connect().download(f"{sandbox.root}/files/x"))
+        list(connect().downloads.read(f"{sandbox.root}/files/x"))
 
 
 def test_nobody_is_signed_for_at_a_redirect(
@@ -1188,7 +1188,7 @@ def test_nobody_is_signed_for_at_a_redirect(
     replies = iter([Reply(302, {"Location": "/files/y"})])
     sandbox.before = lambda _: next(replies, Reply(200, {}, b"rows"))
 
-    assert list(connect().download(f"{sandbox.root}/files/x")) == [b"rows"]
+    assert list(connect().downloads.read(f"{sandbox.root}/files/x")) == [b"rows"]
     assert [r.headers.get("Authorization") for r in sandbox.requests] == [None, None]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tap_labelbox.api import client, errors, retries
 from tap_labelbox.api.client import Client
-from tap_labelbox.api.retries import FIRST_CONTACT_SECONDS
+from tap_labelbox.api.retries import FIRST_CONTACT_SECONDS, FirstContact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,22 +112,14 @@ def test_nobody_is_waited_for_half_a_minute(
 
 def test_a_connection_that_does_not_come_about_takes_no_longer(clock: Clock) -> None:
     """However long an answer may take."""
-    asking = Client(
-        "https://labelbox.invalid/graphql",
-        "key",
-        timeout=300,
-        retry_seconds=900,
-        logger=logging.getLogger("tap-labelbox"),
-    )
+    contact = FirstContact("https://labelbox.invalid", is_default=False)
 
     for passed in (0.0, 20.0, 40.0):
         clock.now = passed
         left = max(FIRST_CONTACT_SECONDS - passed, 1)
-        connect, answer = asking._timeouts(1)
-        assert connect == pytest.approx(left, abs=0.1)
-        assert answer == 300
-    asking._contact.is_made = True
-    assert asking._timeouts(1) == (300, 300)
+        assert contact.connect_seconds(300) == pytest.approx(left, abs=0.1)
+    contact.is_made = True
+    assert contact.connect_seconds(300) == 300
 
 
 def test_who_has_answered_is_waited_for(

@@ -317,7 +317,7 @@ def test_a_broken_download_is_no_traceback(
     received = 0
 
     with suppress(errors.LabelboxError):
-        for chunk in client.download(f"http://127.0.0.1:{port}/file"):
+        for chunk in client.downloads.read(f"http://127.0.0.1:{port}/file"):
             received += len(chunk)
             assert len(chunk) <= MB
 
@@ -341,7 +341,7 @@ def test_a_closed_client_leaves_no_connection_open(
 
     try:
         link = f"http://127.0.0.1:{port}/file"
-        list(client.download(link) if is_download else ask(client))
+        list(client.downloads.read(link) if is_download else ask(client))
     except errors.LabelboxError as error:
         raised.append(error)
     client.close()
@@ -375,7 +375,7 @@ def test_the_body_of_a_redirect_is_not_read(server: Callable[..., int]) -> None:
 
     tracemalloc.start()
     try:
-        read = b"".join(connect(port).download(f"http://127.0.0.1:{port}/file"))
+        read = b"".join(connect(port).downloads.read(f"http://127.0.0.1:{port}/file"))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -529,7 +529,7 @@ def test_what_trickles_is_given_up(
     link = f"http://127.0.0.1:{port}/file"
 
     with pytest.raises(errors.TransientError) as raised:
-        list(client.download(link) if is_download else ask(client))
+        list(client.downloads.read(link) if is_download else ask(client))
 
     reason(raised)
 
@@ -572,7 +572,7 @@ def test_a_slow_download_goes_on(server: Callable[..., int]) -> None:
     # piece takes more than a time-out, the transfer breaks, and goes on.
     client = connect(port, timeout=0.1, retry_seconds=600)
 
-    read = b"".join(client.download(f"http://127.0.0.1:{port}/file"))
+    read = b"".join(client.downloads.read(f"http://127.0.0.1:{port}/file"))
 
     assert read == file
 
@@ -792,7 +792,7 @@ def of_api(host: str, **options: Any) -> Client:
 def test_a_link_to_a_place_that_is_not_public_is_not_opened(link: str) -> None:
     """Nothing is connected to; the line has nothing of the link."""
     with pytest.raises(errors.UnavailableError) as raised:
-        list(of_api("api.test").download(link))
+        list(of_api("api.test").downloads.read(link))
 
     assert "abc" not in reason(raised)
     assert "pw" not in reason(raised)
@@ -803,7 +803,7 @@ def test_a_link_to_a_place_that_is_not_public_is_not_opened(link: str) -> None:
 def test_a_link_to_a_public_place_is_opened(link: str) -> None:
     """Also if it is of an odd form."""
     with pytest.raises(Reached):
-        list(of_api("api.test").download(link))
+        list(of_api("api.test").downloads.read(link))
 
 
 @pytest.mark.usefixtures("names")
@@ -816,9 +816,9 @@ def test_a_private_network_may_be_opened_by_who_is_in_it() -> None:
     ):
         for link in ("https://private.test/x", "https://10.0.0.1/x"):
             with pytest.raises(AssertionError, match="connects to 10"):
-                list(client.download(link))
+                list(client.downloads.read(link))
         with pytest.raises(Reached):
-            list(client.download("https://files.test/x"))
+            list(client.downloads.read("https://files.test/x"))
         for link in (
             "https://loopback.test/x",
             "http://127.0.0.1/x",
@@ -828,7 +828,7 @@ def test_a_private_network_may_be_opened_by_who_is_in_it() -> None:
             "https://multicast.test/x",
         ):
             with pytest.raises(errors.UnavailableError):
-                list(client.download(link))
+                list(client.downloads.read(link))
 
 
 @pytest.mark.usefixtures("names")
@@ -847,7 +847,7 @@ def test_a_redirect_is_judged_as_a_link_is(
     except ValueError:
         return
     try:
-        list(of_api("api.test").download(url))
+        list(of_api("api.test").downloads.read(url))
     except errors.UnavailableError:
         return
     except Reached:  # it was a path
@@ -870,7 +870,11 @@ def test_a_name_that_leads_elsewhere_the_second_time(
     monkeypatch.setattr(socket, "getaddrinfo", actual)
 
     with pytest.raises(errors.UnavailableError, match="loopback address") as raised:
-        list(of_api("api.test").download(f"https://files.test:{port}/x?Signature=abc"))
+        list(
+            of_api("api.test").downloads.read(
+                f"https://files.test:{port}/x?Signature=abc"
+            )
+        )
 
     assert next(answers, None) is None
     assert "abc" not in reason(raised)
@@ -943,7 +947,7 @@ def test_this_machine_is_reached_without_a_proxy(
     client = connect(port)
 
     assert ask(client) == {"projects": []}
-    assert b"".join(client.download(f"http://127.0.0.1:{port}/x")) == b"rows"
+    assert b"".join(client.downloads.read(f"http://127.0.0.1:{port}/x")) == b"rows"
     assert heard == []
 
 

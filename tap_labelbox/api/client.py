@@ -36,7 +36,7 @@ from tap_labelbox.api.replies import (
     graphql_parts,
     rest_object,
 )
-from tap_labelbox.api.retries import FirstContact, Retries, Tries
+from tap_labelbox.api.retries import FirstContact, Retries
 from tap_labelbox.api.transport import (
     CHUNK_BYTES,
     REPLY_TIMEOUTS,
@@ -48,7 +48,7 @@ from tap_labelbox.progress import Progress
 from tap_labelbox.records.json_text import encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from tap_labelbox.api.replies import Judge
@@ -112,7 +112,6 @@ class Client:
         rest_url: str | None = None,
         user_agent: str | None = None,
     ) -> None:
-        """Open nothing yet: the first request connects."""
         redact.hide(api_key)
         redact.hide_proxies()
         self._base = api_url.removesuffix(GRAPHQL)
@@ -151,14 +150,14 @@ class Client:
         # go through all of it for each request.
         self._proxies = {base: self._ways(base) for base in (self._base, self._rest)}
         self._api.trust_env = False
-        self._downloads = Downloads(
+        self.downloads = Downloads(
             self._base,
             timeout=timeout,
             concurrency=concurrency,
             user_agent=user_agent,
             rate_limiter=self._rate_limiter,
             allow_private_links=allow_private_links,
-            retry=self._retry,
+            retry=self._retries.run,
             network_error=self._network_error,
         )
         # Failures are logged here. urllib3 would log each address, and each retry.
@@ -172,10 +171,6 @@ class Client:
             return {}
         proxy(base)
         return result["proxies"]
-
-    def address(self, path: str) -> str:
-        """Return an address beside the configured one: ``/_gql``, ``/api/v1/...``."""
-        return self._base + path
 
     def document(self, name: str) -> Document:
         """Return the document as this Labelbox knows it."""
@@ -192,10 +187,7 @@ class Client:
                 self._documents[name] = document.narrowed(columns)
 
     def drop_last_list(self, name: str) -> str | None:
-        """Remove the last of several lists from a document, and return its alias.
-
-        None, and no change, if there is only one.
-        """
+        """Remove the last of several lists from a document, and return its alias."""
         with self._lock:
             if less := self._documents[name].less_last_list():
                 self._documents[name], part = less
@@ -227,7 +219,8 @@ class Client:
 
         """
         attempt: Callable[[], Any] = partial(self._run, name, variables, decode_fast)
-        return self._retry(name, partial(_judged, attempt, judge) if judge else attempt)
+        judged = partial(_judged, attempt, judge) if judge else attempt
+        return self._retries.run(name, judged)
 
     def execute_together(
         self,
@@ -322,7 +315,7 @@ class Client:
             timeout_factor=REST_TIMEOUTS,
             base=base,
         )
-        report: dict[str, Any] = self._retry(operation, send)
+        report: dict[str, Any] = self._retries.run(operation, send)
         return report
 
     def file(self, address: str) -> bytes:
@@ -334,13 +327,13 @@ class Client:
             UnavailableError: If it is elsewhere, or there is none.
             LabelboxError: As :meth:`execute` does.
         """
-        if self._downloads.link(address).authority != Link.parse(self._base).authority:
+        if self.downloads.link(address).authority != Link.parse(self._base).authority:
             raise errors.UnavailableError(
                 "a file is not where api_url is, so the key is not sent for it"
             )
         request = self._api.prepare_request(requests.Request("GET", address))
         send = partial(self._send, "file", request.copy, file_content)
-        content: bytes = self._retry("file", send)
+        content: bytes = self._retries.run("file", send)
         return content
 
     def execute_once(
@@ -384,17 +377,7 @@ class Client:
                 raise error from None
             return result
 
-        return self._retry(name, run, but=errors.LimitError)
-
-    def gives_ranges(self, link: str) -> bool:
-        """Return whether a server is not known to give all of a file for some of it."""
-        return self._downloads.gives_ranges(link)
-
-    def download(
-        self, link: str, position: int = 0, end: int | None = None
-    ) -> Iterator[bytes]:
-        """Read a file from a byte on; see :meth:`Downloads.read`."""
-        return self._downloads.read(link, position, end)
+        return self._retries.run(name, run, but=errors.LimitError)
 
     def sleep(self, seconds: float) -> None:
         """Wait so many seconds.
@@ -409,7 +392,7 @@ class Client:
         """End all waits; whoever asks for more gets a StoppedError."""
         self._rate_limiter.close()
         self._api.close()
-        self._downloads.close()
+        self.downloads.close()
 
     def _run(
         self,
@@ -471,11 +454,12 @@ class Client:
                 # After the slot: a permit is for a request that can be sent at once.
                 self._rate_limiter.acquire()
                 self._progress.request()
+                timeout = self._contact.connect_seconds(self._timeout)
                 with metrics.Timer(metrics.Metric.HTTP_REQUEST_DURATION, tags):
                     # A redirect would carry the key to an address nobody configured.
                     response = self._api.send(
                         request(),
-                        timeout=self._timeouts(timeout_factor),
+                        timeout=(timeout, timeout_factor * self._timeout),
                         allow_redirects=False,
                         stream=True,
                         proxies=self._proxies[base],
@@ -505,10 +489,6 @@ class Client:
         self._has_answered = True
         return data
 
-    def _timeouts(self, factor: float) -> tuple[float, float]:
-        """Return the seconds to wait for a connection, and for an answer."""
-        return self._contact.connect_seconds(self._timeout), factor * self._timeout
-
     def _content(self, response: requests.Response, max_bytes: float) -> bytes:
         """Read the body of a reply of the API."""
         # In large pieces: each is a turn to wait for among the threads.
@@ -525,7 +505,7 @@ class Client:
         """Return a signed request. All but the body is made once: it takes a while."""
         if path not in self._requests:
             headers = {"Content-Type": "application/json"}
-            blank = requests.Request("POST", self.address(path), headers=headers)
+            blank = requests.Request("POST", self._base + path, headers=headers)
             self._requests[path] = self._api.prepare_request(blank)
         request = self._requests[path].copy()
         request.body = body
@@ -539,32 +519,9 @@ class Client:
                 return errors.ResourceError(errors.OUT_OF_FILES)
             # Connections that wait for their next request hold what this one needs.
             self._api.close()
-            self._downloads.close()
+            self.downloads.close()
         way = None if is_plain_loopback(address) else proxy(address)
         return errors.network_error(fault, shown(address), proxy=way)
-
-    def _retry(
-        self,
-        operation: str,
-        attempt: Callable[[], Answer],
-        but: type[Exception] | tuple[()] = (),
-    ) -> Answer:
-        """Try something until it succeeds, for as long as the settings say.
-
-        Args:
-            operation: What the log calls it.
-            attempt: Tries it once.
-            but: What is not to be tried again here.
-
-        Raises:
-            LabelboxError: What the last attempt raised.
-        """
-        tries = Tries(self._retries, operation)
-        while True:
-            try:
-                return attempt()
-            except errors.TransientError as error:
-                tries.wait(error, is_last=isinstance(error, but))
 
     def _retry_briefly(
         self, operation: str, attempt: Callable[[], Answer]
@@ -584,7 +541,7 @@ class Client:
                     raise
                 return None
 
-        return self._retry(operation, run)
+        return self._retries.run(operation, run)
 
 
 def _decoded(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import backoff
 
-from tap_labelbox.api.errors import AddressError, RateLimitError
+from tap_labelbox.api.errors import AddressError, RateLimitError, TransientError
 from tap_labelbox.api.proxies import is_plain_loopback, proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from tap_labelbox.api.errors import TransientError
     from tap_labelbox.api.rate_limiter import RateLimiter
     from tap_labelbox.progress import Progress
+
+Answer = TypeVar("Answer")
 
 MAX_PAUSE_SECONDS = 60.0  # between two tries, unless Labelbox asks for more
 FIRST_CONTACT_SECONDS = 30.0
@@ -33,7 +34,6 @@ class FirstContact:
     """
 
     def __init__(self, base: str, *, is_default: bool) -> None:
-        """Wait for nobody yet."""
         self._base = base
         self._is_default = is_default
         self._first_sent_at = math.inf  # by the monotonic clock
@@ -75,7 +75,12 @@ class FirstContact:
 
 @dataclass(frozen=True)
 class Retries:
-    """The limits within which requests are tried again."""
+    """Sends requests again that failed in passing, within limits.
+
+    Between two tries of a request are up to 1, 2, 4, ... seconds at random, so that
+    many clients that failed together do not return together, but as many as the server
+    asks for. Not by backoff's decorator, whose waits close() could not end.
+    """
 
     seconds: float
     """From the first failure of a request on; 0 is never."""
@@ -86,71 +91,55 @@ class Retries:
     contact: FirstContact
     """Ends them sooner while nobody has answered."""
 
-
-class Tries:
-    """The tries of one request.
-
-    Between them are up to 1, 2, 4, ... seconds at random, so that many clients that
-    failed together do not return together, but as many as the server asks for. Not by
-    backoff's decorator, whose waits close() could not end.
-
-    Args:
-        retries: How long it is tried.
-        operation: What the log calls it.
-    """
-
-    def __init__(self, retries: Retries, operation: str) -> None:
-        """Count none yet."""
-        self._retries = retries
-        self._operation = operation
-        self._count = 0
-        self._deadline: float | None = None
-        self._pauses: Iterator[float] | None = None
-
-    def wait(self, error: TransientError, *, is_last: bool = False) -> None:
-        """Wait for the next try after one that failed.
+    def run(
+        self,
+        operation: str,
+        attempt: Callable[[], Answer],
+        but: type[Exception] | tuple[()] = (),
+    ) -> Answer:
+        """Try something until it succeeds.
 
         Args:
-            error: What it failed with.
-            is_last: Whether it is not to be tried again in any case.
+            operation: What the log calls it.
+            attempt: Tries it once.
+            but: What is not to be tried again here.
 
         Raises:
-            LabelboxError: If there is none: that error, or what it means.
+            LabelboxError: What the last attempt raised, or what that means.
         """
-        retries, contact = self._retries, self._retries.contact
-        self._count += 1
-        self._deadline = self._deadline or time.monotonic() + retries.seconds
-        ends_at = self._deadline
-        if contact.is_lacking(error):
-            ends_at = min(ends_at, contact.ends_at)
-        left = ends_at - time.monotonic()
-        if is_last or left <= 0 or error.retry_after > left:
-            error.tries += self._count
-            contact.check(error)
-            raise error
-        pause = backoff.full_jitter(min(self._longest(), left))
-        self._pause(error, max(pause, error.retry_after))
+        count, deadline = 0, math.inf
+        pauses = backoff.expo(max_value=MAX_PAUSE_SECONDS)
+        next(pauses)  # starts it
+        while True:
+            try:
+                return attempt()
+            except TransientError as error:
+                count += 1
+                deadline = min(deadline, time.monotonic() + self.seconds)
+                is_lacking = self.contact.is_lacking(error)
+                ends_at = (
+                    min(deadline, self.contact.ends_at) if is_lacking else deadline
+                )
+                left = ends_at - time.monotonic()
+                if isinstance(error, but) or left <= 0 or error.retry_after > left:
+                    error.tries += count
+                    self.contact.check(error)
+                    raise
+                pause = backoff.full_jitter(min(next(pauses), left))
+                self._wait(operation, error, max(pause, error.retry_after))
 
-    def _longest(self) -> float:
-        """Return the most seconds to the next try."""
-        if self._pauses is None:
-            self._pauses = backoff.expo(max_value=MAX_PAUSE_SECONDS)
-            next(self._pauses)  # starts it
-        return next(self._pauses)
-
-    def _pause(self, error: TransientError, seconds: float) -> None:
-        """Log that the request is sent again, and wait until then."""
-        progress, rate_limiter = self._retries.progress, self._retries.rate_limiter
+    def _wait(self, operation: str, error: TransientError, seconds: float) -> None:
+        """Log that a request is sent again, and wait until then."""
         everybody = isinstance(error, RateLimitError)
         if everybody:
-            rate_limiter.pause(seconds)
-        until = progress.retry(seconds, everybody=everybody)
-        progress.warn(
+            self.rate_limiter.pause(seconds)
+        until = self.progress.retry(seconds, everybody=everybody)
+        self.progress.warn(
             "%s: %s; trying again in %.1f s, at %s%s",
-            self._operation,
+            operation,
             error,
             seconds,
             f"{until:%H:%M:%S}",
             " (all requests wait)" if everybody else "",
         )
-        rate_limiter.sleep(seconds)
+        self.rate_limiter.sleep(seconds)

@@ -127,7 +127,7 @@ class PartReader:
             cut = end - part.first if end < part.end else None
             began = position
             try:
-                for chunk in self._client.download(
+                for chunk in self._client.downloads.read(
                     part.link, position - part.first, cut
                 ):
                     if position + len(chunk) > end:
@@ -150,7 +150,7 @@ class PartReader:
                 end = part.end
                 # What is hardly larger is not worth another request.
                 is_large = end - position > SLICE_BYTES * 3 // 2
-                if is_large and self._client.gives_ranges(part.link):
+                if is_large and self._client.downloads.gives_ranges(part.link):
                     end = position + SLICE_BYTES
                 yield Slice(position, end, part)
                 position = end

@@ -218,7 +218,7 @@ class BulkExportStream(ProjectStream):
                 self.logger.debug("Project %s has no new bulk export", project_id)
                 return
             try:
-                chunks = self.client.download(str(export["download_url"]))
+                chunks = self.client.downloads.read(str(export["download_url"]))
                 items = bulk.array_items(chunks, self.config["max_row_bytes"])
                 for number, item in islice(enumerate(items, 1), done, None):
                     done = number
