@@ -174,15 +174,24 @@ def test_a_key_that_is_not_selected(run: Runner) -> None:
 @pytest.mark.parametrize(
     ("streams", "message"),
     [
-        ([5], "stream 1 is no object"),
-        ([{}], "stream 1 has no tap_stream_id"),
-        ([{"tap_stream_id": "labels", "schema": 5}], "(labels) has malformed schema"),
+        ([5], "stream 1 is malformed: Expected `object`, got `int`"),
+        ([{}], "stream 1 is malformed: Object missing required field `tap_stream_id`"),
+        (
+            [{"tap_stream_id": "labels", "schema": 5}],
+            "(labels) is malformed: Expected `object | null`, got `int`",
+        ),
         (
             [{"tap_stream_id": "labels", "schema": {"properties": {"id": 5}}}],
             "--catalog cannot be read",
         ),
-        ([{"tap_stream_id": "labels", "metadata": {}}], "has malformed metadata"),
-        ([{"tap_stream_id": "labels", "metadata": [{}]}], "has malformed breadcrumb"),
+        (
+            [{"tap_stream_id": "labels", "metadata": {}}],
+            "got `object` - at `$.metadata`",
+        ),
+        (
+            [{"tap_stream_id": "labels", "metadata": [{}]}],
+            "missing required field `breadcrumb` - at `$.metadata[0]`",
+        ),
         (
             [
                 {
@@ -190,9 +199,12 @@ def test_a_key_that_is_not_selected(run: Runner) -> None:
                     "metadata": [{"breadcrumb": [], "metadata": {"selected": "false"}}],
                 }
             ],
-            "has malformed selected of the stream",
+            "Expected `bool | null`, got `str` - at `$.metadata[0].metadata.selected`",
         ),
-        ([{"tap_stream_id": "x", "key_properties": "id"}], "malformed key_properties"),
+        (
+            [{"tap_stream_id": "x", "key_properties": "id"}],
+            "Expected `array | null`, got `str` - at `$.key_properties`",
+        ),
         ([{"tap_stream_id": "labels"}] * 2, "it has the stream labels twice"),
     ],
 )

@@ -6,10 +6,10 @@ makes of them is a SCHEMA that promises what the tap does not do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from msgspec import Meta, Struct, ValidationError, convert
 from singer_sdk.helpers import _state
 from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE as FULL_TABLE
@@ -21,7 +21,7 @@ from tap_labelbox.singer.state import READ_AT, RUNS, singular
 from tap_labelbox.singer.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from singer_sdk import Stream
     from singer_sdk.singerlib.catalog import CatalogEntry
@@ -44,14 +44,40 @@ OURS = frozenset(
 )
 
 
+class _Values(Struct, rename="kebab"):
+    """What a stream or a column is given in its metadata."""
+
+    selected: bool | None = None
+    table_key_properties: list[str] | None = None
+    replication_key: str | None = None
+    replication_method: str | None = None
+    forced_replication_method: str | None = None
+
+
+class _Metadata(Struct):
+    """An item of a stream's metadata."""
+
+    breadcrumb: list[str]
+    metadata: _Values
+
+
+class _Entry(Struct):
+    """A stream of a catalog."""
+
+    tap_stream_id: Annotated[str, Meta(min_length=1)]
+    stream: str | None = None
+    schema: dict[str, Any] | None = None
+    key_properties: list[str] | None = None
+    metadata: list[_Metadata] | None = None
+    replication_key: str | None = None
+    replication_method: str | None = None
+
+
 def read(content: dict[str, Any]) -> Catalog:
-    """Return the catalog in a file.
+    """Return the catalog in a file that has been decoded.
 
     A replication method that stands in the metadata only, which is where Singer has
     it chosen, is obeyed: discovery writes the default beside it, which the SDK takes.
-
-    Args:
-        content: The file, decoded.
 
     Raises:
         SettingsError: If it is no catalog.
@@ -59,10 +85,13 @@ def read(content: dict[str, Any]) -> Catalog:
     content = deepcopy(content)
     names: set[str] = set()
     for number, entry in enumerate(content.get("streams", []), 1):
-        if why := _malformed(entry):
-            msg = f"--catalog cannot be read: stream {number} {why}"
-            raise SettingsError(msg)
-        name = entry["tap_stream_id"]
+        try:
+            name = convert(entry, _Entry).tap_stream_id
+        except ValidationError as error:
+            supplied = entry.get("tap_stream_id") if isinstance(entry, dict) else None
+            which = f"stream {number}" + (f" ({supplied})" if supplied else "")
+            msg = f"--catalog cannot be read: {which} is malformed: {error}"
+            raise SettingsError(msg) from None
         if name in names:
             msg = f"--catalog cannot be read: it has the stream {name} twice"
             raise SettingsError(msg)
@@ -96,81 +125,8 @@ def without_empty_properties(catalog: Catalog) -> Catalog:
     return catalog
 
 
-def _malformed(entry: Any) -> str | None:
-    """Return what is wrong with a stream of a catalog; None if nothing is."""
-    if not isinstance(entry, dict):
-        return "is no object"
-    if not isinstance(name := entry.get("tap_stream_id"), str) or not name:
-        return "has no tap_stream_id"
-    wrong = [
-        *_malformed_keys(entry, STREAM_KINDS),
-        *(w for part in _items(entry.get("metadata")) for w in _malformed_parts(part)),
-    ]
-    return f"({name}) has malformed {wrong[0]}" if wrong else None
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _malformed_parts(metadata: Any) -> Iterator[str]:
-    """Yield what is malformed in one item of a stream's metadata."""
-    if not isinstance(metadata, dict):
-        yield "metadata"
-    elif wrong := [*_malformed_keys(metadata, METADATA_KINDS)]:
-        yield from wrong
-    else:
-        where = ".".join(metadata["breadcrumb"][1::2]) or "the stream"
-        for key in _malformed_keys(metadata["metadata"], VALUE_KINDS):
-            yield f"{key} of {where}"
-
-
-Kinds = Mapping[str, Callable[[Any], bool]]
-
-
-def _malformed_keys(entry: dict[str, Any], kinds: Kinds) -> Iterator[str]:
-    """Yield the keys of an object whose values are not of their kind."""
-    return (key for key, is_valid in kinds.items() if not is_valid(entry.get(key)))
-
-
-def _or_null(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or is_valid(value)
-
-
-def _is(*types: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, types)
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-
-
-TEXT, TEXTS = _or_null(_is(str)), _or_null(_are_texts)
-STREAM_KINDS: Kinds = {
-    "schema": _or_null(_is(dict)),
-    "key_properties": TEXTS,
-    "metadata": _or_null(_is(list)),
-    "replication_key": TEXT,
-    "replication_method": TEXT,
-    "stream": TEXT,
-}
-METADATA_KINDS: Kinds = {"breadcrumb": _are_texts, "metadata": _is(dict)}
-VALUE_KINDS: Kinds = {
-    "selected": _or_null(_is(bool)),
-    "table-key-properties": TEXTS,
-    "replication-key": TEXT,
-    "replication-method": TEXT,
-    "forced-replication-method": TEXT,
-}
-
-
 def problems(catalog: Catalog, streams: Mapping[str, Stream]) -> Iterator[str]:
-    """Yield what the selected streams of a catalog ask for and the tap does not do.
-
-    Args:
-        catalog: As it was given, and applied.
-        streams: Of the tap, by name.
-    """
+    """Yield what the selected streams of a catalog ask for and the tap does not do."""
     for name, stream in streams.items():
         entry = catalog.get_stream(name)
         if entry and stream.selected:
@@ -246,12 +202,7 @@ def unknown(catalog: Catalog, streams: Mapping[str, Stream]) -> Iterator[str]:
 
 
 def state_problems(state: Mapping[str, Any], streams: Iterable[Any]) -> Iterator[str]:
-    """Yield which bookmarks of a state cannot be gone on from, and why.
-
-    Args:
-        state: As it was given.
-        streams: Those that are read project by project, or by something else.
-    """
+    """Yield which bookmarks of a state such streams cannot go on from, and why."""
     bookmarks = state.get("bookmarks") or {}
     for stream in streams:
         bookmark, what = bookmarks.get(stream.name), singular(stream.parent_key)
