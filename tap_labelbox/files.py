@@ -36,10 +36,6 @@ class Readers(StrEnum):
 def make_folders(path: Path, readers: Readers = Readers.OWNER) -> None:
     """Make a folder and those above it; one that is there stays as it is.
 
-    Args:
-        path: The folder.
-        readers: Who may look into those that are made.
-
     Raises:
         OSError: If one cannot be made.
     """
@@ -59,14 +55,9 @@ def make_folders(path: Path, readers: Readers = Readers.OWNER) -> None:
 
 
 def write_whole(path: Path, content: bytes, readers: Readers = Readers.OWNER) -> None:
-    """Write a file so that there is the whole of it, or none.
+    """Write a file, or replace one, so that there is the whole of it, or none.
 
     Beside its place, not in a temporary folder, which may be on another disk.
-
-    Args:
-        path: The file; another of this name is replaced.
-        content: What it holds.
-        readers: Who may read it.
 
     Raises:
         OSError: If it cannot be written.

@@ -77,7 +77,6 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
-        """Begin now."""
         self._logger = logger
         self._clock = clock
         self._now = now
@@ -125,15 +124,7 @@ class Progress:
         self._current.requests += 1
 
     def retry(self, pause_seconds: float, *, everybody: bool) -> datetime:
-        """Count a request that is sent again.
-
-        Args:
-            pause_seconds: From now until then.
-            everybody: Whether all requests wait.
-
-        Returns:
-            When that is.
-        """
+        """Count a request that is sent again after a pause; return when that is."""
         self._current.retries += 1
         until = self._now() + timedelta(seconds=pause_seconds)
         self._retry_at = max(until, self._retry_at)
@@ -188,12 +179,7 @@ class Progress:
         return f"{current.name or 'Starting'}: {', '.join(parts)}"
 
     def summary(self, outcome: str, left_out: Sequence[tuple[str, str]]) -> Any:
-        """Return what the run did, as JSON may have it.
-
-        Args:
-            outcome: How it ended.
-            left_out: What was left out, and why.
-        """
+        """Return what the run did and left out, as JSON may have it."""
         now = self._clock()
         passes = self.passes.values()
         return {
@@ -218,7 +204,7 @@ class Progress:
         }
 
     def log_summary(self, outcome: str, left_out: Sequence[tuple[str, str]]) -> None:
-        """Log what the run did, as a table; and as JSON, for programs.
+        """Log what the run did and left out, as a table; and as JSON, for programs.
 
         Nobody reads that at a terminal, so there it is only for whoever gives its
         logger a handler.

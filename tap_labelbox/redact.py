@@ -155,10 +155,7 @@ def bare_address(text: str) -> str | None:
 def mask_within(value: Any, *, is_secret: bool = False, depth: int = 100) -> Any:
     """Return a JSON value with each of its texts masked as in the log.
 
-    Args:
-        value: Any value.
-        is_secret: Whether it stands under a name of something secret.
-        depth: How many levels are looked into; what is below is masked.
+    Under the name of something secret all are; so is what is nested deeper.
     """
     if depth == 0:
         return MASK
@@ -294,11 +291,8 @@ class _Factory:
 def masked_error(error: BaseException, depth: int = 10) -> BaseException:
     """Return an exception whose text, and that of its causes, holds no secret.
 
-    It is the same one where there is nothing to mask.
-
-    Args:
-        error: What was raised.
-        depth: How many causes are looked at; those beyond are left out.
+    It is the same one where there is nothing to mask. Causes deeper than that are left
+    out.
     """
     try:
         text = str(error)

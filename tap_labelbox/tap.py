@@ -49,12 +49,7 @@ class TapLabelbox(SingerTap):
     def configured(
         cls, files: Sequence[str], catalog: dict[str, Any] | None = None
     ) -> TapLabelbox:
-        """Return a tap with the settings that are given as ``--config``.
-
-        Args:
-            files: The values of that option; see :func:`add_config`.
-            catalog: What is selected; the default selection if there is none.
-        """
+        """Return a tap with the settings that are given as ``--config``."""
         config = cls.cb_config(None, None, tuple(files))
         return cls(
             config=config.config, catalog=catalog, parse_env_config=config.parse_env

@@ -232,16 +232,10 @@ class Client:
         """Run a document once with each of some variables, in one request.
 
         Nothing is dropped from the document, and a fault that lasts is not waited for.
-
-        Args:
-            name: As in :meth:`execute`.
-            asks: The variables of each.
-            decode_fast: As in :meth:`execute`.
-            judge: As in :meth:`execute`, of the error of each.
+        All else is as in :meth:`execute`.
 
         Returns:
-            The ``data`` of each, or the error; None where that had better be asked for
-            alone.
+            For each the ``data`` or the error; None if it had better be asked alone.
 
         Raises:
             LabelboxError: If Labelbox says of none in particular what is wrong.
@@ -283,16 +277,15 @@ class Client:
     def get(
         self, path: str, ids: Mapping[str, str] | None = None, /, **parameters: object
     ) -> dict[str, Any]:
-        """Return what the REST API answers at a path.
+        """Return what the REST API answers at a path behind its version.
 
         Args:
-            path: Behind the version, such as ``/performance/projects/{project_id}``.
-            ids: What stands in the path in place of names in braces.
+            path: Such as ``/performance/projects/{project_id}``.
+            ids: What stands there in place of names in braces.
             **parameters: Of the query; None is not sent.
 
         Raises:
             LabelboxError: As :meth:`execute` does.
-
         """
         return self.get_at(REST + path, ids, **parameters)
 
@@ -351,14 +344,12 @@ class Client:
             name: As in :meth:`execute`.
             done: Asked before another try, if an earlier one may have been heard.
                 What it returns, unless that is None, is taken for the ``data``.
-            judge: Returns the error that an error is for this document.
-            timeout_factor: How many times as long as others Labelbox may take before
-                it answers.
+            judge: As in :meth:`execute`.
+            timeout_factor: How many times as long as others Labelbox may take.
             **variables: As in :meth:`execute`.
 
         Raises:
             LabelboxError: As :meth:`execute` does; a LimitError at once.
-
         """
         doubtful = False
 

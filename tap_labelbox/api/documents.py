@@ -108,13 +108,10 @@ class Document:
         return replace(self, text=text)
 
     def together(self, asks: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-        """Return a text that asks for all of some, and its variables.
+        """Return a text that asks once with each of some variables, and all of these.
 
         The root fields of each have aliases of its own (``p0_``, ``p1_``, ...), and so
         have its variables, unless all have the same value.
-
-        Args:
-            asks: The variables of each.
         """
         text = COMMENT.sub("", self.text)
         if not (head := HEAD.search(text)):

@@ -84,11 +84,11 @@ class AccessError(LabelboxError):
 
 
 class AddressError(LabelboxError):
-    """What answers at api_url is not Labelbox's API: a proxy or a login page."""
+    """Something else than Labelbox's API answers at api_url: a proxy, a login page."""
 
 
 class RefusedError(LabelboxError):
-    """What answers at api_url refuses a request, with a bare HTTP status."""
+    """A request is refused at api_url, with a bare HTTP status."""
 
 
 class ComplexityError(LabelboxError):
@@ -342,13 +342,7 @@ def shortage(fault: BaseException) -> str | None:
 def network_error(
     fault: Exception, host: str, proxy: str | None = None
 ) -> LabelboxError:
-    """Return the error for a request that got no (whole) answer.
-
-    Args:
-        fault: What requests raised.
-        host: Whom it was sent to.
-        proxy: The proxy on the way, if there is one.
-    """
+    """Return the error for a request to a host that got no (whole) answer."""
     causes = list(_causes(fault))
     known = (key for key in TABLE if isinstance(key, type))
     result = next(key for key in known if any(isinstance(c, key) for c in causes))
@@ -385,14 +379,10 @@ def redirect_error(response: requests.Response) -> LabelboxError:
 
 
 def graphql_error(response: requests.Response, body: Any) -> LabelboxError | None:
-    """Return the error that a GraphQL reply is, if it is one.
+    """Return the error that a GraphQL reply with this JSON is, if it is one.
 
-    Labelbox answers many errors with HTTP 200, and some with data beside them;
-    neither may pass for a reply.
-
-    Args:
-        response: The reply.
-        body: Its JSON.
+    Labelbox answers many errors with HTTP 200, and some with data beside them; neither
+    may pass for a reply.
     """
     if not isinstance(body, dict):
         msg = f"Labelbox answered with a {type(body).__name__} instead of an object"
@@ -415,12 +405,7 @@ def graphql_error(response: requests.Response, body: Any) -> LabelboxError | Non
 
 
 def rest_error(response: requests.Response, body: Any) -> LabelboxError:
-    """Return the error that a reply of the REST API is.
-
-    Args:
-        response: The reply.
-        body: Its JSON; None if it is none.
-    """
+    """Return the error that a reply of the REST API is; None stands for no JSON."""
     status = response.status_code
     if status == HTTPStatus.OK:
         return TABLE["cut"]("Labelbox answered HTTP 200 without a JSON object")
@@ -458,11 +443,8 @@ MAX_SEARCHED_CHARACTERS = 2000  # of a message
 def export_limit_error(error: LabelboxError) -> LabelboxError:
     """Return a LimitError if the start of an export was refused for now.
 
-    Labelbox allows 10 exports at once in a project and 20 in an organization. By
-    which code it refuses one more is not known, so the message decides.
-
-    Args:
-        error: What the start of an export was answered with.
+    Labelbox allows 10 exports at once in a project and 20 in an organization. By which
+    code it refuses one more is not known, so the message decides.
     """
     judged = isinstance(error, AccessError | AddressError | ComplexityError)
     if judged or isinstance(error, RateLimitError | LimitError | UnsentError):
@@ -481,9 +463,6 @@ def missing_error(error: LabelboxError) -> LabelboxError:
 
     Of some objects Labelbox says so with the code of a server's fault, or of a query
     that is not valid. Here the query is known to be, but for what is unknown in it.
-
-    Args:
-        error: What was answered to a question about one object.
     """
     text = str(error)[:MAX_SEARCHED_CHARACTERS]
     if isinstance(error, QueryError):
@@ -698,10 +677,7 @@ def _plain(name: str) -> str:
 def _message(error: dict[str, Any], otherwise: str, *, thorough: bool) -> str:
     """Return what an error says, with the reason where that is not in its message.
 
-    Args:
-        error: Also a reply that is one.
-        otherwise: What to return if it says nothing.
-        thorough: Whether the reason may stand under a key of any name.
+    If the search is thorough, the reason may stand under a key of any name.
     """
     message = error.get("message")
     texts = [] if message in (None, "") else [one_line(mask(message))]
@@ -727,12 +703,9 @@ def _is_no_reason(name: str) -> bool:
 def _texts(block: dict[str, Any], *, by_name: bool) -> list[str]:
     """Return the texts in an error that may be its reason, each of them short.
 
-    An error may also quote the row that it is about, and that is nobody's business:
-    what is called like a part of a row is not looked into.
-
-    Args:
-        block: The error.
-        by_name: Whether only what is called like a reason counts.
+    If by name, only what is called like a reason counts. An error may also quote the
+    row that it is about, and that is nobody's business: what is called like a part of a
+    row is not looked into.
     """
     result: dict[str, None] = {}
     for name, value in _parts(block, _is_no_reason):

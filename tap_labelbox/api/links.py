@@ -146,13 +146,10 @@ def _host(host: str) -> str:
 
 
 def reach(address: str) -> Reach:  # one for each kind
-    """Return from where an IP address can be reached.
+    """Return from where an IP address, with a zone or without, can be reached.
 
-    An IPv4 address inside an IPv6 address is what counts: something on the way may
-    lead there.
-
-    Args:
-        address: As :func:`socket.getaddrinfo` gives it, with a zone or without.
+    An IPv4 address inside an IPv6 address is what counts: something on the way may lead
+    there.
 
     Raises:
         ValueError: If it is no IP address.

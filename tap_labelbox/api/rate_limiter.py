@@ -16,7 +16,6 @@ class RateLimiter:
     """
 
     def __init__(self, per_minute: int | None = None) -> None:
-        """Start open."""
         self._spacing = 60.0 / per_minute if per_minute else 0.0
         self._next_at = 0.0  # by the monotonic clock
         self._lock = threading.Lock()

@@ -68,22 +68,16 @@ class Reader:
         """What asks for the page after the last one that was yielded."""
 
     def first_question(self, arguments: dict[str, Any]) -> Question[Page]:
-        """Return what asks for the first page.
+        """Return what asks for the first page, with these variables of all pages.
 
-        Args:
-            arguments: The variables of all pages; those that are not declared, and
-                those that are None, are not sent.
+        Those that are None, or not declared, are not sent.
         """
         return self._question(arguments, skip=0, first=self.size)
 
     def pages(
         self, arguments: dict[str, Any], first_page: Future[Page]
     ) -> Iterator[list[Row]]:
-        """Yield the sound rows of each page.
-
-        Args:
-            arguments: As for :meth:`first_question`.
-            first_page: The first page, which has been asked for already.
+        """Yield the sound rows of each page; the first has been asked for already.
 
         Raises:
             UnavailableError: If the rows cannot be read to their end.
@@ -226,14 +220,8 @@ def rows(
 ) -> list[Row | Malformed]:
     """Return a list of a reply; an absent list is not an empty one.
 
-    Args:
-        container: What the reply has the list in.
-        field: The name of the list.
-        after: The timestamp after which the list begins.
-        skip: How many of its items come before these.
-
-    Returns:
-        Its items, each with an ID as text; those that have none are Malformed.
+    Each item has an ID as text, or is Malformed. So many come before them, behind the
+    timestamp after which the list begins.
 
     Raises:
         UnavailableError: If there is no list.
@@ -256,14 +244,7 @@ def _row(row: Any, after: str | None, number: int) -> Row | Malformed:
 
 
 def malformed(row: Any, after: str | None, number: int, why: str) -> Malformed:
-    """Return what stands for a malformed item of a list.
-
-    Args:
-        row: The item.
-        after: The timestamp after which the list begins.
-        number: Of the item in the list, from 1.
-        why: What is wrong with it.
-    """
+    """Return what stands for a malformed item of a list, which has such a number."""
     row_id = as_id(row.get("id")) if isinstance(row, dict) else None
     where = f"item {number}" + (f" (id {shortened(row_id)})" if row_id else "")
     if after:

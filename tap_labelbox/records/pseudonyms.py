@@ -110,7 +110,6 @@ class Pseudonyms:
     """
 
     def __init__(self, salt: str, rows: Mapping[str, Sources] | None = None) -> None:
-        """Remember none yet."""
         rows = rows or {}
         self._shapes = {key: Shape(source, rows) for key, source in rows.items()}
         self._keyed = hmac.new(salt.encode(errors="surrogatepass"), digestmod="sha256")
@@ -161,11 +160,9 @@ class Pseudonyms:
     # --- JSON --------------------------------------------------------------------
 
     def json(self, value: Any, key: str = "") -> Any:
-        """Return JSON with pseudonyms in it; itself if there are none.
+        """Return JSON under a key with pseudonyms in it; itself if there are none.
 
-        Args:
-            value: Decoded, Raw, or a list of what is Raw.
-            key: Under which it stands.
+        It may be decoded, Raw, or a list of what is Raw.
         """
         if type(value) is Raw:
             return self._raw(value, role_of(key))
@@ -281,7 +278,6 @@ class Shape:
     """
 
     def __init__(self, sources: Sources, rows: Mapping[str, Sources]) -> None:
-        """Declare it to msgspec."""
         self._personal: list[str] = []
         self._inner: list[tuple[str, Shape]] = []
         fields: list[tuple[str, Any, Any]] = []
@@ -338,12 +334,7 @@ def _may_hold_address(text: bytes) -> bool:
 
 @lru_cache(2**9)
 def _roles(keys: tuple[str, ...], outer: str) -> tuple[tuple[str, str], ...]:
-    """Return the keys of an object, each with its role.
-
-    Args:
-        keys: The keys.
-        outer: The role of the object's own key.
-    """
+    """Return the keys of an object, each with its role; outer is that of its own."""
     if outer == CONTENT:
         return tuple((key, CONTENT) for key in keys)
     roles = {key: role_of(key) for key in keys}
@@ -365,7 +356,6 @@ class Pseudonymizer:
     """
 
     def __init__(self, columns: Iterable[Column], pseudonyms: Pseudonyms) -> None:
-        """Sort the columns by what has to be done with them."""
         self._pseudonyms = pseudonyms
         self._personal: list[tuple[str, Callable[[str], str]]] = []
         self._json: list[str] = []

@@ -82,7 +82,6 @@ class JsonLines:
     )
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
-        """Start with no line; any stream will do."""
         del stream, schema
         self._lines = bytearray()
 
@@ -125,7 +124,7 @@ class BatchWriter(MessageWriter):
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """Start without looking: --discover takes any settings, and has no records."""
+        # Nothing is looked at yet: --discover takes any settings, and has no records.
         super().__init__()
         self._config = config
         self._run = uuid4().hex

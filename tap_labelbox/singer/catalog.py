@@ -45,7 +45,7 @@ OURS = frozenset(
 
 
 class _Values(Struct, rename="kebab"):
-    """What a stream or a column is given in its metadata."""
+    """The metadata of a stream or a column."""
 
     selected: bool | None = None
     table_key_properties: list[str] | None = None

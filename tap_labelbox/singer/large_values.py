@@ -34,18 +34,11 @@ class LargeValues:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        """Begin with none."""
         self._max_bytes = max_bytes
         self._counts: Counter[str] = Counter()  # by stream and column
 
     def removed(self, stream: str, record: Record, kept: Collection[str]) -> Record:
-        """Return a record without values that are too large.
-
-        Args:
-            stream: What the record is of.
-            record: As it would be written; it stays as it is.
-            kept: Columns that keep what they have.
-        """
+        """Return a record without values that are too large, but in kept columns."""
         if len(encode_shallow(record)) <= self._max_bytes:
             return record
         described = {

@@ -127,11 +127,6 @@ def mapper(
 ) -> PluginMapper:
     """Return the mapper of a run.
 
-    Args:
-        config: The settings.
-        streams: Of the tap, by name, as the catalog has them.
-        logger: Of the tap.
-
     Raises:
         SettingsError: If the SDK cannot make one of the settings.
     """
@@ -169,12 +164,7 @@ def mapper(
 
 
 def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterator[str]:
-    """Yield which names in the stream maps do not exist.
-
-    Args:
-        config: The settings.
-        streams: Of the tap, by name, as the catalog has them.
-    """
+    """Yield which names in the stream maps do not exist."""
     maps = config.get("stream_maps") or {}
     for key in maps:
         if key.startswith("__") and key != MAPPER_ELSE_OPTION:
@@ -204,12 +194,7 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
 
 
 def warnings(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterator[str]:
-    """Yield what the stream maps do that their author may not expect.
-
-    Args:
-        config: The settings.
-        streams: Of the tap, by name, as the catalog has them.
-    """
+    """Yield what the stream maps do that their author may not expect."""
     maps = config.get("stream_maps") or {}
     for item, other, name in _replaced(maps, streams):
         if streams[name].selected and item.key != name:
@@ -250,12 +235,7 @@ def _replaced(
 
 
 def shared_tables(made: PluginMapper, streams: Mapping[str, Stream]) -> Iterator[str]:
-    """Yield the tables that have several streams: each would delete the others.
-
-    Args:
-        made: The mapper of the run.
-        streams: Of the tap, by name, as the catalog has them.
-    """
+    """Yield the tables that have several streams: each would delete the others."""
     tables: dict[str, list[str]] = {}
     for name, stream in streams.items():
         for stream_map in made.stream_maps[name] if stream.selected else ():

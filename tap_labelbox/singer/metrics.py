@@ -26,7 +26,6 @@ class SdkFilter(logging.Filter):
     """Makes DEBUG of what the SDK logs as INFO: metrics, and how it goes about it."""
 
     def __init__(self, tap_logger: logging.Logger) -> None:
-        """Set the level of all loggers to that of the tap."""
         super().__init__()
         self._tap_logger = tap_logger
 
@@ -62,7 +61,6 @@ class RecordCounter(metrics.Counter):
     """
 
     def __init__(self, stream: Counted, log_interval: float) -> None:
-        """Start with none."""
         tags = {metrics.Tag.STREAM: stream.name}
         super().__init__(metrics.Metric.RECORD_COUNT, tags, log_interval)
         self._stream = stream
@@ -87,7 +85,6 @@ class SyncTimer(metrics.Timer):
     """
 
     def __init__(self, stream: str, seconds: float | None = None) -> None:
-        """Start now."""
         super().__init__(metrics.Metric.SYNC_DURATION, {metrics.Tag.STREAM: stream})
         self._seconds = seconds
 

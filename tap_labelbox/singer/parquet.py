@@ -102,7 +102,6 @@ class Columns:
     """What to do about a value that is not of its column's type."""
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
-        """Start with no row."""
         self._stream = stream
         self._types = {name: _type(s) for name, s in schema["properties"].items()}
         self.arrow_schema = pa.schema(

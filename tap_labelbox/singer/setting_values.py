@@ -37,12 +37,7 @@ CONTAINERS = {"[": "array", "{": "object"}  # by the first character of their JS
 
 
 def typed(value: Any, schema: Schema) -> Any:
-    """Return a value in the type that its schema wants; None if it is unset.
-
-    Args:
-        value: Of a setting, or the settings as a whole.
-        schema: The JSON schema of it.
-    """
+    """Return a value in the type that its schema wants; None if it is unset."""
     types = types_of(schema)
     if isinstance(value, str):
         value = _from_text(value, schema, types)
@@ -161,10 +156,6 @@ def names(schema: Schema, prefix: str = "") -> Iterator[str]:
 def from_environment(schema: Schema, prefix: str) -> dict[str, str]:
     """Return the text of each setting that has a variable, by its dotted name.
 
-    Args:
-        schema: Of the settings.
-        prefix: Of the variables, such as ``TAP_LABELBOX_``.
-
     Raises:
         ValueError: If there is a .env file that cannot be read.
     """
@@ -175,13 +166,7 @@ def from_environment(schema: Schema, prefix: str) -> dict[str, str]:
 
 
 def unread(config: dict[str, Any], schema: Schema, prefix: str) -> Iterator[str]:
-    """Yield what to say of each variable that somebody set and the settings lack.
-
-    Args:
-        config: The settings, typed, without defaults.
-        schema: Of the settings.
-        prefix: Of the variables, such as ``TAP_LABELBOX_``.
-    """
+    """Yield what to say of each variable that somebody set and the settings lack."""
     known = {prefix + name.replace(".", "_").upper(): name for name in names(schema)}
     for variable, name in known.items():
         text = os.environ.get(variable, "")

@@ -53,13 +53,9 @@ def split(
     shards: Sequence[Callable[[str], bool]],
     by_project: Collection[str],
 ) -> list[Bookmark]:
-    """Return a state for each shard.
+    """Return a state for each shard; shards say whether they take a project by its ID.
 
-    Args:
-        state: That of all projects.
-        shards: Whether each of them reads the project of an ID. The first gets what no
-            other reads.
-        by_project: The streams whose rows are of projects.
+    The first gets what no other reads.
     """
     results: list[Bookmark] = [{"bookmarks": {}} for _ in shards]
     for name, bookmark in state.get("bookmarks", {}).items():

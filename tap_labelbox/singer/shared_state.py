@@ -69,11 +69,7 @@ class SharedState:
         return next(iter(self._states.values()))
 
     def begin(self, started_at: str) -> list[str]:
-        """Note that a run begins, until :meth:`finish`.
-
-        Returns:
-            When the runs began that were cut off since the last finished one.
-        """
+        """Note that a run begins; return when those began that no run has finished."""
         runs = self.first.stream_state.get(RUNS)
         runs = runs if isinstance(runs, list) else []
         earlier = [at for r in runs if (at := timestamps.normalize_or_empty(r))]
@@ -103,12 +99,7 @@ class SharedState:
         return result
 
     def start(self, project_id: str, export: dict[str, Any]) -> None:
-        """Note which export is read for a project.
-
-        Args:
-            project_id: The project.
-            export: What :data:`FIELDS` says; to be kept up to date while it is read.
-        """
+        """Note which export is read for a project, to be kept up to date meanwhile."""
         for state in self._states.values():
             # One object for all, so that no stream can be ahead of another.
             state.writable(project_id)[EXPORT] = export

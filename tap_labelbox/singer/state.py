@@ -73,15 +73,14 @@ PROJECT_ID = "project_id"
 
 
 class ProjectState(StreamStateManager):
-    """A bookmark for each project, or whatever else a stream is read by."""
+    """A bookmark for each project, or whatever else a stream is read by.
+
+    Args:
+        parent_key: What the ID of a project is called in a context.
+        **options: Of the SDK.
+    """
 
     def __init__(self, *, parent_key: str = PROJECT_ID, **options: Any) -> None:
-        """Index what the last run left.
-
-        Args:
-            parent_key: What the ID of a project is called in a context.
-            **options: Of the SDK.
-        """
         super().__init__(**options)
         self._parent_key = parent_key
         self._partitions: dict[str, dict[str, Any]] | None = None
@@ -327,7 +326,6 @@ class StateWriter(_state.StateWriter):
     """
 
     def __init__(self, message_writer: MessageWriter, *, is_first_run: bool) -> None:
-        """Write nothing yet."""
         super().__init__(message_writer)
         self._writer = message_writer
         self._share = FIRST_RUN_SHARE if is_first_run else LATER_RUN_SHARE

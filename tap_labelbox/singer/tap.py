@@ -68,7 +68,6 @@ class SingerTap(Tap):
     _given_state = b'{"bookmarks":{}}'
 
     def __init__(self, **options: Any) -> None:
-        """Accept the options of the SDK's tap."""
         redact.install()
         metrics.quieten(self.logger)
         supplied = options.get("catalog")
