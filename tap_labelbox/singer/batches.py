@@ -17,11 +17,9 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 from math import inf
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from uuid import uuid4
 
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # it has no types
@@ -48,52 +46,35 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
     from singer_sdk.singerlib import Message
 
+    from tap_labelbox.singer.parquet import Columns
+
 # Bytes of JSON in all files together. Targets take ten times as much to load a file.
 MAX_OPEN_BYTES = 32 * 1024 * 1024
+Content: TypeAlias = "JsonLines | Columns"
+"""The records of one file, in one of the formats."""
 FORBIDDEN = re.compile(r"[^\w.-]")  # in a file name
 REFUSALS = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
-
-
-class Content(Protocol):
-    """The records of one file."""
-
-    suffixes: Mapping[str, str]
-    """Ends of file names, by compression."""
-
-    def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
-        """Start empty, for a stream with this schema."""
-
-    def add(self, record: Mapping[str, Any]) -> int:
-        """Add a record; return about how many bytes of JSON it is."""
-
-    def compressed(self, compression: str) -> bytes:
-        """Return the file as it is so far."""
-
-    @staticmethod
-    def schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the schema of what is in the file."""
 
 
 class JsonLines:
     """A record a line."""
 
-    suffixes: Mapping[str, str] = MappingProxyType(
-        {"gzip": ".jsonl.gz", "none": ".jsonl"}
-    )
+    suffixes: ClassVar = {"gzip": ".jsonl.gz", "none": ".jsonl"}
+    """Ends of file names, by compression."""
 
     def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
         del stream, schema
         self._lines = bytearray()
 
     def add(self, record: Mapping[str, Any]) -> int:
-        """Add a line."""
+        """Add a line; return how many bytes of JSON it is."""
         line = encode_shallow(record) + b"\n"
         # In one step, which no signal can interrupt.
         self._lines += line
         return len(line)
 
     def compressed(self, compression: str) -> bytes:
-        """Return all lines."""
+        """Return the file as it is so far."""
         if compression == "none":
             return bytes(self._lines)
         # The usual level, 9, takes many times as long for little.
@@ -101,7 +82,7 @@ class JsonLines:
 
     @staticmethod
     def schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the schema as it is."""
+        """Return the schema of what is in the file: the same."""
         return dict(schema)
 
 
@@ -247,12 +228,11 @@ class BatchWriter(MessageWriter):
         if self._encoding.format == "jsonl":
             return JsonLines
         try:
-            return cast(
-                "type[Content]", import_module("tap_labelbox.singer.parquet").Columns
-            )
+            from tap_labelbox.singer.parquet import Columns  # noqa: PLC0415  # an extra
         except ImportError:
             msg = "parquet needs pyarrow: install tap-labelbox[parquet]"
             raise SettingsError(msg) from None
+        return Columns
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:

@@ -11,8 +11,7 @@ text within JSON. Timestamps are UTC, in microseconds, which is all that targets
 from __future__ import annotations
 
 from operator import index
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 from msgspec import Raw
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 GROUP_BYTES = 4 * 1024 * 1024
 SCALAR_BYTES = 8  # near enough
 
+Kind: TypeAlias = "tuple[pa.DataType, Callable[[Any], Any]]"
+"""A column's type, and what turns a value, other than null, into it."""
+
 NULL = b"null"
 TEXT = {"type": ["string", "null"]}
 
@@ -43,7 +45,7 @@ def _json(value: Any) -> bytes | None:
     return None if text == NULL else text
 
 
-def _kept(kind: tuple[pa.DataType, Callable[[Any], Any]], value: Any) -> Any:
+def _kept(kind: Kind, value: Any) -> Any:
     """Return what is kept of a value: not Raw, which would keep a whole reply."""
     if kind is JSON:
         return _json(value)
@@ -69,19 +71,16 @@ def _as_it_is(value: Any) -> Any:
 
 
 JSON = (pa.string(), _as_it_is)  # made text as soon as it comes: see Columns.add
-TYPES: Mapping[str, tuple[pa.DataType, Callable[[Any], Any]]] = MappingProxyType(
-    {
-        "boolean": (pa.bool_(), _as_it_is),
-        "integer": (pa.int64(), _integer),
-        "number": (pa.float64(), _number),
-        "string": (pa.string(), _as_it_is),
-        "date-time": (pa.timestamp("us", "UTC"), timestamps.parse),
-    }
-)
+TYPES: dict[str, Kind] = {
+    "boolean": (pa.bool_(), _as_it_is),
+    "integer": (pa.int64(), _integer),
+    "number": (pa.float64(), _number),
+    "string": (pa.string(), _as_it_is),
+    "date-time": (pa.timestamp("us", "UTC"), timestamps.parse),
+}
 
 
-def _type(schema: Mapping[str, Any]) -> tuple[pa.DataType, Callable[[Any], Any]]:
-    """Return a column's type, and what turns a value, other than null, into it."""
+def _type(schema: Mapping[str, Any]) -> Kind:
     supplied = schema.get("type", ())
     names = {supplied} if isinstance(supplied, str) else set(supplied)
     names.discard("null")
@@ -95,9 +94,7 @@ def _type(schema: Mapping[str, Any]) -> tuple[pa.DataType, Callable[[Any], Any]]
 class Columns:
     """The records of one file, or one table, by column."""
 
-    suffixes: Mapping[str, str] = MappingProxyType(
-        {"gzip": ".parquet", "none": ".parquet"}
-    )
+    suffixes: ClassVar = {"gzip": ".parquet", "none": ".parquet"}
     remedy = "set batch_config.encoding.format to jsonl"
     """What to do about a value that is not of its column's type."""
 
@@ -125,10 +122,7 @@ class Columns:
             )
             raise SettingsError(msg)
         row = [_kept(kind, record.get(name)) for name, kind in self._types.items()]
-        size = sum(
-            len(value) if isinstance(value, str | bytes) else SCALAR_BYTES
-            for value in row
-        )
+        size = sum(len(v) if isinstance(v, str | bytes) else SCALAR_BYTES for v in row)
         self._rows.append(row)
         self._size += size
         if self._size > GROUP_BYTES:
@@ -170,13 +164,8 @@ class Columns:
     def _group(self) -> pa.RecordBatch:
         """Turn the rows into columns."""
         columns = list(zip(*self._rows, strict=True)) or [()] * len(self._types)
-        return pa.record_batch(
-            [
-                self._array(name, values)
-                for name, values in zip(self._types, columns, strict=True)
-            ],
-            schema=self.arrow_schema,
-        )
+        arrays = list(map(self._array, self._types, columns))
+        return pa.record_batch(arrays, schema=self.arrow_schema)
 
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind, fitting = self._types[name]
