@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from copy import deepcopy
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from itertools import chain
@@ -213,13 +213,12 @@ def warnings(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
                 )
 
 
-def _near_columns(new: str, stream: Stream) -> Iterator[str]:
-    """Yield the columns of a stream that a new one is spelt nearly like."""
+def _near_columns(new: str, stream: Stream) -> list[str]:
+    """Return the columns of a stream that a new one is spelt nearly like."""
     columns = stream.schema["properties"]
-    if new not in columns and not _is_option(new):
-        for column in columns:
-            if SequenceMatcher(None, new, column).ratio() >= MIN_TYPO_RATIO:
-                yield column
+    if new in columns or new.startswith("__"):
+        return []
+    return get_close_matches(new, columns, len(columns), MIN_TYPO_RATIO)
 
 
 def _replaced(
@@ -250,17 +249,10 @@ def shared_tables(made: PluginMapper, streams: Mapping[str, Stream]) -> Iterator
             )
 
 
-def selected_columns(stream: Stream) -> set[str]:
-    """Return the columns that a stream's records have, before they are mapped."""
-    return set(selected_schema(stream)["properties"])
-
-
 def selected_schema(stream: Stream) -> dict[str, Any]:
-    """Return the schema of what a stream's records have."""
-    return cast(
-        "dict[str, Any]",
-        get_selected_schema(stream.name, stream.effective_schema, stream.mask),
-    )
+    """Return the schema of what a stream's records have, before they are mapped."""
+    schema = get_selected_schema(stream.name, stream.effective_schema, stream.mask)
+    return cast("dict[str, Any]", schema)
 
 
 def _maps(maps: Mapping[str, Any]) -> Iterator[Map]:
@@ -282,13 +274,9 @@ def _forget_bounds(item: CustomStreamMap, maps: Mapping[str, Any]) -> None:
     item.transformed_schema = {**item.transformed_schema, "properties": properties}
 
 
-def _is_option(column: str) -> bool:
-    return column.startswith("__")
-
-
 def _left_alone(stream: Stream) -> set[str]:
     """Return the columns that are not selected: the SDK would make new ones of them."""
-    return set(stream.schema["properties"]) - selected_columns(stream)
+    return set(stream.schema["properties"]) - {*selected_schema(stream)["properties"]}
 
 
 def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
@@ -311,14 +299,14 @@ def _column_problems(
     used = [s for s in matched if s.name not in idle]
     known = {column for s in matched for column in s.schema["properties"]}
     for column, value in columns.items():
-        errors: Iterator[str] = iter(())
+        errors: Iterable[str] = ()
         if column == MAPPER_FILTER_OPTION and isinstance(value, str):
             errors = _expression_problems(value, column, used, config)
-        elif _is_option(column):
+        elif column.startswith("__"):
             errors = _option_problems(column, value, known | columns.keys())
         elif value in (None, NULL_STRING):
             if column not in known:
-                errors = iter([f"is no column to leave out{suggestion(column, known)}"])
+                errors = [f"is no column to leave out{suggestion(column, known)}"]
         elif isinstance(value, str):
             errors = _expression_problems(value, column, used, config)
         yield from (f"stream_maps.{mapping.key}.{column} {error}" for error in errors)
@@ -331,7 +319,7 @@ def _option_problems(option: str, value: Any, columns: Iterable[str]) -> Iterato
         if not isinstance(value, list):
             yield "must be a list of columns"
             return
-        columns = [column for column in columns if not _is_option(column)]
+        columns = [column for column in columns if not column.startswith("__")]
         for key in value:
             if key not in columns:
                 yield f"names no column: {key}{suggestion(key, columns)}"
@@ -362,7 +350,7 @@ def _name_problems(
     nodes: list[ast.AST], column: str, stream: Stream, config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield what the names in an expression are that a stream does not have."""
-    columns = selected_columns(stream)
+    columns = selected_schema(stream)["properties"]
     functions = cast("Any", CustomStreamMap.functions).fget(None)
     known = {*columns, *functions, *NAMES, *(["self"] if column in columns else [])}
     supplied = config.get("stream_map_config") or {}
