@@ -19,13 +19,14 @@ import base64
 import json
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 from urllib.parse import quote, unquote
 from urllib.request import getproxies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MASK = "***"
 MAX_TEXT_CHARACTERS = 10_000  # of a message that is logged
@@ -206,9 +207,8 @@ def _without_values(text: str) -> Iterator[str]:
         if behind := DIVIDER.match(text, end):
             dividers.append(behind)
         for divider in dividers:
-            name = text[
-                max(start, divider.start() - MAX_NAME_CHARACTERS) : divider.start()
-            ]
+            begin = max(start, divider.start() - MAX_NAME_CHARACTERS)
+            name = text[begin : divider.start()]
             value = VALUE.match(text, divider.end()) if has_secret_name(name) else None
             if value:
                 yield text[at : divider.end()]
@@ -258,34 +258,31 @@ def install() -> None:
     made.
     """
     make = logging.getLogRecordFactory()
-    if not isinstance(make, _Factory):
-        logging.setLogRecordFactory(_Factory(make))
+    if not (isinstance(make, partial) and make.func is _masked_record):
+        logging.setLogRecordFactory(partial(_masked_record, make))
 
 
-class _Factory:
-    """Makes log records that hold no secret."""
-
-    def __init__(self, make: Any) -> None:
-        self._make = make
-
-    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
-        record: logging.LogRecord = self._make(*args, **kwargs)
-        try:
-            text = record.getMessage()
-        except Exception:  # noqa: BLE001  # logging reports it when it formats
-            record.msg, record.args = mask(f"{record.msg} {record.args}"), ()
-        else:
-            # What holds no secret stays as it is: a formatter may look into it.
-            if (masked := mask(text)) != text:
-                record.msg, record.args = masked, ()
-        if record.exc_info and record.exc_info[1]:
-            _, error, trace = record.exc_info
-            safe = masked_error(error)
-            if safe is not error:
-                record.exc_info = type(safe), safe, trace
-        if record.stack_info:
-            record.stack_info = mask(record.stack_info)
-        return record
+def _masked_record(
+    make: Callable[..., logging.LogRecord], *args: Any, **options: Any
+) -> logging.LogRecord:
+    """Return a log record that holds no secret."""
+    record = make(*args, **options)
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001  # logging reports it when it formats
+        record.msg, record.args = mask(f"{record.msg} {record.args}"), ()
+    else:
+        # What holds no secret stays as it is: a formatter may look into it.
+        if (masked := mask(text)) != text:
+            record.msg, record.args = masked, ()
+    if record.exc_info and record.exc_info[1]:
+        _, error, trace = record.exc_info
+        safe = masked_error(error)
+        if safe is not error:
+            record.exc_info = type(safe), safe, trace
+    if record.stack_info:
+        record.stack_info = mask(record.stack_info)
+    return record
 
 
 def masked_error(error: BaseException, depth: int = 10) -> BaseException:

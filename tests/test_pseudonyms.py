@@ -56,12 +56,12 @@ def in_json(text: str, key: str = "") -> str:
 )
 def test_an_address_is_one_however_it_is_written(value: str, expected: str) -> None:
     """In any case, with blanks around it; nothing stays nothing."""
-    assert PSEUDONYMS.email(value) == expected
+    assert PSEUDONYMS.of("email", value) == expected
 
 
 def test_another_salt_gives_other_pseudonyms() -> None:
     """And a name is no address."""
-    assert Pseudonyms("pepper").email("ada@example.com") != ADA
+    assert Pseudonyms("pepper").of("email", "ada@example.com") != ADA
     assert PSEUDONYMS.name("Ada Okafor") == NAMED_COLUMNS
     assert PSEUDONYMS.name("Ada@example.com") == ADA  # as names by default are
 

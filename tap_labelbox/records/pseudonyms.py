@@ -114,7 +114,7 @@ class Pseudonyms:
         self._shapes = {key: Shape(source, rows) for key, source in rows.items()}
         self._keyed = hmac.new(salt.encode(errors="surrogatepass"), digestmod="sha256")
         self._cached = lru_cache(MAX_CACHED_VALUES)(self._compute)
-        self._cached_json = lru_cache(MAX_CACHED_OBJECTS)(self._compute_json)
+        self._cached_json = lru_cache(MAX_CACHED_OBJECTS)(self._computed)
         self._cached_string = lru_cache(MAX_CACHED_VALUES)(self._compute_string)
 
     @property
@@ -123,10 +123,6 @@ class Pseudonyms:
         return {key: list[s.type] | None for key, s in self._shapes.items()}  # type: ignore[name-defined]
 
     # --- values ----------------------------------------------------------------
-
-    def email(self, value: str) -> str:
-        """Return the pseudonym of an address, in whichever case it is written."""
-        return self.of(EMAIL, value)
 
     def name(self, value: str) -> str:
         """Return the pseudonym of a name; of an address, if it is one."""
@@ -139,8 +135,8 @@ class Pseudonyms:
         return value if ID.fullmatch(value) else self.of(NAME, value)
 
     def other(self, value: str) -> str:
-        """Return the pseudonym of an address; anything else as it is."""
-        return self.email(value) if is_address(value) else value
+        """Return the pseudonym of an address, whatever its case; else the value."""
+        return self.of(EMAIL, value) if is_address(value) else value
 
     def of(self, prefix: str, value: str) -> str:
         """Return the pseudonym of a value; itself if it is one, or blank."""
@@ -188,21 +184,19 @@ class Pseudonyms:
     def _raw(self, raw: Raw, role: str) -> Raw:
         """Return JSON that stands under a key of this role with pseudonyms in it."""
         text = bytes(raw)
-        if len(text) > MAX_CACHED_BYTES:
-            return self._computed(raw, text, role)
         # Tags, metadata and the like are the same in many rows.
-        return self._cached_json(text, role) or raw
+        is_cached = len(text) <= MAX_CACHED_BYTES
+        return (self._cached_json if is_cached else self._computed)(text, role) or raw
 
-    def _compute_json(self, text: bytes, role: str) -> Raw | None:
-        raw = Raw(text)
-        replaced = self._computed(raw, text, role)
-        return None if replaced is raw else replaced
-
-    def _computed(self, raw: Raw, text: bytes, role: str) -> Raw:
+    def _computed(self, text: bytes, role: str) -> Raw | None:
+        """Return such JSON; None if there is nothing to replace."""
+        raw = given = Raw(text)
         with suppress(ValueError, RecursionError):
             raw = self._value(raw, text, role)
         # What is nested too deeply; also keys, and values of a key that comes twice.
-        return self._addresses(raw) if _may_hold_address(bytes(raw)) else raw
+        if _may_hold_address(bytes(raw)):
+            raw = self._addresses(raw)
+        return None if raw is given else raw
 
     def _value(self, raw: Raw, text: bytes, role: str) -> Raw:
         first = text[0]
@@ -360,31 +354,16 @@ class Pseudonymizer:
         self._personal: list[tuple[str, Callable[[str], str]]] = []
         self._json: list[str] = []
         self._texts: list[str] = []
+        by_kind = {str(EMAIL): pseudonyms.person, str(NAME): pseudonyms.name}
         for column in columns:
             if column.is_replaced:
-                self._personal.append((column.name, self._replacing(column)))
+                kind = str(column.personal)
+                replace = by_kind.get(kind) or partial(pseudonyms.of, kind)
+                self._personal.append((column.name, replace))
             elif column.kind.schema["type"] in {"array", "object"}:
                 self._json.append(column.name)
             elif "format" not in column.kind.schema and column.kind.check is not as_key:
                 self._texts.append(column.name)
-
-    def _replacing(self, column: Column) -> Callable[[str], str]:
-        """Return what replaces the values of a column that holds personal data."""
-        match column.personal:
-            case "email":
-                return self._pseudonyms.person
-            case "name":
-                return self._pseudonyms.name
-        return partial(self._pseudonyms.of, str(column.personal))
-
-    def _addresses(self, record: Record) -> Record:
-        """Return columns of text without personal data that hold an address."""
-        values = ((name, record.get(name)) for name in self._texts)
-        return {
-            name: self._pseudonyms.other(value)
-            for name, value in values
-            if type(value) is str
-        }
 
     def __call__(self, record: Record) -> Record:
         """Return a record with pseudonyms in it; its maker keeps the one it has."""
@@ -397,8 +376,7 @@ class Pseudonymizer:
         for name in self._json:
             if value := record.get(name):
                 changed[name] = self._pseudonyms.json(value, name)
-        for value in map(record.get, self._texts):
-            if type(value) is str and "@" in value:
-                changed |= self._addresses(record)
-                break
+        for name in self._texts:
+            if type(value := record.get(name)) is str and "@" in value:
+                changed[name] = self._pseudonyms.other(value)
         return record | changed if changed else record
