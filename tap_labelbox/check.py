@@ -29,7 +29,7 @@ from tap_labelbox.api.pagination import MIN_PAGE_ROWS
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.json_text import decode
 from tap_labelbox.records.values import as_id, as_integer
-from tap_labelbox.singer.input_files import read_catalog
+from tap_labelbox.singer.input_files import read_catalog, reading
 from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.singer.tap import plain_errors, set_up_log
 from tap_labelbox.streams import STREAMS
@@ -40,8 +40,6 @@ from tap_labelbox.tap import TapLabelbox, add_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from singer_sdk.helpers.types import Context
 
     from tap_labelbox.streams.base import LabelboxStream
 
@@ -65,9 +63,6 @@ FEWER = {
     "not it is in a project",
 }
 MORE = "deleted since they were read, and kept where they were loaded"
-
-
-ONCE: tuple[None] = (None,)  # a table that is not by project
 
 
 @dataclass
@@ -168,14 +163,10 @@ def read_counts(path: Path) -> Received:
     Raises:
         SettingsError: If it is none.
     """
-    try:
+    with reading("--counts", str(path)):
         text = path.read_text("utf-8-sig")
-        rows = json.loads(text) if text.lstrip()[:1] in "[{" else None
-        if rows is None:
-            rows = [*csv.DictReader(text.splitlines())]
-    except (OSError, ValueError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise SettingsError(f"--counts {path} cannot be read: {why}") from None
+        is_json = text.lstrip()[:1] in "[{"
+        rows = json.loads(text) if is_json else [*csv.DictReader(text.splitlines())]
     counts = Counter[Place]()
     for row in rows if isinstance(rows, list) else [None]:
         match row:
@@ -239,7 +230,7 @@ def probe(stream: LabelboxStream) -> tuple[bool | None, str]:
     stream.max_page_rows = MIN_PAGE_ROWS
     page_rows = type(stream).max_page_rows
     try:
-        for context in _contexts(stream):
+        for context in stream.partitions or (None,):
             if next(iter(stream.get_records(context)), None):
                 return True, ""
     except (NotOfferedError, UnavailableError, TransientError) as error:
@@ -250,10 +241,6 @@ def probe(stream: LabelboxStream) -> tuple[bool | None, str]:
     if new and not stream.refusals.has_read:
         return False, new[0]
     return True, ""
-
-
-def _contexts(stream: LabelboxStream) -> Sequence[Context | None]:
-    return stream.partitions or ONCE
 
 
 # --- what they differ in -----------------------------------------------------------
@@ -353,13 +340,8 @@ def main(arguments: Sequence[str]) -> None:
 def _read_input(path: str) -> Received:
     if path == "-":
         return read_messages(sys.stdin.buffer, "--input")
-    try:
-        with Path(path).open("rb") as file:
-            return read_messages(file, f"--input {path}")
-    except OSError as error:
-        raise SettingsError(
-            f"--input {path} cannot be read: {error.strerror}"
-        ) from None
+    with reading("--input", path), Path(path).open("rb") as file:
+        return read_messages(file, f"--input {path}")
 
 
 def table(results: Sequence[Finding], *, has_received: bool) -> Iterator[str]:

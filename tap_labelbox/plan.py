@@ -18,7 +18,7 @@ from tap_labelbox.api.documents import GRAPHQL
 from tap_labelbox.api.errors import SettingsError
 from tap_labelbox.records.values import as_integer
 from tap_labelbox.singer import sharding
-from tap_labelbox.singer.input_files import read_state
+from tap_labelbox.singer.input_files import read_state, reading
 from tap_labelbox.singer.tap import plain_errors, set_up_log
 from tap_labelbox.streams.project_filter import Shard
 from tap_labelbox.tap import TapLabelbox, add_config
@@ -140,27 +140,22 @@ def reshard(parts: Sequence[Part], source: Path, target: Path) -> None:
 
 
 def _state_paths(folder: Path) -> list[Path]:
-    try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix in STATE_SUFFIXES and not path.name.startswith(".")
-        )
-    except FileNotFoundError:
-        TapLabelbox.logger.warning(
-            "--states %s does not exist, as before the first run: all is read", folder
-        )
-        return []
-    except OSError as error:
-        raise SettingsError(f"--states {folder}: {error.strerror}") from None
+    with reading("--states", str(folder)):
+        if folder.exists():
+            return sorted(
+                path
+                for path in folder.iterdir()
+                if path.suffix in STATE_SUFFIXES and not path.name.startswith(".")
+            )
+    TapLabelbox.logger.warning(
+        "--states %s does not exist, as before the first run: all is read", folder
+    )
+    return []
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open() as file:
-            return read_state(file)
-    except OSError as error:
-        raise SettingsError(f"--states {path}: {error.strerror}") from None
+    with reading("--states", str(path)), path.open() as file:
+        return read_state(file)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -382,9 +382,9 @@ def test_without_keys_whole_records_are_compared() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "detail"),
     [
-        (("--input", "nope"), 78, "--input nope cannot be read: No such file"),
+        (("--input", "nope"), 78, "--input cannot be read: nope: No such file"),
         (("--input", "config.json"), 78, "has no Singer message in line 1"),
-        (("--counts", "nope"), 78, "--counts nope cannot be read: No such file"),
+        (("--counts", "nope"), 78, "--counts cannot be read: nope: No such file"),
         (("--counts", "config.json"), 78, "is no list of counts: each needs stream"),
         (("--catalog", "config.json"), 78, ""),
         (("--frob",), 2, ""),

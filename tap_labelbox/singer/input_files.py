@@ -7,6 +7,7 @@ leaves the last line cut off, or nothing. What is clear is taken.
 from __future__ import annotations
 
 import codecs
+import csv
 import json
 import logging
 import re
@@ -41,10 +42,10 @@ def read_config(path: str) -> dict[str, Any]:
 
 @contextmanager
 def reading(option: str, path: str) -> Iterator[None]:
-    """Raise a SettingsError where a file of JSON that an option names is none."""
+    """Raise a SettingsError where what an option names cannot be read."""
     try:
         yield
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         if shortage(error):
             raise
         why = getattr(error, "strerror", None) or error
