@@ -109,18 +109,16 @@ class StoppedError(LabelboxError):
 
 
 class TransientError(LabelboxError):
-    """Worth another try, ``retry_after`` seconds from now at the earliest."""
+    """Worth another try."""
 
     is_undone = False
     """Whether Labelbox surely did nothing of what it was asked."""
     is_unconnected = False
     """Whether there was no connection to whoever was asked."""
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-        self.tries = 0
-        """After how many it was given up."""
+    retry_after = 0.0
+    """The seconds to wait before that, at least, as the server wishes."""
+    tries = 0
+    """After how many it was given up."""
 
     def __str__(self) -> str:
         text = super().__str__()

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import EXPORT, MAX_RUNS, WITHOUT_RECORDS
-from tap_labelbox.singer.state import PROJECT_ID, READ_AT, READ_UP_TO, RUNS
+from tap_labelbox.singer.state import (
+    PROJECT_ID,
+    READ_AT,
+    READ_UP_TO,
+    RUNS,
+    unfinished_runs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -139,8 +145,7 @@ def _joined(
         result.pop(READ_AT, None)
         if is_everywhere and all(ends):
             result[READ_AT] = min(ends)
-    runs = {run for b in known for run in _runs(b)}
-    if runs:
+    if runs := {run for b in known for run in unfinished_runs(b)}:
         result[RUNS] = sorted(runs)[-MAX_RUNS:]
     if partitions or any(PARTITIONS in b for b in known):
         result[PARTITIONS] = [partitions[place] for place in sorted(partitions)]
@@ -162,10 +167,3 @@ def _value(bookmark: Bookmark) -> str:
     """Return how far a stream was read, to be compared; "" if that is not known."""
     value = bookmark.get(VALUE)
     return timestamps.normalize_or_empty(value) or str(value or "")
-
-
-def _runs(bookmark: Bookmark) -> list[str]:
-    runs = bookmark.get(RUNS)
-    return (
-        [run for run in runs if isinstance(run, str)] if isinstance(runs, list) else []
-    )

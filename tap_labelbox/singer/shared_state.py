@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.records import timestamps
-from tap_labelbox.singer.state import RUNS
+from tap_labelbox.singer.state import RUNS, unfinished_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,9 +70,7 @@ class SharedState:
 
     def begin(self, started_at: str) -> list[str]:
         """Note that a run begins; return when those began that no run has finished."""
-        runs = self.first.stream_state.get(RUNS)
-        runs = runs if isinstance(runs, list) else []
-        earlier = [at for r in runs if (at := timestamps.normalize_or_empty(r))]
+        earlier = unfinished_runs(self.first.stream_state)
         self.first.stream_state[RUNS] = [*earlier, started_at][-MAX_RUNS:]
         return earlier
 

@@ -269,12 +269,18 @@ def singular(key: str) -> str:
     return key.removesuffix("_id").replace("_", " ")
 
 
+def unfinished_runs(bookmark: dict[str, Any]) -> list[str]:
+    """Return when the runs began that were cut off since the last finished one."""
+    runs = bookmark.get(RUNS)
+    times = map(timestamps.normalize_or_empty, runs if isinstance(runs, list) else ())
+    return [at for at in times if at]
+
+
 def last_turn(bookmark: Any) -> str:
     """Return when a stream was last read from, by its bookmark; "" if it never was."""
     if not isinstance(bookmark, dict):
         return ""
-    runs = bookmark.get(RUNS)
-    times = [*(runs if isinstance(runs, list) else [])]
+    times: list[Any] = [*unfinished_runs(bookmark)]
     for partition in (bookmark, *bookmark.get("partitions", [])):
         export = partition.get("export", {})
         names = (READ_AT, FAILED_AT, TRIED_AT, READING_UNTIL)
@@ -380,14 +386,9 @@ def malformed_bookmark(state: dict[str, Any]) -> str | None:
 
 def is_flatter(value: Any, depth: int) -> bool:
     """Return whether a value has fewer levels than so many."""
-    inner: Iterable[Any]
-    match value:
-        case dict():
-            inner = value.values()
-        case list():
-            inner = value
-        case _:
-            return True
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
     return depth > 0 and all(is_flatter(item, depth - 1) for item in inner)
 
 
