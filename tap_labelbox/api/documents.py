@@ -23,7 +23,7 @@ from tap_labelbox.api.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # These only save work; anything else of a query says which rows are wanted.
 OPTIONAL_ARGUMENTS = frozenset({"where", "orderBy"})
@@ -121,17 +121,14 @@ class Document:
         same = {n for n in names if all(_same(ask, asks[0], n) for ask in asks)}
         sent = {name: asks[0][name] for name in names if name in same & asks[0].keys()}
         declared = [item.strip() for item in (head[1] or "").split(",") if item.strip()]
-        declarations, selections = (
-            [d for d in declared if d[1:].split(":")[0] in same],
-            "",
-        )
+        declarations = [d for d in declared if d[1:].split(":")[0] in same]
+        selections = ""
         for number, ask in enumerate(asks):
             prefix = f"p{number}_"
             own = {name: prefix + name for name in names if name not in same}
             sent |= {own[name]: ask[name] for name in own if name in ask}
-            declarations += [
-                _renamed(d, own) for d in declared if _renamed(d, own) != d
-            ]
+            renamed = ((d, _renamed(d, own)) for d in declared)
+            declarations += [new for old, new in renamed if new != old]
             selections += _renamed(_prefixed(fields, prefix), own).rstrip() + "\n"
         beginning = text[head.start() : head.end()]
         if declared:
@@ -231,9 +228,8 @@ class Document:
     def _less_unwritable(self, place: Place) -> tuple[str, Document | None]:
         if not (field := FIELD.match(self.text, self._offset(place))):
             return "", None
-        return f"{field[2]} (which has values that it cannot write)", self._less_field(
-            field[2], place
-        )
+        name = f"{field[2]} (which has values that it cannot write)"
+        return name, self._less_field(field[2], place)
 
     def _less_type(self, name: str) -> Document | None:
         if not (fragment := re.search(FRAGMENT.format(name), self.text)):
@@ -278,24 +274,26 @@ def _without_empty(text: str) -> str:
     return text
 
 
+def _fields(text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """Yield each field of a selection, and where what it selects ends."""
+    position = 0
+    while field := FIELD.match(text, position):
+        position = _closing(text, field.end()) + 1 if field[3] else field.end()
+        yield field, position
+
+
 def _narrowed(fields: str, columns: Collection[str], prefix: str = "") -> str:
     """Return the fields of a selection that are in a column, or have some inside."""
-    kept, position = "", 0
-    while result := FIELD.match(fields, position):
-        path, position = prefix + (result[1] or result[2]), result.end()
-        text = result[0]
-        if result[3]:
-            end = _closing(fields, position)
-            inner = fields[position:end]
-            if path not in columns:
-                inner = _narrowed(inner, columns, f"{path}_")
-            text = f"{text}{inner}}}" if inner.strip() else ""
-            position = end + 1
-        elif path not in columns:
-            text = ""
-        kept += text
+    kept, end = "", 0
+    for field, end in _fields(fields):
+        path = prefix + (field[1] or field[2])
+        if path in columns:
+            kept += fields[field.start() : end]
+        elif field[3]:
+            inner = _narrowed(fields[field.end() : end - 1], columns, f"{path}_")
+            kept += f"{field[0]}{inner}}}" if inner.strip() else ""
     # What is more than fields is asked for as it is.
-    rest = fields[position:]
+    rest = fields[end:]
     return fields if rest.strip() else kept + rest
 
 
@@ -311,10 +309,9 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 def _prefixed(fields: str, prefix: str) -> str:
     """Return fields, each under an alias that begins with a prefix."""
     result, position = "", 0
-    while match := FIELD.match(fields, position):
-        start = match.start(1) if match[1] else match.start(2)
-        alias = prefix if match[1] else f"{prefix}{match[2]}: "
-        end = _closing(fields, match.end()) + 1 if match[3] else match.end()
+    for field, end in _fields(fields):
+        start = field.start(1) if field[1] else field.start(2)
+        alias = prefix if field[1] else f"{prefix}{field[2]}: "
         result += fields[position:start] + alias + fields[start:end]
         position = end
     if fields[position:].strip():
@@ -335,9 +332,6 @@ def _closing(text: str, start: int) -> int:
 @cache
 def _texts() -> dict[str, str]:
     """Read all documents at once: later, connections may have all descriptors."""
-    result = [
-        file
-        for file in files("tap_labelbox.queries").iterdir()
-        if file.name.endswith(".graphql")
-    ]
-    return {file.name: file.read_text("utf-8") for file in result}
+    content = files("tap_labelbox.queries").iterdir()
+    documents = (file for file in content if file.name.endswith(".graphql"))
+    return {file.name: file.read_text("utf-8") for file in documents}
