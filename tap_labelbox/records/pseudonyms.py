@@ -190,13 +190,13 @@ class Pseudonyms:
 
     def _computed(self, text: bytes, role: str) -> Raw | None:
         """Return such JSON; None if there is nothing to replace."""
-        raw = given = Raw(text)
+        raw = original = Raw(text)
         with suppress(ValueError, RecursionError):
             raw = self._value(raw, text, role)
         # What is nested too deeply; also keys, and values of a key that comes twice.
         if _may_hold_address(bytes(raw)):
             raw = self._addresses(raw)
-        return None if raw is given else raw
+        return None if raw is original else raw
 
     def _value(self, raw: Raw, text: bytes, role: str) -> Raw:
         first = text[0]

@@ -7,6 +7,7 @@ that replaces private parts of :class:`singer_sdk.Tap` stands here.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -92,8 +93,9 @@ class SingerTap(Tap):
         """
         super().append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
-        for name in ("stream_maps", "faker_config"):
-            properties[name] = _without_names(properties[name])
+        properties["stream_maps"] = json.loads(
+            json.dumps(properties["stream_maps"]), object_hook=_without_names
+        )
         properties["faker_config"]["additionalProperties"] = False
 
     @classmethod
@@ -263,17 +265,11 @@ def refuse(errors: Iterable[str]) -> None:
         raise ConfigValidationError("; ".join(lines), errors=lines)
 
 
-def _without_names(schema: Any) -> Any:
-    """Return a schema without the names that stand where schemas belong."""
-    if isinstance(schema, list):
-        return [_without_names(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    parts = {key: _without_names(part) for key, part in schema.items()}
-    for key in ("anyOf", "oneOf"):
-        if isinstance(parts.get(key), list):
-            parts[key] = [part for part in parts[key] if isinstance(part, dict)]
-    return parts
+def _without_names(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a schema without the names that stand where schemas belong."""
+    if "anyOf" in part:
+        part["anyOf"] = [inner for inner in part["anyOf"] if isinstance(inner, dict)]
+    return part
 
 
 @contextmanager
