@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from tap_labelbox.api.errors import (
     NotOfferedError,
@@ -26,6 +26,7 @@ from tap_labelbox.api.errors import (
     UnavailableError,
 )
 from tap_labelbox.api.pagination import MIN_PAGE_ROWS
+from tap_labelbox.api.reading import holders
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.json_text import decode
 from tap_labelbox.records.values import as_id, as_integer
@@ -197,24 +198,16 @@ def expected_counts(
         counts |= {(name, row["id"]): as_integer(row.get(column)) for row in rows}
     for name, document in TOTALS.items():
         try:
-            counts[name, None] = _total(workspace.client.execute(document))
+            blocks = holders(workspace.client.execute(document), "total")
         except (NotOfferedError, UnavailableError, TransientError):
             continue  # whether it may be read is asked anyway
+        totals = (as_integer(block["total"]) for block in blocks)
+        counts[name, None] = next(totals, None)
     if "datasets" in tap.streams and received and "data_rows" in received.streams:
         datasets = cast("LabelboxStream", tap.streams["datasets"]).rows()
         sizes = [as_integer(dataset.get("row_count")) for dataset in datasets]
         counts["data_rows", None] = _sum(sizes)
     return counts
-
-
-def _total(data: Any) -> int | None:
-    """Return what a reply has under the alias `total`."""
-    if not isinstance(data, dict):
-        return None
-    if "total" in data:
-        return as_integer(data["total"])
-    totals = map(_total, data.values())
-    return next((total for total in totals if total is not None), None)
 
 
 def probe(stream: LabelboxStream) -> tuple[bool | None, str]:

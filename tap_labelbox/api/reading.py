@@ -157,7 +157,7 @@ class Reader:
         rows = self._rows(data, max(document.list_count, 1))
         page = Page(self._row(row, at) for at, row in enumerate(rows, number + 1))
         if "after" in document.declared:
-            if (block := next(_holders(data, "next"), None)) is None:
+            if (block := next(holders(data, "next"), None)) is None:
                 msg = "Labelbox answered without saying whether there is another page"
                 raise UnavailableError(msg)
             page.cursor = block["next"]
@@ -165,7 +165,7 @@ class Reader:
 
     def _rows(self, data: dict[str, Any], list_count: int) -> list[Any]:
         """Return the items of the lists in a reply."""
-        lists = [block["rows"] for block in _holders(data, "rows")]
+        lists = [block["rows"] for block in holders(data, "rows")]
         lists = [[rows] if isinstance(rows, dict) else rows for rows in lists]
         lists += [None] * (list_count - len(lists))
         for rows in lists:
@@ -203,7 +203,7 @@ def _value(row: Row, column: str) -> Any:
     return None
 
 
-def _holders(data: Any, name: str) -> Iterator[dict[str, Any]]:
+def holders(data: Any, name: str) -> Iterator[dict[str, Any]]:
     """Yield the objects in a reply that have a member of this name, but in no row."""
     if not isinstance(data, dict):
         return
@@ -212,7 +212,7 @@ def _holders(data: Any, name: str) -> Iterator[dict[str, Any]]:
         return
     for key, value in data.items():
         if key != "rows":
-            yield from _holders(value, name)
+            yield from holders(value, name)
 
 
 def rows(
