@@ -300,15 +300,10 @@ class Client:
         request = self._api.prepare_request(
             requests.Request("GET", address, params=parameters)
         )
-        send = partial(
-            self._send,
-            operation,
-            request.copy,
-            rest_object,
-            timeout_factor=REST_TIMEOUTS,
-            base=base,
+        attempt = partial(
+            self._send, operation, request.copy, rest_object, REST_TIMEOUTS, base=base
         )
-        report: dict[str, Any] = self._retries.run(operation, send)
+        report: dict[str, Any] = self._retries.run(operation, attempt)
         return report
 
     def file(self, address: str) -> bytes:
@@ -439,6 +434,13 @@ class Client:
     ) -> Any:
         """Send a request once, and return its reply as it is decoded."""
         base = base or self._base
+        # In large pieces: each is a turn to wait for among the threads.
+        read = partial(
+            read_body,
+            chunk_bytes=CHUNK_BYTES,
+            max_bytes=int(min(max_bytes, self._max_reply_bytes)),
+            limited_by="max_reply_bytes",
+        )
         tags: dict[str, Any] = {metrics.Tag.ENDPOINT: operation}
         try:
             with self._slots:
@@ -458,7 +460,7 @@ class Client:
                     self._contact.is_made = True
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
                     with response:
-                        content = self._content(response, max_bytes)
+                        content = b"".join(read(response))
         except (OSError, ValueError) as fault:  # the latter of what is no address
             raise self._network_error(fault, base) from None
         try:
@@ -479,18 +481,6 @@ class Client:
             self.first_date = errors.http_date(response.headers.get("Date", ""))
         self._has_answered = True
         return data
-
-    def _content(self, response: requests.Response, max_bytes: float) -> bytes:
-        """Read the body of a reply of the API."""
-        # In large pieces: each is a turn to wait for among the threads.
-        return b"".join(
-            read_body(
-                response,
-                chunk_bytes=CHUNK_BYTES,
-                max_bytes=int(min(max_bytes, self._max_reply_bytes)),
-                limited_by="max_reply_bytes",
-            )
-        )
 
     def _request(self, path: str, body: bytes) -> requests.PreparedRequest:
         """Return a signed request. All but the body is made once: it takes a while."""

@@ -41,7 +41,6 @@ FIELD = re.compile(r"\s*(?:(\w+):\s*)?(\w+)\s*(?:\([^()]*\)\s*)?(\{)?")
 ALIAS_BEFORE = re.compile(r"(\w+):\s*$")
 VARIABLE = re.compile(r"\$(\w+)")
 COMMENT = re.compile(r"#.*")
-HEAD = re.compile(r"query\s+\w+\s*(?:\(([^()]*)\)\s*)?\{")
 EMPTY_RELATION = re.compile(r"(?:\.{3}\s*on\s+|\w+:\s*)?\w+\s*\{\s*\}")
 FRAGMENT = r"\.{{3}}\s*on\s+{}\s*\{{"
 # Without these nothing is left to read, or it would not be read to its end.
@@ -113,14 +112,13 @@ class Document:
         The root fields of each have aliases of its own (``p0_``, ``p1_``, ...), and so
         have its variables, unless all have the same value.
         """
-        text = COMMENT.sub("", self.text)
-        if not (head := HEAD.search(text)):
-            raise ValueError(self.text)
-        fields = text[head.end() : _closing(text, head.end())]
+        head, _, rest = COMMENT.sub("", self.text).partition("{")
+        fields = rest[: _closing(rest, 0)]
+        operation, _, variables = head.strip().removesuffix(")").partition("(")
         names = sorted(self.declared)
         same = {n for n in names if all(_same(ask, asks[0], n) for ask in asks)}
         sent = {name: asks[0][name] for name in names if name in same & asks[0].keys()}
-        declared = [item.strip() for item in (head[1] or "").split(",") if item.strip()]
+        declared = [item.strip() for item in variables.split(",") if item.strip()]
         declarations = [d for d in declared if d[1:].split(":")[0] in same]
         selections = ""
         for number, ask in enumerate(asks):
@@ -130,10 +128,9 @@ class Document:
             renamed = ((d, _renamed(d, own)) for d in declared)
             declarations += [new for old, new in renamed if new != old]
             selections += _renamed(_prefixed(fields, prefix), own).rstrip() + "\n"
-        beginning = text[head.start() : head.end()]
         if declared:
-            beginning = beginning.replace(head[1], ", ".join(declarations))
-        return f"{beginning}{selections}}}", sent
+            operation += f"({', '.join(declarations)})"
+        return f"{operation} {{{selections}}}", sent
 
     def less_last_list(self) -> tuple[Document, str] | None:
         """Return the document without the last of several lists, and its alias."""
@@ -314,9 +311,7 @@ def _prefixed(fields: str, prefix: str) -> str:
         alias = prefix if field[1] else f"{prefix}{field[2]}: "
         result += fields[position:start] + alias + fields[start:end]
         position = end
-    if fields[position:].strip():
-        raise ValueError(fields)
-    return result
+    return result + fields[position:]
 
 
 def _closing(text: str, start: int) -> int:
