@@ -95,7 +95,7 @@ class Reader:
             opening_size=self._largest,
             made_at=lambda _: "",
             leave_out=self.leave_out,
-            key=lambda row: self._key(row) or "",
+            key=self._key,
         )
         for page in listing.pages():
             self.size = listing.size
@@ -155,7 +155,7 @@ class Reader:
         data = answer()
         document = self.document()  # as it is after what the answer has changed
         rows = self._rows(data, max(document.list_count, 1))
-        page = Page(self._row(row, at) for at, row in enumerate(rows, number + 1))
+        page = Page(_checked(r, self.key, at) for at, r in enumerate(rows, number + 1))
         if "after" in document.declared:
             if (block := next(holders(data, "next"), None)) is None:
                 msg = "Labelbox answered without saying whether there is another page"
@@ -176,21 +176,9 @@ class Reader:
                 raise absent(lacking)
         return [row for rows in lists for row in rows or ()]
 
-    def _row(self, row: Any, number: int) -> Row | Malformed:
-        """Return an item of a list if it is a row."""
-        if not isinstance(row, dict):
-            why = f"{described(row)}, not an object"
-        elif self._key(row) is not None:
-            return row
-        else:
-            lacking = [c for c in self.key if as_id(_value(row, c)) is None]
-            why = f"it has no {' and no '.join(lacking)} ({described(row)})"
-        return malformed(row, None, number, why)
-
-    def _key(self, row: Row) -> str | None:
-        """Return what tells a row from others; None if it lacks some of that."""
-        values = [as_id(_value(row, column)) for column in self.key]
-        return None if None in values else "\n".join(map(str, values))
+    def _key(self, row: Row) -> str:
+        """Return what tells a row from others."""
+        return "\n".join(str(as_id(_value(row, column))) for column in self.key)
 
 
 def _value(row: Row, column: str) -> Any:
@@ -229,17 +217,23 @@ def rows(
     items = container.get(field) if isinstance(container, dict) else None
     if not isinstance(items, list):
         raise absent(field)
-    return [_row(row, after, number) for number, row in enumerate(items, skip + 1)]
+    result = [_checked(row, ("id",), n, after) for n, row in enumerate(items, skip + 1)]
+    for row in result:
+        if isinstance(row, dict):
+            row["id"] = as_id(row["id"])
+    return result
 
 
-def _row(row: Any, after: str | None, number: int) -> Row | Malformed:
+def _checked(
+    row: Any, key: tuple[str, ...], number: int, after: str | None = None
+) -> Row | Malformed:
+    """Return an item of a list if it is an object with this key."""
     if not isinstance(row, dict):
         why = f"{described(row)}, not an object"
-    elif row_id := as_id(row.get("id")):
-        row["id"] = row_id
-        return row
+    elif lacking := [c for c in key if as_id(_value(row, c)) is None]:
+        why = f"it has no {' and no '.join(lacking)} ({described(row)})"
     else:
-        why = f"it has no id ({described(row)})"
+        return row
     return malformed(row, after, number, why)
 
 
