@@ -28,7 +28,6 @@ from singer_sdk.mapper import (
     CustomStreamMap,
     PluginMapper,
     RemoveRecordTransform,
-    SameRecordTransform,
 )
 
 from tap_labelbox.api.errors import SettingsError
@@ -138,23 +137,16 @@ def mapper(
         supplied = made.stream_maps_dict
         for name, stream in streams.items():
             where = f"stream_maps or flattening of {name}"
-            keys = list(stream.primary_keys)
+            maps, schema = {}, stream.effective_schema
             if stream.selected:
-                made.stream_maps_dict = _without_deselected(supplied, stream)
-                made.register_raw_stream_schema(name, selected_schema(stream), keys)
-                for item in made.stream_maps[name]:
-                    if type(item) is CustomStreamMap:  # the SDK takes no other kind
-                        item.__class__ = NamingStreamMap
-                        _forget_bounds(item, made.stream_maps_dict)
-            else:
-                made.stream_maps[name] = [
-                    SameRecordTransform(
-                        name,
-                        stream.effective_schema,
-                        keys,
-                        flattening_options=made.flattening_options,
-                    )
-                ]
+                maps = _without_deselected(supplied, stream)
+                schema = selected_schema(stream)
+            made.stream_maps_dict = maps
+            made.register_raw_stream_schema(name, schema, list(stream.primary_keys))
+            for item in made.stream_maps[name]:
+                if type(item) is CustomStreamMap:  # the SDK takes no other kind
+                    item.__class__ = NamingStreamMap
+                    _forget_bounds(item, maps)
     except ConfigValidationError:  # which names the setting itself
         raise
     except Exception as error:  # noqa: BLE001  # whatever odd settings make it raise
