@@ -116,10 +116,9 @@ class Retries:
             except TransientError as error:
                 count += 1
                 deadline = min(deadline, time.monotonic() + self.seconds)
-                is_lacking = self.contact.is_lacking(error)
-                ends_at = (
-                    min(deadline, self.contact.ends_at) if is_lacking else deadline
-                )
+                ends_at = deadline
+                if self.contact.is_lacking(error):
+                    ends_at = min(ends_at, self.contact.ends_at)
                 left = ends_at - time.monotonic()
                 if isinstance(error, but) or left <= 0 or error.retry_after > left:
                     error.tries += count
