@@ -36,7 +36,7 @@ from tap_labelbox.api.replies import (
     graphql_parts,
     rest_object,
 )
-from tap_labelbox.api.retries import FirstContact, Retries
+from tap_labelbox.api.retries import FirstContact, Retries, Tries
 from tap_labelbox.api.transport import (
     CHUNK_BYTES,
     REPLY_TIMEOUTS,
@@ -157,7 +157,7 @@ class Client:
             user_agent=user_agent,
             rate_limiter=self._rate_limiter,
             allow_private_links=allow_private_links,
-            retry=self._retries.run,
+            retry=self._retry,
             network_error=self._network_error,
         )
         # Failures are logged here. urllib3 would log each address, and each retry.
@@ -220,7 +220,7 @@ class Client:
         """
         attempt: Callable[[], Any] = partial(self._run, name, variables, decode_fast)
         judged = partial(_judged, attempt, judge) if judge else attempt
-        return self._retries.run(name, judged)
+        return self._retry(name, judged)
 
     def execute_together(
         self,
@@ -303,7 +303,7 @@ class Client:
         attempt = partial(
             self._send, operation, request.copy, rest_object, REST_TIMEOUTS, base=base
         )
-        report: dict[str, Any] = self._retries.run(operation, attempt)
+        report: dict[str, Any] = self._retry(operation, attempt)
         return report
 
     def file(self, address: str) -> bytes:
@@ -321,7 +321,7 @@ class Client:
             )
         request = self._api.prepare_request(requests.Request("GET", address))
         send = partial(self._send, "file", request.copy, file_content)
-        content: bytes = self._retries.run("file", send)
+        content: bytes = self._retry("file", send)
         return content
 
     def execute_once(
@@ -363,7 +363,7 @@ class Client:
                 raise error from None
             return result
 
-        return self._retries.run(name, run, but=errors.LimitError)
+        return self._retry(name, run, but=errors.LimitError)
 
     def sleep(self, seconds: float) -> None:
         """Wait so many seconds.
@@ -504,6 +504,20 @@ class Client:
         way = None if is_plain_loopback(address) else proxy(address)
         return errors.network_error(fault, shown(address), proxy=way)
 
+    def _retry(
+        self,
+        operation: str,
+        attempt: Callable[[], Answer],
+        but: type[Exception] | tuple[()] = (),
+    ) -> Answer:
+        """Try something until it succeeds, or fails with what is not tried again."""
+        tries = Tries(self._retries, operation)
+        while True:
+            try:
+                return attempt()
+            except errors.TransientError as error:
+                tries.wait(error, is_last=isinstance(error, but))
+
     def _retry_briefly(
         self, operation: str, attempt: Callable[[], Answer]
     ) -> Answer | None:
@@ -522,7 +536,7 @@ class Client:
                     raise
                 return None
 
-        return self._retries.run(operation, run)
+        return self._retry(operation, run)
 
 
 def _decoded(

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import backoff
 
-from tap_labelbox.api.errors import AddressError, RateLimitError, TransientError
+from tap_labelbox.api.errors import AddressError, RateLimitError
 from tap_labelbox.api.proxies import is_plain_loopback, proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
+    from tap_labelbox.api.errors import TransientError
     from tap_labelbox.api.rate_limiter import RateLimiter
     from tap_labelbox.progress import Progress
-
-Answer = TypeVar("Answer")
 
 MAX_PAUSE_SECONDS = 60.0  # between two tries, unless Labelbox asks for more
 FIRST_CONTACT_SECONDS = 30.0
@@ -75,12 +75,7 @@ class FirstContact:
 
 @dataclass(frozen=True)
 class Retries:
-    """Sends requests again that failed in passing, within limits.
-
-    Between two tries of a request are up to 1, 2, 4, ... seconds at random, so that
-    many clients that failed together do not return together, but as many as the server
-    asks for. Not by backoff's decorator, whose waits close() could not end.
-    """
+    """The limits within which requests are tried again."""
 
     seconds: float
     """From the first failure of a request on; 0 is never."""
@@ -91,54 +86,63 @@ class Retries:
     contact: FirstContact
     """Ends them sooner while nobody has answered."""
 
-    def run(
-        self,
-        operation: str,
-        attempt: Callable[[], Answer],
-        but: type[Exception] | tuple[()] = (),
-    ) -> Answer:
-        """Try something until it succeeds.
 
-        Args:
-            operation: What the log calls it.
-            attempt: Tries it once.
-            but: What is not to be tried again here.
+@dataclass
+class Tries:
+    """The tries of one request, so far.
 
-        Raises:
-            LabelboxError: What the last attempt raised, or what that means.
-        """
-        count, deadline = 0, math.inf
+    Between them are up to 1, 2, 4, ... seconds at random, so that many clients that
+    failed together do not return together, but as many as the server asks for. Not by
+    backoff's decorator, whose waits close() could not end.
+    """
+
+    retries: Retries
+    operation: str
+    """What the log calls it."""
+    count: int = 0
+    deadline: float = math.inf
+    """Of all, by the monotonic clock."""
+
+    @cached_property
+    def _pauses(self) -> Iterator[float]:
+        """The most seconds to each next try."""
         pauses = backoff.expo(max_value=MAX_PAUSE_SECONDS)
         next(pauses)  # starts it
-        while True:
-            try:
-                return attempt()
-            except TransientError as error:
-                count += 1
-                deadline = min(deadline, time.monotonic() + self.seconds)
-                ends_at = deadline
-                if self.contact.is_lacking(error):
-                    ends_at = min(ends_at, self.contact.ends_at)
-                left = ends_at - time.monotonic()
-                if isinstance(error, but) or left <= 0 or error.retry_after > left:
-                    error.tries += count
-                    self.contact.check(error)
-                    raise
-                pause = backoff.full_jitter(min(next(pauses), left))
-                self._wait(operation, error, max(pause, error.retry_after))
+        return pauses
 
-    def _wait(self, operation: str, error: TransientError, seconds: float) -> None:
-        """Log that a request is sent again, and wait until then."""
+    def wait(self, error: TransientError, *, is_last: bool) -> None:
+        """Wait for the next try after one that failed, unless that is the last.
+
+        Raises:
+            LabelboxError: If there is none: that error, or what it means.
+        """
+        retries, contact = self.retries, self.retries.contact
+        self.count += 1
+        self.deadline = min(self.deadline, time.monotonic() + retries.seconds)
+        ends_at = self.deadline
+        if contact.is_lacking(error):
+            ends_at = min(ends_at, contact.ends_at)
+        left = ends_at - time.monotonic()
+        if is_last or left <= 0 or error.retry_after > left:
+            error.tries += self.count
+            contact.check(error)
+            raise error
+        pause = backoff.full_jitter(min(next(self._pauses), left))
+        self._pause(error, max(pause, error.retry_after))
+
+    def _pause(self, error: TransientError, seconds: float) -> None:
+        """Log that the request is sent again, and wait until then."""
+        progress, rate_limiter = self.retries.progress, self.retries.rate_limiter
         everybody = isinstance(error, RateLimitError)
         if everybody:
-            self.rate_limiter.pause(seconds)
-        until = self.progress.retry(seconds, everybody=everybody)
-        self.progress.warn(
+            rate_limiter.pause(seconds)
+        until = progress.retry(seconds, everybody=everybody)
+        progress.warn(
             "%s: %s; trying again in %.1f s, at %s%s",
-            operation,
+            self.operation,
             error,
             seconds,
             f"{until:%H:%M:%S}",
             " (all requests wait)" if everybody else "",
         )
-        self.rate_limiter.sleep(seconds)
+        rate_limiter.sleep(seconds)
