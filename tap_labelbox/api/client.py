@@ -28,7 +28,7 @@ from tap_labelbox.api import errors
 from tap_labelbox.api.documents import GRAPHQL, Document
 from tap_labelbox.api.downloads import Downloads
 from tap_labelbox.api.links import Link, shown
-from tap_labelbox.api.proxies import is_plain_loopback, proxy
+from tap_labelbox.api.proxies import api_proxy
 from tap_labelbox.api.rate_limiter import RateLimiter
 from tap_labelbox.api.replies import (
     file_content,
@@ -167,10 +167,7 @@ class Client:
         """Return the proxies on the way to an address."""
         result = self._api.merge_environment_settings(base, {}, None, None, None)
         self._api.verify = result["verify"]
-        if is_plain_loopback(base):  # the key would leave this machine
-            return {}
-        proxy(base)
-        return result["proxies"]
+        return result["proxies"] if api_proxy(base) else {}
 
     def document(self, name: str) -> Document:
         """Return the document as this Labelbox knows it."""
@@ -501,8 +498,7 @@ class Client:
             # Connections that wait for their next request hold what this one needs.
             self._api.close()
             self.downloads.close()
-        way = None if is_plain_loopback(address) else proxy(address)
-        return errors.network_error(fault, shown(address), proxy=way)
+        return errors.network_error(fault, shown(address), api_proxy(address))
 
     def _retry(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from requests.utils import get_environ_proxies, select_proxy
 
@@ -37,13 +38,13 @@ def proxy(address: str) -> str | None:
         raise SettingsError(msg) from None
 
 
-def is_plain_loopback(address: str) -> bool:
-    """Return whether an address is on this machine and without TLS.
+def api_proxy(address: str) -> str | None:
+    """Return the same, as :func:`proxy` does, for an address that the key is sent to.
 
-    It is reached without a proxy, which would see all that is sent to it.
+    None for this machine without TLS: a proxy would see all that is sent to it.
     """
-    try:
+    with suppress(ValueError):
         link = Link.parse(address)
-    except ValueError:
-        return False
-    return link.scheme == "http" and link.is_loopback
+        if link.scheme == "http" and link.is_loopback:
+            return None
+    return proxy(address)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import backoff
 
 from tap_labelbox.api.errors import AddressError, RateLimitError
-from tap_labelbox.api.proxies import is_plain_loopback, proxy
+from tap_labelbox.api.proxies import api_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,7 @@ class FirstContact:
         if not self.is_lacking(error):
             return
         msg = f"{error}: nobody has answered there in this run, so"
-        is_direct = is_plain_loopback(self._base) or not proxy(self._base)
-        if is_direct and not self._is_default:
+        if not self._is_default and not api_proxy(self._base):
             raise AddressError(f"{msg} api_url is probably wrong") from error
         raise type(error)(f"{msg} this machine has probably no way to it") from error
 
