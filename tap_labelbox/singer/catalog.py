@@ -190,15 +190,13 @@ def unknown(catalog: Catalog, streams: Mapping[str, Stream]) -> Iterator[str]:
         name = entry.tap_stream_id
         stream = streams.get(name)
         if not stream:
-            yield f"stream that this tap does not know: {name}" + suggestion(
-                name, streams
-            )
+            hint = suggestion(name, streams)
+            yield f"stream that this tap does not know: {name}{hint}"
         elif stream.selected:
             columns = stream.schema["properties"]
             for column in sorted((entry.schema.properties or {}).keys() - columns):
-                yield f"column that this tap does not know: {name}.{column}" + (
-                    suggestion(column, columns)
-                )
+                hint = suggestion(column, columns)
+                yield f"column that this tap does not know: {name}.{column}{hint}"
 
 
 def state_problems(state: Mapping[str, Any], streams: Iterable[Any]) -> Iterator[str]:
