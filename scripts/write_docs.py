@@ -18,12 +18,12 @@ import yaml
 
 from scripts import write_dbt
 from tap_labelbox.api.documents import Document
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.exported import ExportedStream
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.columns import EMAIL, FREE_TEXT, NAME, PEOPLE
 from tap_labelbox.settings import SETTINGS
 from tap_labelbox.streams import STREAMS, SUBJECTS
-from tap_labelbox.streams.by_project import ProjectStream
-from tap_labelbox.streams.exported import ExportedStream
 from tap_labelbox.streams.joins import IN_ROWS, joins_of
 from tap_labelbox.streams.reports import ReportStream
 

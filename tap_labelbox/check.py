@@ -26,7 +26,9 @@ from tap_labelbox.api.errors import (
     UnavailableError,
 )
 from tap_labelbox.api.pagination import MIN_PAGE_ROWS
-from tap_labelbox.api.reading import holders
+from tap_labelbox.api.reader import holders
+from tap_labelbox.base.exported import ExportedStream
+from tap_labelbox.base.workspace import MAX_SAMPLE_PROJECTS
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.records.json_text import decode
 from tap_labelbox.records.values import as_id, as_integer
@@ -35,14 +37,12 @@ from tap_labelbox.singer.state import PROJECT_ID
 from tap_labelbox.singer.tap import plain_errors, set_up_log
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.bulk_export import BulkExportStream
-from tap_labelbox.streams.exported import ExportedStream
-from tap_labelbox.streams.workspace import MAX_SAMPLE_PROJECTS
 from tap_labelbox.tap import TapLabelbox, add_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from tap_labelbox.streams.base import LabelboxStream
+    from tap_labelbox.base.stream import LabelboxStream
 
 PROJECT_COUNTS = {
     "labels": "label_count",

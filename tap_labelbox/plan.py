@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import GRAPHQL
 from tap_labelbox.api.errors import SettingsError
+from tap_labelbox.base.project_filter import Shard
 from tap_labelbox.records.values import as_integer
 from tap_labelbox.singer import sharding
 from tap_labelbox.singer.input_files import read_state, reading
 from tap_labelbox.singer.tap import plain_errors, set_up_log
-from tap_labelbox.streams.project_filter import Shard
 from tap_labelbox.tap import TapLabelbox, add_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tap_labelbox.streams.base import LabelboxStream
+    from tap_labelbox.base.stream import LabelboxStream
 
 NAME = "tap-labelbox-plan"
 STATE_SUFFIXES = {".json", ".jsonl"}

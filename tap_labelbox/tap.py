@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox import settings
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.workspace import Workspace
 from tap_labelbox.exit_codes import Ending
 from tap_labelbox.singer import catalog as catalogs
 from tap_labelbox.singer.state import bookmarks, last_turn, prune
 from tap_labelbox.singer.tap import SingerTap, Stopped, refuse
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.by_project import ProjectStream
-from tap_labelbox.streams.workspace import Workspace
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Stream
 
-    from tap_labelbox.streams.base import LabelboxStream
+    from tap_labelbox.base.stream import LabelboxStream
 
 
 class TapLabelbox(SingerTap):

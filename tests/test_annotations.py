@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
+from tap_labelbox.base.exported import ExportedStream
 from tap_labelbox.exports.fast_rows import decode_fast_rows
 from tap_labelbox.exports.rows import (
     MAX_ANSWER_DEPTH,
@@ -25,7 +26,6 @@ from tap_labelbox.records import json_text
 from tap_labelbox.sandbox import World
 from tap_labelbox.sandbox.rows import row as exported
 from tap_labelbox.streams import data_rows
-from tap_labelbox.streams.exported import ExportedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tap_labelbox.base import export_group, exported
 from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox import rows as sandbox_rows
 from tap_labelbox.singer.stream import DirectStream
-from tap_labelbox.streams import export_group, exported
 from tap_labelbox.streams.labels import LabelsStream
 from tap_labelbox.tap import TapLabelbox
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_labelbox.base.exported import ExportedStream
 from tap_labelbox.check import FEWER, PROJECT_COUNTS, TOTALS, read_messages
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.exported import ExportedStream
 from tests.runner import command
 from tests.test_cli import errors as lines
 

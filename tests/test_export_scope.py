@@ -361,7 +361,7 @@ def test_who_is_read_alone_the_first_time(
     run = serving(World(projects=projects, labels_per_project=1), polls=0)
     if why == "large":
         rows = len(run.world.catalog) - 1
-        limit = "tap_labelbox.streams.project_exports.MAX_WINDOW_ROWS"
+        limit = "tap_labelbox.base.project_exports.MAX_WINDOW_ROWS"
         monkeypatch.setattr(limit, rows)
 
     def fail(request: Request) -> Reply | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.base.exported import ExportedStream
+from tap_labelbox.base.refusals import PROJECTS
 from tap_labelbox.records import timestamps
 from tap_labelbox.sandbox import World
 from tap_labelbox.streams import STREAMS as STREAM_CLASSES
-from tap_labelbox.streams.exported import ExportedStream
-from tap_labelbox.streams.refusals import PROJECTS
 from tests import figures
 from tests.kills import Cut, run_until
 from tests.runner import PRIMARY_KEYS, SNAPSHOTS

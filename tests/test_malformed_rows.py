@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 from tap_labelbox.api.errors import IncompleteError, LabelboxError
 from tap_labelbox.api.pagination import Listing
+from tap_labelbox.base.exported import ExportedStream
 from tap_labelbox.exports.rows import DataRow, annotation_records, metadata_records
 from tap_labelbox.records import json_text
 from tap_labelbox.records.malformed import MAX_NAMED_ROWS, Malformed
 from tap_labelbox.sandbox import Reply, World, serve
 from tap_labelbox.streams import SUBJECTS
-from tap_labelbox.streams.exported import ExportedStream
 from tests.runner import Runner
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.api.errors import IncompleteError
+from tap_labelbox.base.export_group import MAX_EXPORTS_IN_FLIGHT
 from tap_labelbox.exports.model_runs import (
     MODEL_RUN_PREDICTIONS,
     in_model_runs,
@@ -20,7 +21,6 @@ from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.models import experiments, groups, model_runs
 from tap_labelbox.sandbox.replies import error
 from tap_labelbox.streams.data_rows import AnnotationsStream
-from tap_labelbox.streams.export_group import MAX_EXPORTS_IN_FLIGHT
 from tests.kills import Cut, run_until
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_labelbox.api.errors import IncompleteError, SettingsError
+from tap_labelbox.base.project_filter import ProjectFilter
 from tap_labelbox.sandbox import Reply, World
-from tap_labelbox.streams.project_filter import ProjectFilter
 from tests.runner import PRIMARY_KEYS
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tap_labelbox.exports.fast_rows import FastDecoder, FastRow, decode_fast_rows
+from tap_labelbox.exports.row_tables import DATA_ROW_EXPORTS, ROWS_IN_JSON
 from tap_labelbox.exports.rows import decode_rows
-from tap_labelbox.exports.tables import DATA_ROW_EXPORTS, ROWS_IN_JSON
 from tap_labelbox.records.columns import EMAIL, NAME, key, text
 from tap_labelbox.records.columns import json as json_column
 from tap_labelbox.records.json_text import encode

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tap_labelbox.base.project_filter import ProjectFilter, Shard
 from tap_labelbox.plan import main, plan, reshard
 from tap_labelbox.sandbox import World, tasks
 from tap_labelbox.singer import sharding
 from tap_labelbox.singer.shared_state import EXPORT, WITHOUT_RECORDS
 from tap_labelbox.singer.state import PROJECT_ID, READ_AT
-from tap_labelbox.streams.project_filter import ProjectFilter, Shard
 from tests.kills import Cut, run_until
 from tests.runner import PRIMARY_KEYS, SNAPSHOTS, catalog_of, command
 from tests.test_kept_states import keys_of

@@ -18,10 +18,10 @@ from jsonschema import (  # type: ignore[import-untyped]  # it has no types
 
 from tap_labelbox.api.documents import Document
 from tap_labelbox.api.errors import IncompleteError, OutageError
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records.columns import integer, json, key, table, text, timestamp
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.streams import STREAMS
-from tap_labelbox.streams.base import LabelboxStream
 from tap_labelbox.tap import TapLabelbox
 
 if TYPE_CHECKING:
@@ -696,7 +696,7 @@ def test_many_forbidden_projects_are_named_up_to_a_limit(
     serving: Any, caplog: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All others are read."""
-    monkeypatch.setattr("tap_labelbox.streams.refusals.MAX_NAMED_SOURCES", 3)
+    monkeypatch.setattr("tap_labelbox.base.refusals.MAX_NAMED_SOURCES", 3)
     world = World(projects=9, labels_per_project=1)
     run = serving(world)
     for project in world.projects[:8]:

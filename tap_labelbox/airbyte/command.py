@@ -29,7 +29,7 @@ from tap_labelbox.tap import TapLabelbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_labelbox.streams.base import LabelboxStream
+    from tap_labelbox.base.stream import LabelboxStream
 
 NAME = "source-labelbox"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

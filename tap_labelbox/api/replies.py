@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tap_labelbox.api.combined_replies import separated
 from tap_labelbox.api.errors import (
     ComplexityError,
     LabelboxError,
@@ -15,7 +16,6 @@ from tap_labelbox.api.errors import (
     not_json_error,
     rest_error,
 )
-from tap_labelbox.api.together import separated
 from tap_labelbox.records.json_text import decode
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from tap_labelbox.exports.rows import decode_rows
-from tap_labelbox.exports.tables import (
+from tap_labelbox.exports.row_tables import (
     DATA_ROW,
     MEDIA,
     PROJECT,
 )
+from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import ID
 from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns

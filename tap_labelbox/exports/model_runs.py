@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.exports.row_tables import (
+    ADDITIONAL_COLUMNS,
+    ANNOTATION,
+    DATA_ROW_ID,
+    LAST_ACTIVITY_AT,
+    AnnotationTable,
+)
 from tap_labelbox.exports.rows import (
     Z_ORDER,
     UniqueIds,
@@ -15,13 +22,6 @@ from tap_labelbox.exports.rows import (
     data_row_id,
     items,
     records_of,
-)
-from tap_labelbox.exports.tables import (
-    ADDITIONAL_COLUMNS,
-    ANNOTATION,
-    DATA_ROW_ID,
-    LAST_ACTIVITY_AT,
-    AnnotationTable,
 )
 from tap_labelbox.records.columns import (
     derived,

@@ -1,6 +1,6 @@
 """One exported data row, unfolded into the records of flat tables.
 
-There is a function for each table of :mod:`tap_labelbox.exports.tables`; it takes a
+There is a function for each table of :mod:`tap_labelbox.exports.row_tables`; it takes a
 row in one of its projects. Nothing is dropped and nothing raises: what does not fit
 its column, and what nobody knows yet, is kept in ``additional_columns``.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_labelbox.exports.tables import (
+from tap_labelbox.exports.row_tables import (
     ANNOTATION_RELATIONSHIPS,
     ANNOTATIONS,
     CATALOG_DATA_ROWS,
@@ -56,7 +56,7 @@ from tap_labelbox.records.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tap_labelbox.exports.tables import AnnotationTable
+    from tap_labelbox.exports.row_tables import AnnotationTable
     from tap_labelbox.records.columns import Record, Row
 
 # --- the parts of a row --------------------------------------------------------

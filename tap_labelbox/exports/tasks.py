@@ -22,7 +22,7 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.polling import poll
-from tap_labelbox.api.reading import rows
+from tap_labelbox.api.reader import rows
 from tap_labelbox.exports.parts import Part, PartReader
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.json_text import decode_lines

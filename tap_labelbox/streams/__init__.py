@@ -3,8 +3,8 @@
 from itertools import chain
 
 from tap_labelbox.streams import (
-    data,
     data_rows,
+    datasets,
     issues,
     models,
     ontologies,
@@ -59,14 +59,14 @@ SUBJECTS = {
         LabelPresenceStream,
     ),
     "Data": (
-        data.DatasetsStream,
-        data.DataRowsStream,
+        datasets.DatasetsStream,
+        datasets.DataRowsStream,
         data_rows.CatalogDataRowsStream,
-        data.CatalogSlicesStream,
-        data.CatalogSliceDataRowsStream,
-        data.MetadataSchemaStream,
-        data.MetadataSchemaOptionsStream,
-        data.EmbeddingTypesStream,
+        datasets.CatalogSlicesStream,
+        datasets.CatalogSliceDataRowsStream,
+        datasets.MetadataSchemaStream,
+        datasets.MetadataSchemaOptionsStream,
+        datasets.EmbeddingTypesStream,
     ),
     "Ontology": (
         ontologies.OntologiesStream,

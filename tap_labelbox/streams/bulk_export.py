@@ -15,6 +15,8 @@ from tap_labelbox.api.errors import (
 )
 from tap_labelbox.api.polling import poll
 from tap_labelbox.api.prefetch import prefetch
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.exported import ExportedStream
 from tap_labelbox.exports import bulk
 from tap_labelbox.exports.saved import Item, item_decoder
 from tap_labelbox.records import timestamps
@@ -45,8 +47,6 @@ from tap_labelbox.records.values import (
     shortened_id,
     store,
 )
-from tap_labelbox.streams.by_project import ProjectStream
-from tap_labelbox.streams.exported import ExportedStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_labelbox.base.stream import LabelboxStream
     from tap_labelbox.exports.saved import SavedFile
     from tap_labelbox.records.columns import Column
-    from tap_labelbox.streams.base import LabelboxStream
 
 MAX_KNOWN_NAMES = 1000  # of members of items
 MAX_LINK_ATTEMPTS = 3  # opened for one project before it is left out

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tap_labelbox.exports import rows, tables
-from tap_labelbox.streams.export_group import CatalogExports
-from tap_labelbox.streams.exported import ExportedStream
+from tap_labelbox.base.export_group import CatalogExports
+from tap_labelbox.base.exported import ExportedStream
+from tap_labelbox.exports import row_tables, rows
 
 
 class DataRowExportsStream(ExportedStream):
@@ -16,7 +16,7 @@ class DataRowExportsStream(ExportedStream):
 
     name = "data_row_exports"
     primary_keys = ("project_id", "data_row_id")
-    schema = tables.DATA_ROW_EXPORTS
+    schema = row_tables.DATA_ROW_EXPORTS
     unfold = staticmethod(rows.data_row_records)
     takes_fast_rows = True
 
@@ -29,7 +29,7 @@ class ExportLabelsStream(ExportedStream):
 
     name = "export_labels"
     primary_keys = ("project_id", "data_row_id", "label_id")
-    schema = tables.EXPORT_LABELS
+    schema = row_tables.EXPORT_LABELS
     unfold = staticmethod(rows.label_records)
 
 
@@ -41,7 +41,7 @@ class AnnotationsStream(ExportedStream):
 
     name = "annotations"
     primary_keys = ("project_id", "data_row_id", "label_id", "annotation_id")
-    schema = tables.ANNOTATIONS
+    schema = row_tables.ANNOTATIONS
     unfold = staticmethod(rows.annotation_records)
 
 
@@ -53,7 +53,7 @@ class AnnotationRelationshipsStream(ExportedStream):
 
     name = "annotation_relationships"
     primary_keys = ("project_id", "data_row_id", "label_id", "relationship_id")
-    schema = tables.ANNOTATION_RELATIONSHIPS
+    schema = row_tables.ANNOTATION_RELATIONSHIPS
     unfold = staticmethod(rows.relationship_records)
 
 
@@ -65,7 +65,7 @@ class LabelReviewsStream(ExportedStream):
 
     name = "label_reviews"
     primary_keys = ("project_id", "data_row_id", "label_id", "sequence")
-    schema = tables.LABEL_REVIEWS
+    schema = row_tables.LABEL_REVIEWS
     unfold = staticmethod(rows.review_records)
 
 
@@ -77,7 +77,7 @@ class WorkflowHistoryStream(ExportedStream):
 
     name = "workflow_history"
     primary_keys = ("project_id", "data_row_id", "sequence")
-    schema = tables.WORKFLOW_HISTORY
+    schema = row_tables.WORKFLOW_HISTORY
     unfold = staticmethod(rows.workflow_records)
 
 
@@ -89,7 +89,7 @@ class DataRowMetadataStream(ExportedStream):
 
     name = "data_row_metadata"
     primary_keys = ("project_id", "data_row_id", "schema_id", "sequence")
-    schema = tables.DATA_ROW_METADATA
+    schema = row_tables.DATA_ROW_METADATA
     unfold = staticmethod(rows.metadata_records)
 
 
@@ -101,7 +101,7 @@ class DataRowAttachmentsStream(ExportedStream):
 
     name = "data_row_attachments"
     primary_keys = ("project_id", "data_row_id", "sequence")
-    schema = tables.DATA_ROW_ATTACHMENTS
+    schema = row_tables.DATA_ROW_ATTACHMENTS
     unfold = staticmethod(rows.attachment_records)
 
 
@@ -116,7 +116,7 @@ class CatalogDataRowsStream(ExportedStream):
     exports = CatalogExports
     primary_keys = ("data_row_id",)
     selected_by_default = False
-    schema = tables.CATALOG_DATA_ROWS
+    schema = row_tables.CATALOG_DATA_ROWS
     parts, unfold = staticmethod(rows.as_it_is), staticmethod(rows.catalog_records)
 
 
@@ -128,6 +128,6 @@ class ExportErrorsStream(ExportedStream):
 
     name = "export_errors"
     primary_keys = ("project_id", "task_id", "sequence")
-    schema = tables.EXPORT_ERRORS
+    schema = row_tables.EXPORT_ERRORS
     unfold_error = staticmethod(rows.error_records)
     takes_fast_rows = True

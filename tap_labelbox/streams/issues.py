@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records.columns import (
     FREE_TEXT,
     identifier,
@@ -12,7 +13,6 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.records.json_columns import json_or_text
-from tap_labelbox.streams.base import LabelboxStream
 
 
 class IssuesStream(LabelboxStream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tap_labelbox.base.by_project import ProjectStream
 from tap_labelbox.records.columns import (
     identifier,
     integer,
@@ -11,7 +12,6 @@ from tap_labelbox.records.columns import (
     timestamp,
     word,
 )
-from tap_labelbox.streams.by_project import ProjectStream
 
 
 class LabelVersionsStream(ProjectStream):

@@ -11,7 +11,8 @@ from msgspec import Raw
 from tap_labelbox.api.errors import LabelboxError, QueryError, UnavailableError
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.prefetch import Question
-from tap_labelbox.api.reading import malformed, rows
+from tap_labelbox.api.reader import malformed, rows
+from tap_labelbox.base.by_project import ProjectStream
 from tap_labelbox.records import timestamps
 from tap_labelbox.records.columns import (
     EMAIL,
@@ -32,7 +33,6 @@ from tap_labelbox.records.malformed import Malformed, described
 from tap_labelbox.records.structs import PageDecoder, StructColumns
 from tap_labelbox.records.values import shortened_id
 from tap_labelbox.singer.state import READING_UNTIL
-from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from tap_labelbox.base.export_group import ModelRunExports
+from tap_labelbox.base.exported import ExportedStream
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.exports.model_runs import (
     MODEL_RUN_PREDICTIONS,
     in_model_runs,
@@ -19,9 +22,6 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.records.json_columns import json_or_text
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.export_group import ModelRunExports
-from tap_labelbox.streams.exported import ExportedStream
 
 
 class ModelsStream(LabelboxStream):

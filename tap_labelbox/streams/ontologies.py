@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.base.rest import RestColumn
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records import features
 from tap_labelbox.records.columns import (
     MAX_ID_PATH_BYTES,
@@ -20,8 +22,6 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.json_columns import as_json_object, json_or_text
 from tap_labelbox.records.values import as_id
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.rest import RestColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records.columns import (
     EMAIL,
     FREE_TEXT,
@@ -22,7 +23,6 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.records.json_columns import masked_json
-from tap_labelbox.streams.base import LabelboxStream
 
 
 class OrganizationStream(LabelboxStream):

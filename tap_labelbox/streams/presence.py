@@ -8,19 +8,19 @@ from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.export_group import prepared
 from tap_labelbox.exports.prepare import Plan
-from tap_labelbox.exports.rows import decode_rows
-from tap_labelbox.exports.tables import (
+from tap_labelbox.exports.row_tables import (
     DATA_ROW_ID,
     LABEL_ID,
     PROJECT_ID,
 )
+from tap_labelbox.exports.rows import decode_rows
 from tap_labelbox.exports.tasks import presence_input
 from tap_labelbox.records.columns import derived, integer, table, timestamp
 from tap_labelbox.records.json_text import decode_any_lines
 from tap_labelbox.records.malformed import Malformed
-from tap_labelbox.streams.by_project import ProjectStream
-from tap_labelbox.streams.export_group import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records.columns import (
     boolean,
     identifier,
@@ -15,7 +16,6 @@ from tap_labelbox.records.columns import (
     timestamp,
     word,
 )
-from tap_labelbox.streams.base import LabelboxStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError, absent
 from tap_labelbox.api.prefetch import prefetch
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records import timestamps, values
 from tap_labelbox.records.columns import (
     EMAIL,
@@ -27,8 +29,6 @@ from tap_labelbox.records.columns import (
 )
 from tap_labelbox.records.values import as_day, as_integer, as_number
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

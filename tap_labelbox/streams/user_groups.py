@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.base.newest_first import NewestFirstWindowStream
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records.columns import (
     EMAIL,
     email,
@@ -15,8 +17,6 @@ from tap_labelbox.records.columns import (
     timestamp,
     word,
 )
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.newest_first import NewestFirstWindowStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

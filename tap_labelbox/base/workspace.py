@@ -20,10 +20,11 @@ from tap_labelbox.api.errors import (
     UnavailableError,
 )
 from tap_labelbox.api.pagination import Listing
-from tap_labelbox.api.reading import rows
+from tap_labelbox.api.reader import rows
+from tap_labelbox.base.project_filter import ProjectFilter
+from tap_labelbox.exports.row_tables import ROWS_IN_JSON
 from tap_labelbox.exports.saved import saved_files
 from tap_labelbox.exports.sources import Finder
-from tap_labelbox.exports.tables import ROWS_IN_JSON
 from tap_labelbox.progress import Progress
 from tap_labelbox.records import json_text, timestamps
 from tap_labelbox.records.malformed import (
@@ -34,18 +35,17 @@ from tap_labelbox.records.malformed import (
 )
 from tap_labelbox.records.pseudonyms import Pseudonyms
 from tap_labelbox.records.values import as_id, as_strings, as_timestamp
-from tap_labelbox.streams.project_filter import ProjectFilter
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from tap_labelbox.api.pagination import Row
+    from tap_labelbox.base.export_group import ExportGroup
+    from tap_labelbox.base.saved_rows import SavedRows
     from tap_labelbox.exports.rows import ProjectRow
     from tap_labelbox.exports.saved import SavedFile
     from tap_labelbox.records.malformed import Malformed
-    from tap_labelbox.streams.export_group import ExportGroup
-    from tap_labelbox.streams.saved_rows import SavedRows
 
 
 MAX_NAMED_SOURCES = 100

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tap_labelbox.api.pagination import Row
-    from tap_labelbox.streams.workspace import Workspace
+    from tap_labelbox.base.workspace import Workspace
 
 MAX_REFUSALS = 3  # in a row, before any reply: it is the key that may not
 

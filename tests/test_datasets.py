@@ -17,9 +17,9 @@ from jsonschema import (  # type: ignore[import-untyped]  # it has no types
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_labelbox.api.errors import IncompleteError
+from tap_labelbox.base.newest_first import READING
 from tap_labelbox.sandbox import Dataset, Reply
-from tap_labelbox.streams import data, ontologies
-from tap_labelbox.streams.newest_first import READING
+from tap_labelbox.streams import datasets, ontologies
 from tests.runner import PRIMARY_KEYS
 from tests.test_tables import FORBIDDEN, logged, selecting
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from tests.runner import Output, Runner
 
 DECLARED = (
-    data.DatasetsStream,
-    data.DataRowsStream,
-    data.CatalogSlicesStream,
-    data.CatalogSliceDataRowsStream,
-    data.MetadataSchemaStream,
-    data.MetadataSchemaOptionsStream,
-    data.EmbeddingTypesStream,
+    datasets.DatasetsStream,
+    datasets.DataRowsStream,
+    datasets.CatalogSlicesStream,
+    datasets.CatalogSliceDataRowsStream,
+    datasets.MetadataSchemaStream,
+    datasets.MetadataSchemaOptionsStream,
+    datasets.EmbeddingTypesStream,
     ontologies.OntologiesStream,
     ontologies.OntologyFeaturesStream,
     ontologies.FeatureSchemasStream,

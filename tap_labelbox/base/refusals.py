@@ -12,13 +12,13 @@ from tap_labelbox.api.errors import (
     TransientError,
     UnavailableError,
 )
-from tap_labelbox.streams.workspace import MAX_NAMED_SOURCES
+from tap_labelbox.base.workspace import MAX_NAMED_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tap_labelbox.api.errors import LabelboxError
-    from tap_labelbox.streams.workspace import Workspace
+    from tap_labelbox.base.workspace import Workspace
 
 PROJECTS = "projects"
 

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
+    from tap_labelbox.base.exported import ExportedStream
+    from tap_labelbox.base.stream import LabelboxStream
     from tap_labelbox.exports.prepare import Prepared
     from tap_labelbox.exports.tasks import Export
     from tap_labelbox.records.pseudonyms import Pseudonyms
-    from tap_labelbox.streams.base import LabelboxStream
-    from tap_labelbox.streams.exported import ExportedStream
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
 MAX_EXPORTS_IN_FLIGHT = 10

@@ -18,13 +18,13 @@ from tap_labelbox.api.errors import (
     missing_error,
 )
 from tap_labelbox.api.prefetch import Together
-from tap_labelbox.api.reading import Reader
+from tap_labelbox.api.reader import Reader
+from tap_labelbox.base.refusals import PROJECTS, Refusals
+from tap_labelbox.base.rows_to_records import RecordStream
+from tap_labelbox.base.saved_rows import SavedRows
 from tap_labelbox.exports.rows import in_projects
 from tap_labelbox.records.values import as_id
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.refusals import PROJECTS, Refusals
-from tap_labelbox.streams.rows_to_records import RecordStream
-from tap_labelbox.streams.saved_rows import SavedRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from tap_labelbox.api.client import Client
     from tap_labelbox.api.errors import LabelboxError
     from tap_labelbox.api.pagination import Row
-    from tap_labelbox.api.reading import Page
+    from tap_labelbox.api.reader import Page
     from tap_labelbox.api.replies import Judge
-    from tap_labelbox.streams.rest import RestColumn
+    from tap_labelbox.base.rest import RestColumn
 
 MAX_PAGE_ROWS = 100  # at most: of most lists, and in ``page_size``
 MAX_QUESTIONS = 100  # questions in a request, at most

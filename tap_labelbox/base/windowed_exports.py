@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_labelbox.api.errors import LEFT_OUT
+from tap_labelbox.base.export_group import ExportGroup
 from tap_labelbox.exports.tasks import FailedExportError
 from tap_labelbox.exports.windows import Window, halves, windows
 from tap_labelbox.singer.state import context_id
-from tap_labelbox.streams.export_group import ExportGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
+    from tap_labelbox.base.exported import ExportedStream
     from tap_labelbox.exports.prepare import Plan, Prepared
-    from tap_labelbox.streams.exported import ExportedStream
 
 MAX_VAIN_HALVINGS = 3
 

@@ -13,6 +13,7 @@ from graphql import build_schema, parse, validate
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_labelbox.api.combined_replies import separated
 from tap_labelbox.api.documents import Document
 from tap_labelbox.api.errors import (
     AccessError,
@@ -21,7 +22,6 @@ from tap_labelbox.api.errors import (
     OutageError,
 )
 from tap_labelbox.api.prefetch import Question, Together
-from tap_labelbox.api.together import separated
 from tap_labelbox.records.structs import PageDecoder
 from tap_labelbox.sandbox import Reply, World
 from tap_labelbox.sandbox.replies import error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.export_group import REPLICATION_KEY
+from tap_labelbox.base.project_exports import ProjectExports
 from tap_labelbox.singer.metrics import SyncTimer
-from tap_labelbox.streams.by_project import ProjectStream
-from tap_labelbox.streams.export_group import REPLICATION_KEY
-from tap_labelbox.streams.project_exports import ProjectExports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from singer_sdk import metrics
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_labelbox.base.export_group import ExportGroup
     from tap_labelbox.singer.state import ProjectState
-    from tap_labelbox.streams.export_group import ExportGroup
 
 
 class ExportedStream(ProjectStream):

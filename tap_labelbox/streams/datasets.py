@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from tap_labelbox.base.newest_first import NewestFirstCursorStream
+from tap_labelbox.base.rest import RestColumn
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records.columns import (
     boolean,
     identifier,
@@ -14,9 +17,6 @@ from tap_labelbox.records.columns import (
     word,
 )
 from tap_labelbox.records.json_columns import json_or_text, saved_search
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.newest_first import NewestFirstCursorStream
-from tap_labelbox.streams.rest import RestColumn
 
 
 class DatasetsStream(LabelboxStream):

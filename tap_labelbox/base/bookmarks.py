@@ -22,7 +22,7 @@ from tap_labelbox.singer.stream import DirectStream
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
 
-    from tap_labelbox.streams.workspace import Workspace
+    from tap_labelbox.base.workspace import Workspace
     from tap_labelbox.tap import TapLabelbox
 
 

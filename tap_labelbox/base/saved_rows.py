@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import UnavailableError
+from tap_labelbox.base.export_group import row_decoder
 from tap_labelbox.exports.model_runs import PLACES, in_model_runs
 from tap_labelbox.exports.saved import Item
 from tap_labelbox.records.malformed import Malformed
-from tap_labelbox.streams.export_group import row_decoder
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable
 
+    from tap_labelbox.base.stream import LabelboxStream
+    from tap_labelbox.base.workspace import Workspace
     from tap_labelbox.exports.saved import SavedFile
-    from tap_labelbox.streams.base import LabelboxStream
-    from tap_labelbox.streams.workspace import Workspace
 
 
 class SavedRows:

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import LEFT_OUT, NotOfferedError, UnavailableError
 from tap_labelbox.api.prefetch import Question
+from tap_labelbox.base.windowed_exports import WindowedExports
 from tap_labelbox.exports.prepare import Plan
 from tap_labelbox.exports.tasks import (
     PROJECT_FILTERS,
@@ -50,7 +51,6 @@ from tap_labelbox.exports.windows import MAX_WINDOW_ROWS
 from tap_labelbox.records import timestamps
 from tap_labelbox.singer.shared_state import LATEST_BY_PROJECT
 from tap_labelbox.singer.state import FAILED_AT, READING_UNTIL, context_id
-from tap_labelbox.streams.windowed_exports import WindowedExports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
 
     from tap_labelbox.api.errors import LabelboxError
+    from tap_labelbox.base.exported import ExportedStream
     from tap_labelbox.exports.prepare import Prepared
     from tap_labelbox.exports.tasks import Export
     from tap_labelbox.records.malformed import Malformed
-    from tap_labelbox.streams.exported import ExportedStream
 
 MARGIN = timedelta(minutes=5)
 """What an export may be behind the time at which it was started, and far more."""

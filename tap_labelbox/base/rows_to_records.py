@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.documents import Document
+from tap_labelbox.base.bookmarks import BookmarkedStream
 from tap_labelbox.records.malformed import Malformed, described, shortened
 from tap_labelbox.records.pseudonyms import Pseudonymizer
 from tap_labelbox.records.values import as_id, store
 from tap_labelbox.redact import MASK, has_secret_name
 from tap_labelbox.singer.state import PROJECT_ID
-from tap_labelbox.streams.bookmarks import BookmarkedStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -6,9 +6,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import NotOfferedError, UnavailableError
+from tap_labelbox.base.by_project import ProjectStream
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.records import timestamps
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.by_project import ProjectStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

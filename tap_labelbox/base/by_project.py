@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from tap_labelbox.api.errors import LEFT_OUT
+from tap_labelbox.base.refusals import PROJECTS
+from tap_labelbox.base.stream import LabelboxStream
 from tap_labelbox.singer.state import context_id, prune, singular
-from tap_labelbox.streams.base import LabelboxStream
-from tap_labelbox.streams.refusals import PROJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_labelbox.api.reading import Page
+    from tap_labelbox.api.reader import Page
     from tap_labelbox.singer.state import ProjectState
     from tap_labelbox.tap import TapLabelbox
 

@@ -1,0 +1,1 @@
+"""What every kind of stream is declared with, and the workspace they share."""
