@@ -1,1 +1,1 @@
-"""What every kind of stream is declared with, and the workspace they share."""
+"""The kinds of streams, and the workspace that they share."""
