@@ -18,7 +18,7 @@ EXPORT_STREAMS = (
 )
 EVERYTHING = (*EXPORT_STREAMS, "labels")
 TAP, TAP_16 = "tap", "tap, 16 at once"
-MAX_MEGABYTES = 150.0  # of 10^6 bytes
+MAX_MEGABYTES = 150.0  # of 10^6 bytes; memory of the tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,6 @@ class Case:
     """Bytes of a file in a second, over each connection; 0 is no limit."""
     max_requests: int | None = None
     """Requests of the tap at most, as it is set by default."""
-    max_megabytes: float = MAX_MEGABYTES
-    """Memory of the tap at most, in MB of 10^6 bytes."""
     streams: tuple[str, ...] = ("labels",)
     rounds: int = 3
     all_columns: bool = True
@@ -190,7 +188,6 @@ CASES = (
         {(TAP, "client"): 4},
         latency=0.1,
         rate=25e6,
-        max_megabytes=200.0,
         streams=("data_row_exports",),
         rounds=2,
     ),

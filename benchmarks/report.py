@@ -13,7 +13,7 @@ from importlib.metadata import distributions
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.cases import TAP
+from benchmarks.cases import MAX_MEGABYTES, TAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -184,15 +184,14 @@ class Results:
     def _limits(self) -> Iterator[str]:
         yield from _head("what", "measured", "at most", "")
         peaks = {
-            f"memory, {case.name}, {name}": (
-                max(run.peak for run in runs),
-                case.max_megabytes,
-            )
+            f"memory, {case.name}, {name}": max(run.peak for run in runs)
             for case, all_runs in self.runs.items()
             for name, runs in all_runs.items()
             if name.startswith(TAP) and not case.target
         }
-        memory = [Limit(what, peak, most, "MB") for what, (peak, most) in peaks.items()]
+        memory = [
+            Limit(what, peak, MAX_MEGABYTES, "MB") for what, peak in peaks.items()
+        ]
         requests = [
             Limit(f"requests, {case.name}, {TAP}", count, case.max_requests, "")
             for case, all_runs in self.runs.items()

@@ -230,9 +230,9 @@ def test_memory_is_what_is_promised() -> None:
     results = (ROOT / "benchmarks" / "results.md").read_text("utf-8")
     peaks = re.findall(r"^\| memory, .*? \| ([\d.]+) MB \|", results, re.MULTILINE)
 
-    assert "memory stays below 200 MB" in RUNNING
+    assert "memory stays below 150 MB" in RUNNING
     assert len(peaks) >= 7
-    assert all(float(peak) < 200 for peak in peaks)
+    assert all(float(peak) < 150 for peak in peaks)
 
 
 LINK_PATTERN = sorted(

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-MAX_HELD_BYTES = 64 * 1024 * 1024  # downloaded, and not yet read
+MAX_HELD_BYTES = 32 * 1024 * 1024
+"""Downloaded, and not yet read. It may take twice as much memory: what was freed is
+kept for the thread that had it, by glibc."""
 SLICE_BYTES = 8 * 1024 * 1024  # of a part that is cut
 MAX_PART_ATTEMPTS = 3  # of one byte range that brings nothing
 
