@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_labelbox.api.errors import LEFT_OUT, ServerError, UnavailableError
 from tap_labelbox.api.prefetch import prefetch
-from tap_labelbox.exports.fast_rows import FastDecoder, decode_fast_rows
+from tap_labelbox.exports.fast_rows import decode_fast_rows
 from tap_labelbox.exports.model_runs import in_model_runs
 from tap_labelbox.exports.prepare import ExportPreparer, Plan
 from tap_labelbox.exports.rows import decode_rows
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from tap_labelbox.base.stream import LabelboxStream
     from tap_labelbox.exports.prepare import Prepared
     from tap_labelbox.exports.tasks import Export
-    from tap_labelbox.records.pseudonyms import Pseudonyms
 
 # Exports that Labelbox prepares at once; it allows an organization 20 in all.
 MAX_EXPORTS_IN_FLIGHT = 10
@@ -54,13 +53,9 @@ REPLICATION_KEY = "last_activity_at"
 MAX_TEST_ROWS = 100  # of an export, read for a test
 
 
-def row_decoder(
-    streams: Iterable[LabelboxStream], pseudonyms: Pseudonyms | None
-) -> Callable[[bytes], list[Any]]:
+def row_decoder(streams: Iterable[LabelboxStream]) -> Callable[[bytes], list[Any]]:
     """Return what decodes lines for these streams."""
     is_fast = all(stream.takes_fast_rows for stream in streams)
-    if is_fast and pseudonyms:
-        return partial(decode_fast_rows, decoder=FastDecoder(pseudonyms.types))
     return decode_fast_rows if is_fast else decode_rows
 
 
@@ -415,7 +410,7 @@ class ExportGroup:
 
     @cached_property
     def _decode(self) -> Callable[[bytes], list[Any]]:
-        return row_decoder(self.streams, self._workspace.pseudonyms)
+        return row_decoder(self.streams)
 
     def _leave_out(self, row: Malformed, project_id: str, source: str) -> None:
         self._workspace.leave_out(f"{source} {self._source(project_id)}", row)

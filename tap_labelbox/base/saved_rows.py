@@ -62,9 +62,7 @@ class SavedRows:
         runs_are_read = in_model_runs in self._made_of
         made_of = [*self._made_of.items()]
         try:
-            for row in file.read(
-                row_decoder(self._streams, self._workspace.pseudonyms)
-            ):
+            for row in file.read(row_decoder(self._streams)):
                 if isinstance(row, Malformed):
                     self._workspace.leave_out(file.name, row)
                 elif type(row) is not Item:  # which the stream bulk_export reads

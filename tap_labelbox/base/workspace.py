@@ -22,7 +22,6 @@ from tap_labelbox.api.errors import (
 from tap_labelbox.api.pagination import Listing
 from tap_labelbox.api.reader import rows
 from tap_labelbox.base.project_filter import ProjectFilter
-from tap_labelbox.exports.row_tables import ROWS_IN_JSON
 from tap_labelbox.exports.saved import saved_files
 from tap_labelbox.exports.sources import Finder
 from tap_labelbox.progress import Progress
@@ -123,9 +122,7 @@ class Workspace:
         """Whether files are read, and Labelbox is asked nothing."""
         self._filter = ProjectFilter(config)
         self.pseudonyms = (
-            Pseudonyms(config["pseudonymize_salt"], ROWS_IN_JSON)
-            if config["pseudonymize"]
-            else None
+            Pseudonyms(config["pseudonymize_salt"]) if config["pseudonymize"] else None
         )
         """Stand for people in all records; None where these are named."""
         self._projects: dict[str, Row] = {}  # projects, by their ID

@@ -22,14 +22,19 @@ from tap_labelbox.records.columns import ID
 from tap_labelbox.records.structs import ConversionError, RecordBuilder, StructColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tap_labelbox.exports.rows import DataRow
     from tap_labelbox.records.columns import Record
 
 MEDIA_STRUCT = StructColumns(MEDIA, others=True)
 MEDIA_DECODER = msgspec.json.Decoder(MEDIA_STRUCT.type)
-PROJECT_NULLS = dict.fromkeys(c.name for c in StructColumns(PROJECT).columns.values())
+PROJECT_STRUCT = StructColumns(PROJECT)
+PROJECT_NULLS = dict.fromkeys(c.name for c in PROJECT_STRUCT.columns.values())
+ROW_STRUCT = StructColumns(
+    DATA_ROW,
+    more={"projects": dict[ID, PROJECT_STRUCT.type]},  # type: ignore[name-defined]
+)
+ROW_DECODER = msgspec.json.Decoder(ROW_STRUCT.type)
+BUILDER = RecordBuilder(ROW_STRUCT, MEDIA_STRUCT, PROJECT_STRUCT)
 NOTHING = Raw(b"{}")
 
 
@@ -58,71 +63,43 @@ class FastRow:
         return FastProjectRow(record)
 
 
-class FastDecoder:
-    """Decodes data rows that are as expected.
-
-    Args:
-        types: What lists of JSON are decoded to, by their columns; Raw by default.
-    """
-
-    def __init__(self, types: Mapping[str, Any] | None = None) -> None:
-        """Declare the row to msgspec."""
-        self._project = StructColumns(PROJECT, types=types)
-        self._struct = StructColumns(
-            DATA_ROW,
-            more={"projects": dict[ID, self._project.type]},  # type: ignore[name-defined]
-        )
-        self._builder = RecordBuilder(self._struct, MEDIA_STRUCT, self._project)
-        self._decoder = msgspec.json.Decoder(self._struct.type)
-
-    def rows(self, lines: bytes) -> list[FastRow] | None:
-        """Return the rows of some lines; None if one is not as expected."""
-        structs = json_text.decode_lines_as(self._decoder, lines)
-        rows = None if structs is None else [self._row(struct) for struct in structs]
-        return None if rows is None or None in rows else rows  # type: ignore[return-value]
-
-    def _row(self, struct: Any) -> FastRow | None:
-        """Return a decoded row with its records; None if something does not fit."""
-        # An ID that is none is a text without characters, which no struct takes.
-        if struct.data_row is None or struct.data_row.id is None or not struct.projects:
-            return None
-        values = self._struct.values(struct)
-        records = {}
-        try:
-            media = MEDIA_STRUCT.values(
-                MEDIA_DECODER.decode(struct.media_attributes or NOTHING)
-            )
-            for project_id, project in struct.projects.items():
-                in_project = self._project.values(project)
-                record = self._builder.record((*values, *media, *in_project))
-                record["project_id"] = project_id
-                record["additional_columns"] = {}
-                records[project_id] = record
-        except (ConversionError, msgspec.ValidationError):
-            return None
-        return FastRow(records)
-
-
-PLAIN_DECODER = FastDecoder()
-
-
-def decode_fast_rows(
-    lines: bytes, decoder: FastDecoder = PLAIN_DECODER
-) -> list[FastRow | DataRow]:
+def decode_fast_rows(lines: bytes) -> list[FastRow | DataRow]:
     """Return the data rows of some lines.
-
-    Args:
-        lines: The lines.
-        decoder: Is tried before the usual one.
 
     Raises:
         MalformedError: If one of the lines is no data row with an ID.
         ValueError: If one is no JSON.
     """
-    for tried in dict.fromkeys((decoder, PLAIN_DECODER)):
-        if (rows := tried.rows(lines)) is not None:
-            return [*rows]
+    if (rows := _expected_rows(lines)) is not None:
+        return [*rows]
     texts = (line for line in lines.split(b"\n") if line.strip())
-    return [
-        row for line in texts for row in PLAIN_DECODER.rows(line) or decode_rows(line)
-    ]
+    return [row for line in texts for row in _expected_rows(line) or decode_rows(line)]
+
+
+def _expected_rows(lines: bytes) -> list[FastRow] | None:
+    """Return the rows of some lines; None if one is not as expected."""
+    structs = json_text.decode_lines_as(ROW_DECODER, lines)
+    rows = None if structs is None else [_row(struct) for struct in structs]
+    return None if rows is None or None in rows else rows  # type: ignore[return-value]
+
+
+def _row(struct: Any) -> FastRow | None:
+    """Return a decoded row with its records; None if something does not fit."""
+    # An ID that is none is a text without characters, which no struct takes.
+    if struct.data_row is None or struct.data_row.id is None or not struct.projects:
+        return None
+    values = ROW_STRUCT.values(struct)
+    records = {}
+    try:
+        media = MEDIA_STRUCT.values(
+            MEDIA_DECODER.decode(struct.media_attributes or NOTHING)
+        )
+        for project_id, project in struct.projects.items():
+            in_project = PROJECT_STRUCT.values(project)
+            record = BUILDER.record((*values, *media, *in_project))
+            record["project_id"] = project_id
+            record["additional_columns"] = {}
+            records[project_id] = record
+    except (ConversionError, msgspec.ValidationError):
+        return None
+    return FastRow(records)

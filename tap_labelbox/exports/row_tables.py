@@ -35,7 +35,7 @@ from tap_labelbox.records.columns import (
 )
 
 if TYPE_CHECKING:
-    from tap_labelbox.records.columns import Column, Sources
+    from tap_labelbox.records.columns import Column
 
 # --- columns that several tables have ---------------------------------------------
 
@@ -332,14 +332,6 @@ DATA_ROW_ATTACHMENTS = Table.of(
     string("value", "An address, which may expire, or the text itself."),
     ADDITIONAL_COLUMNS,
 )
-
-
-ROWS_IN_JSON: dict[str, Sources] = {
-    "labels": {**EXPORT_LABELS.sources, "z_order": json("z_order", "")},
-    "reviews": LABEL_REVIEWS.sources,
-    "workflow_history": WORKFLOW_HISTORY.sources,
-}
-"""Lists of a data row whose items are rows of tables: where their columns come from."""
 
 # --- export_errors -----------------------------------------------------------------
 

@@ -24,7 +24,6 @@ from tap_labelbox.api.errors import UnavailableError
 from tap_labelbox.exports.rows import data_row_id, identified
 from tap_labelbox.records.json_extent import BrokenError, Extent
 from tap_labelbox.records.json_text import (
-    count_lines,
     decode,
     decode_any_lines,
     decode_lines_as,
@@ -312,7 +311,7 @@ class SavedFile:
         except ValueError:
             return None
         self._at = cut
-        self._line += count_lines(lines)
+        self._line += lines.count(b"\n") + (not lines.endswith(b"\n"))
         self._begins_line = self._has_lines = True
         return self._counted(rows)
 

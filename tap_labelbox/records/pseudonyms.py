@@ -17,25 +17,27 @@ import re
 from contextlib import suppress
 from functools import lru_cache, partial
 from operator import is_
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, defstruct
+from msgspec import Raw
 
 from tap_labelbox.records.columns import (
     EMAIL,
     NAME,
-    Column,
     snake_case,
 )
 from tap_labelbox.records.json_text import OPENERS, encode, encoder, shallow
 from tap_labelbox.records.values import as_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from tap_labelbox.records.columns import Record, Sources
+    from tap_labelbox.records.columns import (
+        Column,
+        Record,
+    )
 
 MAX_CACHED_VALUES = 2**16
 """Pseudonyms that are remembered: more than most organizations have members."""
@@ -75,7 +77,6 @@ CONTENT_KEYS = frozenset(
 """What is drawn, answered and measured: no key in there says who did what."""
 
 QUOTE, BRACKET = b'"['
-SCALAR: Any = str | int | float | bool | None
 STRING = msgspec.json.Decoder(str)
 ITEMS = msgspec.json.Decoder(list[Raw])
 MEMBERS = msgspec.json.Decoder(dict[str, Raw])
@@ -106,21 +107,12 @@ class Pseudonyms:
 
     Args:
         salt: The secret without which nobody can compute them.
-        rows: By the keys of lists in JSON, where the columns of their rows come from.
     """
 
-    def __init__(self, salt: str, rows: Mapping[str, Sources] | None = None) -> None:
-        rows = rows or {}
-        self._shapes = {key: Shape(source, rows) for key, source in rows.items()}
+    def __init__(self, salt: str) -> None:
         self._keyed = hmac.new(salt.encode(errors="surrogatepass"), digestmod="sha256")
         self._cached = lru_cache(MAX_CACHED_VALUES)(self._compute)
         self._cached_json = lru_cache(MAX_CACHED_OBJECTS)(self._computed)
-        self._cached_string = lru_cache(MAX_CACHED_VALUES)(self._compute_string)
-
-    @property
-    def types(self) -> dict[str, Any]:
-        """The types that lists in JSON are decoded to, by their keys."""
-        return {key: list[s.type] | None for key, s in self._shapes.items()}  # type: ignore[name-defined]
 
     # --- values ----------------------------------------------------------------
 
@@ -164,8 +156,6 @@ class Pseudonyms:
             return self._raw(value, role_of(key))
         if type(value) is list and value and type(value[0]) is Raw:
             return [self._raw(item, role_of(key)) for item in value]
-        if type(value) is list and value and isinstance(value[0], Struct):
-            return self._rows(value, self._shapes[key])
         try:
             raw = Raw(encoder.encode(value))
         except RecursionError:
@@ -173,13 +163,6 @@ class Pseudonyms:
             return Raw(shallow(bytes(replaced)))
         replaced = self._raw(raw, role_of(key))
         return value if replaced is raw else replaced
-
-    def _rows(self, rows: list[Struct], shape: Shape) -> Raw:
-        for row in rows:
-            shape.replace(row, self.person)
-        text = encoder.encode(rows)
-        # What is left is content, in which there may be addresses.
-        return self._raw(Raw(text), "") if _may_hold_address(text) else Raw(text)
 
     def _raw(self, raw: Raw, role: str) -> Raw:
         """Return JSON that stands under a key of this role with pseudonyms in it."""
@@ -232,12 +215,7 @@ class Pseudonyms:
         return Raw(encoder.encode(members)) if is_changed else raw
 
     def _string(self, raw: Raw, text: bytes, role: str) -> Raw:
-        is_short = len(text) <= MAX_CACHED_CHARACTERS
-        new = (self._cached_string if is_short else self._compute_string)(text, role)
-        return raw if new is None else new
-
-    def _compute_string(self, text: bytes, role: str) -> Raw | None:
-        """Return a pseudonym in the place of a string; None if that stays."""
+        """Return a string, or a pseudonym in its place."""
         value = STRING.decode(text)
         if role in {PERSON, EMAIL}:
             new = self.person(value)
@@ -248,7 +226,7 @@ class Pseudonyms:
             new = bytes(self._raw(Raw(value), role)).decode()
         else:
             new = self.other(value)
-        return None if new == value else Raw(encoder.encode(new))
+        return raw if new == value else Raw(encoder.encode(new))
 
     def _addresses(self, raw: Raw) -> Raw:
         """Return JSON with pseudonyms for all strings that are addresses, keys too."""
@@ -261,53 +239,6 @@ class Pseudonyms:
 
         text = TOKEN.sub(replaced, before := bytes(raw))
         return raw if text == before else Raw(text)
-
-
-class Shape:
-    """An object as expected, of which only strings and what holds people is decoded.
-
-    Args:
-        sources: Where the columns of its row come from.
-        rows: Those of the rows that stand in its lists, by the lists' keys.
-    """
-
-    def __init__(self, sources: Sources, rows: Mapping[str, Sources]) -> None:
-        self._personal: list[str] = []
-        self._inner: list[tuple[str, Shape]] = []
-        fields: list[tuple[str, Any, Any]] = []
-        for name, source in sources.items():
-            kind: Any = SCALAR
-            if not isinstance(source, Column) or name in rows:
-                is_list = isinstance(source, Column)
-                inner = Shape(rows[name] if is_list else cast("Sources", source), rows)
-                kind = Raw
-                if inner.has_people:
-                    self._inner.append((name, inner))
-                    kind = list[inner.type] if is_list else inner.type  # type: ignore[name-defined]
-            elif source.is_replaced:
-                self._personal.append(name)
-            elif source.kind.schema["type"] in {"array", "object"}:
-                kind = Raw
-            fields.append((name, kind, UNSET))
-        self.type: type[Struct] = defstruct("Shape", fields, forbid_unknown_fields=True)
-
-    @property
-    def has_people(self) -> bool:
-        """True if there may be something to replace."""
-        return bool(self._personal or self._inner)
-
-    def replace(self, struct: Struct, replace: Callable[[str], str]) -> None:
-        """Put pseudonyms into an object of this type."""
-        for name in self._personal:
-            if type(value := getattr(struct, name)) is str:
-                setattr(struct, name, replace(value))
-        for name, inner in self._inner:
-            value = getattr(struct, name)
-            if type(value) is list:
-                for part in value:
-                    inner.replace(part, replace)
-            elif value is not UNSET:
-                inner.replace(value, replace)
 
 
 def is_address(value: str) -> bool:

@@ -47,7 +47,6 @@ class StructColumns:
     Args:
         sources: The columns, by the names of the block.
         raw: Columns of text that are passed on as they are.
-        types: What columns are decoded to, in place of what is usual.
         more: Other fields, and their types.
         others: Whether there may be members of any other name.
     """
@@ -57,7 +56,6 @@ class StructColumns:
         sources: Sources,
         *,
         raw: frozenset[str] = frozenset(),
-        types: Mapping[str, Any] | None = None,
         more: Mapping[str, Any] | None = None,
         others: bool = False,
     ) -> None:
@@ -67,11 +65,10 @@ class StructColumns:
         self._blocks: dict[str, StructColumns] = {}
         for name, source in sources.items():
             if isinstance(source, Column):
-                kind = Raw if source.name in raw else source.kind.struct
-                fields[name] = (types or {}).get(source.name, kind)
+                fields[name] = Raw if source.name in raw else source.kind.struct
                 columns[name] = source
             else:
-                inner = StructColumns(source, raw=raw, types=types, others=others)
+                inner = StructColumns(source, raw=raw, others=others)
                 self._blocks[name] = inner
                 fields[name] = inner.type | None
                 columns |= {f"{name}.{path}": c for path, c in inner.columns.items()}
