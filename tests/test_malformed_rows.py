@@ -497,7 +497,7 @@ def test_a_malformed_item_costs_itself(served: Served, bad: Any) -> None:
 
 def test_a_malformed_item_is_counted_once(served: Served) -> None:
     """Also if the file breaks behind it, and is read again."""
-    tables = Tables(items=json.dumps([item(1), None, None]).encode()[:-1])
+    tables = Tables(items=json.dumps([item(1), None, None]).encode()[:-1] + b",")
 
     output = served(tables, "bulk_export")
 
