@@ -39,7 +39,6 @@ from tap_labelbox.records import json_text
 from tap_labelbox.records.columns import MAX_ID_PATH_BYTES
 from tap_labelbox.records.malformed import MalformedError, described
 from tap_labelbox.records.values import (
-    FEW_ID_CHARACTERS,
     MAX_ID_BYTES,
     as_id,
     as_integer,
@@ -151,8 +150,7 @@ class UniqueIds:
         An ID is passed over once at most, by the one that it is a numbered form of.
         So this stays linear, whatever IDs there are.
         """
-        if len(base_id) > FEW_ID_CHARACTERS:
-            base_id = shortened_id(base_id, self._max_bytes)
+        base_id = shortened_id(base_id, self._max_bytes)
         if base_id not in self._assigned:
             self._assigned[base_id] = 1
             return base_id

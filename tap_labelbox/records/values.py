@@ -25,7 +25,6 @@ LARGEST_INTEGER = 2**63 - 1  # what a warehouse takes
 MAX_EXACT_INTEGER = 2**53  # beyond, not every whole number is a float
 MAX_ID_BYTES = 160  # Labelbox's own have 25 or 36
 MAX_CHARACTER_BYTES = 4  # of UTF-8
-FEW_ID_CHARACTERS = MAX_ID_BYTES // MAX_CHARACTER_BYTES
 NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -54,9 +53,7 @@ def as_id(value: Any) -> str | None:
 def as_key(value: Any) -> str | None:
     """Return an ID as its columns have it, in each table the same."""
     own_id = as_id(value)
-    if own_id is None or len(own_id) <= FEW_ID_CHARACTERS:
-        return own_id
-    return shortened_id(own_id)
+    return None if own_id is None else shortened_id(own_id)
 
 
 def has_at_most(text: str, max_bytes: int) -> bool:
