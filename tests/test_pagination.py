@@ -21,6 +21,7 @@ from tap_labelbox.api.pagination import (
     smaller,
 )
 from tap_labelbox.api.prefetch import fulfil
+from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.records.timestamps import isoformat, just_before, parse
 
 if TYPE_CHECKING:
@@ -449,6 +450,30 @@ def test_ties_that_change_places_hide_no_row() -> None:
     result = ids(server, 6, max_in_flight=4, together=True)
 
     assert sorted(result) == [row["id"] for row in server.rows]
+
+
+@pytest.mark.parametrize("bad", ["row-00006", "row-00008"], ids=["hidden", "beside"])
+def test_a_malformed_row_at_a_seam_is_left_out_once(bad: str) -> None:
+    """Also if neither of two pages has it, and if it is why they cannot be kept."""
+    server = swapped()
+    left_out: list[Malformed] = []
+
+    def page(after: str | None, skip: int, first: int) -> list[Row | Malformed]:
+        return [
+            Malformed("", "", bad) if row["id"] == bad else row
+            for row in server(after, skip, first)
+        ]
+
+    listing = Listing(
+        page,
+        6,
+        leave_out=left_out.append,
+        fetch_all=lambda asks: [page(*ask) for ask in asks],
+    )
+
+    result = sorted(row["id"] for rows, _ in listing.pages() for row in rows)
+    assert result == [row["id"] for row in server.rows if row["id"] != bad]
+    assert [row.key for row in left_out] == [bad]
 
 
 def test_a_seam_that_cannot_be_asked_for_hides_no_row() -> None:
