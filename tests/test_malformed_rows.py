@@ -368,14 +368,14 @@ def test_malformed_rows_that_never_end_are_given_up() -> None:
 @given(
     made_at=st.lists(st.integers(0, 30), min_size=1, max_size=60),
     size=st.integers(3, 9),
-    max_in_flight=st.sampled_from([1, 4]),
+    way=st.sampled_from([(1, False), (4, False), (1, True), (4, True)]),
     bad=st.sets(st.integers(0, 30)),
     deleted=st.lists(st.one_of(st.none(), st.floats(0, 0.999)), max_size=40),
 )
 def test_a_list_that_moves_among_malformed_rows_is_read(
     made_at: list[int],
     size: int,
-    max_in_flight: int,
+    way: tuple[int, bool],
     bad: set[int],
     deleted: list[float | None],
 ) -> None:
@@ -398,10 +398,12 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
         return entries[skip : skip + first]
 
     by_name: list[str] = []
+    max_in_flight, together = way
     listing = Listing(
         fetch,
         size,
         max_in_flight=max_in_flight,
+        fetch_all=(lambda asks: [fetch(*ask) for ask in asks]) if together else None,
         leave_out=lambda row: by_name.append(row.key),
     )
     seen: set[str] = set()

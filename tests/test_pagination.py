@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from threading import Lock
+from functools import partial
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,9 +16,12 @@ from tap_labelbox.api.errors import ComplexityError, TooLargeError, UnavailableE
 from tap_labelbox.api.pagination import (
     MAX_STALLED_PAGES,
     MIN_PAGE_ROWS,
+    SEAMS_TOGETHER,
     Listing,
     smaller,
 )
+from tap_labelbox.api.prefetch import fulfil
+from tap_labelbox.records.malformed import Malformed
 from tap_labelbox.records.timestamps import isoformat, just_before, parse
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ Row = dict[str, Any]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND, MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
+WAIT_SECONDS = 60.0
 UNITS = st.sampled_from([SECOND, MILLISECOND])
 ORDERS = st.sampled_from([1, -1])  # oldest first, newest first
 
@@ -296,7 +301,7 @@ def test_two_rows_are_the_least(asked: int) -> None:
 @given(
     made_at=st.lists(st.integers(0, 30), max_size=60),
     size=st.integers(2, 9),
-    way=st.sampled_from([(1, False), (2, False), (8, False), (2, True), (8, True)]),
+    way=st.sampled_from([(n, together) for n in (1, 2, 8) for together in (0, 1)]),
     seed=st.integers(0, 2**32),
     events=st.lists(st.sampled_from(["delete", "list late", "none"]), max_size=40),
     unit=UNITS,
@@ -353,7 +358,7 @@ def test_what_is_there_all_the_time_is_read(
 @given(
     made_at=st.lists(st.integers(0, 20), max_size=60),
     size=st.integers(4, 9),
-    way=st.sampled_from([(1, False), (4, False), (4, True)]),
+    way=st.sampled_from([(1, False), (1, True), (4, False), (4, True)]),
     seed=st.integers(0, 2**32),
     order=ORDERS,
 )
@@ -377,21 +382,217 @@ def test_ties_may_come_in_any_order_each_time(
     assert sorted(result) == [row["id"] for row in server.rows]
 
 
-def test_ties_that_change_places_hide_no_row() -> None:
-    """The next page begins within the overlap, and has all of it none the less."""
-    server = Server(made(0, 0, 0, 0, 1, 1, 1))
-    # The last row is behind its equals on the first page, and before them later.
+@given(
+    made_at=st.lists(st.integers(0, 20), max_size=60),
+    size=st.integers(3, 9),
+    max_in_flight=st.sampled_from([1, 2, 8]),
+    seed=st.integers(0, 2**32),
+    events=st.lists(st.sampled_from(["delete", "list late", "none"]), max_size=40),
+)
+def test_ties_change_places_while_the_list_moves(
+    made_at: list[int],
+    size: int,
+    max_in_flight: int,
+    seed: int,
+    events: list[str],
+) -> None:
+    """Both at once: an overlap may be whole, and yet hide a row that was its equal.
+
+    As long as a page holds all rows of a moment, none is lost; and none comes twice,
+    but where late rows have moved others down by more than what is remembered.
+    """
+    chance = random.Random(seed)
+    kept = [at for at in set(made_at) for _ in range(min(made_at.count(at), size - 1))]
+    rows = made(*sorted(kept))
+    late = [row for row in rows if chance.random() < 0.2]
+    server = Server([row for row in rows if row not in late])
+    settled = {row["id"]: row for row in server.rows}
+    script = iter(events)
+
+    def happen(server: Server) -> None:
+        event = next(script, "none")
+        if event == "delete" and server.rows:
+            row = server.rows.pop(chance.randrange(len(server.rows)))
+            settled.pop(row["id"], None)
+        elif event == "list late" and late:
+            server.rows.append(late.pop())
+        server.order = lambda row: (age(row), chance.random())
+
+    server.before = happen
+    seen: list[str] = []
+    listing = Listing(
+        server, size, max_in_flight=max_in_flight, fetch_all=server.together
+    )
+    for page, reached in listing.pages():
+        seen += [row["id"] for row in page]
+        with server.one_at_a_time:
+            due = {i for i, r in settled.items() if r["created_at"] < (reached or "")}
+        assert due <= {*seen}
+
+    assert settled.keys() <= {*seen} <= {row["id"] for row in rows}
+    assert "list late" in events or len(seen) == len({*seen})
+
+
+def swapped() -> Server:
+    """Return a list of which one row is behind its equals, and then before them."""
+    server = Server(made(0, 0, 0, 1, 1, 1, 1, *range(2, 9)))
     server.order = lambda row: (
         age(row),
         (row["id"] == "row-00006") == (server.asked[-1][1] == 0),
     )
+    return server
+
+
+def test_ties_that_change_places_hide_no_row() -> None:
+    """The next page begins within the overlap, and has all of it none the less."""
+    server = swapped()
 
     result = ids(server, 6, max_in_flight=4, together=True)
 
     assert sorted(result) == [row["id"] for row in server.rows]
 
 
-@pytest.mark.parametrize("burst", [0, 3, 40], ids=["even", "uneven", "bursts"])
+@pytest.mark.parametrize("bad", ["row-00006", "row-00008"], ids=["hidden", "beside"])
+def test_a_malformed_row_at_a_seam_is_left_out_once(bad: str) -> None:
+    """Also if neither of two pages has it, and if it is why they cannot be kept."""
+    server = swapped()
+    left_out: list[Malformed] = []
+
+    def page(after: str | None, skip: int, first: int) -> list[Row | Malformed]:
+        return [
+            Malformed("", "", bad) if row["id"] == bad else row
+            for row in server(after, skip, first)
+        ]
+
+    listing = Listing(
+        page,
+        6,
+        leave_out=left_out.append,
+        fetch_all=lambda asks: [page(*ask) for ask in asks],
+    )
+
+    result = sorted(row["id"] for rows, _ in listing.pages() for row in rows)
+    assert result == [row["id"] for row in server.rows if row["id"] != bad]
+    assert [row.key for row in left_out] == [bad]
+
+
+def test_a_seam_that_cannot_be_asked_for_hides_no_row() -> None:
+    """Where the server does not obey the filter, pages are read from before it."""
+    server = swapped()
+
+    def whole(asks: list[tuple[str | None, int, int]]) -> list[list[Row]]:
+        return [server(None, skip, first) for _, skip, first in asks]
+
+    listing = Listing(server, 6, max_in_flight=4, fetch_all=whole)
+
+    result = {row["id"] for rows, _ in listing.pages() for row in rows}
+    assert result == {row["id"] for row in server.rows}
+
+
+def test_a_seam_that_is_answered_in_no_order_hides_no_row() -> None:
+    """As when Labelbox no longer knows how to put labels in order."""
+    server = swapped()
+
+    def newest_first(asks: list[tuple[str | None, int, int]]) -> list[list[Row]]:
+        server.order = lambda row: -age(row)
+        return server.together(asks)
+
+    listing = Listing(
+        server,
+        6,
+        max_in_flight=4,
+        fetch_all=newest_first,
+        ordered=lambda: not server.requests,
+    )
+
+    result = {row["id"] for rows, _ in listing.pages() for row in rows}
+    assert result == {row["id"] for row in server.rows}
+
+
+def test_rows_of_a_second_that_fills_pages_may_go_away() -> None:
+    """Then there is the server's order to go by."""
+
+    def delete_three(server: Server) -> None:
+        if len(server.asked) == 2:
+            del server.rows[:3]
+
+    server = Server(made(0, *[5] * 40, 6), delete_three)
+    every = [row["id"] for row in server.rows]
+
+    assert sorted(ids(server, 10, together=True)) == every
+
+
+def test_late_rows_bring_none_again() -> None:
+    """Pages then have the end of the page before the last once more."""
+
+    def list_three(server: Server) -> None:
+        if len(server.asked) == 2:
+            server.rows += late
+
+    server = Server(made(0, 1, 1, 2, 3, 4, 5, 6, 7, 8), list_three)
+    every = [row["id"] for row in server.rows]
+    late = [row | {"id": f"late {row['id']}"} for row in made(0, 0, 0)]
+
+    assert ids(server, 4, together=True) == every
+
+
+def test_seams_that_are_too_much_are_asked_for_with_fewer_rows() -> None:
+    """As pages are."""
+    server = Server(made(*(n // 4 for n in range(60))))
+    asked: list[list[tuple[str | None, int, int]]] = []
+
+    def together(asks: list[tuple[str | None, int, int]]) -> list[list[Row]]:
+        asked.append(asks)
+        if len(asked) == 1:
+            raise ComplexityError("no")
+        return server.together(asks)
+
+    listing = Listing(server, 12, max_in_flight=4, fetch_all=together)
+
+    assert [row["id"] for rows, _ in listing.pages() for row in rows] == [
+        row["id"] for row in server.rows
+    ]
+    assert [max(first for _, _, first in asks) for asks in asked] == [8, 6]
+
+
+def test_pages_go_on_while_seams_are_asked_for() -> None:
+    """Their answer comes in its turn; up to then it is not said that they are read."""
+    server = Server(made(*(n // 4 for n in range(1000))))
+    has_gone_on, waited = Event(), list[bool]()
+
+    def fetch(after: str | None, skip: int, first: int) -> list[Row]:
+        if server.requests:
+            has_gone_on.set()
+        return server(after, skip, first)
+
+    def together(asks: list[tuple[str | None, int, int]]) -> list[list[Row]]:
+        server.requests += 1
+        waited.append(has_gone_on.wait(WAIT_SECONDS))
+        return [server(*ask) for ask in asks]
+
+    listing = Listing(
+        fetch,
+        10,
+        max_in_flight=4,
+        first_page=fulfil(partial(server, None, 0, 10)),
+        fetch_all=together,
+    )
+    pages = list(listing.pages())
+
+    assert [row["id"] for page in pages for row in page.rows] == [
+        row["id"] for row in server.rows
+    ]
+    assert waited[0]
+    reached = [page.reached or "" for page in pages]
+    first_seam, last = timestamp(2), timestamp(249)
+    assert reached == sorted(reached)
+    assert reached.count(first_seam) >= SEAMS_TOGETHER
+    assert reached[-1] == last
+
+
+@pytest.mark.parametrize(
+    "burst", [0, 3, 40, 300], ids=["even", "uneven", "bursts", "imports"]
+)
 def test_ties_cost_few_requests(burst: int) -> None:
     """Of 20,000 rows in 200 pages, on average four to a second."""
     chance = random.Random(1)
@@ -432,6 +633,20 @@ def test_a_second_with_more_rows_than_were_expected_is_read() -> None:
     server = Server(made(*([0] * 8 + [1] * 60 + [2] * 30)))
 
     result = ids(server, 12, max_in_flight=4, together=True)
+
+    assert sorted(result) == [row["id"] for row in server.rows]
+
+
+def test_a_seam_with_more_rows_than_were_expected_is_read() -> None:
+    """The next page has those that this one had, which so says nothing of others."""
+    server = Server(made(*([0] * 30 + [1] * 40 + [2] * 30)))
+    # Of the rows that share a second, the first ones are behind the others later.
+    server.order = lambda row: (
+        age(row),
+        int(row["id"][4:]) < 42 and server.asked[-1][1] == 58,
+    )
+
+    result = ids(server, 60, max_in_flight=4, together=True)
 
     assert sorted(result) == [row["id"] for row in server.rows]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count, takewhile
 from operator import itemgetter
@@ -23,8 +23,9 @@ INITIAL_IN_FLIGHT = 4  # pages asked for at once after a first full one
 MAX_STALLED_PAGES = 10  # one after the other
 MAX_RESTARTS = 1000  # of one list in all
 MIN_PAGE_ROWS = 2  # rows a page
-SEAMS_TOGETHER = 20  # timestamps that are asked for at once
-SEAM_MARGIN_ROWS = 8  # asked for beyond those of one timestamp that are known
+OVERLAP_ROWS = 2  # of pages that may meet at a seam: with one, each would
+SEAMS_TOGETHER = 40  # timestamps that are asked for at once
+SEAM_MARGIN_ROWS = 4  # asked for beyond those of one timestamp that are known
 
 
 class Fetch(Protocol):
@@ -86,21 +87,22 @@ class Listing:
         by all of these, for nobody promises their order. (Where one timestamp has more
         rows than a page, there is nothing but the server's order to go by.)
 
-        Labels have whole seconds, and many are made in one. So equal timestamps are
-        the rule, and what a restart brings again is known by its ids.
-
         That holds whichever of two pages was answered first, so pages are prefetched.
         An overlap that was too short once is longer from there on; otherwise each such
-        page would have to be asked for again. Where several pages can be asked for in
-        one request, those in flight are kept instead: of the timestamp at such a seam
-        all rows are asked for once more, with those of other seams, and what neither
-        page had is given then.
+        page would have to be asked for again.
+
+        Labels have whole seconds, and many are made in one. Where several pages can be
+        asked for in one request, those in flight are kept instead: a page has all rows
+        between its first timestamp and its last one, but if it ends with the timestamp
+        that the next one begins with, either may lack rows of it. All rows at such a
+        seam are asked for once more, with those at other seams, while pages go on.
 
         A server that gives the rows in an order of its own, such as newest first, is
         read all the same; but until the pages have shown otherwise, or where
         ``ordered`` denies it, it is not known before the end up to where, and a
         restart is from the beginning. So is a third start, if the pages after a second
-        one show that there is no order after all.
+        one show that there is no order after all. What a restart brings again is known
+        by its ids.
 
         Malformed rows have no timestamp, and an id perhaps, so no page begins with one
         of them, and they say nothing of the order. (Where a page has no others to
@@ -117,20 +119,17 @@ class Listing:
             except (ComplexityError, TooLargeError) as error:
                 walk.shrink(error)
                 continue
-            if not walk.fits(page):
+            if page is None or not walk.fits(page):
                 walk.restart()
                 continue
             is_last = len(page) < self.size
             yield walk.read(page, is_last=is_last)
-            if walk.has_seams_to_read(is_last=is_last):
-                lacking = walk.rows_at_seams()
-                if lacking is None:
-                    walk.restart()
-                    continue
-                yield Page(lacking, walk.reached(is_last=is_last))
-            if is_last:
+            if not is_last:
+                walk.advance(page)
+            elif walk.seams:
+                walk.finish()
+            else:
                 return
-            walk.advance(page)
 
 
 def smaller(size: int, asked: int, error: Exception) -> int:
@@ -158,20 +157,20 @@ class _Walk:
         self._listing = listing
         self._start = listing.after  # rows made after this timestamp are listed
         self._skip = 0  # rows of these before the next page
-        self._stride = listing.size - 1  # rows from one page to the next
+        self._stride = self._longest_stride  # rows from one page to the next
+        self._is_over = False  # all pages have been read, but perhaps not all seams
         self._latest = ""  # timestamp that was read
-        self._answers: Iterator[Future[Sequence[Row | Malformed]]]
+        self._answers: Iterator[Future[Any]]
         self._seen = _Seen(listing.key)
         self._order = _Order()
         self._budget = _RetryBudget()
-        self._seams: dict[str, set[str]] = {}
-        """Timestamps at which a page ended and the next one began, of which either may
-        lack rows; and the IDs of those that they had."""
+        self.seams: dict[str, set[str]] = {}
+        """Timestamps with which a page ended and the next one began, until all their
+        rows have been read; and the IDs of those that these pages had."""
+        self._in_flight = 0  # seams, the first ones
+        self._lacking: list[Row] = []  # of seams, for the next page to bring along
         # Rows that the next page was asked for with, at most.
         self._asked_size = listing.opening_size
-        self._is_short = False
-        """True if the next page begins behind the first row of the overlap. If it has
-        all of these, they have changed places, with rows that no page has had."""
         if listing.first_page:
             self._request(self._stride)
             self._answers = chain([listing.first_page], self._answers)
@@ -179,17 +178,58 @@ class _Walk:
         else:
             self._request(0)
 
+    @property
+    def _can_have_seams(self) -> bool:
+        """True if two pages that meet within a timestamp can be kept."""
+        return self._listing.fetch_all is not None and self._listing.size > OVERLAP_ROWS
+
+    @property
+    def _longest_stride(self) -> int:
+        return self._listing.size - (OVERLAP_ROWS if self._can_have_seams else 1)
+
     def _request(self, skip: int) -> None:
         """Request pages from one on; none is prefetched before the first was full."""
-        self._skip = skip
-        fetch, start, size = self._listing.fetch, self._start, self._listing.size
-        jobs = (partial(fetch, start, at, size) for at in count(skip, self._stride))
+        self._skip, self._in_flight = skip, 0
         initial = INITIAL_IN_FLIGHT if skip else 1
-        self._answers = prefetch(jobs, self._listing.max_in_flight, initial=initial)
+        limit = self._listing.max_in_flight
+        self._answers = prefetch(self._jobs(), limit, initial=initial)
 
-    def next_page(self) -> _Rows:
-        """Wait for the next page."""
-        return _Rows(next(self._answers).result(), self._listing)
+    def _jobs(self) -> Iterator[Callable[[], Any]]:
+        """Yield what asks for the pages, and for their seams in between."""
+        if self._is_over:
+            yield from (self._next_seams(), list)  # and an empty page
+            return
+        start, size = self._start, self._listing.size
+        for skip in count(self._skip, self._stride):
+            if len(self.seams) - self._in_flight >= SEAMS_TOGETHER:
+                yield self._next_seams()
+            yield partial(self._listing.fetch, start, skip, size)
+
+    def _next_seams(self) -> Callable[[], Any]:
+        """Return what asks for the seams that are not in flight."""
+        new = [(at, len(ids)) for at, ids in self.seams.items()][self._in_flight :]
+        self._in_flight = len(self.seams)
+        return partial(_rows_at, self._listing, new)
+
+    def next_page(self) -> _Rows | None:
+        """Wait for the next page; None if the list has to be read in another way."""
+        while isinstance(answer := next(self._answers).result(), dict | None):
+            if answer is None or not self._is_ordered:
+                self._listing.fetch_all = None
+                return None
+            self._settle(answer)
+        return _Rows(answer, self._listing)
+
+    def _settle(self, seams: dict[str, _Rows]) -> None:
+        """Keep what the pages lacked at some seams for the next page."""
+        for at, page in seams.items():
+            known = self.seams.pop(at)
+            for malformed in page.malformed:
+                self._listing.leave_out(malformed)
+            own = zip(page.ids, page.sound, page.timestamps, strict=True)
+            new = {i: row for i, row, t in own if t == at and i not in known}
+            self._lacking += new.values()
+        self._in_flight -= len(seams)
 
     def shrink(self, error: Exception) -> None:
         """Ask for the next page, and all others, with fewer rows.
@@ -198,7 +238,7 @@ class _Walk:
             Exception: That error, if there cannot be fewer.
         """
         self._listing.size = smaller(self._listing.size, self._asked_size, error)
-        self._asked_size, self._stride = 0, self._listing.size - 1
+        self._asked_size, self._stride = 0, self._longest_stride
         self._request(self._skip)
 
     @property
@@ -211,79 +251,26 @@ class _Walk:
         self._order.observe(page.timestamps)
         contents = [row.content for row in page.malformed]
         self._budget.observe(page.ids, contents, is_first=not self._skip)
-        is_misled = self._start != self._listing.after and not self._is_ordered
-        if is_misled:
+        if self._start != self._listing.after and not self._is_ordered:
             return False
-        has_overlap = self._seen.overlap <= set(page.ids)
-        return (has_overlap and not self._is_short) or self._is_seam(page)
-
-    def _is_seam(self, page: _Rows) -> bool:
-        """Note where a page begins among the rows with which the last one ended.
-
-        Returns:
-            Whether it does, so that nothing but rows of that timestamp may be missing.
-        """
-        if not self._may_have_seams or page.malformed:
-            return False
-        if not page.timestamps or page.timestamps[0] != self._latest:
-            return False
-        self._seams.setdefault(self._latest, set()).update(self._seen.overlap)
-        return True
+        overlap = self._seen.overlap
+        if not (overlap and self._may_have_seams):
+            return overlap <= set(page.ids)
+        if page.timestamps[:1] == [self._latest]:
+            own = zip(page.ids, page.timestamps, strict=True)
+            known = self._seen.latest.union(i for i, at in own if at == self._latest)
+            if len(known) < self._listing.size:  # else no page would have them all
+                if page.malformed:  # they would be logged twice
+                    return False
+                self.seams.setdefault(self._latest, set()).update(known)
+                return True
+        return not overlap.isdisjoint(page.ids)
 
     @property
     def _may_have_seams(self) -> bool:
-        """True if a page may begin among the rows with which the last one ended."""
-        listing = self._listing
-        return (
-            listing.fetch_all is not None
-            and listing.max_in_flight > 1
-            and self._is_ordered
-            and self._seen.is_well_formed
-            and len(self._seen.overlap) <= listing.size // 2
-        )
-
-    def has_seams_to_read(self, *, is_last: bool) -> bool:
-        """Return whether there are seams to ask for: enough of them, or the last."""
-        return len(self._seams) >= (1 if is_last else SEAMS_TOGETHER)
-
-    def rows_at_seams(self) -> list[Row] | None:
-        """Return the rows that pages lack of the timestamps at their seams.
-
-        None if the server does not list rows by when they were made.
-        """
-        listing, seams = self._listing, self._seams
-        asks: list[Ask] = [
-            (just_before(at), 0, min(len(ids) + SEAM_MARGIN_ROWS, listing.size))
-            for at, ids in seams.items()
-        ]
-        result: list[Row] = []
-        self._seams = {}
-        replies = listing.fetch_all(asks) if listing.fetch_all else ()
-        for at, ask, rows in zip(seams, asks, replies, strict=True):
-            page = _Rows(rows, listing)
-            if any(timestamp < at for timestamp in page.timestamps):
-                listing.fetch_all = None
-                return None
-            page = self._whole_seam(at, ask, page)
-            for row in page.malformed:
-                listing.leave_out(row)
-            own = zip(page.ids, page.sound, page.timestamps, strict=True)
-            result += (r for i, r, t in own if t == at and i not in seams[at])
-        return result
-
-    def _whole_seam(self, at: str, ask: Ask, page: _Rows) -> _Rows:
-        """Return a page with all rows of a timestamp, which may need more pages."""
-        rows, (after, _, first) = list(page.rows), ask
-        new = {*page.ids}
-        while new and len(page) >= first and page.timestamps[-1] == at:
-            first = self._listing.size
-            page = _Rows(
-                self._listing.fetch(after, len(rows) - 1, first), self._listing
-            )
-            known = {*_Rows(rows, self._listing).ids}
-            new = {*page.ids} - known
-            rows += [r for r in page.sound if self._listing.key(r) not in known]
-        return _Rows(rows, self._listing)
+        """True if the next page may begin among the rows with which the last ended."""
+        is_sound = self._is_ordered and self._seen.is_well_formed
+        return is_sound and self._can_have_seams
 
     def restart(self) -> None:
         """Go back to where all rows have been read; to the start if that is unknown.
@@ -293,29 +280,30 @@ class _Walk:
         """
         self._budget.try_again()
         is_ordered = self._is_ordered
+        if not (is_ordered and self._listing.fetch_all):
+            self._latest = min([self._latest, *self.seams])
+            self.seams = {}
         self._start = just_before(self._latest) if is_ordered else self._listing.after
-        self._seen.overlap, self._is_short = set(), False
+        self._seen.overlap, self._is_over = set(), False
         self._order.restart()
         self._request(0)
 
     def read(self, page: _Rows, *, is_last: bool) -> Page:
-        """Return the rows of a page that have not been read before."""
+        """Return the rows of a page, and of seams, that have not been read before."""
         for row in self._seen.new_malformed(page.malformed):
             self._listing.leave_out(row)
         known = self._seen.ids
         new = [r for i, r in zip(page.ids, page.sound, strict=True) if i not in known]
         self._budget.note_progress(len(new))
         self._latest = max([self._latest, *page.timestamps])
-        for i, at in zip(page.ids, page.timestamps, strict=True):
-            if at in self._seams:
-                self._seams[at].add(i)
-        return Page(new, self.reached(is_last=is_last))
+        new, self._lacking = self._lacking + new, []
+        is_known = is_last or self._is_ordered
+        return Page(new, min([self._latest, *self.seams]) or None if is_known else None)
 
-    def reached(self, *, is_last: bool) -> str | None:
-        """Return the timestamp before which every row has been read, if it is known."""
-        if is_last or self._is_ordered:
-            return min([self._latest, *self._seams]) or None
-        return None
+    def finish(self) -> None:
+        """Go on to a page without rows, which brings along what seams are left."""
+        self._seen.overlap, self._is_over = set(), True
+        self._request(self._skip)
 
     def advance(self, page: _Rows) -> None:
         """Go on to the next page, which begins with the last rows of this one."""
@@ -323,12 +311,58 @@ class _Walk:
         step = len(page) - self._seen.overlapping(page.rows)
         if not step:  # there is nothing to begin the next page with
             self._seen.overlap, step = set(), self._stride
-        self._is_short = step < self._stride and self._may_have_seams
-        if step < self._stride and not self._is_short:
+        if step < self._stride and not self._may_have_seams:
             self._stride = max(step, self._listing.size * 3 // 4)
             self._request(self._skip + step)
         else:
             self._skip += self._stride
+
+
+def _rows_at(listing: Listing, seams: list[tuple[str, int]]) -> dict[str, _Rows] | None:
+    """Return all rows of some timestamps, of which so many are known.
+
+    None if the server does not list rows by when they were made.
+    """
+    asks: list[Ask] = [
+        (just_before(at), 0, min(known + SEAM_MARGIN_ROWS, listing.size))
+        for at, known in seams
+    ]
+    result: dict[str, _Rows] = {}
+    replies = listing.fetch_all(asks) if listing.fetch_all else ()
+    for (at, _), (after, _, first), rows in zip(seams, asks, replies, strict=True):
+        page = _Rows(_until(at, rows, listing), listing)
+        if any(timestamp <= (after or "") for timestamp in page.timestamps):
+            return None
+        result[at] = page if len(page) < first else _all_until(at, listing)
+    return result
+
+
+def _until(
+    at: str, rows: Iterable[Row | Malformed], listing: Listing
+) -> list[Row | Malformed]:
+    """Return the first rows, as far as they were not made after a timestamp."""
+
+    def is_early(row: Row | Malformed) -> bool:
+        return isinstance(row, Malformed) or listing.made_at(row) <= at
+
+    return list(takewhile(is_early, rows))
+
+
+def _all_until(at: str, listing: Listing) -> _Rows:
+    """Return all rows of a timestamp that has more than were expected."""
+    rows: list[Row | Malformed] = []
+    pages = replace(
+        listing,
+        fetch=lambda *ask: _until(at, listing.fetch(*ask), listing),
+        after=just_before(at),
+        max_in_flight=1,
+        first_page=None,
+        opening_size=0,
+        leave_out=rows.append,
+        fetch_all=None,
+    ).pages()
+    rows += [row for page, _ in pages for row in page]
+    return _Rows(rows, listing)
 
 
 class _Rows:
@@ -354,7 +388,8 @@ class _Seen:
         """IDs of the rows that the next page has to begin with."""
         self.ids: set[str] = set()
         """IDs of all rows that the next page may have again."""
-        self._latest: set[str] = set()  # IDs of the rows of the latest timestamp
+        self.latest: set[str] = set()
+        """IDs of the rows of the timestamp with which it ended."""
         self._recent: dict[str, str] = {}  # timestamps of what a restart brings again
         self._left_out: set[str] = set()  # keys of the malformed rows of the last page
 
@@ -369,15 +404,15 @@ class _Seen:
         if len(last) == len(ids):
             self.overlap = {ids[-1]}
         else:
-            self.overlap, self._latest = last, set()
-        self._latest |= last
+            self.overlap, self.latest = last, set()
+        self.latest |= last
         if falls:  # a restart is from the beginning
             self._recent = {}
         else:
-            begin = just_before(timestamps[-1])
+            begin = just_before(timestamps[0])
             rows = chain(self._recent.items(), zip(ids, timestamps, strict=True))
             self._recent = {i: at for i, at in rows if at > begin}
-        self.ids = self._latest.union(ids, self._recent)
+        self.ids = self.latest.union(ids, self._recent)
 
     def new_malformed(self, rows: list[Malformed]) -> list[Malformed]:
         """Return those malformed rows of a page that the one before had not."""

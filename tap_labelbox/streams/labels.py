@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from tap_labelbox.api.pagination import Ask, Row
 
+SEAM_SHARE = 0.5  # of what a page asks for, in a question about a seam
 SKIP = ("Skip", Raw(b'"Skip"'))
 
 
@@ -207,8 +208,8 @@ class LabelsStream(ProjectStream):
     ) -> list[Sequence[Row | Malformed]]:
         """Return several short pages, asked for in one request."""
         questions = [self._question(project_id, *ask) for ask in asks]
-        answers = self.together(self.name, self.decode_fast).answers(questions)
-        return [answer.result() for answer in answers]
+        together = self.together(self.name, self.decode_fast, weight=SEAM_SHARE)
+        return [answer.result() for answer in together.answers(questions)]
 
     def _question(
         self, project_id: str, after: str | None, skip: int, first: int
