@@ -65,7 +65,7 @@ class Listing:
     """Pages that are asked for at once."""
     first_page: Future[Sequence[Row | Malformed]] | None = None
     """The first page, if it has been asked for already."""
-    opening_size: int = 0
+    first_page_rows: int = 0
     """Rows at most that it was asked for with: others may have found that too much
     meanwhile, and made pages smaller."""
     made_at: Callable[[Row], str] = itemgetter("created_at")
@@ -170,7 +170,7 @@ class _Walk:
         self._in_flight = 0  # seams, the first ones
         self._lacking: list[Row] = []  # of seams, for the next page to bring along
         # Rows that the next page was asked for with, at most.
-        self._asked_size = listing.opening_size
+        self._asked_size = listing.first_page_rows
         if listing.first_page:
             self._request(self._stride)
             self._answers = chain([listing.first_page], self._answers)
@@ -357,7 +357,7 @@ def _all_until(at: str, listing: Listing) -> _Rows:
         after=just_before(at),
         max_in_flight=1,
         first_page=None,
-        opening_size=0,
+        first_page_rows=0,
         leave_out=rows.append,
         fetch_all=None,
     ).pages()

@@ -92,7 +92,7 @@ class Reader:
             ordered=lambda: False,
             max_in_flight=self.max_in_flight,
             first_page=cast("Future[Sequence[Row | Malformed]]", first_page),
-            opening_size=self._largest,
+            first_page_rows=self._largest,
             made_at=lambda _: "",
             leave_out=self.leave_out,
             key=self._key,

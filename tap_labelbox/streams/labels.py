@@ -134,7 +134,7 @@ class LabelsStream(ProjectStream):
             self._in_order,
             self.max_in_flight,
             first_page=next(self._prefetched_pages),
-            opening_size=int(self.config["page_size"]),
+            first_page_rows=int(self.config["page_size"]),
             leave_out=partial(
                 self.workspace.leave_out, f"labels of project {project_id}"
             ),
