@@ -25,6 +25,7 @@ import pytest
 import urllib3.util.connection
 
 from tap_labelbox.api.errors import LabelboxError
+from tap_labelbox.api.pagination import OVERLAP_ROWS
 from tap_labelbox.sandbox import Reply, World, serve
 from tap_labelbox.sandbox.replies import HTML, error, faults
 from tap_labelbox.sandbox.server import API_KEY
@@ -211,10 +212,10 @@ PLACES = {
         "labels", API | TOO_COMPLEX, operation("Labels", skip=0)
     ),
     "labels: middle page": Place(
-        "labels", API | TOO_COMPLEX, operation("Labels", skip=PAGE - 1)
+        "labels", API | TOO_COMPLEX, operation("Labels", skip=PAGE - OVERLAP_ROWS)
     ),
     "labels: last page": Place(
-        "labels", API | TOO_COMPLEX, operation("Labels", skip=2 * (PAGE - 1))
+        "labels", API | TOO_COMPLEX, operation("Labels", skip=2 * (PAGE - OVERLAP_ROWS))
     ),
     "bulk_export: first request": Place(
         "bulk_export", API, operation("ProjectIds"), first_of_all=True

@@ -19,7 +19,7 @@ def test_metrics_are_those_of_whole_streams(
     run: Runner, caplog: Any, monkeypatch: Any, maps: Any
 ) -> None:
     """Counts add up to the records, and no project stands for all of them."""
-    monkeypatch.setattr("tap_labelbox.singer.stream.CHECK_EVERY_RECORDS", 10)
+    monkeypatch.setattr("tap_labelbox.singer.writer.COUNTED_RECORDS", 10)
     monkeypatch.setattr(metrics.Counter, "_ready_to_log", lambda counter: counter.value)
     caplog.set_level(logging.DEBUG)
 
