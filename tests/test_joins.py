@@ -15,6 +15,8 @@ from tests.runner import PRIMARY_KEYS, Output, Runner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tap_labelbox.sandbox import Label
+
 COLUMNS = {stream.name: {*stream.schema["properties"]} for stream in STREAMS}
 PRESENCE = ("data_row_presence", "label_presence")
 ALL = [(stream.name, join) for stream in STREAMS for join in joins_of(stream)]
@@ -24,10 +26,11 @@ ALL = [(stream.name, join) for stream in STREAMS for join in joins_of(stream)]
 def output() -> Output:
     """Read a workspace in which everything happens."""
     world = World(projects=6, labels_per_project=80)
-    # For reports, which go back a month; some of them are reviewed.
-    for number in range(20):
-        at = datetime.now(UTC) - timedelta(days=2, minutes=number)
-        world.add_label(world.projects[0].id, at)
+    # For reports, which go back a month; until some of them are reviewed.
+    labels: list[Label] = []
+    while len(labels) < 20 or not any(label.reviews for label in labels):
+        at = datetime.now(UTC) - timedelta(days=2, minutes=len(labels))
+        labels.append(world.add_label(world.projects[0].id, at))
     with serve(world, unexportable=1) as sandbox:
         run = Runner(sandbox, world)
         output = run(*PRIMARY_KEYS.keys() - {*PRESENCE}, all_columns=True)
