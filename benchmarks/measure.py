@@ -153,9 +153,9 @@ def run(
 def cpu_to_first_request(command: Sequence[str | Path], server: Served) -> float:
     """Return the CPU seconds of a program until its first request, and end it there."""
     server.turn(latency=600)
-    nothing = subprocess.DEVNULL
+    devnull = subprocess.DEVNULL
     with subprocess.Popen(
-        command, env=ENVIRONMENT, stdout=nothing, stderr=nothing
+        command, env=ENVIRONMENT, stdout=devnull, stderr=devnull
     ) as process:
         while not server.turn()["requests"]:
             if process.poll() is not None:

@@ -238,7 +238,7 @@ class Exports(DataRowExports):
             super()._write(task)
 
 
-class OneBulkExport(BulkExports):
+class SharedBulkExport(BulkExports):
     """Bulk exports that are all the same one, written beforehand."""
 
     link: Callable[[], str]
@@ -308,7 +308,7 @@ class Server:
         self._schema = Schema(RESOLVERS | count, ())
         exports = Exports(self.world, knobs, self.files)
         exports.parts = list(self._export(folder / "export.ndjson", sizes.exported))
-        bulk_export = OneBulkExport(self.world, knobs, self.files)
+        bulk_export = SharedBulkExport(self.world, knobs, self.files)
         bulk_export.link = lambda: self.files.link("bulk.json")
         self._bulk_export(folder / "bulk.json", sizes.bulk_exported)
         self._workspace = Workspace(self.world, bulk_export, exports)

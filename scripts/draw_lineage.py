@@ -148,8 +148,8 @@ def arranged(parents: Parents) -> tuple[list[list[str]], Parents]:
     steps: Parents = {}
     for name, made_of in parents.items():
         for parent in made_of:
-            way = [lane(name, n) for n in range(place[parent] + 1, place[name])]
-            for before, after in pairwise([parent, *way, name]):
+            lanes = [lane(name, n) for n in range(place[parent] + 1, place[name])]
+            for before, after in pairwise([parent, *lanes, name]):
                 place.setdefault(after, place[before] + 1)
                 if before not in steps.setdefault(after, []):
                     steps[after].append(before)

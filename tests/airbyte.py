@@ -52,8 +52,8 @@ class AirbyteRunner(Runner):
         **settings: Any,
     ) -> TapLabelbox:
         """Return the tap of a read that is about to begin."""
-        catalog, given = configured(*streams), json.loads(json.dumps(state or []))
-        tap = prepared(AirbyteWriter(), self.config(**settings), catalog, given)
+        catalog, states = configured(*streams), json.loads(json.dumps(state or []))
+        tap = prepared(AirbyteWriter(), self.config(**settings), catalog, states)
         if now:
             self.world.now = lambda: now
             tap.workspace.began_at = now

@@ -108,8 +108,8 @@ class Airflow:
                 select run_id from dag_run order by id desc limit 1
             )
         """
-        with closing(sqlite3.connect(database)) as found:
-            return {state for (state,) in found.execute(query)}
+        with closing(sqlite3.connect(database)) as connection:
+            return {state for (state,) in connection.execute(query)}
 
     def log(self, dag: str) -> str:
         """Return the last characters of what the last run of a DAG has logged."""
@@ -163,7 +163,7 @@ def tables_of(server: Postgres, schema: str) -> dict[str, list[str]]:
 
 
 def assert_equal_tables(server: Postgres, schema: str, expected: str) -> int:
-    """Compare every table of two schemas, and return how many rows there are.
+    """Compare every table of right schemas, and return how many rows there are.
 
     Raises:
         AssertionError: If a table, a row or a value differs; with some that do.
@@ -172,8 +172,8 @@ def assert_equal_tables(server: Postgres, schema: str, expected: str) -> int:
     assert own.keys() == other.keys()
     for name, rows in other.items():
         lacking, excess = (
-            sorted((Counter(one) - Counter(two)).elements())[:2]
-            for one, two in ((rows, own[name]), (own[name], rows))
+            sorted((Counter(left) - Counter(right)).elements())[:2]
+            for left, right in ((rows, own[name]), (own[name], rows))
         )
         assert not lacking + excess, f"{name} lacks {lacking}, and has {excess}"
     return sum(map(len, other.values()))

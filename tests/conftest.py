@@ -171,7 +171,7 @@ def run(serving: Callable[..., Runner], world: World) -> Runner:
 
 @pytest.fixture
 def whole_month(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the first run read as many days of reports as it does for users."""
+    """Make the first run read as many days of reports as it does for users."""
     monkeypatch.setattr(reports, "FIRST_DAYS", few_days.MONTH)
 
 

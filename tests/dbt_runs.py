@@ -57,24 +57,24 @@ for line in sys.stdin:
     if adapter := sys.modules.get("dbt.adapters.duckdb.connections"):
         adapter.DuckDBConnectionManager.close_all_connections()
     nodes = getattr(done.result, "results", None) or []
-    told = {
+    reply = {
         "success": done.success,
         "error": str(done.exception) if done.exception else "",
         "nodes": {n.node.unique_id: [str(n.status), n.message or ""] for n in nodes},
     }
     if command[0] == "parse" and done.success:
-        told["manifest"] = {"nodes": {
+        reply["manifest"] = {"nodes": {
             name: {"depends_on": {"nodes": node.depends_on_nodes}}
             for name, node in done.result.nodes.items()
         }}
-    print(json.dumps(told), file=answers, flush=True)
+    print(json.dumps(reply), file=answers, flush=True)
 """
 """What dbt's own Python runs: its start, which takes seconds, is shared by commands."""
 
 
 @dataclass
 class Done:
-    """What became of a command of dbt."""
+    """The result of a dbt command."""
 
     success: bool
     error: str
@@ -159,13 +159,13 @@ class Dbt:
 
     @property
     def log(self) -> str:
-        """What dbt has printed."""
+        """The output of dbt."""
         return self._log.read_text("utf-8")
 
 
 @dataclass
 class Built:
-    """What is in a database, after each build."""
+    """The contents of a database after each build."""
 
     tables: list[dict[str, list[dict[str, Any]]]] = field(default_factory=list)
     """The rows of the models and sources, by schema and table, after the first build,
@@ -210,20 +210,20 @@ def build(database: str, target: Path, program: Path, folder: Path) -> dict[str,
     """
     built, made = Built(), world()
     with ExitStack() as stack:
-        opened = stack.enter_context(OPENED[database](folder))
-        dbt = stack.enter_context(Dbt(program, folder / database, opened.variables))
+        warehouse = stack.enter_context(WAREHOUSES[database](folder))
+        dbt = stack.enter_context(Dbt(program, folder / database, warehouse.variables))
         run = Runner(stack.enter_context(serve(made)), made)
 
         def sync(now: datetime, *streams: str, **state: Any) -> Output:
             output = run(*streams, now=now, **state)
             assert not output.error
-            load(target, output, opened.settings, folder)
+            load(target, output, warehouse.settings, folder)
             return output
 
         def keep(done: Done, schemas: str = SCHEMA) -> None:
             done.check()
             built.nodes.append(done.nodes)
-            types, tables = everything(opened.query, schemas)
+            types, tables = everything(warehouse.query, schemas)
             built.types |= types
             built.tables.append(tables)
 
@@ -244,14 +244,14 @@ def build(database: str, target: Path, program: Path, folder: Path) -> dict[str,
         sync(LATER, *marts.streams(), state=first.state)
         keep(dbt("run", *VARIABLES, *UNCHANGED))
         built.truth = {
-            mart: [{name: plain(found) for name, found in r.items()} for r in rows]
+            mart: [{name: plain(item) for name, item in r.items()} for r in rows]
             for mart, rows in marts.of(made, deleted, NOW, snapshots).items()
         }
-        built.answers = opened.query([query for query, _ in marts.questions()])
+        built.answers = warehouse.query([query for query, _ in marts.questions()])
         incremental = ("--select", "config.materialized:incremental")
         keep(dbt("run", "--full-refresh", *VARIABLES, *incremental))
         page = folder / f"{database}.html"
-        arguments = ["--warehouse", opened.address, "--output", str(page)]
+        arguments = ["--warehouse", warehouse.address, "--output", str(page)]
         report.main([*arguments, "--since", EVER])
         built.page = page.read_text("utf-8")
     return asdict(built)
@@ -275,7 +275,7 @@ def load(
 
 
 @dataclass
-class Opened:
+class Warehouse:
     """A database to load into and build in."""
 
     settings: dict[str, Any]
@@ -289,19 +289,19 @@ class Opened:
 
 
 @contextmanager
-def open_duckdb(folder: Path) -> Iterator[Opened]:
+def open_duckdb(folder: Path) -> Iterator[Warehouse]:
     """Name a DuckDB file that is to be made."""
     file = folder / "warehouse.duckdb"
 
     def query(queries: list[str]) -> list[Rows]:
-        found = []
+        tables = []
         with duckdb.connect(str(file), read_only=True) as connection:
             for sql in queries:
                 connection.execute(f"select to_json(f)::varchar from ({sql}) as f")  # noqa: S608
-                found.append([json.loads(row) for (row,) in connection.fetchall()])
-        return found
+                tables.append([json.loads(row) for (row,) in connection.fetchall()])
+        return tables
 
-    yield Opened(
+    yield Warehouse(
         {"path": str(file), "default_target_schema": "labelbox"},
         {"LABELBOX_DBT_TARGET": "duckdb", "LABELBOX_DUCKDB_PATH": str(file)},
         f"duckdb:///{file}",
@@ -310,11 +310,11 @@ def open_duckdb(folder: Path) -> Iterator[Opened]:
 
 
 @contextmanager
-def open_postgres(folder: Path) -> Iterator[Opened]:
+def open_postgres(folder: Path) -> Iterator[Warehouse]:
     """Start a Postgres."""
     del folder
     with postgres() as server:
-        yield Opened(
+        yield Warehouse(
             {"sqlalchemy_url": server.url, "default_target_schema": "labelbox"},
             {
                 "LABELBOX_DBT_TARGET": "postgres",
@@ -325,7 +325,7 @@ def open_postgres(folder: Path) -> Iterator[Opened]:
         )
 
 
-OPENED = {"duckdb": open_duckdb, "postgres": open_postgres}
+WAREHOUSES = {"duckdb": open_duckdb, "postgres": open_postgres}
 
 COLUMNS = """
     select
@@ -343,27 +343,27 @@ def everything(query: Query, schemas: str) -> tuple[dict[str, Any], dict[str, An
     for row in query([COLUMNS.format(schemas)])[0]:
         kinds = types.setdefault(row["model"], {})
         kinds[row["column_name"]] = row["data_type"].lower()
-    found = query([f"select * from {model}" for model in types])  # noqa: S608
+    contents = query([f"select * from {model}" for model in types])  # noqa: S608
     tables = {
         model: [
             {name: value(row[name], kind) for name, kind in kinds.items()}
             for row in rows
         ]
-        for (model, kinds), rows in zip(types.items(), found, strict=True)
+        for (model, kinds), rows in zip(types.items(), contents, strict=True)
     }
     return types, tables
 
 
-def plain(found: Any) -> Any:
+def plain(item: Any) -> Any:
     """Return a value of the sandbox's world in the form that `value` has."""
-    if isinstance(found, datetime):
-        found = found.astimezone(UTC).replace(tzinfo=None)
-        return found.isoformat(timespec="milliseconds") + "Z"
-    return found.isoformat() if isinstance(found, date) else found
+    if isinstance(item, datetime):
+        item = item.astimezone(UTC).replace(tzinfo=None)
+        return item.isoformat(timespec="milliseconds") + "Z"
+    return item.isoformat() if isinstance(item, date) else item
 
 
-def value(found: Any, kind: str) -> Any:
+def value(item: Any, kind: str) -> Any:
     """Return a value in the form that all databases share: timestamps as text."""
-    if found is not None and kind.startswith("timestamp"):
-        return datetime.fromisoformat(found).isoformat(timespec="milliseconds") + "Z"
-    return found
+    if item is not None and kind.startswith("timestamp"):
+        return datetime.fromisoformat(item).isoformat(timespec="milliseconds") + "Z"
+    return item

@@ -1,7 +1,7 @@
-"""What the marts of the dbt package are to hold, reckoned from the sandbox's world.
+"""The rows expected of each mart of the dbt package, computed from the sandbox's world.
 
-Nothing here knows what the tap writes or how SQL reckons: each function begins with the
-people, data rows and labels of the world.
+Nothing here knows what the tap writes or what the SQL does: each function begins with
+the people, data rows and labels of the world.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from tap_labelbox.sandbox.content import Answer, Thing
+    from tap_labelbox.sandbox.content import Answer, ObjectAnnotation
     from tap_labelbox.sandbox.world import DataRow, Label, Project, World
 
 Row = dict[str, Any]
@@ -36,7 +36,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 KEY_FRAMES = (3, 7)
 """The frames of a video that are exported."""
-MASKED_FRAME = 5
+MASKED_FRAME_NUMBER = 5
 LOOKBACK = timedelta(seconds=60)
 """How far before the first run the second one begins."""
 
@@ -54,7 +54,7 @@ RENAMED_TO = "Car 🚗"
 
 
 def prepare(world: World) -> None:
-    """Let several people label the same data rows, and edit what others made."""
+    """Make several people label the same data rows, and edit what others made."""
     people = world.labelers + world.reviewers
     for project in world.projects:
         for number, row in enumerate(project.data_rows[:24]):
@@ -83,18 +83,18 @@ def prepare(world: World) -> None:
 
 
 def change(world: World, now: datetime) -> list[Label]:
-    """Let some time pass, and return the labels that were deleted in it."""
+    """Change the world, and return the labels that were deleted."""
     deleted = []
     # How much was left to chance while it was served does not matter.
     world._random.seed("between the runs")
     for project in world.projects:
         several = [row for row in project.data_rows if len(row.labels) > 1]
-        alone = [row for row in project.data_rows if len(row.labels) == 1]
+        single = [row for row in project.data_rows if len(row.labels) == 1]
         for label in [row.labels[0] for row in several[:1]] + [
             row.labels[-1] for row in several[2:9]
         ]:
             world.edit_label(label.id, world.users[1], now)
-        for row in several[1:2] + alone[:1]:
+        for row in several[1:2] + single[:1]:
             deleted.append(row.labels[0])
             world.delete_label(row.labels[0].id)
         for tool in project.ontology["normalized"]["tools"]:
@@ -121,21 +121,21 @@ def of(
         runs: For each run, how many data rows of each project were where then, and
             when, as `overview` returns it.
     """
-    found = Labels(world, first_run)
+    exported = Labels(world, first_run)
     return {
-        "labelbox__labels": found.labels,
-        "labelbox__annotations": found.annotations,
+        "labelbox__labels": exported.labels,
+        "labelbox__annotations": exported.annotations,
         "labelbox__workflow_events": events(world),
         "labelbox__label_edits": edits(world, deleted),
-        "labelbox__throughput_daily": throughput(world, found),
-        "labelbox__labeler_weekly": weekly(found),
-        "labelbox__agreement_pairs": agreement(world, found),
+        "labelbox__throughput_daily": throughput(world, exported),
+        "labelbox__labeler_weekly": weekly(exported),
+        "labelbox__agreement_pairs": agreement(world, exported),
         "labelbox__backlog_daily": backlog(world, runs),
-        "labelbox__cost": cost(found),
+        "labelbox__cost": cost(exported),
         "labelbox__issues_sla": issues(world),
-        "labelbox__class_distribution": classes(world, found),
+        "labelbox__class_distribution": classes(world, exported),
         "labelbox__training_set": training_set(world),
-        "labelbox__features": features(world, found),
+        "labelbox__features": features(world, exported),
     }
 
 
@@ -149,16 +149,16 @@ def described() -> dict[str, Row]:
 
 def streams() -> set[str]:
     """Return the streams that marts need."""
-    named = (mart["config"]["meta"]["streams"] for mart in described().values())
-    return set().union(*named)
+    names = (mart["config"]["meta"]["streams"] for mart in described().values())
+    return set().union(*names)
 
 
 def questions() -> list[tuple[str, str]]:
     """Return the queries of the package's README, and the tables that answer them."""
     blocks = README.read_text("utf-8").split("```sql\n")[1:]
     answered = (block.partition("\n```\n\n") for block in blocks)
-    found = ((query, text.split("\n\n")[0].strip()) for query, _, text in answered)
-    return [(query, text) for query, text in found if text.startswith("| ")]
+    results = ((query, text.split("\n\n")[0].strip()) for query, _, text in answered)
+    return [(query, text) for query, text in results if text.startswith("| ")]
 
 
 def table(rows: list[Row]) -> str:
@@ -285,41 +285,43 @@ class Labels:
         }
 
     def _annotations(self, project: Project, label: Label) -> Iterator[Row]:
-        things, answers = content.label_content(label)
+        objects, answers = content.label_content(label)
         is_video = project.media == "VIDEO"
         frames = KEY_FRAMES if is_video else (None,)
         in_frames = not is_video or label.data_row.number % 2
         for frame in frames if in_frames else (None,):
             for answer in answers:
                 yield from self._answer(label, answer, frame)
-        for thing in things:
-            if is_video and thing.tool == "raster-segmentation":
+        for obj in objects:
+            if is_video and obj.tool == "raster-segmentation":
                 # A segment that begins and ends in a frame that is not exported.
-                here = f"{thing.feature_id}/{MASKED_FRAME}-{MASKED_FRAME}"
-                yield self._thing(label, thing, MASKED_FRAME) | {"annotation_id": here}
+                here = f"{obj.feature_id}/{MASKED_FRAME_NUMBER}-{MASKED_FRAME_NUMBER}"
+                yield self._object(label, obj, MASKED_FRAME_NUMBER) | {
+                    "annotation_id": here
+                }
             for frame in frames:
-                yield self._thing(label, thing, frame)
-                # What is asked about a thing is not told in its last frame.
-                for answer in thing.answers if frame != KEY_FRAMES[-1] else ():
-                    yield from self._answer(label, answer, frame, (thing.feature_id,))
+                yield self._object(label, obj, frame)
+                # What is asked about an object is not exported in its last frame.
+                for answer in obj.answers if frame != KEY_FRAMES[-1] else ():
+                    yield from self._answer(label, answer, frame, (obj.feature_id,))
 
-    def _thing(self, label: Label, thing: Thing, frame: int | None) -> Row:
-        name = thing.name
+    def _object(self, label: Label, obj: ObjectAnnotation, frame: int | None) -> Row:
+        name = obj.name
         if name == RENAMED_TO and label.data_row.last_activity_at < self._since:
             name = RENAMED
-        is_box = thing.tool == "rectangle"
+        is_box = obj.tool == "rectangle"
         drift = frame or 0
-        return _annotation(label, frame, (thing.feature_id,)) | {
+        return _annotation(label, frame, (obj.feature_id,)) | {
             "annotation_type": "object",
-            "feature_key": thing.schema_id,
+            "feature_key": obj.schema_id,
             "feature_name": name,
-            "instance_id": thing.feature_id,
+            "instance_id": obj.feature_id,
             "depth": 0,
-            "box_left": thing.left + drift if is_box else None,
-            "box_top": thing.top + 3 * drift if is_box else None,
-            "box_width": thing.width if is_box else None,
-            "box_height": thing.height if is_box else None,
-            "box_area": thing.width * thing.height if is_box else None,
+            "box_left": obj.left + drift if is_box else None,
+            "box_top": obj.top + 3 * drift if is_box else None,
+            "box_width": obj.width if is_box else None,
+            "box_height": obj.height if is_box else None,
+            "box_area": obj.width * obj.height if is_box else None,
         }
 
     def _answer(
@@ -330,9 +332,9 @@ class Labels:
         above: tuple[str, ...] = (),
         depth: int = 0,
     ) -> Iterator[Row]:
-        way = (*above, answer.feature_id)
+        path = (*above, answer.feature_id)
         depth = depth or len(above)
-        base = _annotation(label, frame, way, above) | {
+        base = _annotation(label, frame, path, above) | {
             "annotation_type": "answer",
             "feature_key": answer.schema_id,
             "feature_name": answer.name,
@@ -343,9 +345,9 @@ class Labels:
             yield base | {"answer_text": answer.text}
         for choice in answer.choices:
             # Of several options, each has a row of its own.
-            here = (*way, choice.feature_id) if answer.kind == "checklist" else way
+            here = (*path, choice.feature_id) if answer.kind == "checklist" else path
             yield base | {
-                "annotation_id": _way(frame, here),
+                "annotation_id": _path(frame, here),
                 "instance_id": f"{answer.feature_id}/{choice.feature_id}",
                 "answer_key": choice.schema_id,
                 "answer_name": choice.name,
@@ -362,21 +364,21 @@ def _ids(label: Label) -> Row:
     }
 
 
-def _way(frame: int | None, way: tuple[str, ...]) -> str:
-    return "/".join(way if frame is None else (str(frame), *way))
+def _path(frame: int | None, path: tuple[str, ...]) -> str:
+    return "/".join(path if frame is None else (str(frame), *path))
 
 
 def _annotation(
-    label: Label, frame: int | None, way: tuple[str, ...], above: tuple[str, ...] = ()
+    label: Label, frame: int | None, path: tuple[str, ...], above: tuple[str, ...] = ()
 ) -> Row:
-    nothing = dict.fromkeys(("answer_key", "answer_name", "answer_text"))
+    no_answer = dict.fromkeys(("answer_key", "answer_name", "answer_text"))
     boxes = ("left", "top", "width", "height", "area")
     return {
         **_ids(label),
-        **nothing,
+        **no_answer,
         **dict.fromkeys(f"box_{side}" for side in boxes),
-        "annotation_id": _way(frame, way),
-        "parent_annotation_id": _way(frame, above) if above else None,
+        "annotation_id": _path(frame, path),
+        "parent_annotation_id": _path(frame, above) if above else None,
         "ontology_id": label.project.ontology["id"],
         "frame": frame,
         "last_activity_at": label.data_row.last_activity_at,
@@ -419,13 +421,13 @@ def history(row: DataRow) -> list[Row]:
 
 def events(world: World) -> list[Row]:
     """Return all steps of all data rows, with their durations."""
-    found = []
+    rows = []
     for row in world.data_rows:
         steps = history(row)
         gaps = [(b["event_at"] - a["event_at"]) / SECOND for a, b in pairwise(steps)]
         for number, step in enumerate(steps):
             is_latest = step is steps[-1]
-            found.append(
+            rows.append(
                 step
                 | {
                     "project_id": row.project.id,
@@ -439,7 +441,7 @@ def events(world: World) -> list[Row]:
                     "last_activity_at": row.last_activity_at,
                 }
             )
-    return found
+    return rows
 
 
 def overview(world: World, at: datetime) -> Row:
@@ -458,11 +460,11 @@ def backlog(world: World, runs: Iterable[Row]) -> list[Row]:
     by_day = {run["at"].date(): run for run in runs}
     last_day = max(by_day)
     first_day = last_day - timedelta(days=VARIABLES["labelbox__backlog_days"] - 1)
-    found: list[Row] = []
+    rows: list[Row] = []
     for project in world.projects:
         names = {"project_id": project.id, "project_name": project.name}
         for day, run in by_day.items():
-            found += [
+            rows += [
                 {
                     **names,
                     "date_day": day,
@@ -476,8 +478,8 @@ def backlog(world: World, runs: Iterable[Row]) -> list[Row]:
                 }
                 for kind in ("to_label", "in_review", "in_rework", "done")
             ]
-        found += [names | waiting for waiting in waited(project, first_day, last_day)]
-    return found
+        rows += [names | waiting for waiting in waited(project, first_day, last_day)]
+    return rows
 
 
 def waited(project: Project, first_day: date, last_day: date) -> Iterator[Row]:
@@ -560,18 +562,18 @@ def _object_count(version: Row) -> int:
     return len(content.label_content(version["label"])[0])
 
 
-def throughput(world: World, found: Labels) -> list[Row]:
+def throughput(world: World, exported: Labels) -> list[Row]:
     """Return what each person did on each day in each project."""
     names = {project.id: project.name for project in world.projects}
-    made = grouped(found.labels, "project_id", "date_day", "labeler")
-    given: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    made = grouped(exported.labels, "project_id", "date_day", "labeler")
+    scores: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for project in world.projects:
         for label in project.labels:
             for review in label.reviews:
                 day, by = review["createdAt"].date(), review["createdBy"].email
-                given[project.id, day, by].append(review["score"])
+                scores[project.id, day, by].append(review["score"])
     rows = []
-    for key in made.keys() | given.keys():
+    for key in made.keys() | scores.keys():
         labels, (project_id, day, person) = made.get(key, []), key
         rows.append(
             {
@@ -585,8 +587,8 @@ def throughput(world: World, found: Labels) -> list[Row]:
                 "data_row_count": len({label["data_row_id"] for label in labels}),
                 "object_count": sum(label["object_count"] for label in labels),
                 "answer_count": sum(label["answer_count"] for label in labels),
-                "review_given_count": len(given.get(key, [])),
-                "rejection_given_count": given.get(key, []).count(-1),
+                "review_given_count": len(scores.get(key, [])),
+                "rejection_given_count": scores.get(key, []).count(-1),
                 "hours_labeling": _hours(labels, "seconds_to_label"),
                 "hours_reviewing": _hours(labels, "seconds_to_review"),
                 "hours_reworking": _hours(labels, "seconds_to_rework"),
@@ -599,10 +601,10 @@ def _hours(labels: Iterable[Row], column: str) -> float:
     return float(sum(label[column] for label in labels)) / 3600
 
 
-def weekly(found: Labels) -> list[Row]:
+def weekly(exported: Labels) -> list[Row]:
     """Return how fast and how well each person labeled."""
     rows = []
-    groups = grouped(found.labels, "project_id", "date_week", "labeler")
+    groups = grouped(exported.labels, "project_id", "date_week", "labeler")
     for (project_id, week, person), labels in groups.items():
         done = [label for label in labels if not label["is_skipped"]]
         reviews = sum(label["review_count"] for label in labels)
@@ -643,11 +645,11 @@ RATES = {
 """What an hour costs, as the seed has it."""
 
 
-def cost(found: Labels) -> list[Row]:
+def cost(exported: Labels) -> list[Row]:
     """Return hours and cost by day, person and activity."""
     columns = {"labeling": "label", "review": "review", "rework": "rework"}
     rows = []
-    groups = grouped(found.labels, "project_id", "date_day", "labeler")
+    groups = grouped(exported.labels, "project_id", "date_day", "labeler")
     for (project_id, day, person), labels in groups.items():
         for activity, column in columns.items():
             spent = [x for x in labels if x[f"seconds_to_{column}"] > 0]
@@ -675,28 +677,24 @@ def cost(found: Labels) -> list[Row]:
 # --- agreement -----------------------------------------------------------------------
 
 
-def agreement(world: World, found: Labels) -> list[Row]:
+def agreement(world: World, exported: Labels) -> list[Row]:
     """Return how far two people agree, by question and by class of boxes."""
-    held = grouped(found.annotations, "label_id")
+    held = grouped(exported.annotations, "label_id")
     items: dict[tuple[str, ...], list[tuple[str, Any, Any]]] = defaultdict(list)
     boxes: dict[tuple[str, ...], list[tuple[str, float | None]]] = defaultdict(list)
     for project in world.projects:
         for row in project.data_rows:
             done = [label for label in row.labels if not label.is_skipped]
             for pair in combinations(done, 2):
-                one, other = sorted(pair, key=lambda label: label.created_by.email)
-                if one.created_by is other.created_by:
+                label_a, label_b = sorted(pair, key=lambda x: x.created_by.email)
+                if label_a.created_by is label_b.created_by:
                     continue
-                people = (one.created_by.email, other.created_by.email)
-                first, second = held.get((one.id,), []), held.get((other.id,), [])
+                people = (label_a.created_by.email, label_b.created_by.email)
+                first, second = (held.get((x.id,), []) for x in (label_a, label_b))
                 answers = _answers(first), _answers(second)
                 for question in answers[0].keys() | answers[1].keys():
-                    one_said, other_said = (
-                        said.get(question, frozenset()) for said in answers
-                    )
-                    items[project.id, question[0], *people].append(
-                        (row.id, one_said, other_said)
-                    )
+                    x, y = (chosen.get(question, frozenset()) for chosen in answers)
+                    items[project.id, question[0], *people].append((row.id, x, y))
                 drawn = _boxes(first), _boxes(second)
                 for place in drawn[0].keys() | drawn[1].keys():
                     here = (drawn[0].get(place, []), drawn[1].get(place, []))
@@ -764,8 +762,8 @@ def match(first: list[Row], second: list[Row]) -> list[float | None]:
         best = max(row, default=0)
         if best > 0 and best == max(line[row.index(best)] for line in overlaps):
             matched.append(best)
-    alone = len(first) + len(second) - 2 * len(matched)
-    return [*matched, *[None] * alone]
+    unmatched = len(first) + len(second) - 2 * len(matched)
+    return [*matched, *[None] * unmatched]
 
 
 def iou(a: Row, b: Row) -> float:
@@ -847,7 +845,7 @@ def _replies(issue: Row) -> list[datetime]:
 
 def nodes(world: World) -> list[Row]:
     """Return the tools, questions and options of the ontologies of projects."""
-    found: list[Row] = []
+    rows: list[Row] = []
 
     def add(ontology: Row, node: Row, parent: Row | None) -> None:
         kind = "classification" if "type" in node else "option"
@@ -865,7 +863,7 @@ def nodes(world: World) -> list[Row]:
             "depth": parent["depth"] + 1 if parent else 0,
             "color": node.get("color"),
         }
-        found.append(row)
+        rows.append(row)
         for below in ("classifications", "options"):
             for child in node.get(below, ()):
                 add(ontology, child, row)
@@ -874,14 +872,14 @@ def nodes(world: World) -> list[Row]:
         for part in ("tools", "classifications"):
             for node in ontology["normalized"][part]:
                 add(ontology, node, None)
-    return found
+    return rows
 
 
-def features(world: World, found: Labels) -> list[Row]:
+def features(world: World, exported: Labels) -> list[Row]:
     """Return them with how often each is used, and under how many names."""
     used: dict[tuple[str, str], set[tuple[Any, ...]]] = defaultdict(set)
     names: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for held in found.annotations:
+    for held in exported.annotations:
         ontology, frame = held["ontology_id"], held["frame"]
         key = (ontology, held["feature_key"])
         question = held["instance_id"].partition("/")[0]
@@ -907,11 +905,11 @@ def features(world: World, found: Labels) -> list[Row]:
     return rows
 
 
-def classes(world: World, found: Labels) -> list[Row]:
+def classes(world: World, exported: Labels) -> list[Row]:
     """Return how often each class was drawn and each option chosen."""
-    selected = {x["label_id"] for x in found.labels if x["is_selected"]}
+    selected = {x["label_id"] for x in exported.labels if x["is_selected"]}
     by_class: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for held in found.annotations:
+    for held in exported.annotations:
         key = held["feature_key"], held["answer_key"] or ""
         by_class[held["project_id"], *key].append(held)
     rows = []

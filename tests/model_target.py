@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Key = tuple[Any, ...]
 
-SOON = 0.7
+EARLY_SHARE = 0.7
 """Share of the streams of a run that are written before its end."""
 NO_STATE: State = {"bookmarks": {}}
 """What the first STATE of a run without a state is."""
@@ -115,7 +115,7 @@ class ModelTarget(ABC):
     def _some(self, streams: Collection[str]) -> list[str]:
         """Return some of the streams, in any order: some never before the end."""
         for stream in sorted(streams):
-            self._early.setdefault(stream, self._chance.random() < SOON)
+            self._early.setdefault(stream, self._chance.random() < EARLY_SHARE)
         every = sorted(stream for stream in streams if self._early[stream])
         return self._chance.sample(every, self._chance.randint(0, len(every)))
 

@@ -55,10 +55,10 @@ EXPORTED = ["annotations", "export_labels", "data_row_exports", "export_errors"]
 SOME = [*EXPORTED, "labels", "projects", "datasets"]
 
 
-def read(run: Runner, *names: str, **given: Any) -> list[Message]:
+def read(run: Runner, *names: str, **arguments: Any) -> list[Message]:
     """Read streams as the command does, in this process."""
-    catalog = given.pop("catalog", None) or configured(*names)
-    _, _, config, _, at, *rest = read_files(run, catalog, **given)
+    catalog = arguments.pop("catalog", None) or configured(*names)
+    _, _, config, _, at, *rest = read_files(run, catalog, **arguments)
     options = Namespace(config=config, catalog=at, state=rest[1] if rest else None)
     written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
     with redirect_stdout(written):
@@ -274,13 +274,13 @@ def test_full_refresh_reads_all(run: Runner) -> None:
     """Whatever state there is; of what shares the export, all as well."""
     states = [*last_states(read(run, *EXPORTED, "labels")).values()]
 
-    alone = read(run, catalog=configured("labels", full=["labels"]), state=states)
+    separate = read(run, catalog=configured("labels", full=["labels"]), state=states)
     catalog = configured(*EXPORTED, full=["export_labels"])
     shared = read(run, catalog=catalog, state=states)
 
     there = run("annotations", "export_labels", "labels")
-    assert len(records(alone)["labels"]) == len(there.records("labels"))
-    own = [state_of(m)[1] for m in alone if m["type"] == "STATE"]
+    assert len(records(separate)["labels"]) == len(there.records("labels"))
+    own = [state_of(m)[1] for m in separate if m["type"] == "STATE"]
     assert own == [{}]
     for name in ("annotations", "export_labels"):
         assert len(records(shared)[name]) == len(there.records(name))
@@ -438,13 +438,13 @@ def test_a_stop_ends_with_states_and_the_signal(run: Runner) -> None:
     """What was read is kept, and the process dies as one that was stopped does."""
     polled = threading.Event()
 
-    def hold(request: Request) -> Reply | None:
+    def delay(request: Request) -> Reply | None:
         if request.operation and "label" in request.operation.lower():
             polled.set()
             return Reply(delay=60)
         return None
 
-    run.sandbox.before = hold
+    run.sandbox.before = delay
     args = read_files(run, configured("projects", "labels"))
     with subprocess.Popen(
         [sys.executable, "-m", "tap_labelbox.airbyte", *args],

@@ -51,7 +51,7 @@ IDS = [f"{stream.name}.{name}" for stream, name, _ in COLUMNS]
 MYSQL_KEY_CHARACTERS = 3072 // 4
 SQL_SERVER_KEY_BYTES = 900
 
-BIG = 12345678901234567890
+BIG_INTEGER = 12345678901234567890
 """A whole number of an ID, as custom metadata have it; no float."""
 
 
@@ -262,8 +262,8 @@ def test_annotations_at_any_depth_have_keys_that_fit() -> None:
         (-(2**53), -(2**53), {}),
         (2**53 + 1, float(2**53), {"value": "9007199254740993"}),
         (2**60, float(2**60), {}),
-        (BIG, 1.2345678901234567e19, {"value": str(BIG)}),
-        (-BIG, -1.2345678901234567e19, {"value": str(-BIG)}),
+        (BIG_INTEGER, 1.2345678901234567e19, {"value": str(BIG_INTEGER)}),
+        (-BIG_INTEGER, -1.2345678901234567e19, {"value": str(-BIG_INTEGER)}),
         (10**400, None, {"value": 10**400}),
     ],
 )
@@ -279,21 +279,21 @@ def test_a_whole_number_that_is_no_float_becomes_one(
 
 def test_a_number_in_metadata_keeps_its_digits() -> None:
     """An ID of 19 digits is one that people have there."""
-    field = {"schema_id": "S", "schema_name": "ID", "value": BIG}
+    field = {"schema_id": "S", "schema_name": "ID", "value": BIG_INTEGER}
     row = DataRow({"data_row": {"id": "R"}, "metadata_fields": [field]})
 
     (record,) = metadata_records(row.in_project("P"))
     (whole,) = data_row_records(row.in_project("P"))
 
-    assert record["value_number"] == float(BIG)
+    assert record["value_number"] == float(BIG_INTEGER)
     assert type(record["value_number"]) is float
-    assert record["additional_columns"] == {"value": str(BIG)}
+    assert record["additional_columns"] == {"value": str(BIG_INTEGER)}
     assert whole["metadata_fields"] == [field]
 
 
 def test_a_number_of_media_attributes_keeps_its_digits() -> None:
     """In the JSON column, which is passed on as it came."""
-    line = exported(media_attributes={"frame_rate": BIG})
+    line = exported(media_attributes={"frame_rate": BIG_INTEGER})
 
     (row,) = decode_fast_rows(line)
     record = row.in_project("P").record
@@ -302,11 +302,11 @@ def test_a_number_of_media_attributes_keeps_its_digits() -> None:
         type(record["frame_rate" if "frame_rate" in record else "media_frame_rate"])
         is float
     )
-    assert record["media_attributes"] == {"frame_rate": BIG}
+    assert record["media_attributes"] == {"frame_rate": BIG_INTEGER}
     assert record["additional_columns"] == {}
 
 
-@pytest.mark.parametrize("sent", [2**53 + 1, BIG, -BIG])
+@pytest.mark.parametrize("sent", [2**53 + 1, BIG_INTEGER, -BIG_INTEGER])
 def test_labels_keep_the_digits_of_a_number(run: Runner, sent: int) -> None:
     """On the page that has one, the fast path gives way."""
     run.sandbox.after = changing(lambda row: row.update(seconds_to_label=sent))

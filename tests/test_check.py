@@ -280,8 +280,8 @@ def test_standard_input_is_a_run(run: Runner) -> None:
     """Of the tap in front of it."""
     config = run.config_file()
     tap = [sys.executable, "-m", "tap_labelbox", "--config", str(config)]
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(tap, stdout=pipe, stderr=nothing) as first:
+    pipe, devnull = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(tap, stdout=pipe, stderr=devnull) as first:
         done = subprocess.run(
             [*tap[:3], "check", *tap[3:], "--input", "-"],
             stdin=first.stdout,

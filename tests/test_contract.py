@@ -42,7 +42,7 @@ def test_what_a_load_leaves_out_is_kept_or_null() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"label": "other"}, "'other' instead of"),
         ({"seconds_to_label": "0.1"}, "'0.1' instead of"),
@@ -52,29 +52,29 @@ def test_what_a_load_leaves_out_is_kept_or_null() -> None:
         ({"id": "another"}, "0 rows of"),
     ],
 )
-def test_any_other_value_is_found(change: dict[str, Any], said: str) -> None:
+def test_any_other_value_is_found(change: dict[str, Any], message: str) -> None:
     """And named, with its column and key."""
-    found = copy.deepcopy(SENT)
+    rows = copy.deepcopy(SENT)
     (row,) = (
         row
-        for row in found["labels"]
+        for row in rows["labels"]
         if row["is_skipped"] is True and row["created_at"] == "2026-01-31T09:30:00.123Z"
     )
     row |= change
 
     with pytest.raises(AssertionError, match="1 values differ") as error:
-        Comparison(SENT, found).check()
+        Comparison(SENT, rows).check()
 
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("count", [29, 31])
 def test_a_row_too_few_or_too_many_is_found(count: int) -> None:
     """Also one that is there twice."""
-    found = {"labels": (SENT["labels"] * 2)[:count]}
+    rows = {"labels": (SENT["labels"] * 2)[:count]}
 
     with pytest.raises(AssertionError, match=f"{count} rows instead of 30"):
-        Comparison(SENT, found).check()
+        Comparison(SENT, rows).check()
 
 
 def test_a_loss_has_to_be_what_is_known() -> None:
@@ -97,8 +97,8 @@ def test_a_loss_has_to_be_what_is_known() -> None:
 
 def test_json_is_compared_as_json() -> None:
     """However it is written; a timestamp without an offset is UTC."""
-    found = copy.deepcopy(SENT)
-    for row in found["labels"]:
+    rows = copy.deepcopy(SENT)
+    for row in rows["labels"]:
         row["created_at"] = row["created_at"].replace("T", " ").rstrip("Z")
 
-    Comparison(SENT, found).check()
+    Comparison(SENT, rows).check()

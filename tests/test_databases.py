@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.contract.databases import Database
     from tests.contract.loads import Load
-    from tests.contract.reading import Found
+    from tests.contract.reading import Contents
 
 SCHEMA = "labelbox"
 
@@ -42,16 +42,16 @@ def chosen() -> list[Load]:
 def load_all(command: Path, folder: Path, **settings: Any) -> None:
     """Load what is chosen, one run after the other."""
     settings |= {"default_target_schema": SCHEMA, "folder": str(folder)}
-    for each in chosen():
-        assert load(command, written(each), **settings)[-1] == {"bookmarks": {}}
+    for part in chosen():
+        assert load(command, written(part), **settings)[-1] == {"bookmarks": {}}
 
 
-def check(database: Database, found: Found) -> None:
+def check(database: Database, contents: Contents) -> None:
     """Compare all rows of all streams, value by value, and the types of columns."""
-    assert found.rows.keys() == schemas().keys()
-    Comparison(expected(chosen(), merged=True), found.rows, database.losses).check()
+    assert contents.rows.keys() == schemas().keys()
+    Comparison(expected(chosen(), merged=True), contents.rows, database.losses).check()
     made = defaultdict(set)
-    for stream, types in found.types.items():
+    for stream, types in contents.types.items():
         for name, schema in schemas()[stream]["properties"].items():
             made[kind(schema)].add(types[name])
     assert made == {name: {type_} for name, type_ in database.types.items()}
@@ -97,7 +97,7 @@ def test_it_has_what_the_tap_writes(stream: Any) -> None:
     for column in stream.schema.columns:
         if column.name in NARROWER:
             continue
-        found = [row[column.name] for row in made]
-        assert column.required != (None in found)
-        for value in found:
+        values = [row[column.name] for row in made]
+        assert column.required != (None in values)
+        for value in values:
             assert value is None or column.kind.check(value) == value, column.name

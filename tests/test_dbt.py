@@ -40,16 +40,16 @@ def test_staging_has_what_the_tap_wrote(
 
     for stream in STREAMS:
         own = stream.primary_keys
-        wanted = {
+        expected = {
             tuple(r[k] for k in own): {
-                name: None if found == lost else found for name, found in r.items()
+                name: None if value == lost else value for name, value in r.items()
             }
             for r in made.records[stream.name]
         }
         rows = made.rows(f"stg_labelbox__{stream.name}")
-        found = {tuple(r[k] for k in own): r for r in rows}
-        assert found == wanted, stream.name
-        assert len(rows) == len(found)
+        actual = {tuple(r[k] for k in own): r for r in rows}
+        assert actual == expected, stream.name
+        assert len(rows) == len(actual)
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -69,11 +69,11 @@ def test_staging_has_the_types_of_the_schemas(
     made = built(database)
 
     for stream in STREAMS:
-        found = made.types[f"analytics_staging.stg_labelbox__{stream.name}"]
+        actual = made.types[f"analytics_staging.stg_labelbox__{stream.name}"]
         columns = stream.schema["properties"]
-        assert list(found) == list(columns)
+        assert list(actual) == list(columns)
         for name, schema in columns.items():
-            assert found[name] in types[write_dbt.kind(schema)], (stream.name, name)
+            assert actual[name] in types[write_dbt.kind(schema)], (stream.name, name)
 
 
 def test_staging_has_no_model_of_a_stream_that_is_gone() -> None:
@@ -105,8 +105,8 @@ def test_marts_name_the_streams_they_need(built: Callable[[str], Built]) -> None
 
     schema = yaml.safe_load((PACKAGE / "models/marts/schema.yml").read_text())
     for model in schema["models"]:
-        named = model["config"]["meta"]["streams"]
-        assert read(model["name"]) <= {*named} <= streams(model["name"]), model["name"]
+        needed = model["config"]["meta"]["streams"]
+        assert read(model["name"]) <= {*needed} <= streams(model["name"]), model["name"]
 
 
 # --- in a project of somebody else's ----------------------------------------------
@@ -159,9 +159,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def packages(repository: str, revision: str) -> str:
     """Return the packages.yml of the README, for another repository."""
-    found = re.search(r"```yaml\n(packages:.*?)```", README, re.DOTALL)
-    assert found
-    (package,) = yaml.safe_load(found[1])["packages"]
+    block = re.search(r"```yaml\n(packages:.*?)```", README, re.DOTALL)
+    assert block
+    (package,) = yaml.safe_load(block[1])["packages"]
     assert package["subdirectory"] == "dbt"
     changed = package | {"git": repository, "revision": revision}
     return yaml.safe_dump({"packages": [changed]})
@@ -176,7 +176,7 @@ class Project:
         self._schema = "main"
 
     def use(self, schema: str) -> None:
-        """Let queries look in a schema first."""
+        """Set the schema that queries look in first."""
         self._schema = schema
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

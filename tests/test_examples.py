@@ -362,24 +362,25 @@ def test_a_dag_agrees_with_the_tap(name: str) -> None:
 def test_three_variables_and_a_pool_are_all_it_takes(name: str) -> None:
     """The guide sets those that the DAG gets, and no more."""
     section = GUIDE.split(f"## {name}\n")[1].split("\n## ")[0]
-    wanted = re.findall(r'Variable\.get\("(\w+)"', DAGS[name])
+    variables = re.findall(r'Variable\.get\("(\w+)"', DAGS[name])
 
-    assert set(re.findall(r"airflow variables set (\w+)", section)) == set(wanted)
-    assert len(set(wanted)) == 3
+    assert set(re.findall(r"airflow variables set (\w+)", section)) == set(variables)
+    assert len(set(variables)) == 3
     (pool,) = re.findall(r'^POOL = "(\w+)"', DAGS[name], re.MULTILINE)
     assert f"airflow pools set {pool} " in section
 
 
 def test_both_dags_do_the_same_alike() -> None:
     """What does not depend on how a part is run has the same words in both."""
-    one, other = DAGS.values()
+    first_dag, second_dag = DAGS.values()
     for lines in (
         r"^SHARDS = .*?^NEEDS_A_PERSON = .*?$",
         r"^# A run that .*?^PATIENT = .*?$",
         r"^@dag\(.*?^\)$",
     ):
         (first,), (second,) = (
-            re.findall(lines, text, re.MULTILINE | re.DOTALL) for text in (one, other)
+            re.findall(lines, text, re.MULTILINE | re.DOTALL)
+            for text in (first_dag, second_dag)
         )
         assert first == second
 
@@ -393,8 +394,8 @@ def test_the_versions_of_airflow_are_those_that_are_tested() -> None:
             re.MULTILINE,
         )
     )
-    wanted = (AIRFLOW / "requirements.txt").read_text("utf-8")
-    names = re.findall(r"^([\w-]+)", wanted, re.MULTILINE)
+    required = (AIRFLOW / "requirements.txt").read_text("utf-8")
+    names = re.findall(r"^([\w-]+)", required, re.MULTILINE)
 
     assert names
     assert set(names) <= pinned.keys()

@@ -124,7 +124,7 @@ class Scene:
         self.run.sandbox.before = self.lock
 
     def lock(self, request: Request) -> Reply | None:
-        """Let the list have the projects that nothing else has."""
+        """Return no reply; show locked projects to the list only."""
         is_list = request.operation == "ProjectIds"
         for project_id in self.locked:
             self.project(project_id).forbidden = not is_list
@@ -213,23 +213,23 @@ def test_both_scopes_read_the_same(number: int, scope: str) -> None:
         settings["start_date"] = "2025-11-01T00:00:00Z"
     with serve(world, polls=0) as sandbox:
         scene = Scene(chance, Runner(sandbox, world), settings)
-        alone: Table = {}
+        separate: Table = {}
         together: Table = {}
         states: list[State | None] = [None, None]
         for night in range(5):
             now = NIGHT + night * DAY
             if night:
                 scene.go_on(now)
-            given = states[1]
-            if given and chance.random() < 0.3:
-                given = older(given)
+            state = states[1]
+            if state and chance.random() < 0.3:
+                state = older(state)
             by_project = scene.read("project", states[0], now)
-            at_once = scene.read(scope, given, now)
+            at_once = scene.read(scope, state, now)
             # A failure is one of both.
             assert str(by_project.error) == str(at_once.error)
-            load(alone, by_project, *STREAMS)
+            load(separate, by_project, *STREAMS)
             load(together, at_once, *STREAMS)
-            assert together == alone
+            assert together == separate
             assert bookmarks(at_once.state) == bookmarks(by_project.state)
             states = [by_project.state, at_once.state]
         assert count(scene.run, TOGETHER) > 0
@@ -270,8 +270,8 @@ def test_what_happened_costs_no_more(workspace: Runner) -> None:
 
     second = workspace(*ALL_STREAMS, "labels", now=NIGHT + DAY, state=first.state)
 
-    found = {record["label_id"] for record in second.records("export_labels")}
-    assert found == {label.id for label in labels}
+    label_ids = {record["label_id"] for record in second.records("export_labels")}
+    assert label_ids == {label.id for label in labels}
     asked = [r for r in workspace.sandbox.requests if r.path == "/graphql"]
     assert len(asked) <= 6 + 2  # of labels, 20 projects each
 
@@ -280,8 +280,8 @@ def test_a_night_costs_what_the_readme_says(serving: Callable[..., Runner]) -> N
     """By the number of projects, for each kind of stream that may be selected."""
     projects = 240
     prices = [
-        projects / int(each) + int(more or 0)
-        for each, more in re.findall(r"\*P\* / (\d+)(?: \+ (\d+))?", README)
+        projects / int(share) + int(more or 0)
+        for share, more in re.findall(r"\*P\* / (\d+)(?: \+ (\d+))?", README)
     ]
     run = serving(World(projects=projects, labels=0), polls=1)
     first = run("export_labels", "labels", now=NIGHT, export_scope="workspace")
@@ -290,9 +290,9 @@ def test_a_night_costs_what_the_readme_says(serving: Callable[..., Runner]) -> N
     second = run("export_labels", "labels", now=NIGHT + DAY, state=first.state)
 
     assert second.error is None
-    listed, labels = count(run, "ProjectIds"), count(run, "Labels")
-    exported = len(run.sandbox.requests) - listed - labels
-    for price, taken in zip(prices, (listed, exported, labels), strict=True):
+    lists, labels = count(run, "ProjectIds"), count(run, "Labels")
+    exported = len(run.sandbox.requests) - lists - labels
+    for price, taken in zip(prices, (lists, exported, labels), strict=True):
         assert price / 2 < taken <= price
 
 
@@ -329,10 +329,10 @@ def test_small_projects_are_read_together_the_first_time(workspace: Runner) -> N
 
     assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (0, 1)
     assert len(workspace.sandbox.requests) < 10
-    alone = workspace(*ALL_STREAMS, now=NIGHT, export_scope="project")
-    assert loaded(first, streams=ALL_STREAMS) == loaded(alone, streams=ALL_STREAMS)
-    assert bookmarks(first.state) == bookmarks(alone.state)
-    assert marks(first.state) == marks(alone.state)
+    separate = workspace(*ALL_STREAMS, now=NIGHT, export_scope="project")
+    assert loaded(first, streams=ALL_STREAMS) == loaded(separate, streams=ALL_STREAMS)
+    assert bookmarks(first.state) == bookmarks(separate.state)
+    assert marks(first.state) == marks(separate.state)
     workspace.sandbox.requests.clear()
     workspace(*ALL_STREAMS, now=NIGHT + DAY, state=first.state)
     assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (0, 1)
@@ -523,11 +523,11 @@ def test_a_scope_can_be_chosen(workspace: Runner) -> None:
     whole = workspace(*STREAMS, now=NIGHT, export_scope="workspace")
     assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (0, 1)
 
-    alone = workspace(*STREAMS, now=NIGHT, export_scope="project")
-    workspace(*STREAMS, now=NIGHT, export_scope="project", state=alone.state)
+    separate = workspace(*STREAMS, now=NIGHT, export_scope="project")
+    workspace(*STREAMS, now=NIGHT, export_scope="project", state=separate.state)
     assert (count(workspace, BY_PROJECT), count(workspace, TOGETHER)) == (60, 1)
-    assert loaded(whole) == loaded(alone)
-    assert bookmarks(whole.state) == bookmarks(alone.state)
+    assert loaded(whole) == loaded(separate)
+    assert bookmarks(whole.state) == bookmarks(separate.state)
 
 
 def test_a_project_that_is_forbidden_for_a_while(
@@ -685,11 +685,11 @@ def test_a_server_that_does_not_say_when_a_task_was_made(
     for night in range(3):
         now = NIGHT + night * DAY
         label = run.world.add_label(run.world.projects[night].id, now - DAY / 4)
-        given = outputs[-1].state if outputs else None
-        outputs.append(run(*STREAMS, now=now, state=given))
+        state = outputs[-1].state if outputs else None
+        outputs.append(run(*STREAMS, now=now, state=state))
         assert outputs[-1].error is None
-        found = {r["label_id"] for r in outputs[-1].records("export_labels")}
-        assert label.id in found
+        label_ids = {r["label_id"] for r in outputs[-1].records("export_labels")}
+        assert label.id in label_ids
     assert marks(outputs[-1].state) == {}
     assert len([m for m in caplog.messages if "createdAt" in m]) > 0
 
@@ -706,8 +706,8 @@ def test_an_export_of_many_is_in_the_state_as_soon_as_it_has_started(
     label = run.world.add_label(run.world.projects[2].id, NIGHT + DAY / 2)
     run.sandbox.requests.clear()
     run.sandbox.polls = 10**9
-    given: dict[str, Any] = {"now": NIGHT + DAY, "export_timeout": 60}
-    cut = run_until(run, Cut(requests=8), *STREAMS, state=first.state, **given)
+    options: dict[str, Any] = {"now": NIGHT + DAY, "export_timeout": 60}
+    cut = run_until(run, Cut(requests=8), *STREAMS, state=first.state, **options)
     assert "task_id" in json.dumps(cut.states[-1])
     run.sandbox.polls = 0
 
@@ -731,14 +731,14 @@ def test_wherever_a_run_is_cut_off_the_next_one_reads_the_rest(
     for project in world.projects[:3]:
         for hour in (3, 9):
             world.add_label(project.id, NIGHT + timedelta(hours=hour))
-    given: dict[str, Any] = {"now": NIGHT + DAY, "state": first.state}
-    whole = run(*STREAMS, **given)
+    options: dict[str, Any] = {"now": NIGHT + DAY, "state": first.state}
+    whole = run(*STREAMS, **options)
     lines = len(whole.messages)
     later = NIGHT + 2 * DAY
     expected = run(*STREAMS, now=later, state=whole.state)
 
     for at in range(4, lines, max(1, lines // 12)):
-        part = run_until(run, Cut(lines=at), *STREAMS, **given)
+        part = run_until(run, Cut(lines=at), *STREAMS, **options)
         if not part.states:
             continue
         run.sandbox.requests.clear()

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PAGE, LABELS = 10, 25  # so a project has three pages, each with a row of the last one
-PART = 47_000  # bytes; an export has three of them
-TIMEOUT = 0.15  # seconds
+PART_BYTES = 47_000  # bytes; an export has three of them
+TIMEOUT_SECONDS = 0.15  # seconds
 
 # --- faults ------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ def hang_up(reply: Reply) -> Reply:
 
 def stall(reply: Reply) -> Reply:
     """Send half, and nothing more before the client has had enough."""
-    return replace(cut(reply), hang=2 * TIMEOUT)
+    return replace(cut(reply), hang=2 * TIMEOUT_SECONDS)
 
 
 def instead(reply: Reply) -> Callable[[Reply], Reply]:
@@ -101,13 +101,13 @@ def too_many_until(_: Reply) -> Reply:
 
 # What servers should not say, but do: nobody is to read it in a log.
 SECRET = f"{API_KEY} https://a.example/b?Signature=1"
-A_PAGE = Reply(200, dict(HTML), f"<h1>Log in</h1>{SECRET}".ljust(2 * PART))
+A_PAGE = Reply(200, dict(HTML), f"<h1>Log in</h1>{SECRET}".ljust(2 * PART_BYTES))
 RESET = instead(Reply(reset=True))
 BREAKING = {
     "cut": Fault(cut, done=True),
     "no body": Fault(hang_up, done=True),
     "stalled": Fault(stall, done=True),
-    "late": Fault(lambda reply: replace(reply, delay=2 * TIMEOUT), done=True),
+    "late": Fault(lambda reply: replace(reply, delay=2 * TIMEOUT_SECONDS), done=True),
     "reset, then refused": Fault(RESET, refuses=1),
     "page": Fault(instead(A_PAGE)),
 }
@@ -142,7 +142,7 @@ TOO_COMPLEX = {
         refusal(400, "GRAPHQL_VALIDATION_FAILED", "Query complexity limit exceeded")
     )
 }
-NO_ROOM = {"too many exports": Fault(refusal(200, "API_LIMIT"))}
+EXPORT_LIMIT = {"too many exports": Fault(refusal(200, "API_LIMIT"))}
 FILES = passing(graphql=False) | {
     "expired": Fault(instead(Reply(403, {}, f"<Code>ExpiredToken</Code>{SECRET}"))),
     "gone": Fault(instead(Reply(404, {}, "<Code>NoSuchKey</Code>"))),
@@ -184,7 +184,7 @@ def part(number: int) -> Callable[[Request], bool]:
     return lambda request: (
         request.operation == "ExportPart"
         and request.variables["stream"] == "RESULT"
-        and int(request.variables["offset"]) // PART == number
+        and int(request.variables["offset"]) // PART_BYTES == number
     )
 
 
@@ -193,7 +193,7 @@ def part_file(number: int) -> Callable[[Request], bool]:
 
     def holds(request: Request) -> bool:
         actual = re.search(r"-result-(\d+)\.ndjson", request.path)
-        return bool(actual and int(actual[1]) // PART == number)
+        return bool(actual and int(actual[1]) // PART_BYTES == number)
 
     return holds
 
@@ -203,7 +203,7 @@ def a_file(request: Request) -> bool:
     return request.path.startswith("/files/")
 
 
-LAST = 2  # of the parts of an export; the test looks whether it is
+LAST_PART_NUMBER = 2  # of the parts of an export; the test looks whether it is
 PLACES = {
     "labels: first request": Place(
         "labels", API | TOO_COMPLEX, operation("ProjectIds"), first_of_all=True
@@ -227,7 +227,10 @@ PLACES = {
         "data_row_exports", API, operation("ProjectIds"), first_of_all=True
     ),
     "data_row_exports: start": Place(
-        "data_row_exports", API | NO_ROOM, operation("StartExport"), looked_for=True
+        "data_row_exports",
+        API | EXPORT_LIMIT,
+        operation("StartExport"),
+        looked_for=True,
     ),
     "data_row_exports: poll": Place("data_row_exports", API, operation("ExportStatus")),
     "data_row_exports: headers and first part": Place(
@@ -238,13 +241,13 @@ PLACES = {
     ),
     **{
         f"data_row_exports: {name} part": Place("data_row_exports", API, part(number))
-        for name, number in (("middle", 1), ("last", LAST))
+        for name, number in (("middle", 1), ("last", LAST_PART_NUMBER))
     },
     **{
         f"data_row_exports: {name} download": Place(
             "data_row_exports", FILES, part_file(number)
         )
-        for name, number in (("first", 0), ("middle", 1), ("last", LAST))
+        for name, number in (("first", 0), ("middle", 1), ("last", LAST_PART_NUMBER))
     },
 }
 # What an address that has not answered yet is blamed for.
@@ -316,7 +319,7 @@ def served(**knobs: Any) -> Iterator[Runner]:
     # No two labels of one moment, so that it is known where each page begins.
     world = World(seed=1, projects=2, labels_per_project=LABELS, whole_seconds=False)
     world.now = lambda: NOW
-    knobs = {"part_size": PART, "cut_parts": True} | knobs
+    knobs = {"part_size": PART_BYTES, "cut_parts": True} | knobs
     with serve(world, **knobs) as sandbox:
         yield Runner(sandbox, world)
 
@@ -364,7 +367,7 @@ def test_every_place_is_met(stream: str) -> None:
     for name, place in PLACES.items():
         if place.stream == stream:
             assert sum(map(place.holds, requests)) > place.nth, name
-    assert not any(map(part(LAST + 1), requests))
+    assert not any(map(part(LAST_PART_NUMBER + 1), requests))
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -391,7 +394,7 @@ def test_a_fault_costs_no_row(
         run.sandbox.before, run.sandbox.after = mishaps.before, mishaps.after
         wait = 5 if passes else 0.2
         budget = {"retry_seconds": wait, "export_timeout": wait}
-        first = read(run, place.stream, request_timeout=TIMEOUT, **budget)
+        first = read(run, place.stream, request_timeout=TIMEOUT_SECONDS, **budget)
         run.sandbox.before = run.sandbox.after = None
 
         assert mishaps.happened
@@ -460,7 +463,7 @@ def test_many_faults_cost_no_row(
     world = World(projects=projects, labels_per_project=200)
     world.now = lambda: NOW
     caplog.set_level(logging.DEBUG)
-    with serve(world, faults=0.1, part_size=PART, cut_parts=True) as sandbox:
+    with serve(world, faults=0.1, part_size=PART_BYTES, cut_parts=True) as sandbox:
         run = Runner(sandbox, world)
         output = run(*streams, now=NOW, page_size=PAGE, retry_seconds=60)
         asked = len(sandbox.requests)

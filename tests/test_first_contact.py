@@ -69,7 +69,7 @@ def listen() -> Iterator[Callable[[list[bytes]], int]]:
         yield start
 
 
-def given_up(clock: Clock, address: str, **options: Any) -> errors.LabelboxError:
+def final_error(clock: Clock, address: str, **options: Any) -> errors.LabelboxError:
     """Return the error with which a client gives up."""
     logger = logging.getLogger("tap-labelbox")
     settings = {"timeout": 60, "retry_seconds": RETRY_SECONDS} | options
@@ -101,7 +101,7 @@ def test_nobody_is_waited_for_half_a_minute(
         "no TLS": f"https://127.0.0.1:{listen([NO_TLS] * 999)}/graphql",
     }[kind]
 
-    error = given_up(clock, address, retry_seconds=retry_seconds)
+    error = final_error(clock, address, retry_seconds=retry_seconds)
 
     assert type(error) is errors.AddressError
     assert "nobody has answered there in this run" in str(error)
@@ -128,7 +128,7 @@ def test_who_has_answered_is_waited_for(
     """Whatever the answer was: there is somebody."""
     address = f"http://127.0.0.1:{listen([UNAVAILABLE])}/graphql"
 
-    error = given_up(clock, address)
+    error = final_error(clock, address)
 
     assert isinstance(error, errors.UnsentError)  # it is gone by now
     assert RETRY_SECONDS / 2 < clock.now <= RETRY_SECONDS + SLACK_SECONDS
@@ -140,7 +140,7 @@ def test_an_answer_that_is_none_may_pass(
     """There is somebody who accepts connections."""
     address = f"http://127.0.0.1:{listen([b''] * 9999)}/graphql"
 
-    error = given_up(clock, address)
+    error = final_error(clock, address)
 
     assert type(error) is errors.TransientError
     assert RETRY_SECONDS / 2 < clock.now <= RETRY_SECONDS + SLACK_SECONDS
@@ -153,7 +153,7 @@ def test_the_address_that_nobody_has_set_is_right(
     address = f"http://127.0.0.1:{free_port()}/graphql"
     monkeypatch.setattr(client, "API_URL", address)
 
-    error = given_up(clock, address)
+    error = final_error(clock, address)
 
     assert isinstance(error, errors.UnsentError)
     assert str(error).endswith("this machine has probably no way to it")
@@ -164,7 +164,7 @@ def test_a_proxy_may_come_back(clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
     """It is named, not api_url."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
 
-    error = given_up(clock, "https://labelbox.invalid/graphql")
+    error = final_error(clock, "https://labelbox.invalid/graphql")
 
     assert isinstance(error, errors.UnsentError)
     assert "check HTTPS_PROXY" in str(error)

@@ -20,7 +20,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-DEEP = 100_000
+NESTING_DEPTH = 100_000
 
 
 class Line(msgspec.Struct):
@@ -57,7 +57,8 @@ def test_a_text_is_decoded(text: bytes, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"{'a': 1}", b"[1,]", b"\xff", b"[" * DEEP, b'{"a": 1} x']
+    "text",
+    [b"", b"{", b"{'a': 1}", b"[1,]", b"\xff", b"[" * NESTING_DEPTH, b'{"a": 1} x'],
 )
 def test_what_is_no_json_is_an_error(text: bytes) -> None:
     """Of a kind that whoever reads it knows."""
@@ -67,13 +68,13 @@ def test_what_is_no_json_is_an_error(text: bytes) -> None:
 
 def test_what_is_nested_too_deeply_is_text(caplog: pytest.LogCaptureFixture) -> None:
     """From a level on; what is encoded again is the same text."""
-    text = b"[" * DEEP + b"]" * DEEP
+    text = b"[" * NESTING_DEPTH + b"]" * NESTING_DEPTH
 
     value = json_text.decode(text)
 
     for _ in range(json_text.MAX_DEPTH):
         (value,) = value
-    assert value == "[" * (DEEP - 100) + "]" * (DEEP - 100)
+    assert value == "[" * (NESTING_DEPTH - 100) + "]" * (NESTING_DEPTH - 100)
     assert "nested too deeply" in caplog.text
 
 
@@ -91,12 +92,12 @@ def test_what_is_encoded_is_decoded(value: Any) -> None:
 def test_values_of_any_depth_are_encoded() -> None:
     """Python could not do so by recursion."""
     value: Any = "core"
-    for _ in range(DEEP):
+    for _ in range(NESTING_DEPTH):
         value = [value, {"a": 1}]
 
     text = json_text.encode(value)
 
-    assert text == b"[" * DEEP + b'"core"' + b',{"a":1}]' * DEEP
+    assert text == b"[" * NESTING_DEPTH + b'"core"' + b',{"a":1}]' * NESTING_DEPTH
     json.loads(json_text.encode_shallow(value))
 
 

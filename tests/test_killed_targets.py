@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Keys = dict[str, set[tuple[Any, ...]]]
 
-ALL = 8  # rounds with each target
+ALL_ROUNDS = 8  # rounds with each target
 FEW_KILLS, MANY_KILLS = 1, 5  # of a round
 LABELS = 40  # of each project
 LATENCY_SECONDS = 0.01  # of a reply
@@ -48,7 +48,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize by one round, or by all with --every-fault."""
     if "seed" in metafunc.fixturenames:
         first = metafunc.config.getoption("seed")
-        count = ALL if metafunc.config.getoption("every_fault") else 1
+        count = ALL_ROUNDS if metafunc.config.getoption("every_fault") else 1
         metafunc.parametrize("seed", range(first, first + count))
 
 

@@ -310,7 +310,7 @@ def assert_nothing_lost(truth: Tables, result: Tables) -> None:
 
 # --- how much is done twice ---------------------------------------------------
 
-MOST_WORK = 1.2
+MAX_WORK_RATIO = 1.2
 """Rows written to rows there are, with targets that keep whole states."""
 BOOKMARKED = {s.name for s in SUBJECTS["Labels"] if s.replication_key}
 """Streams that go on from where they were; lists are read again as a whole."""
@@ -359,6 +359,6 @@ def test_little_is_done_twice(
     )
     figures.share(f"exports left behind by a kill, target {kind}", len(left), kills)
     if kind == WholeStates.kind:
-        assert written <= MOST_WORK * truth
+        assert written <= MAX_WORK_RATIO * truth
     if kind != AtTheEnd.kind:  # which keeps none of the states that would tell
         assert len(left) <= MOST_EXPORTS_LEFT * kills

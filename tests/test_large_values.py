@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.runner import Record, Runner
 
-LIMIT = 1024
+LIMIT_BYTES = 1024
 STREAMS = ("labels", "data_row_exports", "export_labels", "annotations", "bulk_export")
 LONG = "é" * 700  # 700 characters, 1,400 bytes
 
@@ -68,10 +68,10 @@ def limited(stream: str, record: Record) -> Record:
         for name, value in record.items()
         if name not in kept
         and isinstance(value, str | list | dict)
-        and described(value)["bytes"] > LIMIT
+        and described(value)["bytes"] > LIMIT_BYTES
     }
     beside = {
-        name: described(value) if described(value)["bytes"] > LIMIT else value
+        name: described(value) if described(value)["bytes"] > LIMIT_BYTES else value
         for name, value in record["additional_columns"].items()
     }
     return record | dict.fromkeys(large) | {"additional_columns": beside | large}
@@ -93,14 +93,14 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", WAYS)
 def test_only_large_values_differ_and_each_is_described(
-    served: Runner, way: str, caplog: Any
+    served: Runner, path: str, caplog: Any
 ) -> None:
     """In every stream, on the fast path and on the other one."""
-    settings = WAYS[way]
+    settings = WAYS[path]
     whole = served(catalog=everything(), **settings)
-    output = served(catalog=everything(), max_value_bytes=LIMIT, **settings)
+    output = served(catalog=everything(), max_value_bytes=LIMIT_BYTES, **settings)
 
     assert output.error is None
     counts: Counter[str] = Counter()
@@ -148,7 +148,7 @@ def test_batch_files_have_no_large_values(
     """Of either format; they have what messages have."""
     settings: dict[str, Any] = {
         "catalog": everything(),
-        "max_value_bytes": LIMIT,
+        "max_value_bytes": LIMIT_BYTES,
     }
     messages = served(**settings)
     output = served(batch_config=batch(tmp_path / "files", form), **settings)
@@ -242,7 +242,7 @@ def test_a_pseudonym_comes_before_its_size(run: Runner) -> None:
     run.settings = {"pseudonymize": True, "pseudonymize_salt": "a long random text"}
     run.sandbox.after = changing(lambda row: row.update(nickname=LONG))
 
-    records = run("users", max_value_bytes=LIMIT).records("users")
+    records = run("users", max_value_bytes=LIMIT_BYTES).records("users")
 
     assert records
     for record in records:

@@ -41,8 +41,8 @@ Row = dict[str, Any]
 
 MARKER = "Jane Doe <jane.doe@example.com>"
 """Stands for what rows hold: nobody is to read it in a log."""
-HEALTHY = 11
-PAGE = 4  # rows, so that there are several pages
+HEALTHY_ROWS = 11
+PAGE_ROWS = 4  # rows, so that there are several pages
 
 # --- what is sent --------------------------------------------------------------
 
@@ -92,7 +92,7 @@ def deep(levels: int, core: Any = MARKER) -> bytes:
     return b'[{"a":' * pairs + json.dumps(core).encode() + b"}]" * pairs
 
 
-MALFORMED = 50  # the number of a row that something is wrong with
+MALFORMED_NUMBER = 50  # the number of a row that something is wrong with
 
 NO_OBJECTS: list[Any] = [None, 7, 1.5, True, MARKER, "", [], [MARKER], [{"id": "x"}]]
 NO_IDS: list[Any] = [None, "", {}, [], True, False, [MARKER], {MARKER: MARKER}]
@@ -102,28 +102,28 @@ BAD_LABELS: list[Any] = [
     *NO_OBJECTS,
     {},
     {"label": MARKER},
-    *(label(MALFORMED) | {"id": key} for key in NO_IDS),
-    *(label(MALFORMED) | {"created_at": at} for at in NO_TIMESTAMPS),
-    {"id": f"l{MALFORMED}"},
+    *(label(MALFORMED_NUMBER) | {"id": key} for key in NO_IDS),
+    *(label(MALFORMED_NUMBER) | {"created_at": at} for at in NO_TIMESTAMPS),
+    {"id": f"l{MALFORMED_NUMBER}"},
 ]
 BAD_PROJECTS: list[Any] = [
     *NO_OBJECTS,
     {},
-    *(project(MALFORMED) | {"id": key} for key in NO_IDS),
+    *(project(MALFORMED_NUMBER) | {"id": key} for key in NO_IDS),
 ]
 BAD_ITEMS: list[Any] = [
     *NO_OBJECTS,
     {},
     {"id": "lower case"},
-    *(item(MALFORMED) | {"ID": key} for key in NO_IDS),
+    *(item(MALFORMED_NUMBER) | {"ID": key} for key in NO_IDS),
 ]
 BAD_LINES: list[bytes] = [
     *(json.dumps(bad).encode() for bad in [*NO_OBJECTS, {}, {"data_row": MARKER}]),
     *(
-        json.dumps(data_row(MALFORMED) | {"data_row": {"id": k}}).encode()
+        json.dumps(data_row(MALFORMED_NUMBER) | {"data_row": {"id": k}}).encode()
         for k in NO_IDS
     ),
-    json.dumps({"projects": data_row(MALFORMED)["projects"]}).encode(),
+    json.dumps({"projects": data_row(MALFORMED_NUMBER)["projects"]}).encode(),
 ]
 BROKEN_LINES: list[bytes] = [
     b"{",
@@ -131,12 +131,12 @@ BROKEN_LINES: list[bytes] = [
     b"nul",
     b"\xff\xfe",
     b"<html>" + MARKER.encode() + b"</html>",
-    json.dumps(data_row(MALFORMED)).encode()[:-1],
-    json.dumps(data_row(MALFORMED)).encode() + b"}",
-    json.dumps(data_row(MALFORMED)).encode() * 2,
-    json.dumps(data_row(MALFORMED)).encode() + b" 5",
-    json.dumps(data_row(MALFORMED)).encode().replace(b"Jane", b"\xff"),
-    json.dumps(data_row(MALFORMED)).encode().replace(b"Jane", b"\t"),
+    json.dumps(data_row(MALFORMED_NUMBER)).encode()[:-1],
+    json.dumps(data_row(MALFORMED_NUMBER)).encode() + b"}",
+    json.dumps(data_row(MALFORMED_NUMBER)).encode() * 2,
+    json.dumps(data_row(MALFORMED_NUMBER)).encode() + b" 5",
+    json.dumps(data_row(MALFORMED_NUMBER)).encode().replace(b"Jane", b"\xff"),
+    json.dumps(data_row(MALFORMED_NUMBER)).encode().replace(b"Jane", b"\t"),
     b'{"data_row":' * 2000,
     b'{"data_row":{"id":"r50","x":' + deep(3000)[:-1] + b"}}",
 ]
@@ -238,7 +238,7 @@ class Served:
         """Run some streams."""
         tables.root = self._run.sandbox.root
         self._run.sandbox.before = tables
-        return self._run(*streams, **{"page_size": PAGE} | options)
+        return self._run(*streams, **{"page_size": PAGE_ROWS} | options)
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +274,7 @@ def left_out(log: pytest.LogCaptureFixture, source: str) -> list[str]:
 
 def among(bad: list[Any]) -> st.SearchStrategy[list[tuple[int, Any]]]:
     """Put one or more malformed rows anywhere among the healthy ones."""
-    places = st.integers(0, HEALTHY)
+    places = st.integers(0, HEALTHY_ROWS)
     return st.lists(st.tuples(places, st.sampled_from(bad)), min_size=1, max_size=6)
 
 
@@ -285,7 +285,8 @@ def mixed(healthy: list[Any], bad: list[tuple[int, Any]]) -> list[Any]:
         for place, variant in bad:
             if place == number:  # of what has the same ID, there is one only
                 by_name = (
-                    isinstance(variant, dict) and variant.get("id") == f"l{MALFORMED}"
+                    isinstance(variant, dict)
+                    and variant.get("id") == f"l{MALFORMED_NUMBER}"
                 )
                 rows.append(
                     variant | {"id": f"l{100 + len(rows)}"} if by_name else variant
@@ -294,7 +295,7 @@ def mixed(healthy: list[Any], bad: list[tuple[int, Any]]) -> list[Any]:
     return rows
 
 
-HEALTHY_NUMBERS = range(1, HEALTHY + 1)
+HEALTHY_NUMBERS = range(1, HEALTHY_ROWS + 1)
 
 # --- labels --------------------------------------------------------------------
 
@@ -322,7 +323,7 @@ def test_a_malformed_label_costs_itself(
     assert len([m for m in log if "is left out" in m]) == len(bad)
     assert not [m for m in log if "Jane" in m.replace(f"its keys: {MARKER}", "")]
     (partition,) = output.state["bookmarks"]["labels"]["partitions"]
-    assert partition["replication_key_value"] == instant(HEALTHY)
+    assert partition["replication_key_value"] == instant(HEALTHY_ROWS)
 
 
 @pytest.mark.parametrize("bad", BAD_LABELS, ids=count())

@@ -39,9 +39,9 @@ def key(mart: str) -> list[str]:
 
 def by_key(mart: str, rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Any]:
     """Return the rows of a mart by its key, which no two of them share."""
-    found = {tuple(row[column] for column in key(mart)): row for row in rows}
-    assert len(found) == len(rows)
-    return found
+    rows_by_key = {tuple(row[column] for column in key(mart)): row for row in rows}
+    assert len(rows_by_key) == len(rows)
+    return rows_by_key
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -51,23 +51,23 @@ def test_a_mart_holds_what_the_world_says(
 ) -> None:
     """After two runs of the tap, row by row and column by column."""
     made = built(database)
-    wanted, found = by_key(mart, made.truth[mart]), by_key(mart, made.rows(mart, 1))
+    expected, actual = by_key(mart, made.truth[mart]), by_key(mart, made.rows(mart, 1))
     if mart == "labelbox__features":  # of ontologies that no project uses, too
         used = {row["ontology_id"] for row in made.truth[mart]}
-        found = {k: row for k, row in found.items() if row["ontology_id"] in used}
+        actual = {k: row for k, row in actual.items() if row["ontology_id"] in used}
 
-    assert wanted
-    assert found.keys() == wanted.keys()
+    assert expected
+    assert actual.keys() == expected.keys()
     columns = [column["name"] for column in MARTS[mart]["columns"]]
-    assert {*columns} == {*next(iter(found.values()))}
+    assert {*columns} == {*next(iter(actual.values()))}
     compared = {*columns} - COPIED.get(mart, set())
-    assert compared == {*next(iter(wanted.values()))}
-    for each, row in wanted.items():
-        expected = {
+    assert compared == {*next(iter(expected.values()))}
+    for row_key, row in expected.items():
+        values = {
             name: pytest.approx(value) if isinstance(value, float) else value
             for name, value in row.items()
         }
-        assert {name: found[each][name] for name in compared} == expected
+        assert {name: actual[row_key][name] for name in compared} == values
 
 
 def test_the_world_has_what_marts_are_about(built: Callable[[str], Built]) -> None:

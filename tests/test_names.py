@@ -38,7 +38,7 @@ OF_THE_RECORD = {
 }
 """Names that say something of the record itself, whatever it is."""
 
-OF_TWO_THINGS = {"group_name", "position", "value"}
+AMBIGUOUS = {"group_name", "position", "value"}
 """Names that Labelbox itself uses for two things."""
 
 OF_NO_PERSON = {"iam_integrations.service_account_email_id"}
@@ -86,7 +86,7 @@ def test_a_name_has_one_type() -> None:
     malformed = [
         [*map(str, same)]
         for name, same in grouped("name").items()
-        if name not in OF_TWO_THINGS and len({column.type for column in same}) > 1
+        if name not in AMBIGUOUS and len({column.type for column in same}) > 1
     ]
 
     assert not malformed
@@ -97,7 +97,7 @@ def test_a_name_has_one_meaning() -> None:
     malformed = [
         {str(column): column.meaning for column in same}
         for name, same in grouped("name").items()
-        if name not in OF_THE_RECORD | OF_TWO_THINGS
+        if name not in OF_THE_RECORD | AMBIGUOUS
         and len({column.meaning for column in same}) > 1
     ]
 

@@ -301,7 +301,7 @@ def test_two_rows_are_the_least(asked: int) -> None:
 @given(
     made_at=st.lists(st.integers(0, 30), max_size=60),
     size=st.integers(2, 9),
-    way=st.sampled_from([(n, together) for n in (1, 2, 8) for together in (0, 1)]),
+    mode=st.sampled_from([(n, together) for n in (1, 2, 8) for together in (0, 1)]),
     seed=st.integers(0, 2**32),
     events=st.lists(st.sampled_from(["delete", "list late", "none"]), max_size=40),
     unit=UNITS,
@@ -310,7 +310,7 @@ def test_two_rows_are_the_least(asked: int) -> None:
 def test_what_is_there_all_the_time_is_read(
     made_at: list[int],
     size: int,
-    way: tuple[int, bool],
+    mode: tuple[int, bool],
     seed: int,
     events: list[str],
     unit: timedelta,
@@ -343,7 +343,7 @@ def test_what_is_there_all_the_time_is_read(
 
     server.before = happen
     seen: set[str] = set()
-    max_in_flight, is_together = way
+    max_in_flight, is_together = mode
     fetch_all = server.together if is_together else None
     listing = Listing(server, size, max_in_flight=max_in_flight, fetch_all=fetch_all)
     for page, reached in listing.pages():
@@ -358,14 +358,14 @@ def test_what_is_there_all_the_time_is_read(
 @given(
     made_at=st.lists(st.integers(0, 20), max_size=60),
     size=st.integers(4, 9),
-    way=st.sampled_from([(1, False), (1, True), (4, False), (4, True)]),
+    mode=st.sampled_from([(1, False), (1, True), (4, False), (4, True)]),
     seed=st.integers(0, 2**32),
     order=ORDERS,
 )
 def test_ties_may_come_in_any_order_each_time(
     made_at: list[int],
     size: int,
-    way: tuple[int, bool],
+    mode: tuple[int, bool],
     seed: int,
     order: int,
 ) -> None:
@@ -376,7 +376,7 @@ def test_ties_may_come_in_any_order_each_time(
         made(*sorted(kept)), order=lambda row: (order * age(row), chance.random())
     )
 
-    max_in_flight, is_together = way
+    max_in_flight, is_together = mode
     result = ids(server, size, max_in_flight=max_in_flight, together=is_together)
 
     assert sorted(result) == [row["id"] for row in server.rows]

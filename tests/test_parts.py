@@ -49,9 +49,11 @@ def connect(sandbox: Sandbox) -> Callable[..., Client]:
     """Return what makes a client of the sandbox."""
 
     def make(concurrency: int = 6, **options: Any) -> Client:
-        given = {"timeout": 5, "retry_seconds": 1, "concurrency": concurrency}
+        defaults = {"timeout": 5, "retry_seconds": 1, "concurrency": concurrency}
         logger = logging.getLogger("tap-labelbox")
-        return Client(sandbox.url, sandbox.api_key, logger=logger, **(given | options))
+        return Client(
+            sandbox.url, sandbox.api_key, logger=logger, **(defaults | options)
+        )
 
     return make
 
@@ -61,10 +63,10 @@ def task_id(sandbox: Sandbox, world: World, connect: Callable[..., Client]) -> s
     """Return a finished export of some ten parts of 13 KB."""
     sandbox.part_size, sandbox.cut_parts = 13_000, True
     include = dict.fromkeys(OPTIONAL_PARAMS, True)
-    (wanted,) = inputs(
+    (export_input,) = inputs(
         world.projects[2].id, {}, include, since=None, until="2027-01-01T00:00:00.000Z"
     )
-    export = Export.start(connect(), wanted, "tap-labelbox test")
+    export = Export.start(connect(), export_input, "tap-labelbox test")
     export.wait(interval=0.001, timeout=5)
     return export.task_id
 
@@ -94,9 +96,9 @@ def test_rows_are_those_of_one_connection(
 
     assert len(starts) > 5
     for start in starts[::3]:
-        found = read(connect(), task_id, start)
-        assert only_rows(found) == [row for at, row in serial if at > start]
-        assert found[-1][0] == serial[-1][0]
+        parallel = read(connect(), task_id, start)
+        assert only_rows(parallel) == [row for at, row in serial if at > start]
+        assert parallel[-1][0] == serial[-1][0]
 
 
 def test_several_parts_are_downloaded_at_once(
@@ -291,14 +293,14 @@ def test_what_comes_before_a_part_that_never_comes_is_read(
     names = list(dict.fromkeys(r.path.partition("?")[0] for r in files(sandbox)))
     lost = names[len(names) // 2]
     sandbox.before = lambda r: Reply(fault) if r.path.startswith(lost) else None
-    found: list[Row] = []
+    result: list[Row] = []
     reader = Export(client, task_id).rows()
 
     with pytest.raises((TransientError, UnavailableError)):
-        found.extend(row for _, rows in reader for row in rows)
+        result.extend(row for _, rows in reader for row in rows)
 
-    assert found == serial[: len(found)]
-    assert len(serial) / 3 < len(found) < len(serial)
+    assert result == serial[: len(result)]
+    assert len(serial) / 3 < len(result) < len(serial)
 
 
 @pytest.mark.parametrize("held", [30_000, 60_000])
@@ -371,8 +373,8 @@ def test_a_run_that_breaks_in_a_part_is_read_on_there(
 ) -> None:
     """With all rows of both runs, and no part before that asked for again."""
     sandbox.part_size = 13_000
-    given: dict[str, Any] = {"project_ids": [world.projects[2].id], "now": NOW}
-    whole = run("data_row_exports", **given)
+    options: dict[str, Any] = {"project_ids": [world.projects[2].id], "now": NOW}
+    whole = run("data_row_exports", **options)
     count = len(files(sandbox))
     sandbox.requests.clear()
     kept: set[str] = set()
@@ -386,11 +388,11 @@ def test_a_run_that_breaks_in_a_part_is_read_on_there(
         return Reply(503) if is_lost else None
 
     sandbox.before = hook
-    broken = run("data_row_exports", retry_seconds=0, **given)
+    broken = run("data_row_exports", retry_seconds=0, **options)
     sandbox.before = None
     sandbox.requests.clear()
 
-    rest = run("data_row_exports", state=broken.state, **given)
+    rest = run("data_row_exports", state=broken.state, **options)
 
     ids = [
         {r["data_row_id"] for r in output.records("data_row_exports")}

@@ -185,16 +185,16 @@ def test_a_choice_of_nothing_is_an_error(
 def test_projects_that_are_gone_are_missing_as_ever(run: Runner) -> None:
     """Beside other settings: what is there decides about these."""
     world = run.world
-    result = world.projects[0].id
+    project_id = world.projects[0].id
     more: dict[str, Any] = {"project_names": ["*"]}
 
-    output = run("labels", project_ids=[result, "gone"], **more)
-    nothing = run("labels", project_ids=["gone"], **more)
-    none = run("labels", project_ids=[result], project_names=["-"])
+    output = run("labels", project_ids=[project_id, "gone"], **more)
+    empty = run("labels", project_ids=["gone"], **more)
+    none = run("labels", project_ids=[project_id], project_names=["-"])
 
     assert isinstance(output.error, IncompleteError)
     assert output.records("labels")
-    assert isinstance(nothing.error, IncompleteError)
+    assert isinstance(empty.error, IncompleteError)
     assert isinstance(none.error, SettingsError)
 
 

@@ -57,9 +57,9 @@ def test_the_list_is_asked_for_once(run: Any) -> None:
 
     asked = [request.operation for request in run.sandbox.requests]
     assert (asked.count("Projects"), asked.count("ProjectIds")) == (1, 0)
-    found = {record["project_id"] for record in output.records("labels")}
-    assert found <= set(output.ids("projects"))
-    assert found
+    project_ids = {record["project_id"] for record in output.records("labels")}
+    assert project_ids <= set(output.ids("projects"))
+    assert project_ids
 
 
 @pytest.mark.parametrize("order", ORDERS)

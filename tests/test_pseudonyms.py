@@ -236,8 +236,8 @@ def test_columns_are_replaced_as_they_are_declared() -> None:
         "answer": ADA,
         "comment": "Ask ada@example.com",
     }
-    nothing = dict.fromkeys(record) | {"id": "x"}
-    assert Pseudonymizer(columns, PSEUDONYMS)(nothing) == nothing
+    empty = dict.fromkeys(record) | {"id": "x"}
+    assert Pseudonymizer(columns, PSEUDONYMS)(empty) == empty
 
 
 def exported(**label: Any) -> bytes:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text("utf-8")
 # It is the start of the run.
-NEW_EACH_TIME = {"snapshot_at"}
+PER_RUN = {"snapshot_at"}
 NAMES = [
     stream.name for stream in STREAMS if stream.selected_by_default
 ]  # of what a run reads
@@ -43,7 +43,7 @@ NAMES = [
 
 def in_order(table: pa.Table, stream: str) -> list[Any]:
     """Return the rows of a table in the order of their keys."""
-    kept = [name for name in table.column_names if name not in NEW_EACH_TIME]
+    kept = [name for name in table.column_names if name not in PER_RUN]
     rows: list[Any] = table.select(kept).to_pylist()
     keys = [key for key in PRIMARY_KEYS[stream] if key in kept]
     return sorted(rows, key=lambda row: [str(row[key]) for key in keys])
@@ -331,12 +331,12 @@ def test_ctrl_c_ends_a_read(run: Runner) -> None:
     """Also one that waits for Labelbox, and within seconds; another can follow."""
     asked = threading.Semaphore(0)
 
-    def hold(request: Request) -> Reply | None:
+    def delay(request: Request) -> Reply | None:
         del request
         asked.release()
         return Reply(delay=60)
 
-    run.sandbox.before = hold
+    run.sandbox.before = delay
     script = f"""
 from tap_labelbox import tables
 for call in (tables.rows, tables.read):

@@ -37,9 +37,9 @@ def sections(page: str) -> dict[str, str]:
 
 def figure(page: str, name: str) -> str:
     """Return what a tile says."""
-    found = re.search(r'class="figure">([^<]*)<', sections(page)[name])
-    assert found, name
-    return found[1]
+    match = re.search(r'class="figure">([^<]*)<', sections(page)[name])
+    assert match, name
+    return match[1]
 
 
 def write(folder: Path, address: str, *arguments: str) -> str:
@@ -109,11 +109,11 @@ def test_every_picture_is_there_and_names_its_model(
     """In one file that asks nobody for anything."""
     page = built("duckdb").page
 
-    found = sections(page)
-    assert len(found) == len(TILES) + len(CARDS)
-    for text in found.values():
+    by_name = sections(page)
+    assert len(by_name) == len(TILES) + len(CARDS)
+    for text in by_name.values():
         assert re.search(r"from <code>(stg_)?labelbox__\w+</code>", text)
-    pictures = [name for name, text in found.items() if "<svg" in text]
+    pictures = [name for name, text in by_name.items() if "<svg" in text]
     assert len(pictures) == len(CARDS)
     assert "<script" not in page
     assert not re.findall(r'(?:src|href)="(?!#)', page)
@@ -174,9 +174,9 @@ def test_missing_models_are_named_in_place_of_their_pictures(tmp_path: Path) -> 
     """And are no error."""
     page = write(tmp_path, empty(tmp_path))
 
-    found = sections(page)
-    assert len(found) == len(TILES) + len(CARDS)
-    assert all("cannot be read here" in text for text in found.values())
+    by_name = sections(page)
+    assert len(by_name) == len(TILES) + len(CARDS)
+    assert all("cannot be read here" in text for text in by_name.values())
 
 
 def test_models_without_rows_are_shown_as_empty(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--warehouse", "mysql://x"], "--warehouse is neither duckdb:///"),
         (["--warehouse", "duckdb:////no/such/file.duckdb"], "cannot be opened"),
@@ -227,16 +227,16 @@ def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line(
-    tmp_path: Path, arguments: list[str], said: str
+    tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     """And no page is written."""
     output = tmp_path / "page.html"
-    given = ["--warehouse", empty(tmp_path), *arguments, "--output", str(output)]
+    command_line = ["--warehouse", empty(tmp_path), *arguments, "--output", str(output)]
 
     with pytest.raises(SystemExit) as raised:
-        report.main(given)
+        report.main(command_line)
 
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not output.exists()
 
@@ -297,9 +297,9 @@ def test_a_browser_shows_all_of_it(
         timeout=300,
     )
 
-    found = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(unescape(found[1]))
+    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
+    assert title, done.stderr[-2000:]
+    seen = json.loads(unescape(title[1]))
     assert seen["overflow"] <= 0
     assert seen["wide"] == []
     assert seen["back"].startswith(back)

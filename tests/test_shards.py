@@ -40,8 +40,12 @@ COUNTS = [1, 2, 7, 64]
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PLAN = ("-m", "tap_labelbox.plan")
 ALL = [name for name in PRIMARY_KEYS if name != "tasks"]  # each run makes some
-OF_EACH_KIND = ["projects", "labels", "batches", "users"]
-OF_EACH_KIND += ["workspace_labelers", "user_group_projects", "user_group_audit_events"]
+ONE_OF_A_KIND = ["projects", "labels", "batches", "users"]
+ONE_OF_A_KIND += [
+    "workspace_labelers",
+    "user_group_projects",
+    "user_group_audit_events",
+]
 OF_A_RUN = {"seen_at": None, "record_count": None}
 """Columns that are of a run, and not of the row it has seen."""
 IDS = st.text("abc123-é", min_size=1, max_size=12)
@@ -91,7 +95,7 @@ def test_each_project_is_in_one_shard(count: int, ids: set[str]) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_all_shards_together_read_what_one_run_reads(run: Runner, count: int) -> None:
     """Each record as often, what is of no project included."""
-    streams = ALL if count == 2 else OF_EACH_KIND
+    streams = ALL if count == 2 else ONE_OF_A_KIND
     # Of those without a project, which are all alike, one.
     full = {place(project.id, count) for project in run.world.projects} | {0}
     empty = sorted({*range(count)} - full)[:1]
@@ -208,15 +212,15 @@ def test_what_a_large_account_is_multiplied_from(
     """What the page says of one project and one annotation is what a run takes."""
     page = (ROOT / "docs" / "scale.md").read_text("utf-8")
     run = serving(World(seed=1, projects=20, labels_per_project=5))
-    family = {"data_row_exports", "export_labels", "annotations", "label_reviews"}
-    family |= {"workflow_history", "data_row_metadata"}
+    exported = {"data_row_exports", "export_labels", "annotations", "label_reviews"}
+    exported |= {"workflow_history", "data_row_metadata"}
 
-    output = run(catalog=catalog_of(family), export_scope="project")
+    output = run(catalog=catalog_of(exported), export_scope="project")
 
     asked = Counter(request.operation for request in run.sandbox.requests)
     exports = [asked[name] for name in ("StartExport", "ExportStatus", "ExportOpening")]
     assert f"{sum(exports) // 20} for each export" in page
-    records = sum(len(output.records(name)) for name in family)
+    records = sum(len(output.records(name)) for name in exported)
     (ratio,) = re.findall(r"([\d.]+) for each annotation", page)
     annotations = len(output.records("annotations"))
     assert records / annotations == pytest.approx(float(ratio), rel=0.2)
@@ -282,12 +286,12 @@ def test_the_runs_of_a_plan_read_everything(run: Runner, tmp_path: Path) -> None
     for part in parts:
         extra = tmp_path / f"{part['name']}.json"
         extra.write_text(json.dumps(part["settings"]))
-        outputs.append(run(*OF_EACH_KIND, now=NOW, **json.loads(extra.read_text())))
-    assert records_of(*outputs) == records_of(run(*OF_EACH_KIND, now=NOW))
+        outputs.append(run(*ONE_OF_A_KIND, now=NOW, **json.loads(extra.read_text())))
+    assert records_of(*outputs) == records_of(run(*ONE_OF_A_KIND, now=NOW))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings_given", "reason"),
+    ("arguments", "settings", "reason"),
     [
         (["--states", "s"], {}, "--states and --into go together"),
         ([], {"shard": {"index": 0, "count": 2}}, "shard is set"),
@@ -295,10 +299,10 @@ def test_the_runs_of_a_plan_read_everything(run: Runner, tmp_path: Path) -> None
     ],
 )
 def test_what_no_plan_can_be_made_of_is_one_line(
-    run: Runner, arguments: list[str], settings_given: dict[str, Any], reason: str
+    run: Runner, arguments: list[str], settings: dict[str, Any], reason: str
 ) -> None:
     """And nothing is printed that could be taken for a plan."""
-    config = run.config_file(**settings_given)
+    config = run.config_file(**settings)
 
     result = command("--config", str(config), "--shards", "2", *arguments, program=PLAN)
 
@@ -368,7 +372,7 @@ def test_a_change_of_the_count_keeps_every_bookmark(
     for state in states:
         for place, value in values_of(state).items():
             latest[place] = max(latest.get(place, ""), value)
-    given_states = deepcopy(states)
+    original, copy = states, deepcopy(states)
 
     for count in counts:
         joined = sharding.join(states, BY_PROJECT)
@@ -381,7 +385,7 @@ def test_a_change_of_the_count_keeps_every_bookmark(
         assert {k: v for values in actual for k, v in values.items()} == latest
         for takes, values in zip(takers, actual, strict=True):
             assert all(takes(project_id) for _, project_id in values)
-    assert given_states == deepcopy(given_states)
+    assert original == copy
 
 
 def test_an_export_in_progress_goes_with_its_project() -> None:
@@ -436,9 +440,9 @@ def test_one_bookmark_for_all_projects_is_the_earliest_of_all_shards() -> None:
     joined = sharding.join([late, early], BY_PROJECT)
     assert joined == single("workspace_labelers", "2026-01-01")
     assert sharding.split(joined, [lambda _: False] * 2, BY_PROJECT) == [joined, joined]
-    # Who has none has read nothing.
-    nothing = sharding.join([late, {"bookmarks": {}}], BY_PROJECT)
-    assert nothing["bookmarks"] == {}
+    # Who has none has read empty.
+    empty = sharding.join([late, {"bookmarks": {}}], BY_PROJECT)
+    assert empty["bookmarks"] == {}
 
 
 def test_what_is_of_no_project_goes_to_the_first() -> None:

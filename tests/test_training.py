@@ -81,16 +81,16 @@ def test_coco_has_what_was_drawn(run: Runner, tmp_path: Path) -> None:
         if row["mask_url"]:
             assert row["mask_url"] in masks
             continue
-        content, found = by_id[row["annotation_id"]]
+        content, annotation = by_id[row["annotation_id"]]
         classes = {x["id"]: x["name"] for x in content["categories"]}
         of = {x["id"]: x["data_row_id"] for x in content["images"]}
-        assert classes[found["category_id"]] == row["name"]
-        assert of[found["image_id"]] == row["data_row_id"]
-        left, top, width, height = found["bbox"]
+        assert classes[annotation["category_id"]] == row["name"]
+        assert of[annotation["image_id"]] == row["data_row_id"]
+        left, top, width, height = annotation["bbox"]
         if box := row["geometry"].get("bounding_box"):
             corners = [box[side] for side in ("left", "top", "width", "height")]
-            assert found["bbox"] == corners
-            assert found["area"] == box["width"] * box["height"]
+            assert annotation["bbox"] == corners
+            assert annotation["area"] == box["width"] * box["height"]
         else:
             points = row["geometry"].get("polygon") or row["geometry"]["line"]
             assert min(p["x"] for p in points) == left
@@ -154,8 +154,8 @@ def test_yolo_is_where_coco_is(run: Runner, tmp_path: Path, task: str) -> None:
     assert report.left_out["objects without a polygon in their image"] == lines_left
     assert (lines_left > 0) == (task == "segment")
     with (tmp_path / "yolo" / "images.csv").open(newline="") as file:
-        listed = {row["file"] for row in csv.DictReader(file)}
-    assert listed == {image["file_name"] for image in coco["images"]}
+        files = {row["file"] for row in csv.DictReader(file)}
+    assert files == {image["file_name"] for image in coco["images"]}
 
 
 def test_a_split_by_hash_stays(run: Runner, tmp_path: Path) -> None:

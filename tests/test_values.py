@@ -11,7 +11,7 @@ from tap_labelbox.records import columns, values
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BIG = 2**63
+BIG_INTEGER = 2**63
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,10 @@ BIG = 2**63
         (values.as_integer, 3.0, 3),
         (values.as_integer, 3.5, None),
         (values.as_integer, False, None),
-        (values.as_integer, BIG - 1, BIG - 1),
-        (values.as_integer, BIG, None),
-        (values.as_integer, 1 - BIG, 1 - BIG),
-        (values.as_integer, -BIG, None),
+        (values.as_integer, BIG_INTEGER - 1, BIG_INTEGER - 1),
+        (values.as_integer, BIG_INTEGER, None),
+        (values.as_integer, 1 - BIG_INTEGER, 1 - BIG_INTEGER),
+        (values.as_integer, -BIG_INTEGER, None),
         (values.as_boolean, False, False),
         (values.as_boolean, 0, None),
         (values.as_timestamp, "2026-01-31 12:00", "2026-01-31T12:00:00.000Z"),

@@ -176,7 +176,7 @@ def test_a_small_project_is_not_split(
 
 
 def fail_beyond(sandbox: Sandbox, most: int, how: str) -> None:
-    """Let an export fail that has more data rows than so many."""
+    """Make exports of more than `most` data rows fail."""
 
     def hook(request: Request, reply: Reply) -> Reply | None:
         if request.operation != "ExportStatus":

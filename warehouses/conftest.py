@@ -1,4 +1,4 @@
-"""What the tests of targets share."""
+"""Fixtures for the tests of targets."""
 
 from __future__ import annotations
 

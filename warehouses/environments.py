@@ -45,11 +45,11 @@ def environment(name: str) -> Path:
 def versions(name: str) -> dict[str, str]:
     """Return the versions of what an environment is made for, as installed."""
     asked = [re.split(r"[\[=<]", line)[0] for line in pins(name)]
-    listed = subprocess.run(
+    process = subprocess.run(
         [UV, "pip", "list", "--format=json", "--python", environment(name) / "python"],
         check=True,
         capture_output=True,
         text=True,
     )
-    installed = {each["name"]: each["version"] for each in json.loads(listed.stdout)}
+    installed = {row["name"]: row["version"] for row in json.loads(process.stdout)}
     return {package: installed[package] for package in asked}

@@ -66,12 +66,12 @@ batch files of Parquet, objects and arrays are text everywhere.
 
 def page() -> str:
     """Return the page."""
-    found = results.read()
+    measured = results.read()
     lines = [
         "# Warehouses",
         "",
         INTRODUCTION,
-        *table(found),
+        *table(measured),
         "",
         "## Types",
         "",
@@ -80,7 +80,7 @@ def page() -> str:
         *(types(target) for target in TARGETS if target.types),
         "",
         TYPES.rstrip(),
-        *(line for target in TARGETS for line in details(target, found)),
+        *(line for target in TARGETS for line in details(target, measured)),
         "",
         "## Loaders that only GitHub has",
         "",
@@ -88,9 +88,9 @@ def page() -> str:
         "| warehouse | install | tried | what was found |",
         "|---|---|---|---|",
         *(
-            f"| {each.warehouse} | `pip install {each.source}` | {each.tried} "
-            f"| {each.known} |"
-            for each in ONLY_ON_GITHUB.values()
+            f"| {target.warehouse} | `pip install {target.source}` | {target.tried} "
+            f"| {target.known} |"
+            for target in ONLY_ON_GITHUB.values()
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -98,11 +98,11 @@ def page() -> str:
 
 def summary() -> str:
     """Return the first lines of the table, as the README has them."""
-    found = results.read()
+    measured = results.read()
     lines = ["| warehouse | loader | batch files | lost |", "|---|---|---|---|"]
     for target in TARGETS[:SUMMARY_LINES]:
         link = f"[{target.warehouse}]({PAGE}#{anchor(target)})"
-        files = batch(target, found.get(target.name, {}))
+        files = batch(target, measured.get(target.name, {}))
         lines.append(f"| {link} | {loader(target)} | {files} | {lost(target)} |")
     return "\n".join(lines)
 
@@ -115,7 +115,7 @@ def loader(target: Target) -> str:
 
 def lost(target: Target) -> str:
     """Return what a target is known to lose."""
-    values = [loss.said + of_forms(loss, target) for loss in target.losses]
+    values = [loss.text + of_forms(loss, target) for loss in target.losses]
     return "; ".join(filter(None, [target.lost_rows, *values])) or CLEAN
 
 
@@ -125,16 +125,16 @@ def of_forms(loss: Loss, target: Target) -> str:
     return f" ({', '.join(forms)})" if {*target.loaded} > {*loss.forms} else ""
 
 
-def table(found: Mapping[str, Any]) -> Iterator[str]:
+def table(measured: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of the table of targets."""
     yield f"| {' | '.join(HEADS)} |"
     yield f"|{'---|' * len(HEADS)}"
     for target in TARGETS:
-        own = found.get(target.name, {})
+        own = measured.get(target.name, {})
         compared = sum(
-            each["values"]
-            for each in own.get("forms", {}).values()
-            if each != "refused"
+            result["values"]
+            for result in own.get("forms", {}).values()
+            if result != "refused"
         )
         cells = (
             f"[{target.warehouse}](#{anchor(target)})",
@@ -185,10 +185,10 @@ def as_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def details(target: Target, found: Mapping[str, Any]) -> Iterator[str]:
+def details(target: Target, measured: Mapping[str, Any]) -> Iterator[str]:
     """Yield what else there is to say of a target."""
     yield from ("", f"## {target.warehouse}", "")
-    own = found.get(target.name, {})
+    own = measured.get(target.name, {})
     if not own:
         yield "Not run here."
         yield ""

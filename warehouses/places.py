@@ -1,4 +1,4 @@
-"""Where targets load to: a server or a folder, and what is there afterwards."""
+"""The servers and folders that targets load into, and what is there afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # it has no t
 from moto.server import ThreadedMotoServer
 
 from tests.contract.loads import schemas
-from tests.contract.reading import Found, read_duckdb, read_postgres
+from tests.contract.reading import Contents, read_duckdb, read_postgres
 from tests.postgres import postgres
 from warehouses import environments
 
@@ -36,11 +36,11 @@ SCHEMA = "labelbox"
 
 @dataclass
 class Place:
-    """Where a target loads to."""
+    """A server or a folder that a target loads into."""
 
     settings: dict[str, Any]
     """What the target has to be told of it."""
-    read: Callable[[], Found]
+    read: Callable[[], Contents]
     """Returns what is there."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables of the target."""
@@ -71,7 +71,7 @@ def duckdb_file(folder: Path) -> Iterator[Place]:
 
     path = folder / "warehouse.duckdb"
 
-    def read() -> Found:
+    def read() -> Contents:
         with duckdb.connect(str(path), read_only=True) as warehouse:
             return read_duckdb(warehouse, SCHEMA)
 
@@ -82,12 +82,12 @@ def duckdb_file(folder: Path) -> Iterator[Place]:
 def jsonl_files(folder: Path) -> Iterator[Place]:
     """Open a folder for JSON lines."""
 
-    def read() -> Found:
-        found = Found()
+    def read() -> Contents:
+        contents = Contents()
         for path in folder.glob("*.jsonl"):
             lines = path.read_text("utf-8").split("\n")
-            found.rows[path.stem] = [json.loads(line) for line in lines if line]
-        return found
+            contents.rows[path.stem] = [json.loads(line) for line in lines if line]
+        return contents
 
     yield Place({"destination_path": str(folder)}, read)
 
@@ -97,7 +97,7 @@ def csv_files(folder: Path) -> Iterator[Place]:
     """Open a folder for CSV files, each of one stream and one run."""
     csv.field_size_limit(2**31 - 1)
 
-    def read() -> Found:
+    def read() -> Contents:
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for path in sorted(folder.glob("*.csv")):
             stream = path.stem.split("-")[0]
@@ -106,7 +106,7 @@ def csv_files(folder: Path) -> Iterator[Place]:
                     {name: text or None for name, text in row.items()}
                     for row in csv.DictReader(file)
                 )
-        return Found(dict(rows))
+        return Contents(dict(rows))
 
     yield Place({"output_path": str(folder)}, read)
 
@@ -156,12 +156,12 @@ def lake(environment: str, reader: str) -> Open:
     """Return what opens a folder for tables that a program reads back."""
 
     @contextmanager
-    def opened(folder: Path) -> Iterator[Place]:
+    def open_lake(folder: Path) -> Iterator[Place]:
         path = str(folder / "lake")
         program = PROGRAMS / reader
         yield Place({}, lambda: printed(environment, program, path), argument=path)
 
-    return opened
+    return open_lake
 
 
 @contextmanager
@@ -194,24 +194,24 @@ def parquet_on_s3(folder: Path) -> Iterator[Place]:
         server.stop()
 
 
-def read_parquet(root: str) -> Found:
+def read_parquet(root: str) -> Contents:
     """Return what batch files hold, of whatever storage."""
     storage, folder = url_to_fs(root)
     storage.invalidate_cache()
-    found = Found()
+    contents = Contents()
     for path in storage.glob(f"{folder}/*.parquet*"):
         stream = path.rpartition("/")[2].split("-")[0]
         with storage.open(path) as file:
             table = pq.read_table(file)
         types = {field.name: str(field.type) for field in table.schema}
-        found.types.setdefault(stream, {}).update(types)
+        contents.types.setdefault(stream, {}).update(types)
         rows = table.to_pylist()
         for row in rows:
             for name, value in row.items():
                 if isinstance(value, date):  # and a timestamp
                     row[name] = value.isoformat()
-        found.rows.setdefault(stream, []).extend(rows)
-    return found
+        contents.rows.setdefault(stream, []).extend(rows)
+    return contents
 
 
 @contextmanager
@@ -257,7 +257,7 @@ def printed(
     program: Path,
     *arguments: str | Path,
     environment: dict[str, str] | None = None,
-) -> Found:
+) -> Contents:
     """Return what a program prints of each table, as a line of JSON."""
     done = subprocess.run(
         [environments.environment(name) / "python", program, *arguments],
@@ -266,27 +266,27 @@ def printed(
         check=True,
         env=os.environ | (environment or {}),
     )
-    found = Found()
+    contents = Contents()
     for line in done.stdout.split("\n"):
         if line:
-            each = json.loads(line)
-            found.rows[each["table"]] = each["rows"]
-            found.types[each["table"]] = each["types"]
-    return found
+            table = json.loads(line)
+            name = table["table"]
+            contents.rows[name], contents.types[name] = table["rows"], table["types"]
+    return contents
 
 
-def only_known(found: Found) -> Found:
-    """Return what was found without the columns that targets add, such as _sdc_*."""
+def only_known(contents: Contents) -> Contents:
+    """Return contents without the columns that targets add, such as _sdc_*."""
     known = {name: schema["properties"] for name, schema in schemas().items()}
-    return Found(
+    return Contents(
         {
             table: [{k: v for k, v in row.items() if k in known[table]} for row in rows]
-            for table, rows in found.rows.items()
+            for table, rows in contents.rows.items()
             if table in known
         },
         {
             table: {k: v for k, v in types.items() if k in known[table]}
-            for table, types in found.types.items()
+            for table, types in contents.types.items()
             if table in known
         },
     )

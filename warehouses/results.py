@@ -1,4 +1,4 @@
-"""What was found of each target, kept in a file that the documentation is made of."""
+"""The results of each target, kept in a file that the documentation is made of."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PATH = Path(__file__).parent / "results.json"
 
 def read() -> dict[str, Any]:
     """Return what was found, by target."""
-    found: dict[str, Any] = json.loads(
+    results: dict[str, Any] = json.loads(
         PATH.read_text("utf-8") if PATH.exists() else "{}"
     )
-    return found
+    return results
 
 
 class Results:
@@ -34,39 +34,39 @@ class Results:
         """Keep that all values were compared."""
         versions = environments.versions(target.environment)
         lost = dict(sorted(comparison.lossy.items()))
-        with changing(target.name) as found:
-            found["versions"] = versions
-            found["forms"][form] = {"values": comparison.values, "lost": lost}
+        with changing(target.name) as result:
+            result["versions"] = versions
+            result["forms"][form] = {"values": comparison.values, "lost": lost}
 
     def refused(self, target: Target, form: str) -> None:
         """Keep that a form is not loaded."""
-        with changing(target.name) as found:
-            found["forms"][form] = "refused"
+        with changing(target.name) as result:
+            result["forms"][form] = "refused"
 
     def measured(self, target: Target, seconds: Mapping[str, float]) -> None:
         """Keep how many times as much CPU messages take as batch files."""
         records = seconds["records"]
-        with changing(target.name) as found:
-            found["times"] = {
-                form: round(records / each, 1)
-                for form, each in seconds.items()
+        with changing(target.name) as result:
+            result["times"] = {
+                form: round(records / cpu, 1)
+                for form, cpu in seconds.items()
                 if form != "records"
             }
 
     def failed(self, target: Target) -> None:
         """Forget what was found of a target, because it fails now."""
-        with changing(target.name) as found:
-            found.clear()
+        with changing(target.name) as result:
+            result.clear()
 
 
 @contextmanager
 def changing(name: str) -> Iterator[dict[str, Any]]:
     """Yield what was found of a target, and write it; it may be changed in between."""
-    everything = read()
-    found = everything.setdefault(name, {"forms": {}})
-    found["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
-    yield found
-    if not found:
-        del everything[name]
-    text = json.dumps(everything, indent=1, sort_keys=True)
+    results = read()
+    result = results.setdefault(name, {"forms": {}})
+    result["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
+    yield result
+    if not result:
+        del results[name]
+    text = json.dumps(results, indent=1, sort_keys=True)
     PATH.write_text(text + "\n", "utf-8")

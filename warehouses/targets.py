@@ -117,7 +117,9 @@ def plugins() -> dict[str, dict[str, Any]]:
 def shipped_settings(name: str) -> dict[str, Any]:
     """Return the settings of a loader as ``meltano.yml`` has them."""
     settings = plugins().get(name, {}).get("settings", [])
-    return {each["name"]: each["value"] for each in settings if "value" in each}
+    return {
+        setting["name"]: setting["value"] for setting in settings if "value" in setting
+    }
 
 
 def as_python(value: Any) -> Any:

@@ -44,10 +44,10 @@ def test_all_of_it_compiles(warehouse: str, project: Path, tmp_path: Path) -> No
         dbt("compile", "--target", warehouse, *offline).check()
 
     compiled = tmp_path / "runs" / "target" / "compiled"
-    found = json.loads(run("parse_sql.py", warehouse, str(compiled)))
+    parsed = json.loads(run("parse_sql.py", warehouse, str(compiled)))
 
-    assert found["wrong"] == {}
-    assert found["files"] > MODELS_AND_TESTS
+    assert parsed["wrong"] == {}
+    assert parsed["files"] > MODELS_AND_TESTS
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_all_of_it_builds_on_fakesnow(
 ) -> None:
     """Every model and test but unit tests: they need temporary tables."""
     shutil.copy(HERE / "fakesnow.sql", project / "macros")
-    found = {"labelbox_schema": "analytics", "labelbox_issues_identifier": "issues"}
-    variables = json.dumps(found | {"labelbox__using_labels": True})
+    places = {"labelbox_schema": "analytics", "labelbox_issues_identifier": "issues"}
+    variables = json.dumps(places | {"labelbox__using_labels": True})
     environ = {"FAKESNOW_PORT": str(fakesnow), "LABELBOX_DBT_TARGET": "snowflake"}
     program = environment("dbt") / "dbt"
     with Dbt(program, tmp_path / "runs", environ, project, HERE) as dbt:

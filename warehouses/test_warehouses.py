@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.contract.reading import Found
+    from tests.contract.reading import Contents
     from warehouses.places import Place
     from warehouses.results import Results
     from warehouses.targets import Target
@@ -60,7 +60,7 @@ MEASURED = [
 ]
 
 
-def named(cases: list[tuple[Target, str]]) -> list[str]:
+def names_of(cases: list[tuple[Target, str]]) -> list[str]:
     """Return the names of cases."""
     return [f"{target.name}-{form}" for target, form in cases]
 
@@ -68,11 +68,11 @@ def named(cases: list[tuple[Target, str]]) -> list[str]:
 def recipe(heading: str) -> str:
     """Return the program under a heading of the page of recipes."""
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
-    found = re.search(
+    match = re.search(
         rf"^## {heading}\n.*?```python\n(.*?)```", page, re.MULTILINE | re.DOTALL
     )
-    assert found
-    return found[1]
+    assert match
+    return match[1]
 
 
 class Loading:
@@ -144,7 +144,7 @@ def loading(target: Target, form: str, folder: Path) -> Iterator[tuple[Place, Lo
 
 def test_duckdb_loses_a_row_of_a_table_of_texts(tmp_path: Path) -> None:
     """The first one, as the page says; a release that keeps it fails this."""
-    (target,) = (each for each in TARGETS if each.name == "target-duckdb")
+    (target,) = (t for t in TARGETS if t.name == "target-duckdb")
     first, *_ = loads()
     rows = first.rows["projects"]
     texts = {"id", "name"}
@@ -154,10 +154,10 @@ def test_duckdb_loses_a_row_of_a_table_of_texts(tmp_path: Path) -> None:
 
     with loading(target, RECORDS, tmp_path) as (place, run):
         done = run.run(run.messages(load))
-        found = place.read().rows["projects"]
+        arrived = place.read().rows["projects"]
 
     assert done.returncode == 0
-    assert len(found) == len(rows) - 1
+    assert len(arrived) == len(rows) - 1
 
 
 @pytest.mark.parametrize("name", ONLY_ON_GITHUB)
@@ -166,21 +166,23 @@ def test_what_only_github_has(name: str) -> None:
     pytest.skip(f"{name} is on GitHub only: pip install {ONLY_ON_GITHUB[name].source}")
 
 
-def check_types(target: Target, form: str, found: Found) -> None:
+def check_types(target: Target, form: str, contents: Contents) -> None:
     """Compare the types of columns with those that are known."""
-    wanted = target.types_of(form)
+    expected_types = target.types_of(form)
     kinds = {
         name: {column: kind(s) for column, s in schema["properties"].items()}
         for name, schema in schemas().items()
     }
     types = defaultdict(set)
-    for table, columns in found.types.items():
+    for table, columns in contents.types.items():
         for column, type_ in columns.items():
             types[kinds[table][column]].add(type_)
-    assert {kind: " or ".join(sorted(each)) for kind, each in types.items()} == wanted
+    assert {
+        kind: " or ".join(sorted(names)) for kind, names in types.items()
+    } == expected_types
 
 
-@pytest.mark.parametrize(("target", "form"), LOADED, ids=named(LOADED))
+@pytest.mark.parametrize(("target", "form"), LOADED, ids=names_of(LOADED))
 def test_every_value_arrives(
     target: Target,
     form: str,
@@ -189,21 +191,21 @@ def test_every_value_arrives(
 ) -> None:
     """After four runs, of which one has fewer columns; but for what is known."""
     with loading(target, form, tmp_path) as (place, load):
-        for each in loads():
-            done = load.run(load.messages(each))
+        for part in loads():
+            done = load.run(load.messages(part))
             assert done.returncode == 0, done.stderr[-3000:]
             assert json.loads(done.stdout.split("\n")[-2]) == {"bookmarks": {}}
-        found = only_known(place.read())
+        contents = only_known(place.read())
 
     sent = expected(loads(), merged=target.merged, left_out=target.left_out)
     losses = target.losses_of(form)
-    comparison = Comparison(sent, found.rows, losses, target.parse_of(form))
+    comparison = Comparison(sent, contents.rows, losses, target.parse_of(form))
     comparison.check()
-    check_types(target, form, found)
+    check_types(target, form, contents)
     results.loaded(target, form, comparison)
 
 
-@pytest.mark.parametrize(("target", "form"), REFUSED, ids=named(REFUSED))
+@pytest.mark.parametrize(("target", "form"), REFUSED, ids=names_of(REFUSED))
 def test_what_is_not_loaded_is_refused(
     target: Target,
     form: str,
@@ -220,7 +222,7 @@ def test_what_is_not_loaded_is_refused(
     results.refused(target, form)
 
 
-@pytest.mark.parametrize(("target", "form"), IGNORED, ids=named(IGNORED))
+@pytest.mark.parametrize(("target", "form"), IGNORED, ids=names_of(IGNORED))
 def test_what_is_ignored_is_known(
     target: Target, form: str, tmp_path: Path, results: Results
 ) -> None:
@@ -228,15 +230,15 @@ def test_what_is_ignored_is_known(
     with loading(target, form, tmp_path) as (place, load):
         first, *_ = loads()
         done = load.run(load.messages(first))
-        found = place.read()
+        contents = place.read()
 
     assert done.returncode == 0
     assert '"bookmarks"' in done.stdout
-    assert not any(found.rows.values())
+    assert not any(contents.rows.values())
     results.refused(target, form)
 
 
-@pytest.mark.parametrize("target", MEASURED, ids=[each.name for each in MEASURED])
+@pytest.mark.parametrize("target", MEASURED, ids=[target.name for target in MEASURED])
 def test_batch_files_cost(
     target: Target,
     tmp_path: Path,
@@ -245,7 +247,7 @@ def test_batch_files_cost(
 ) -> None:
     """Measure how many times as much CPU messages take; it is no test of it."""
     seconds = {}
-    for form in (each for each in FORMS if each in target.loaded):
+    for form in (form for form in FORMS if form in target.loaded):
         with loading(target, form, tmp_path / form) as (_, load):
             done = load.run(workspace(form, tmp_path / "files"))
         assert done.returncode == 0, done.stderr[-3000:]

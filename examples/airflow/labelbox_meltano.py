@@ -65,7 +65,7 @@ class Meltano:
         programs = self.installed / "extractors" / extractor / "venv" / "bin"
         return os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
-    def ask(self, *words: str, given: str | None = None) -> str:
+    def ask(self, *words: str, stdin: str | None = None) -> str:
         """Return what a command prints.
 
         Raises:
@@ -75,7 +75,7 @@ class Meltano:
             ["meltano", *words],
             cwd=self.project,
             env=self.environment,
-            input=given,
+            input=stdin,
             stdout=subprocess.PIPE,
             text=True,
             check=False,
@@ -157,7 +157,7 @@ def labelbox_meltano() -> None:
                 # Meltano fails at a state without the part that is partial.
                 entry = {"completed": {"singer_state": state}, "partial": {}}
                 after[f"{job}:{part['name']}"] = entry
-            meltano.ask("state", "import", given=json.dumps(after))
+            meltano.ask("state", "import", stdin=json.dumps(after))
             for state_id in before.keys() - after.keys():  # theirs is in the new ones
                 meltano.ask("state", "clear", "--force", state_id)
         return parts

@@ -157,7 +157,7 @@ def reach(address: str) -> Reach:  # one for each kind
     result = ip_address(address.partition("%")[0])
     if result.is_loopback:
         return Reach.LOOPBACK
-    if isinstance(result, IPv6Address) and (inner := _ipv4_inside(result)):
+    if isinstance(result, IPv6Address) and (inner := _embedded_ipv4(result)):
         return reach(str(inner))
     if result.is_link_local:
         return Reach.LINK_LOCAL
@@ -169,7 +169,7 @@ def reach(address: str) -> Reach:  # one for each kind
     return Reach.PUBLIC if result.is_global else Reach.PRIVATE
 
 
-def _ipv4_inside(address: IPv6Address) -> IPv4Address | None:
+def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
     if address in NAT64 or (address in COMPATIBLE and not address.is_unspecified):
         return IPv4Address(address.packed[-4:])
     teredo = address.teredo

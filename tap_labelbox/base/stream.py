@@ -490,7 +490,7 @@ class LabelboxStream(RecordStream):
         except NotFoundError as error:
             if not judge:
                 raise
-            data = self._nothing(error)
+            data = self._empty_data(error)
         except (ForbiddenError, NotOfferedError) as error:
             if not (part := self.client.drop_last_list(document)):
                 raise
@@ -509,7 +509,7 @@ class LabelboxStream(RecordStream):
         answers = self.client.execute_together(document, asks, decode_fast, judge)
         self._check_dropped(document)
         return [
-            self._nothing(answer)
+            self._empty_data(answer)
             if judge and isinstance(answer, NotFoundError)
             else answer
             for answer in answers
@@ -520,7 +520,7 @@ class LabelboxStream(RecordStream):
         may_be_missing = self.may_be_missing or document == self.details
         return missing_error if may_be_missing else None
 
-    def _nothing(self, error: LabelboxError) -> dict[str, Any]:
+    def _empty_data(self, error: LabelboxError) -> dict[str, Any]:
         """Return the data that has no rows, in place of an error that says so."""
         self.logger.info("%s: %s", self.name, error)
         return {"rows": None, "next": None}

@@ -32,7 +32,7 @@ class WindowedExports(ExportGroup):
         """Those of each project whose exports have been planned."""
         self._planned: dict[str, int] = {}
         """How many exports have been, by project."""
-        self._given_up: set[str] = set()
+        self._abandoned: set[str] = set()
         """Projects of which no more exports are wanted."""
         self._vain_halvings = 0
         """Projects that have failed down to a day, since the last half that was
@@ -47,7 +47,7 @@ class WindowedExports(ExportGroup):
         plan = self._plan(context)
         self._windows[project_id] = split = self._split(context, plan)
         for number, window in enumerate(split):
-            if project_id in self._given_up:
+            if project_id in self._abandoned:
                 return
             self._planned[project_id] = number + 1
             if len(split) == 1:
@@ -117,7 +117,7 @@ class WindowedExports(ExportGroup):
                 name = f"{what}, {number} of {len(split)}"
                 self._read_window(context, window, outcome, name)
         except LEFT_OUT:
-            self._given_up.add(project_id)
+            self._abandoned.add(project_id)
             for _ in range(self._planned[project_id] - taken):
                 self._next(project_id)
             raise

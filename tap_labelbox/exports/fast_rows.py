@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 MEDIA_STRUCT = StructColumns(MEDIA, others=True)
 MEDIA_DECODER = msgspec.json.Decoder(MEDIA_STRUCT.type)
 PROJECT_STRUCT = StructColumns(PROJECT)
-PROJECT_NULLS = dict.fromkeys(c.name for c in PROJECT_STRUCT.columns.values())
+EMPTY_PROJECT = dict.fromkeys(c.name for c in PROJECT_STRUCT.columns.values())
 ROW_STRUCT = StructColumns(
     DATA_ROW,
     more={"projects": dict[ID, PROJECT_STRUCT.type]},  # type: ignore[name-defined]
 )
 ROW_DECODER = msgspec.json.Decoder(ROW_STRUCT.type)
 BUILDER = RecordBuilder(ROW_STRUCT, MEDIA_STRUCT, PROJECT_STRUCT)
-NOTHING = Raw(b"{}")
+EMPTY_OBJECT = Raw(b"{}")
 
 
 class FastProjectRow(NamedTuple):
@@ -59,7 +59,7 @@ class FastRow:
         """Return the row in a project, also in one that it does not name."""
         record = self._records.get(project_id)
         if record is None:
-            record = self._any | PROJECT_NULLS | {"project_id": project_id}
+            record = self._any | EMPTY_PROJECT | {"project_id": project_id}
         return FastProjectRow(record)
 
 
@@ -92,7 +92,7 @@ def _row(struct: Any) -> FastRow | None:
     records = {}
     try:
         media = MEDIA_STRUCT.values(
-            MEDIA_DECODER.decode(struct.media_attributes or NOTHING)
+            MEDIA_DECODER.decode(struct.media_attributes or EMPTY_OBJECT)
         )
         for project_id, project in struct.projects.items():
             in_project = PROJECT_STRUCT.values(project)

@@ -115,16 +115,16 @@ class ExportPreparer:
                 return [prepared]
             earlier = []
         exports: list[Prepared] = []
-        for number, wanted_input in enumerate(plan.inputs):
+        for number, export_input in enumerate(plan.inputs):
             candidates = [(run, inputs[number]) for run, inputs in earlier]
-            prepared = self._find(plan, candidates) or self._start(plan, wanted_input)
+            prepared = self._find(plan, candidates) or self._start(plan, export_input)
             exports.append(prepared)
         return exports
 
     def _find(self, plan: Plan, candidates: list[tuple[str, Input]]) -> Prepared | None:
         """Return what an earlier run has started, if it still can be read."""
-        for run, wanted_input in reversed(candidates):
-            name = export_name(wanted_input, run)
+        for run, export_input in reversed(candidates):
+            name = export_name(export_input, run)
             if task_id := self._earlier_tasks().get(name):
                 export = Export(self._client, task_id)
                 prepared = Prepared(export, _progress(export, plan, run))
@@ -152,16 +152,16 @@ class ExportPreparer:
                     self._tasks = {}
             return self._tasks
 
-    def _start(self, plan: Plan, wanted_input: Input) -> Prepared:
+    def _start(self, plan: Plan, export_input: Input) -> Prepared:
         """Start an export as soon as Labelbox has room for it, and wait for it."""
-        name = export_name(wanted_input, self._started_at)
+        name = export_name(export_input, self._started_at)
         refusal = ""
         waiting = "%s waits until Labelbox has room for its export: %s"
 
         def start() -> Export | None:
             nonlocal refusal
             try:
-                return Export.start(self._client, wanted_input, name)
+                return Export.start(self._client, export_input, name)
             except LimitError as error:  # others are running
                 is_first, refusal = not refusal, str(error)
                 if is_first:

@@ -56,7 +56,7 @@ SCALAR = re.compile(
 )
 FIRST_KEY = re.compile(rb'\{\s{0,100}+(?:"[^"\\\x00-\x1f]{1,100}+")?+')
 """How a row begins, with its first key: the next one is likely to begin like it."""
-DEFAULT_OPENING = rb'\{\s*+"(?:data_row|ID)"\s*+:'
+DEFAULT_FIRST_KEY = rb'\{\s*+"(?:data_row|ID)"\s*+:'
 ROW_LINE = rb"\n(?=[{\[])"
 
 OPEN_BRACE, OPEN_BRACKET, CLOSE_BRACKET, COMMA = b"{[],"
@@ -482,7 +482,7 @@ class SavedFile:
     @property
     def _row_start(self) -> bytes:
         """The pattern of how a row begins."""
-        return re.escape(self._first_key) or DEFAULT_OPENING
+        return re.escape(self._first_key) or DEFAULT_FIRST_KEY
 
     def _left_out(self, why: str, next_row: bytes, after: int = 0) -> Malformed:
         """Go on at the next row, holding nothing of what comes before it.

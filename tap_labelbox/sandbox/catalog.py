@@ -101,7 +101,7 @@ def _spare_parts(world: World) -> Row:
     }
 
 
-def found_by(world: World, slice_id: str) -> list[DataRow]:
+def rows_of_slice(world: World, slice_id: str) -> list[DataRow]:
     """Return the data rows that a slice finds: every second, third …, or none."""
     number = [row["id"] for row in world.slices].index(slice_id)
     step = number + 2

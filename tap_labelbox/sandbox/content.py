@@ -102,7 +102,7 @@ class Answer:
 
 
 @dataclass
-class Thing:
+class ObjectAnnotation:
     """Something marked in a data row, with the answers about it."""
 
     feature_id: str
@@ -170,7 +170,7 @@ def ontology(media: str, new_id: Callable[[], str]) -> Row:
     }
 
 
-def label_content(label: Label) -> tuple[list[Thing], list[Answer]]:
+def label_content(label: Label) -> tuple[list[ObjectAnnotation], list[Answer]]:
     """Return what a label marks and what it answers; nothing if it was skipped."""
     if label.is_skipped:
         return [], []
@@ -178,8 +178,8 @@ def label_content(label: Label) -> tuple[list[Thing], list[Answer]]:
     random = _random(label.id + edited)
     new_id = _ids(random)
     schema = label.project.ontology["normalized"]
-    things = [
-        Thing(
+    objects = [
+        ObjectAnnotation(
             feature_id=new_id(),
             schema_id=tool["featureSchemaId"],
             name=tool["name"],
@@ -194,7 +194,7 @@ def label_content(label: Label) -> tuple[list[Thing], list[Answer]]:
         for tool in schema["tools"]
         for _ in range(int(1.8 * random.random()))
     ]
-    return things, _answers(schema["classifications"], random, new_id)
+    return objects, _answers(schema["classifications"], random, new_id)
 
 
 def row_data(row: DataRow) -> str:

@@ -14,13 +14,13 @@ from tap_labelbox.sandbox import content
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_labelbox.sandbox.content import Answer, Choice, Thing
+    from tap_labelbox.sandbox.content import Answer, Choice, ObjectAnnotation
     from tap_labelbox.sandbox.world import Label
 
 Row = dict[str, Any]
 
 API = "https://api.labelbox.com"
-FRAMES = range(3, 8)  # the frames of a video in which a thing is seen
+FRAMES = range(3, 8)  # the frames of a video in which an object is seen
 KEY_FRAMES = (3, 7)  # those somebody drew; the others are interpolated
 MASKED_FRAMES = (5, 3, 7)  # those with a mask, which nothing interpolates
 MASK = "raster-segmentation"
@@ -41,27 +41,27 @@ def old(label: Label) -> Any:
     era, media = label.project.era, label.project.media
     if label.is_skipped:
         return _skipped(label)
-    things, answers = content.label_content(label)
+    objects, answers = content.label_content(label)
     if era == "2018-02":
-        return _rings(things, as_points=label.data_row.number % 4 == 0)
+        return _rings(objects, as_points=label.data_row.number % 4 == 0)
     if era == "2018-06":
-        return _rings(things, as_points=False)
+        return _rings(objects, as_points=False)
     if era == "2018-08":
-        return _geometries(things, answers)
+        return _geometries(objects, answers)
     if media == "VIDEO":
         return [
             {
                 "frameNumber": frame,
                 "classifications": [],
                 "objects": [
-                    _old_thing(label, thing, number, frame)
-                    for number, thing in enumerate(things)
+                    _old_object(label, obj, number, frame)
+                    for number, obj in enumerate(objects)
                 ],
             }
             for frame in FRAMES
         ]
     written: Row = {
-        "objects": [_old_thing(label, t, n, None) for n, t in enumerate(things)],
+        "objects": [_old_object(label, t, n, None) for n, t in enumerate(objects)],
         "classifications": [_old_answer(answer, label) for answer in answers],
     }
     if era == "2023":
@@ -75,65 +75,67 @@ def _skipped(label: Label) -> Any:
     return {"objects": [], "classifications": []} if label.data_row.number % 2 else {}
 
 
-def _rings(things: list[Thing], *, as_points: bool) -> Row:
+def _rings(objects: list[ObjectAnnotation], *, as_points: bool) -> Row:
     """Write well-known text, or points, under the name of each class."""
-    written: dict[str, list[Thing]] = {}
-    for thing in things:
-        written.setdefault(thing.name, []).append(thing)
+    written: dict[str, list[ObjectAnnotation]] = {}
+    for obj in objects:
+        written.setdefault(obj.name, []).append(obj)
     if as_points:
         return {name: [t.corners[:-1] for t in same] for name, same in written.items()}
     return {
-        name: f"MULTIPOLYGON ({', '.join(_ring(thing) for thing in same)})"
+        name: f"MULTIPOLYGON ({', '.join(_ring(obj) for obj in same)})"
         for name, same in written.items()
     }
 
 
-def _ring(thing: Thing) -> str:
-    points = ", ".join("{x} {y}".format(**point) for point in thing.corners)
+def _ring(obj: ObjectAnnotation) -> str:
+    points = ", ".join("{x} {y}".format(**point) for point in obj.corners)
     return f"(({points}))"
 
 
-def _geometries(things: list[Thing], answers: list[Answer]) -> Row:
+def _geometries(objects: list[ObjectAnnotation], answers: list[Answer]) -> Row:
     written: Row = {}
-    for thing in things:
-        geometry: Any = thing.corners[:-1]
-        if thing.tool == "point":
-            geometry = thing.corners[0]
-        elif thing.tool == "line":
-            geometry = f"POLYGON ({_ring(thing)[1:-1]})"
+    for obj in objects:
+        geometry: Any = obj.corners[:-1]
+        if obj.tool == "point":
+            geometry = obj.corners[0]
+        elif obj.tool == "line":
+            geometry = f"POLYGON ({_ring(obj)[1:-1]})"
         drawn: Row = {"geometry": geometry}
-        if thing.tool == "rectangle":
-            drawn["color"] = thing.color
-        written.setdefault(thing.name, []).append(drawn)
+        if obj.tool == "rectangle":
+            drawn["color"] = obj.color
+        written.setdefault(obj.name, []).append(drawn)
     for answer in answers:
         name = answer.name.lower().replace(" ", "_")
         written[name] = [c.name for c in answer.choices] or answer.text
     return written
 
 
-def _old_thing(label: Label, thing: Thing, number: int, frame: int | None) -> Row:
-    written: Row = _old_names(thing) | {"color": thing.color}
+def _old_object(
+    label: Label, obj: ObjectAnnotation, number: int, frame: int | None
+) -> Row:
+    written: Row = _old_names(obj) | {"color": obj.color}
     if frame is not None:
         written["keyframe"] = frame in KEY_FRAMES
-    match label.project.media, thing.tool:
+    match label.project.media, obj.tool:
         case "TEXT" | "CONVERSATIONAL", _:
-            written["data"] = {"location": _span(thing)}
+            written["data"] = {"location": _span(obj)}
             written |= {"format": "text.location", "version": 1}
         case "PDF", _:
-            written |= {"bbox": _box(thing, 0, int), "page": 1, "unit": "POINTS"}
+            written |= {"bbox": _box(obj, 0, int), "page": 1, "unit": "POINTS"}
         case "TMS_GEO", _:
-            written["geometry"] = _geojson(thing)
+            written["geometry"] = _geojson(obj)
         case _, "rectangle":
-            written["bbox"] = _box(thing, frame or 0, int)
+            written["bbox"] = _box(obj, frame or 0, int)
         case _, "polygon":
-            written["polygon"] = thing.corners
+            written["polygon"] = obj.corners
         case _, "line":
-            written["line"] = thing.corners[:3]
+            written["line"] = obj.corners[:3]
         case _, "point":
-            written["point"] = thing.corners[0]
-    written["instanceURI"] = f"{API}/masks/feature/{thing.feature_id}?token=made-up"
+            written["point"] = obj.corners[0]
+    written["instanceURI"] = f"{API}/masks/feature/{obj.feature_id}?token=made-up"
     if label.project.era != "2020" or number % 2 == 0:
-        answers = [_old_answer(answer, label) for answer in thing.answers]
+        answers = [_old_answer(answer, label) for answer in obj.answers]
         # Some exports of 2021 hold a list of lists.
         nested = label.project.era == "2021" and number % 3 == 2
         written["classifications"] = [answers] if nested else answers
@@ -159,7 +161,7 @@ def _old_choice(choice: Choice, label: Label) -> Row:
     return written
 
 
-def _old_names(item: Thing | Answer | Choice) -> Row:
+def _old_names(item: ObjectAnnotation | Answer | Choice) -> Row:
     return {
         "featureId": item.feature_id,
         "schemaId": item.schema_id,
@@ -178,7 +180,7 @@ def new(label: Label, *, interpolated: bool) -> Row:
         label: Whose.
         interpolated: Whether to write the frames of a video nobody drew, too.
     """
-    things, answers = content.label_content(label)
+    objects, answers = content.label_content(label)
     media = label.project.media
     about_message = media in {"CONVERSATIONAL", "LLM"}
     classifications = [
@@ -186,22 +188,22 @@ def new(label: Label, *, interpolated: bool) -> Row:
         for number, answer in enumerate(answers)
     ]
     if media == "VIDEO":
-        return _frames(label, things, answers, interpolated=interpolated)
+        return _frames(label, objects, answers, interpolated=interpolated)
     if media == "AUDIO":
         return {"classifications": classifications, "segments": {}, "timestamp": {}}
     if media == "DICOM":
-        return _slices(label, things) | {"classifications": classifications}
-    objects = [_new_thing(label, thing, 0) for thing in things]
-    relationships = _relationships(label, things)
+        return _slices(label, objects) | {"classifications": classifications}
+    written = [_new_object(label, obj, 0) for obj in objects]
+    relationships = _relationships(label, objects)
     repeated = relationships if label.data_row.number % REPEATED_EVERY_ROWS == 0 else []
     return {
-        "objects": objects + repeated,
+        "objects": written + repeated,
         "classifications": classifications,
         "relationships": relationships,
     }
 
 
-def _relationships(label: Label, things: list[Thing]) -> list[Row]:
+def _relationships(label: Label, objects: list[ObjectAnnotation]) -> list[Row]:
     media = label.project.media
     return [
         {
@@ -216,35 +218,39 @@ def _relationships(label: Label, things: list[Thing]) -> list[Row]:
                 "target": target.feature_id,
             },
         }
-        for source, target in list(pairwise(things))[:1]
+        for source, target in list(pairwise(objects))[:1]
         if media in {"IMAGE", "TEXT"}
     ]
 
 
 def z_order(label: Label) -> list[str]:
-    """Return the ids of the things in an image, by what lies above what."""
+    """Return the ids of the objects in an image, by what lies above what."""
     if label.project.media != "IMAGE":
         return []
-    things, _ = content.label_content(label)
-    return [thing.feature_id for thing in reversed(things)]
+    objects, _ = content.label_content(label)
+    return [obj.feature_id for obj in reversed(objects)]
 
 
 def _frames(
-    label: Label, things: list[Thing], answers: list[Answer], *, interpolated: bool
+    label: Label,
+    objects: list[ObjectAnnotation],
+    answers: list[Answer],
+    *,
+    interpolated: bool,
 ) -> Row:
-    """Write a video: things and every second label's answers, frame by frame.
+    """Write a video: objects and every second label's answers, frame by frame.
 
     What was answered is marked by the ids of the options that were chosen, key
     frames also by those of the questions.
     """
     in_frames = answers if label.data_row.number % 2 else []
-    drawn = {t.feature_id: MASKED_FRAMES if t.tool == MASK else FRAMES for t in things}
+    drawn = {t.feature_id: MASKED_FRAMES if t.tool == MASK else FRAMES for t in objects}
     frames: Row = {}
     for frame in FRAMES if interpolated else KEY_FRAMES:
         seen = {
-            thing.feature_id: _new_thing(label, thing, frame)
-            for thing in things
-            if frame in drawn[thing.feature_id]
+            obj.feature_id: _new_object(label, obj, frame)
+            for obj in objects
+            if frame in drawn[obj.feature_id]
         }
         # Of answers, nothing is interpolated.
         answers_here = in_frames if frame in KEY_FRAMES else []
@@ -256,17 +262,15 @@ def _frames(
     return {
         "frames": frames,
         "segments": {
-            thing.feature_id: [[frame, frame] for frame in MASKED_FRAMES]
-            if thing.tool == MASK
+            obj.feature_id: [[frame, frame] for frame in MASKED_FRAMES]
+            if obj.tool == MASK
             else whole
-            for thing in things
+            for obj in objects
         }
         | dict.fromkeys(options, whole),
         "key_frame_feature_map": {
-            thing.feature_id: sorted(MASKED_FRAMES)
-            if thing.tool == MASK
-            else [*KEY_FRAMES]
-            for thing in things
+            obj.feature_id: sorted(MASKED_FRAMES) if obj.tool == MASK else [*KEY_FRAMES]
+            for obj in objects
         }
         | {item: [*KEY_FRAMES] for item in questions + options},
         "classifications": []
@@ -285,10 +289,10 @@ def _ids(answers: list[Answer]) -> tuple[list[str], list[str]]:
     return questions, options
 
 
-def _slices(label: Label, things: list[Thing]) -> Row:
+def _slices(label: Label, objects: list[ObjectAnnotation]) -> Row:
     planes = ("Axial", "Sagittal", "Coronal")
-    drawn = {t.feature_id: _new_thing(label, t, 0) for t in things}
-    frames = {"1": {"objects": drawn, "classifications": []}} if things else {}
+    drawn = {t.feature_id: _new_object(label, t, 0) for t in objects}
+    frames = {"1": {"objects": drawn, "classifications": []}} if objects else {}
     return {
         "groups": {
             plane: {
@@ -299,58 +303,58 @@ def _slices(label: Label, things: list[Thing]) -> Row:
             for plane in planes
         },
         "segments": {
-            plane: {t.feature_id: [[1, 1]] for t in things if plane == "Axial"}
+            plane: {t.feature_id: [[1, 1]] for t in objects if plane == "Axial"}
             for plane in planes
         },
         "key_frame_feature_map": {
             t.feature_id: {p: {"1": True} if p == "Axial" else {} for p in planes}
-            for t in things
+            for t in objects
         },
     }
 
 
-def _new_thing(label: Label, thing: Thing, frame: int) -> Row:
-    kind, geometry = DRAWN[label.project.media, thing.tool]
-    answers = [_new_answer(answer) for answer in thing.answers]
-    return _new_names(thing) | {
+def _new_object(label: Label, obj: ObjectAnnotation, frame: int) -> Row:
+    kind, geometry = DRAWN[label.project.media, obj.tool]
+    answers = [_new_answer(answer) for answer in obj.answers]
+    return _new_names(obj) | {
         "annotation_kind": kind,
         "classifications": answers if frame != KEY_FRAMES[-1] else [],
-        **geometry(label, thing, frame),
+        **geometry(label, obj, frame),
     }
 
 
-def _bounding_box(_: Label, thing: Thing, frame: int) -> Row:
-    return {"bounding_box": _box(thing, frame, float)}
+def _bounding_box(_: Label, obj: ObjectAnnotation, frame: int) -> Row:
+    return {"bounding_box": _box(obj, frame, float)}
 
 
-def _on_page(_: Label, thing: Thing, frame: int) -> Row:
+def _on_page(_: Label, obj: ObjectAnnotation, frame: int) -> Row:
     return {
         "page_number": 1,
-        "bounding_box": _box(thing, frame, float),
+        "bounding_box": _box(obj, frame, float),
         "page_dimensions": {"height": 792.0, "width": 612.0},
     }
 
 
-def _tokens(_label: Label, thing: Thing, _frame: int) -> Row:
-    tokens = [f"{thing.feature_id[:8]}-{number}" for number in range(2)]
-    group = {"id": thing.feature_id, "page_number": 1, "tokens": tokens}
+def _tokens(_label: Label, obj: ObjectAnnotation, _frame: int) -> Row:
+    tokens = [f"{obj.feature_id[:8]}-{number}" for number in range(2)]
+    group = {"id": obj.feature_id, "page_number": 1, "tokens": tokens}
     return {"location": {"groups": [group | {"text": "1.250,00 €"}]}}
 
 
-def _in_text(label: Label, thing: Thing, _: int) -> Row:
-    span = _span(thing)
+def _in_text(label: Label, obj: ObjectAnnotation, _: int) -> Row:
+    span = _span(obj)
     token = label.data_row.row_data[span["start"] : span["end"] + 1]
     return {"location": span | {"token": token}}
 
 
-def _in_message(_label: Label, thing: Thing, _frame: int) -> Row:
-    place = {"message_id": "message-0", "location": _span(thing)}
+def _in_message(_label: Label, obj: ObjectAnnotation, _frame: int) -> Row:
+    place = {"message_id": "message-0", "location": _span(obj)}
     return {"conversational_location": place}
 
 
-def _mask(label: Label, thing: Thing, frame: int) -> Row:
+def _mask(label: Label, obj: ObjectAnnotation, frame: int) -> Row:
     place = f"/index/{frame}" if frame else ""
-    url = f"{API}/api/v1/projects/{label.project.id}/annotations/{thing.feature_id}"
+    url = f"{API}/api/v1/projects/{label.project.id}/annotations/{obj.feature_id}"
     composite = f"{API}/api/v1/tasks/{label.id}/masks/{label.id}/index/1"
     return {
         "mask": {"url": f"{url}{place}/mask"},
@@ -362,7 +366,9 @@ CHOSEN = {"message_id": "message-2", "model_config_name": "model A"}
 PARENT = {"parent_message_id": "message-0"}
 
 # The kind of an annotation and its geometry, by media type and tool.
-DRAWN: dict[tuple[str, str], tuple[str, Callable[[Label, Thing, int], Row]]] = {
+DRAWN: dict[
+    tuple[str, str], tuple[str, Callable[[Label, ObjectAnnotation, int], Row]]
+] = {
     ("IMAGE", "rectangle"): ("ImageBoundingBox", _bounding_box),
     ("IMAGE", "polygon"): ("ImagePolygon", lambda _, t, _n: {"polygon": t.corners}),
     ("IMAGE", "line"): ("ImagePolyline", lambda _, t, _n: {"line": t.corners[:3]}),
@@ -413,7 +419,7 @@ def _new_answer(answer: Answer, message: str | None = None) -> Row:
     return written
 
 
-def _new_names(item: Thing | Answer | Choice) -> Row:
+def _new_names(item: ObjectAnnotation | Answer | Choice) -> Row:
     return {
         "feature_id": item.feature_id,
         "feature_schema_id": item.schema_id,
@@ -422,21 +428,21 @@ def _new_names(item: Thing | Answer | Choice) -> Row:
     }
 
 
-def _span(thing: Thing) -> dict[str, int]:
-    return {"start": thing.left % 20, "end": thing.left % 20 + 8}
+def _span(obj: ObjectAnnotation) -> dict[str, int]:
+    return {"start": obj.left % 20, "end": obj.left % 20 + 8}
 
 
-def _box(thing: Thing, drift: int, number: type[int | float]) -> Row:
+def _box(obj: ObjectAnnotation, drift: int, number: type[int | float]) -> Row:
     return {
-        "top": number(thing.top + 3 * drift),
-        "left": number(thing.left + drift),
-        "height": number(thing.height),
-        "width": number(thing.width),
+        "top": number(obj.top + 3 * drift),
+        "left": number(obj.left + drift),
+        "height": number(obj.height),
+        "width": number(obj.width),
     }
 
 
-def _geojson(thing: Thing) -> Row:
-    ring = [[p["x"] / 100, p["y"] / 100] for p in thing.corners]
-    if thing.tool == "point":
+def _geojson(obj: ObjectAnnotation) -> Row:
+    ring = [[p["x"] / 100, p["y"] / 100] for p in obj.corners]
+    if obj.tool == "point":
         return {"type": "Point", "coordinates": ring[0]}
     return {"type": "Polygon", "coordinates": [ring]}

@@ -228,18 +228,18 @@ def _feature_schema(_: Any, info: Info, where: Row) -> Row:
     raise missing("FeatureSchema", given_id)
 
 
-def _found_by_slice(_: Any, info: Info, **arguments: Any) -> Row:
+def _rows_of_slice(_: Any, info: Info, **arguments: Any) -> Row:
     page, world = arguments["input"], info.context.world
     by_id("Slice", world.slices, page["saved_query_id"])
-    rows = catalog.found_by(world, page["saved_query_id"])
+    rows = catalog.rows_of_slice(world, page["saved_query_id"])
     return connection(rows, page["first"], page.get("after"))
 
 
 def _issue(_: Any, info: Info, where: Row) -> Row:
     projects = (p for p in info.context.world.projects if not p.restricted)
     rows = (work.issue(project, row) for project in projects for row in project.issues)
-    found_issue: Row = by_id("Issue", rows, where.get("id"))
-    return found_issue
+    issue: Row = by_id("Issue", rows, where.get("id"))
+    return issue
 
 
 def _task(_: Any, info: Info, where: Row | None = None) -> Any:
@@ -528,7 +528,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "Query.getSavedQuery": lambda _, info, given_id: by_id(
         "Slice", info.context.world.slices, given_id
     ),
-    "Query.getDataRowIdentifiersBySavedQuery": _found_by_slice,
+    "Query.getDataRowIdentifiersBySavedQuery": _rows_of_slice,
     "Query.labelingFrontends": every(lambda _: catalog.FRONTENDS),
     "Query.embeddings": every(lambda world: world.embeddings),
     "Query.roles": every(lambda world: world.roles),

@@ -790,7 +790,7 @@ class World:
         people = self.labelers if pick() < 0.9 else self.reviewers
         skipped = pick() < 0.08
         compared = project.is_consensus_enabled and pick() < 0.5
-        nothing = None if project.era.startswith("2018") else -1.0
+        no_agreement = None if project.era.startswith("2018") else -1.0
         label = Label(
             id=self.cuid(timestamp),
             project=project,
@@ -801,8 +801,8 @@ class World:
             updated_at=timestamp + timedelta(seconds=int(pick() * 90)),
             listed_at=timestamp,
             seconds_to_label=round(2 + 90 * pick(), 3),
-            agreement=round(pick(), 4) if compared else nothing,
-            benchmark_agreement=nothing,
+            agreement=round(pick(), 4) if compared else no_agreement,
+            benchmark_agreement=no_agreement,
         )
         if project.is_benchmark_enabled and pick() < 0.05:
             label.type = self.label_types["Any"]  # as labels have that were imported

@@ -99,7 +99,7 @@ class NamingStreamMap(CustomStreamMap):
         nodes = list(ast.walk(parsed))
         names = {n.id: n.id for n in nodes if isinstance(n, ast.Name)}
         names |= {"self": column} if "self" in names else {}
-        names |= {f"{of}[{k!r}]": k for of, k in _items_named(nodes) if of in RECORD}
+        names |= {f"{of}[{k!r}]": k for of, k in _subscripts(nodes) if of in RECORD}
         used = {text: name for text, name in names.items() if name in record}
         if empty := [text for text, name in used.items() if record[name] is None]:
             columns = self.raw_schema["properties"]
@@ -266,18 +266,18 @@ def _forget_bounds(item: CustomStreamMap, maps: Mapping[str, Any]) -> None:
     item.transformed_schema = {**item.transformed_schema, "properties": properties}
 
 
-def _left_alone(stream: Stream) -> set[str]:
+def _deselected(stream: Stream) -> set[str]:
     """Return the columns that are not selected: the SDK would make new ones of them."""
     return set(stream.schema["properties"]) - {*selected_schema(stream)["properties"]}
 
 
 def _without_deselected(maps: dict[str, Any], stream: Stream) -> dict[str, Any]:
-    """Return maps that leave alone the columns of a stream that are not selected."""
+    """Return maps without the columns of a stream that are not selected."""
     if not maps:
         return maps
-    left_alone = _left_alone(stream)
+    deselected = _deselected(stream)
     return {
-        key: {c: value[c] for c in value if c not in left_alone}
+        key: {c: value[c] for c in value if c not in deselected}
         if isinstance(value, dict)
         else value
         for key, value in maps.items()
@@ -331,7 +331,7 @@ def _expression_problems(
         yield f"is not an expression: {expression or 'it is empty'}{why}"
         return
     for stream in matched:
-        if stream.selected and column not in _left_alone(stream):
+        if stream.selected and column not in _deselected(stream):
             errors = [*_name_problems(nodes, column, stream, config)]
             if errors:
                 yield from (f"{error}, in {expression}" for error in errors)
@@ -353,7 +353,7 @@ def _name_problems(
         if find_spec("faker") is None:
             yield "needs Faker: install tap-labelbox[faker]"
     wrong = {name.id: known for name in names if name.id not in known}
-    for of, key in _items_named(nodes):
+    for of, key in _subscripts(nodes):
         if of in RECORD and key not in columns:
             wrong[key] = columns
         if of == "config" and key not in supplied:
@@ -367,7 +367,7 @@ def _name_problems(
             yield f"names what {stream.name} does not have: {name}{hint}"
 
 
-def _items_named(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
+def _subscripts(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
     """Yield what stands before each pair of brackets, and the text within."""
     for node in nodes:
         if (

@@ -48,7 +48,7 @@ class SharedState:
         """Reconcile the bookmarks that a target has kept with those it has lost."""
         self._states = dict(states)
         self._key = key
-        shown = {name: self._named_by(name) for name in self._states}
+        shown = {name: self._streams_named_by(name) for name in self._states}
         # All as they were kept: who is moved by another vouches for nobody with that.
         kept = {name: self._bookmarks(name) for name in self._states}
         marks = {name: self._marks(name) for name in self._states}
@@ -110,7 +110,7 @@ class SharedState:
 
     # --- what a target has kept ------------------------------------------------
 
-    def _named_by(self, name: str) -> set[str]:
+    def _streams_named_by(self, name: str) -> set[str]:
         """Return the streams that had no records when a stream's bookmark was kept."""
         names = self._states[name].stream_state.get(WITHOUT_RECORDS)
         if not isinstance(names, list):

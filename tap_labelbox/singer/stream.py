@@ -212,7 +212,7 @@ class DirectStream(Stream):
         self, record: Record
     ) -> Generator[RecordMessage, None, None]:
         for message in super()._generate_record_messages(record):
-            if more := message.record.keys() - self._announced_columns[message.stream]:
+            if more := message.record.keys() - self._schema_columns[message.stream]:
                 # Targets drop them, most without a word.
                 names = ", ".join(sorted(shortened(column) for column in more))
                 msg = (
@@ -225,7 +225,7 @@ class DirectStream(Stream):
             yield message
 
     @cached_property
-    def _announced_columns(self) -> dict[str, set[str]]:
+    def _schema_columns(self) -> dict[str, set[str]]:
         """The columns that the SCHEMA of each name has under which this is written."""
         columns: dict[str, set[str]] = {}
         for stream_map in self.stream_maps:

@@ -66,7 +66,7 @@ class SingerTap(Tap):
     stop_code: int | None = None
     """The exit code of a run that is stopped, if it is not the signal's."""
     _stopped_at: float | None = None
-    _given_state = b'{"bookmarks":{}}'
+    _initial_state = b'{"bookmarks":{}}'
 
     def __init__(self, **options: Any) -> None:
         redact.install()
@@ -80,7 +80,7 @@ class SingerTap(Tap):
         self._state_writer = StateWriter(
             self.writer, is_first_run=not self.state.get("bookmarks")
         )
-        self.writer.begin_with(self._given_state)
+        self.writer.begin_with(self._initial_state)
 
     # --- settings ------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class SingerTap(Tap):
         """
         if not is_flatter(state, MAX_STATE_DEPTH):
             raise SettingsError("--state cannot be read: it is nested too deeply")
-        self._given_state = encoder.encode({"bookmarks": {}} | state)
+        self._initial_state = encoder.encode({"bookmarks": {}} | state)
         super().load_state(state)
 
     def setup_mapper(self) -> None:

@@ -331,7 +331,7 @@ def _classes(features: list[Row], images: list[Image]) -> list[str]:
         for row in sorted(features, key=lambda row: (row["ontology_id"], row["order"]))
         if row["kind"] == "tool" and row["type"] in DRAWING_TOOLS
     ]
-    drawn = {thing.class_name for image in images for thing in image.objects}
+    drawn = {obj.class_name for image in images for obj in image.objects}
     return list(dict.fromkeys(name for name in tools + sorted(drawn) if name))
 
 

@@ -29,7 +29,7 @@ SHOWN_CHARACTERS = 80
 class Loss:
     """A way in which a warehouse changes values; all else arrives as it was sent."""
 
-    said: str
+    text: str
     """What the page says of it."""
     kinds: tuple[str, ...]
     arrives: Callable[[Any], Any]
@@ -41,11 +41,11 @@ class Loss:
 
 
 class Comparison:
-    """What was sent and what is there, and how they differ.
+    """A comparison of the rows that were sent with those in a warehouse.
 
     Args:
         expected: The rows that have to be there, by stream.
-        found: The rows that are there.
+        actual: The rows that are there.
         losses: The ways in which values are known to differ.
         parse: Turns a value that was read, by kind, into what JSON would have, where a
             warehouse has a form of its own.
@@ -54,7 +54,7 @@ class Comparison:
     def __init__(
         self,
         expected: Rows,
-        found: Rows,
+        actual: Rows,
         losses: Iterable[Loss] = (),
         parse: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
@@ -66,12 +66,12 @@ class Comparison:
         self._losses = tuple(losses)
         self._parse = parse or {}
         for stream in expected:
-            self._compare(stream, expected[stream], found.get(stream) or [])
+            self._compare(stream, expected[stream], actual.get(stream) or [])
 
     @property
     def unseen(self) -> list[str]:
         """The known losses that changed no value: the warehouse has become better."""
-        return [loss.said for loss in self._losses if not self.lossy[loss.said]]
+        return [loss.text for loss in self._losses if not self.lossy[loss.text]]
 
     def check(self) -> None:
         """Raise an error if anything differs from what is known.
@@ -86,27 +86,27 @@ class Comparison:
             raise AssertionError(f"no longer lost: {'; '.join(self.unseen)}")
 
     def _compare(
-        self, stream: str, expected: list[Record], found: list[Record]
+        self, stream: str, expected: list[Record], actual: list[Record]
     ) -> None:
         columns = schemas()[stream]["properties"]
         kinds = {name: kind(schema) for name, schema in columns.items()}
         own = keys()[stream]
-        wanted = [
+        sent = [
             {
                 name: canonical(kinds[name], self._lost(kinds[name], name, record))
                 for name in columns
             }
             for record in expected
         ]
-        there = [
+        read = [
             {name: self._read(kinds[name], row.get(name)) for name in columns}
-            for row in found
+            for row in actual
         ]
-        if len(wanted) != len(there):
-            text = f"{stream}: {len(there)} rows instead of {len(wanted)}"
+        if len(sent) != len(read):
+            text = f"{stream}: {len(read)} rows instead of {len(sent)}"
             self.differences.append(text)
-        by_key = _grouped(there, own)
-        for key, rows in _grouped(wanted, own).items():
+        by_key = _grouped(read, own)
+        for key, rows in _grouped(sent, own).items():
             others = by_key.get(key, [])
             if len(rows) != len(others):
                 text = f"{stream}: {len(others)} rows of {key}, not {len(rows)}"
@@ -129,7 +129,7 @@ class Comparison:
             if kind in loss.kinds and (loss.is_of_absent or name in record):
                 arrives = loss.arrives(value)
                 if canonical(kind, arrives) != canonical(kind, value):
-                    self.lossy[loss.said] += 1
+                    self.lossy[loss.text] += 1
                 value = arrives
         return value
 

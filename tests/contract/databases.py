@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Database:
-    """What a target makes of columns, and of the values that it does not keep."""
+    """The types that a target gives columns, and the values that it does not keep."""
 
     types: Mapping[str, str]
     """What a column of each kind becomes."""

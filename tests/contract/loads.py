@@ -1,4 +1,4 @@
-"""What every warehouse has to keep: rows of all streams, and four loads of them.
+"""The rows that every warehouse has to keep, of all streams, in four loads.
 
 The values are those that warehouses get wrong, as far as the tap writes them; they are
 made of the schemas, so a new stream or column is in the contract by itself. The tap's
@@ -124,7 +124,7 @@ FIRST_TIMESTAMP = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the tap writes."""
+    """The records that one run of the tap writes."""
 
     rows: Rows
     without: Mapping[str, frozenset[str]]
@@ -144,7 +144,7 @@ class Load:
 
 def kind(schema: Mapping[str, Any]) -> str:
     """Return what a column holds: text, timestamp, day, or the name of its type."""
-    name: str = next(each for each in schema["type"] if each != "null")
+    name: str = next(name for name in schema["type"] if name != "null")
     formats = {"date-time": "timestamp", "date": "day", None: "text"}
     return formats[schema.get("format")] if name == "string" else name
 
@@ -169,13 +169,13 @@ def loads() -> tuple[Load, Load, Load, Load]:
 
     def changed(version: int, turn: int) -> Rows:
         """Return eight rows that are there with other values, and two new ones."""
-        found: Rows = {}
+        result: Rows = {}
         for place, name in enumerate(schemas()):
             if name in ALWAYS_LOADED or place % len(TURNS) == turn:
                 start, new = version * 4 - 4, row_count(name) + version * 2
                 places = [*range(start, start + 8), new, new + 1]
-                found[name] = rows(name, places, version)
-        return found
+                result[name] = rows(name, places, version)
+        return result
 
     again, fewer, _ = TURNS
     return (
@@ -257,15 +257,15 @@ def expected(loaded: Iterable[Load], *, merged: bool, left_out: str = "kept") ->
         left_out: What becomes of a column that a later load lacks: its value is "kept",
             or it is "null".
     """
-    found: dict[str, dict[Any, Record]] = {name: {} for name in schemas()}
+    tables: dict[str, dict[Any, Record]] = {name: {} for name in schemas()}
     for number, load in enumerate(loaded):
         for stream, records in load.sent.items():
             for record in records:
                 key = tuple(record[name] for name in keys()[stream])
                 own = key if merged else (number, *key)
-                before = found[stream].get(own, {}) if left_out == "kept" else {}
-                found[stream][own] = before | record
-    return {name: list(records.values()) for name, records in found.items()}
+                before = tables[stream].get(own, {}) if left_out == "kept" else {}
+                tables[stream][own] = before | record
+    return {name: list(records.values()) for name, records in tables.items()}
 
 
 def written(load: Load, **settings: Any) -> str:
@@ -297,10 +297,10 @@ def _tap(catalog: dict[str, Any] | None = None, **settings: Any) -> TapLabelbox:
 
 def _optional(stream: str) -> frozenset[str]:
     """Return columns that need not be selected: one of each kind that others have."""
-    found = _tap().streams[stream]
+    declared = _tap().streams[stream]
     kinds: dict[str, list[str]] = {}
-    for name, schema in found.schema["properties"].items():
-        if name not in {*found.primary_keys, found.replication_key}:
+    for name, schema in declared.schema["properties"].items():
+        if name not in {*declared.primary_keys, declared.replication_key}:
             kinds.setdefault(kind(schema), []).append(name)
     return frozenset(names[-1] for names in kinds.values() if len(names) > 1)
 

@@ -22,15 +22,15 @@ COLUMNS = """
 
 
 @dataclass
-class Found:
-    """What is in a warehouse."""
+class Contents:
+    """The contents of a warehouse."""
 
     rows: Rows = field(default_factory=dict)
     types: dict[str, dict[str, str]] = field(default_factory=dict)
     """The type of each column, as the warehouse calls it, by table."""
 
 
-def read_postgres(server: Postgres, schema: str) -> Found:
+def read_postgres(server: Postgres, schema: str) -> Contents:
     """Return what a schema of Postgres has; JSON as text, in which null can be seen."""
 
     def column(name: str, kind: str) -> str:
@@ -41,7 +41,7 @@ def read_postgres(server: Postgres, schema: str) -> Found:
     return read(server.rows, schema, column)
 
 
-def read_duckdb(connection: Any, schema: str) -> Found:
+def read_duckdb(connection: Any, schema: str) -> Contents:
     """Return what a schema of a DuckDB connection has."""
 
     def query(sql: str) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def read_duckdb(connection: Any, schema: str) -> Found:
     return read(query, schema, column)
 
 
-def read(query: Query, schema: str, column: Callable[[str, str], str]) -> Found:
+def read(query: Query, schema: str, column: Callable[[str, str], str]) -> Contents:
     """Return what a schema has, by SQL.
 
     Args:
@@ -68,15 +68,15 @@ def read(query: Query, schema: str, column: Callable[[str, str], str]) -> Found:
         schema: Where the tables are.
         column: Returns the SQL for a column, by its name and type.
     """
-    found = Found()
+    contents = Contents()
     for table in schemas():
         columns = query(COLUMNS.format(schema=schema, table=table))
         if not columns:
             continue
-        found.types[table] = {each["name"]: each["type"] for each in columns}
+        contents.types[table] = {row["name"]: row["type"] for row in columns}
         chosen = ", ".join(
             f'{column(name, kind)} as "{name}"'
-            for name, kind in found.types[table].items()
+            for name, kind in contents.types[table].items()
         )
-        found.rows[table] = query(f'select {chosen} from "{schema}"."{table}"')  # noqa: S608
-    return found
+        contents.rows[table] = query(f'select {chosen} from "{schema}"."{table}"')  # noqa: S608
+    return contents

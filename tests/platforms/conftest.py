@@ -1,4 +1,4 @@
-"""What the tests of several platforms need."""
+"""Fixtures for the tests of several platforms."""
 
 from __future__ import annotations
 

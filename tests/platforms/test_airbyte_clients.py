@@ -1,4 +1,4 @@
-"""What Airbyte's own tools make of the source, in an environment of theirs."""
+"""Airbyte's own tools read from the source, in an environment of their own."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def test_pyairbyte_has_what_singer_has(run: Runner, tmp_path: Path) -> None:
         " labelbox.{s}').fetchall()] for s,k in json.loads(sys.argv[2]).items()}))"
     )
     keys = {name: ", ".join(PRIMARY_KEYS[name]) for name in STREAMS}
-    found, _ = output_of(PYTHON, "-c", script, cache, json.dumps(keys))
+    output, _ = output_of(PYTHON, "-c", script, cache, json.dumps(keys))
     total = sum(second["rows"].values())
     text = f"rows of PyAirbyte, of {first['processed']:,} and {second['processed']:,}"
     figures.count(text, total)
-    for name, own in json.loads(found).items():
+    for name, own in json.loads(output).items():
         singer = [
             [str(r[k]) for k in PRIMARY_KEYS[name]] for r in expected.records(name)
         ]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CACHE = programs.CACHE / "image"
 NAME = "localhost/tap-labelbox:tested"
 BASE = "localhost/tap-labelbox-base:latest"
-GIVEN = os.environ.get("IMAGE")
-TOOLS = ["podman"] if GIVEN else ["podman", "buildah", "mmdebstrap"]
+IMAGE_REFERENCE = os.environ.get("IMAGE")
+TOOLS = ["podman"] if IMAGE_REFERENCE else ["podman", "buildah", "mmdebstrap"]
 MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
 INCLUDE = "ca-certificates,python3,python3-venv"
 STREAMS = ("projects", "annotations", "labels")
@@ -53,14 +53,14 @@ pytestmark = pytest.mark.skipif(
 def containers(*command: str | Path) -> str:
     """Run a program of containers', and return what it wrote."""
     storage = {"CONTAINERS_STORAGE_CONF": str(CACHE / "storage.conf")}
-    return output_of(*command, folder=None, **({} if GIVEN else storage))[0]
+    return output_of(*command, folder=None, **({} if IMAGE_REFERENCE else storage))[0]
 
 
 @pytest.fixture(scope="session")
 def image() -> str:
     """Return the name of the image; it is built once for all processes."""
-    if GIVEN:
-        return GIVEN
+    if IMAGE_REFERENCE:
+        return IMAGE_REFERENCE
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / "lock"):
         storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{CACHE}/images"\n'
@@ -164,7 +164,7 @@ print(json.dumps({
 
 
 @pytest.fixture
-def inside(contained: Callable[..., str]) -> dict[str, Any]:
+def contents(contained: Callable[..., str]) -> dict[str, Any]:
     """Return what there is in the image."""
     result: dict[str, Any] = json.loads(
         contained("/opt/tap-labelbox/bin/python", "-c", SCRIPT)
@@ -172,37 +172,37 @@ def inside(contained: Callable[..., str]) -> dict[str, Any]:
     return result
 
 
-def test_nobody_runs_it_with_what_it_was_built_with(inside: dict[str, Any]) -> None:
+def test_nobody_runs_it_with_what_it_was_built_with(contents: dict[str, Any]) -> None:
     """Not as root, with no rights, and nothing that installs or compiles."""
-    assert inside["user"] == 10001
-    assert "CapEff:\t0000000000000000\n" in inside["status"]
-    assert inside["tools"] == []
-    assert len(inside["compiled"]) > 50
+    assert contents["user"] == 10001
+    assert "CapEff:\t0000000000000000\n" in contents["status"]
+    assert contents["tools"] == []
+    assert len(contents["compiled"]) > 50
 
 
-def test_the_sbom_lists_what_is_installed(inside: dict[str, Any]) -> None:
+def test_the_sbom_lists_what_is_installed(contents: dict[str, Any]) -> None:
     """By name and version, and nothing else."""
-    sbom = inside["sbom"]
+    sbom = contents["sbom"]
     parts = [*sbom["components"], sbom["metadata"]["component"]]
     own = [f"{part['name']}=={part['version']}" for part in parts]
     pinned = (ROOT / "requirements-image.txt").read_text("utf-8")
 
     assert sbom["bomFormat"] == "CycloneDX"
-    assert sorted(own) == inside["installed"]
-    for name, version in (item.split("==") for item in inside["installed"]):
+    assert sorted(own) == contents["installed"]
+    for name, version in (item.split("==") for item in contents["installed"]):
         pin = f"{re.sub('[-_.]+', '-', name.lower())}=={version} "
         assert name == "tap-labelbox" or pin in pinned
 
 
-@pytest.mark.skipif(bool(GIVEN), reason="another version was built")
+@pytest.mark.skipif(bool(IMAGE_REFERENCE), reason="another version was built")
 def test_labels_are_there(image: str) -> None:
     """Those of OCI, and those that Airbyte reads."""
-    (found,) = json.loads(containers("podman", "image", "inspect", image))
+    (inspected,) = json.loads(containers("podman", "image", "inspect", image))
 
-    labels = found["Config"]["Labels"]
+    labels = inspected["Config"]["Labels"]
     assert labels["org.opencontainers.image.version"] == "1.2.3"
     assert labels["io.airbyte.version"] == "1.2.3"
     assert labels["io.airbyte.name"] == "tap-labelbox/source-labelbox"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
-    variables = dict(item.split("=", 1) for item in found["Config"]["Env"])
-    assert [variables["AIRBYTE_ENTRYPOINT"]] == found["Config"]["Entrypoint"]
+    variables = dict(item.split("=", 1) for item in inspected["Config"]["Env"])
+    assert [variables["AIRBYTE_ENTRYPOINT"]] == inspected["Config"]["Entrypoint"]

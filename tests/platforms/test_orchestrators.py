@@ -90,7 +90,7 @@ def test_dagster_has_an_asset_a_stream(
     """Those that are chosen are read by one run; the next one goes on from there."""
     chosen = " or ".join(f'key:"labelbox/{name}"' for name in STREAMS)
     command = ("dagster", "asset", "materialize", "-f", "assets.py", "--select", chosen)
-    listed = start("dagster", "asset", "list", "-f", "assets.py")
+    assets = start("dagster", "asset", "list", "-f", "assets.py")
     totals = []
     for created_at in (datetime(2025, 1, 1, tzinfo=UTC), datetime.now(UTC) - A_WHILE):
         run.world.add_label(run.world.projects[0].id, created_at)
@@ -98,7 +98,7 @@ def test_dagster_has_an_asset_a_stream(
         log = (tmp_path / "log").read_text()
         totals.append(int(re.findall(FINISHED, log)[0]))
 
-    assert {f"labelbox/{name}" for name in PRIMARY_KEYS} <= {*listed.split()}
+    assert {f"labelbox/{name}" for name in PRIMARY_KEYS} <= {*assets.split()}
     assert totals[1] < totals[0] / 10
     rows = json.loads(start("python", "-c", MATERIALIZED))
     assert rows["projects"] == len(run.world.projects)

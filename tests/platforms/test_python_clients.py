@@ -1,4 +1,4 @@
-"""What others make of the tables: pandas, Polars, dlt, pycocotools; and memory."""
+"""Libraries that read the tables: pandas, Polars, dlt, pycocotools; and memory."""
 
 from __future__ import annotations
 

@@ -76,9 +76,9 @@ def text(timestamp: datetime | None) -> str | None:
     return written.replace("+00:00", "Z")
 
 
-def uid(thing: Any) -> str | None:
+def uid(item: Any) -> str | None:
     """Return the ID of an object of the client, if there is one."""
-    return thing.uid if thing else None
+    return item.uid if item else None
 
 
 def member(project: Any, row: Any) -> Record:

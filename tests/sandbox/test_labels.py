@@ -174,15 +174,15 @@ def test_an_edited_label_has_a_version_for_each_time(ask: Any, world: World) -> 
     approved = label.created_at + timedelta(hours=1)
     world.edit_label(label.id, reviewer, approved, action="APPROVED", is_changed=False)
     world.edit_label(label.id, reviewer, approved + timedelta(hours=1))
-    found = ask(text, id=project.id, label=label.id)["labelVersions"]["nodes"]
+    versions = ask(text, id=project.id, label=label.id)["labelVersions"]["nodes"]
 
-    assert [version["action"] for version in found] == [
+    assert [version["action"] for version in versions] == [
         *("SUBMITTED", "APPROVED", "REWORK_SUBMITTED")
     ]
-    assert [version["label"] for version in found] == [before, before, label.label]
+    assert [version["label"] for version in versions] == [before, before, label.label]
     assert before != label.label
-    assert [v["createdById"] for v in found][1:] == [reviewer.id] * 2
-    for version in found:
-        one = f"labelVersion(where: {{id: $id}}) {{ {asked} }}"
-        alone = ask(f"query One($id: ID!) {{ {one} }}", id=version["id"])
-        assert alone["labelVersion"] == version
+    assert [v["createdById"] for v in versions][1:] == [reviewer.id] * 2
+    for version in versions:
+        field = f"labelVersion(where: {{id: $id}}) {{ {asked} }}"
+        answer = ask(f"query One($id: ID!) {{ {field} }}", id=version["id"])
+        assert answer["labelVersion"] == version

@@ -38,12 +38,12 @@ class Client(bigquery.Client):
         """Run the statements of a query one by one."""
         jobs = [
             super(Client, self).query(
-                each.replace("SET target.", "SET ").replace(", target.", ", "),
+                statement.replace("SET target.", "SET ").replace(", target.", ", "),
                 *args,
                 **options,
             )
-            for each in query.split("; ")
-            if each.strip()
+            for statement in query.split("; ")
+            if statement.strip()
         ]
         for job in jobs[:-1]:
             job.result()
@@ -64,9 +64,9 @@ def read() -> None:
         for field in table.schema:
             if (field.field_type, field.mode) == ("JSON", "REPEATED"):
                 for row in rows:
-                    row[field.name] = [json.loads(each) for each in row[field.name]]
-        found = {"table": table.table_id, "types": types, "rows": rows}
-        print(json.dumps(found, default=str))
+                    row[field.name] = [json.loads(text) for text in row[field.name]]
+        line = {"table": table.table_id, "types": types, "rows": rows}
+        print(json.dumps(line, default=str))
 
 
 def run() -> None:

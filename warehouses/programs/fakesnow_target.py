@@ -40,15 +40,15 @@ def read(folder: str) -> None:
             tables.setdefault(table, {})[column] = kind
         for table, columns in tables.items():
             cursor.execute(f'select * from {SCHEMA}."{table}"')
-            names = [each[0].lower() for each in cursor.description]
+            names = [field[0].lower() for field in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
             types = {name.lower(): kind for name, kind in columns.items()}
-            found = {"table": table.lower(), "types": types, "rows": rows}
-            print(json.dumps(found, default=str))
+            line = {"table": table.lower(), "types": types, "rows": rows}
+            print(json.dumps(line, default=str))
 
 
 class Stage:
-    """What replaces the methods of the target's connector that need a stage."""
+    """Replacements for the methods of the target's connector that need a stage."""
 
     def __init__(self) -> None:
         self.files: dict[str, list[str]] = {}
@@ -56,7 +56,7 @@ class Stage:
     def put(self, connector: Any, sync_id: str, files: list[str]) -> None:
         """Keep the files."""
         del connector
-        self.files[sync_id] = [unquote(urlparse(str(each)).path) for each in files]
+        self.files[sync_id] = [unquote(urlparse(str(file)).path) for file in files]
 
     def merge(
         self,
@@ -70,11 +70,11 @@ class Stage:
         """Delete rows that come again, and insert all, cast as the target wants."""
         del file_format
         chosen = connector._get_column_selections(schema)
-        names = [each["clean_alias"] for each in chosen]
+        names = [column["clean_alias"] for column in chosen]
         values = ", ".join(
-            f"line:{each['clean_property_name']}::{each['sql_type']} "
-            f"as {each['clean_alias']}"
-            for each in chosen
+            f"line:{column['clean_property_name']}::{column['sql_type']} "
+            f"as {column['clean_alias']}"
+            for column in chosen
         )
         keys = [connector.format_identifier(k, safe=True) for k in key_properties]
         same = " and ".join(f"d.{key} = s.{key}" for key in keys)
@@ -100,8 +100,8 @@ class Stage:
             create = f"create or replace table {CAST} as select {values}, place"
             execute(text(f"{create} from {STAGED}"))
             execute(text(f"update {table} d set {update} from ({last}) s where {same}"))
-            found = f"select 1 from {table} d where {same}"
-            new = f"select {columns} from ({last}) s where not exists ({found})"
+            existing = f"select 1 from {table} d where {same}"
+            new = f"select {columns} from ({last}) s where not exists ({existing})"
             execute(text(f"insert into {table} ({columns}) {new}"))
             execute(text(f"drop table {STAGED}"))
             execute(text(f"drop table {CAST}"))
@@ -110,7 +110,7 @@ class Stage:
 
 def method(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return what a class takes for a method of its own."""
-    return lambda *given, **named: function(*given, **named)  # noqa: PLW0108
+    return lambda *args, **kwargs: function(*args, **kwargs)  # noqa: PLW0108
 
 
 def run() -> None:
@@ -121,13 +121,13 @@ def run() -> None:
     stage = Stage()
     folder = os.environ["FAKESNOW_FOLDER"]
 
-    def nothing(*_: Any, **__: Any) -> None:
+    def do_nothing(*_: Any, **__: Any) -> None:
         """Do without file formats."""
 
     SnowflakeConnector.put_batches_to_stage = method(stage.put)
     SnowflakeConnector.merge_from_stage = method(stage.merge)
     for name in ("create_file_format", "drop_file_format", "remove_staged_files"):
-        setattr(SnowflakeConnector, name, nothing)
+        setattr(SnowflakeConnector, name, do_nothing)
     with fakesnow.patch(db_path=folder):
         snowflake.connector.connect(database=DATABASE, schema=SCHEMA).close()
         TargetSnowflake.max_parallelism = 1

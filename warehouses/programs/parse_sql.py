@@ -23,7 +23,7 @@ def main() -> None:
         except sqlglot.errors.SqlglotError as error:
             wrong[file.name] = str(error)
             continue
-        kinds = [type(each).__name__ for each in statements if each]
+        kinds = [type(statement).__name__ for statement in statements if statement]
         if kinds not in (["Select"], ["Union"]):
             wrong[file.name] = f"is {kinds}, no query"
     print(json.dumps({"files": len(files), "wrong": wrong}))

@@ -19,5 +19,5 @@ def rows(query: str) -> list[dict[str, object]]:
 for (name,) in (row.values() for row in rows("show tables from labelbox")):
     table = f"labelbox.{name}"
     types = {row["name"]: row["type"] for row in rows(f"describe table {table}")}
-    found = rows(f"select * from {table} final")
-    print(json.dumps({"table": name, "types": types, "rows": found}))
+    latest = rows(f"select * from {table} final")
+    print(json.dumps({"table": name, "types": types, "rows": latest}))

@@ -10,5 +10,5 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
     table = DeltaTable(str(folder))
     types = {field.name: field.type.type for field in table.schema().fields}
     rows = table.to_pyarrow_table().to_pylist()
-    found = {"table": folder.name, "types": types, "rows": rows}
-    print(json.dumps(found, default=str))
+    line = {"table": folder.name, "types": types, "rows": rows}
+    print(json.dumps(line, default=str))

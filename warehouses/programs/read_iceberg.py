@@ -14,5 +14,5 @@ for name in catalog.list_tables("labelbox"):
     table = catalog.load_table(name)
     types = {field.name: str(field.field_type) for field in table.schema().fields}
     rows = table.scan().to_arrow().to_pylist()
-    found = {"table": name[-1], "types": types, "rows": rows}
-    print(json.dumps(found, default=str))
+    line = {"table": name[-1], "types": types, "rows": rows}
+    print(json.dumps(line, default=str))

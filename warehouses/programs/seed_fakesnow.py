@@ -52,7 +52,9 @@ def main() -> None:
             records.setdefault(message["stream"], []).append(message["record"])
     for stream, properties in schemas.items():
         types = {name: kind(schema) for name, schema in properties.items()}
-        columns = ", ".join(f'"{name.upper()}" {each}' for name, each in types.items())
+        columns = ", ".join(
+            f'"{name.upper()}" {type_}' for name, type_ in types.items()
+        )
         cursor.execute(f"create table {SCHEMA}.{stream} ({columns})")
         rows = [
             "(" + ", ".join(literal(row.get(n), types[n]) for n in types) + ")"
@@ -62,8 +64,8 @@ def main() -> None:
             some = ", ".join(rows[start : start + ROWS_A_STATEMENT])
             names = ", ".join(f"column{n + 1}" for n in range(len(types)))
             chosen = ", ".join(
-                f"parse_json({name})" if each == "variant" else f"{name}::{each}"
-                for name, each in zip(names.split(", "), types.values(), strict=True)
+                f"parse_json({name})" if type_ == "variant" else f"{name}::{type_}"
+                for name, type_ in zip(names.split(", "), types.values(), strict=True)
             )
             cursor.execute(
                 f"insert into {SCHEMA}.{stream} select {chosen} from values {some}"
@@ -72,7 +74,7 @@ def main() -> None:
 
 def kind(schema: dict[str, Any]) -> str:
     """Return the type of a column."""
-    name = next(each for each in schema["type"] if each != "null")
+    name = next(type_ for type_ in schema["type"] if type_ != "null")
     return FORMATS.get(schema.get("format", ""), TYPES[name])
 
 
