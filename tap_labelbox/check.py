@@ -147,8 +147,8 @@ def read_messages(lines: IO[bytes], where: str) -> Received:
                 pass
             case _:
                 msg = (
-                    f"{where} has no Singer message in line {number}: give the output "
-                    "of a run"
+                    f"{where} has no Singer message in line {number}: pass the "
+                    "output of a run"
                 )
                 raise SettingsError(msg)
     return Received(
@@ -177,7 +177,7 @@ def read_counts(path: Path) -> Received:
                 counts[name, as_id(rest.get(PROJECT_ID))] += number
             case _:
                 msg = (
-                    f"--counts {path} is no list of counts: each needs stream and "
+                    f"--counts {path} is not a list of counts: each needs stream and "
                     "count, and project_id if it is by project"
                 )
                 raise SettingsError(msg)
@@ -284,7 +284,7 @@ def _why(tap: TapLabelbox, received: Received, finding: Finding) -> str:
     name = finding.stream
     difference = (finding.received or 0) - (finding.expected or 0)
     if not difference:
-        return "the sums are equal, those of projects are not"
+        return "the totals are equal, but not project by project"
     if difference > 0:
         return f"{difference:,} more: {MORE}"
     filters = "label_filters" if name == "labels" else "export_filters"

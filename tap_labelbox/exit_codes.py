@@ -17,7 +17,7 @@ class Ending(Enum):
         1,
         "system_error",
         (
-            "The run went to its end without something that the log names, for "
+            "The run finished, but something that the log names could not be read, for "
             "whatever reason: a project, a stream, a row. All else was read."
         ),
         "Read the log. The next run tries it again.",
@@ -26,7 +26,7 @@ class Ending(Enum):
         1,
         "system_error",
         (
-            "The run ended early, and it is not known whether trying again helps: the "
+            "The run ended early, and trying again may or may not help: the "
             "target closed its input, Labelbox refused a request, or the tap has a bug."
         ),
         "Read the log, or the target's.",
@@ -44,10 +44,11 @@ class Ending(Enum):
         75,
         "transient_error",
         (
-            "What may pass: Labelbox is down or answers too late, the network is "
-            "down, `max_run_seconds` are over, memory, disk or file descriptors lack."
+            "A temporary problem: Labelbox is down or too slow, the network is down, "
+            "`max_run_seconds` have passed, or memory, disk space or file descriptors "
+            "ran out."
         ),
-        "Run it again, later; it goes on from its state.",
+        "Run it again later; it resumes from its state.",
     )
     CONFIG = (
         78,
@@ -56,14 +57,14 @@ class Ending(Enum):
             "A setting, the API key, `api_url`, a catalog, a state, a stream map or "
             "the storage of batch files cannot be used, or a package is missing."
         ),
-        "Do not run it again before the line in the log is done.",
+        "Do as the last line of the log says before running it again.",
     )
     INTERRUPTED = (130, "transient_error", "SIGINT (Ctrl-C) stopped it.", "As for 143.")
     TERMINATED = (
         143,
         "transient_error",
         "SIGTERM stopped it.",
-        "Run it again; it goes on from its state.",
+        "Run it again; it resumes from its state.",
     )
 
     def __init__(

@@ -148,7 +148,8 @@ def _state_paths(folder: Path) -> list[Path]:
                 if path.suffix in STATE_SUFFIXES and not path.name.startswith(".")
             )
     TapLabelbox.logger.warning(
-        "--states %s does not exist, as before the first run: all is read", folder
+        "--states %s does not exist, as before the first run: everything is read",
+        folder,
     )
     return []
 
@@ -169,7 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tap = TapLabelbox.configured(options.config)
         for name in ("shard", "export_files"):
             if name in tap.config:
-                raise SettingsError(f"{name} is set: remove it, for a plan is of all")
+                raise SettingsError(
+                    f"{name} is set: remove it, because a plan covers all projects"
+                )
         parts = plan(rows_by_project(tap), options.shards, options.giant)
         if options.states is not None:
             reshard(parts, options.states, options.into)

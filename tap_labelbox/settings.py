@@ -101,13 +101,13 @@ SHARD = _object(
     ),
     count=_setting(
         th.IntegerType(minimum=1),
-        "How many there are. A project is in one of them by the SHA-256 of its ID.",
+        "How many shards there are. The SHA-256 of its ID puts each project into one.",
         required=True,
     ),
     project_ids=_setting(
         th.ArrayType(TEXT),
-        "Its projects, in place of those that the hash says; tap-labelbox-plan fills "
-        "it in.",
+        "Its projects, instead of those that the hash assigns; tap-labelbox-plan fills "
+        "this in.",
     ),
 )
 
@@ -118,7 +118,7 @@ INCLUDED = {
     "embeddings": (False, "Embeddings of data rows."),
     "interpolated_frames": (False, "Frames of a video between its key frames."),
 }
-"""What an export may bring: whether it does by default, and what that is."""
+"""The optional parts of an export: whether each is on by default, and what it is."""
 
 EXPORT_INCLUDE = _object(
     **{
@@ -132,7 +132,7 @@ BATCH_CONFIG = _object(
         _object(
             format=_setting(
                 _one_of("jsonl", "parquet"),
-                "What the files are made of.",
+                "Format of the files.",
                 required=True,
             ),
             compression=_setting(
@@ -158,7 +158,7 @@ BATCH_CONFIG = _object(
     ),
     batch_size=_setting(
         th.IntegerType(minimum=1),
-        "Most records in a file; 32 MB of JSON are always enough.",
+        "Maximum number of records in a file, which holds 32 MB of JSON at most.",
     ),
 )
 
@@ -186,12 +186,12 @@ SETTINGS = _settings(
     ),
     start_date=_setting(
         th.DateTimeType,
-        "Where there is no bookmark yet, labels made and data rows last "
-        "active before this timestamp are not read.",
+        "Where there is no bookmark yet, labels created and data rows last "
+        "active before this timestamp are skipped.",
     ),
     project_ids=_setting(
         TEXTS,
-        "Read only these projects. By default all that the API key may see are read.",
+        "Read only these projects. By default, all that the API key can see.",
         title="Project IDs",
     ),
     exclude_project_ids=_setting(
@@ -213,12 +213,13 @@ SETTINGS = _settings(
     shard=_setting(
         SHARD,
         "Read one part of the projects, for several runs that share an account: "
-        f"{_names(SHARD)}. Not beside emit_activate_version_messages or export_files.",
+        f"{_names(SHARD)}. Cannot be "
+        "combined with emit_activate_version_messages or export_files.",
     ),
     on_missing=_setting(
         _one_of("fail", "warn"),
-        "Whether a project that is gone, or that the API key may not see, "
-        "makes the exit code 1 (fail) or is a warning (warn).",
+        "Whether a project that is gone, or that the API key cannot see, "
+        "makes the exit code 1 (fail) or is only a warning (warn).",
         default="fail",
     ),
     label_filters=_setting(
@@ -233,62 +234,62 @@ SETTINGS = _settings(
     ),
     export_include=_setting(
         EXPORT_INCLUDE,
-        "What the data row export brings: attachments, metadata_fields "
-        "and performance_details are true, embeddings and interpolated_frames false "
-        "unless set.",
+        "What the data row export includes: attachments, metadata_fields and "
+        "performance_details are true by default, embeddings and interpolated_frames "
+        "false.",
         default={name: default for name, (default, _) in INCLUDED.items()},
     ),
     export_scope=_setting(
         _one_of("auto", "project", "workspace"),
-        "How much one export holds: project, workspace (whatever happened in any "
-        "project), or auto, which exports a project alone to read it for the first "
-        "time, unless it is one of many in a small workspace, and together with the "
-        "others from then on.",
+        "What one export covers: project, workspace (what happened in any project), "
+        "or auto, which exports a project by itself the first time it is read, unless "
+        "it is one of many in a small workspace, and together with the others from "
+        "then on.",
         default="auto",
     ),
     export_windows=_setting(
         _one_of("auto", "none"),
-        "Whether a large project is exported in several windows of last_activity_at "
-        "when it is read for the first time, and an export at which Labelbox fails in "
-        "halves, down to a day (auto); or each project in one export (none).",
+        "With auto, a large project that is read for the first time is exported in "
+        "several windows of last_activity_at, and an export that Labelbox fails is "
+        "split in halves, down to a day. With none, each project is one export.",
         default="auto",
     ),
     export_files=_setting(
         TEXTS,
-        "Read rows from these files, saved from Labelbox's app or by a "
-        "program, and ask Labelbox nothing; no key is needed. Folders, patterns, .gz, "
-        ".zip and addresses such as s3:// will do. They are read whole: not beside "
-        "settings that choose projects or rows.",
+        "Read rows from these files, saved from Labelbox's app or by a program, "
+        "without contacting Labelbox; no key is needed. Folders, patterns, .gz, .zip "
+        "and addresses such as s3:// work. Files are read whole: settings that choose "
+        "projects or rows cannot be combined with this one.",
     ),
     page_size=_setting(
         th.IntegerType(minimum=2, maximum=100),
-        "Rows asked for at a time, 2 to 100.",
+        "Rows per page, 2 to 100.",
         default=100,
     ),
     projects_per_request=_setting(
         th.IntegerType(minimum=1, maximum=100),
-        "For how many projects, or other parents, a list is asked for in one "
-        "request, at most; halved where that is too much for Labelbox. With 1, each "
-        "is asked for alone.",
+        "Maximum number of projects, or other parents, whose lists are requested "
+        "together; halved where that is too much for Labelbox. With 1, each has "
+        "requests of its own.",
         default=20,
     ),
     concurrency=_setting(
         th.IntegerType(minimum=1, maximum=30),
-        "Requests that are sent to Labelbox at once; with 1, one after the other.",
+        "Maximum number of concurrent requests; with 1, one is sent after another.",
         default=8,
     ),
     lookback_seconds=_setting(
         th.IntegerType(minimum=0, maximum=366 * 86400),
-        "How far before its bookmark an incremental read begins. Labelbox "
-        "lists a label, and exports a change, some seconds late: with fewer than 10 "
+        "How far before its bookmark an incremental read begins. Labelbox lists "
+        "labels, and exports changes, some seconds late: with fewer than 10 seconds, "
         "some may never be read.",
         title="Lookback (seconds)",
         default=60,
     ),
     export_poll_interval=_setting(
         POSITIVE,
-        "Seconds between two questions whether an export is ready, at most. It begins "
-        "with a quarter of a second.",
+        "Maximum seconds between two polls of an export's status. The interval starts "
+        "at a quarter of a second.",
         title="Export poll interval (seconds)",
         default=5,
     ),
@@ -300,67 +301,67 @@ SETTINGS = _settings(
     ),
     request_timeout=_setting(
         POSITIVE,
-        "Seconds without an answer after which a request is given up "
-        "and sent again. A reply may take 50 times as long in all, a download any "
-        "time, but in 10 times as long at least 1 KB a second have to arrive.",
+        "Seconds without an answer after which a request is abandoned and sent again. "
+        "A whole reply may take 50 times as long, and a download any time, as long as "
+        "1 KB a second arrives over 10 times as long.",
         title="Request timeout (seconds)",
         default=60,
     ),
     retry_seconds=_setting(
         th.NumberType(minimum=0),
-        "For how many seconds a failing request is tried again before "
-        "the run, or its project, gives up; 0 is never.",
+        "For how many seconds a failing request is retried before the run, or its "
+        "project, gives up; with 0, it never is.",
         title="Retry (seconds)",
         default=900,
     ),
     max_run_seconds=_setting(
         POSITIVE,
-        "Seconds after which a run ends with its state and exit code 75; "
-        "the next one goes on from there. By default it takes as long as it takes.",
+        "Seconds after which a run ends with its state and exit code 75; the next one "
+        "resumes from there. By default, there is no limit.",
         title="Longest run (seconds)",
     ),
     requests_per_minute=_setting(
         th.IntegerType(minimum=1),
-        "Requests sent to the API in a minute, at most, evenly spaced. By "
-        "default as many as it takes.",
+        "Maximum number of requests to the API per minute, evenly spaced. By default, "
+        "there is no limit.",
     ),
     max_reply_bytes=_setting(
         SIZE_BYTES,
-        "Most bytes of a reply of the API, decompressed. A page that has "
-        "more is asked for in smaller ones; else its project is left out.",
+        "Maximum bytes of a reply of the API, decompressed. A larger page is requested "
+        "again in smaller ones; if that fails, its project is left out.",
         title="Largest reply (bytes)",
         default=256 * 1024 * 1024,
     ),
     max_row_bytes=_setting(
         SIZE_BYTES,
-        "Most bytes of a data row of an export, or of an item of a bulk export. A data "
-        "row that has more is left out; an item that has more, with its project.",
+        "Maximum bytes of a data row of an export, or of an item of a bulk export. A "
+        "larger data row is left out; a larger item, with its project.",
         title="Largest row (bytes)",
         default=256 * 1024 * 1024,
     ),
     max_value_bytes=_setting(
         SIZE_BYTES,
-        "Most bytes of a value, be it text or JSON, for warehouses that take no larger "
-        "ones. One that has more becomes null, and additional_columns has its size and "
-        "its SHA-256; the log counts them. Keys stay. By default there is no limit.",
+        "Maximum bytes of a value, text or JSON, for warehouses that have a limit. A "
+        "larger one becomes null, and additional_columns has its size and its SHA-256; "
+        "the log counts them. Keys stay. By default, there is no limit.",
         title="Largest value (bytes)",
     ),
     allow_plain_http=_setting(
         th.BooleanType,
-        "Whether api_url and rest_url may be http:// of another machine. Whoever is "
-        "on the way can then read the API key.",
+        "Whether api_url and rest_url may be http:// on another machine. Anyone on the "
+        "network in between can then read the API key.",
         title="Allow plain HTTP",
         default=False,
     ),
     allow_private_links=_setting(
         th.BooleanType,
-        "Whether files may be downloaded from addresses of a private "
-        "network, such as an endpoint of your storage in it, while api_url is public.",
+        "Whether files may be downloaded from a private network, such as a private "
+        "endpoint of your storage, while api_url is public.",
         default=False,
     ),
     batch_config=_setting(
         BATCH_CONFIG,
-        "Write records to files for the target, not to its input. Only for targets "
+        "Write records to files for the target instead of its input. Only for targets "
         "that load BATCH messages: target-postgres, target-csv and target-clickhouse "
         "of MeltanoLabs, target-snowflake (jsonl only), target-parquet (parquet only). "
         "Others stop, or, like target-sqlite and target-bigquery, skip the files, "
@@ -373,26 +374,26 @@ SETTINGS = _settings(
     pseudonymize=_setting(
         th.BooleanType,
         "Whether e-mail addresses and names of people become pseudonyms, the same in "
-        "all streams and in JSON; needs pseudonymize_salt. Free text stays.",
+        "all streams and in JSON; needs pseudonymize_salt. Free text is not changed.",
         default=False,
     ),
     pseudonymize_salt=_setting(
         TEXT,
-        "What pseudonyms are computed with: a long random text that nobody else knows. "
-        "Another one gives other pseudonyms.",
+        "The secret that pseudonyms are computed with: a long random text. A different "
+        "one produces different pseudonyms.",
         title="Salt of pseudonyms",
         secret=True,
     ),
     user_agent=_setting(
         th.StringType,
-        "What the tap calls itself to Labelbox and to whatever is on the "
-        "way; by default tap-labelbox and its version.",
+        "The User-Agent header of requests; by default tap-labelbox and its version.",
     ),
     emit_activate_version_messages=_setting(
         th.BooleanType,
-        "Whether a target is told to delete the rows of a whole table that are no "
-        "longer there, after the last record of a stream that was read without a gap. "
-        "Not with every target; not beside batch_config or export_files.",
+        "Whether to tell the target, after the last record of a table that was read "
+        "whole and without a gap, to delete the rows that are no longer there. Not "
+        "every target supports it; cannot be combined with batch_config or "
+        "export_files.",
         title="Emit ACTIVATE_VERSION messages",
         default=False,
     ),
@@ -514,7 +515,7 @@ def _pair_problems(config: dict[str, Any], schema: dict[str, Any]) -> Iterator[s
     for name in CHOOSING if "export_files" in config else ():
         if config.get(name) not in (None, schema["properties"][name].get("default")):
             yield (
-                f"{name} does nothing beside export_files, which are read whole: "
+                f"{name} has no effect with export_files, which are read whole: "
                 "remove one of them"
             )
 

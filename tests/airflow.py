@@ -163,7 +163,7 @@ def tables_of(server: Postgres, schema: str) -> dict[str, list[str]]:
 
 
 def assert_equal_tables(server: Postgres, schema: str, expected: str) -> int:
-    """Compare every table of right schemas, and return how many rows there are.
+    """Compare every table of two schemas, and return how many rows there are.
 
     Raises:
         AssertionError: If a table, a row or a value differs; with some that do.

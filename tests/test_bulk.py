@@ -96,7 +96,7 @@ def test_an_array_that_is_cut_short_is_an_error(
     text = json.dumps(items).encode()
     short = text[: data.draw(st.integers(0, len(text) - 1))]
 
-    with pytest.raises(UnavailableError, match="no whole JSON"):
+    with pytest.raises(UnavailableError, match="not complete JSON"):
         list(array_items(cut(short, size)))
 
 
@@ -117,7 +117,7 @@ def test_an_array_that_is_cut_short_is_an_error(
 )
 def test_what_is_no_array_is_an_error(text: bytes) -> None:
     """A page of a proxy, for one."""
-    with pytest.raises(UnavailableError, match="no whole JSON"):
+    with pytest.raises(UnavailableError, match="not complete JSON"):
         list(array_items([text]))
 
 

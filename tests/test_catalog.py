@@ -265,12 +265,12 @@ def test_a_catalog_that_selects_nothing_is_named(run: Runner, tmp_path: Path) ->
         (
             {"labels": {"created_by_mail": None}},
             (
-                "stream_maps.labels.created_by_mail is no column to leave out "
+                "stream_maps.labels.created_by_mail is not a column to leave out "
                 "(did you mean created_by_email?)"
             ),
         ),
-        ({"labels": {"created_by_mail": "__NULL__"}}, "is no column to leave out"),
-        ({"*": {"created_by_mail": None}}, "is no column to leave out"),
+        ({"labels": {"created_by_mail": "__NULL__"}}, "is not a column to leave out"),
+        ({"*": {"created_by_mail": None}}, "is not a column to leave out"),
         (
             {"labels": {"h": "md5(created_by_mail)"}},
             (
@@ -493,7 +493,7 @@ def test_what_does_nothing_beside_files(run: Runner, name: str, value: Any) -> N
     """Files are read whole; who names a part wants no more than that."""
     settings = {"export_files": ["rows.ndjson"], name: value}
 
-    refused(run, f"{name} does nothing beside export_files", **settings)
+    refused(run, f"{name} has no effect with export_files", **settings)
 
 
 def test_defaults_are_no_wish(run: Runner) -> None:

@@ -385,7 +385,7 @@ def test_without_keys_whole_records_are_compared() -> None:
         (("--input", "nope"), 78, "--input cannot be read: nope: No such file"),
         (("--input", "config.json"), 78, "has no Singer message in line 1"),
         (("--counts", "nope"), 78, "--counts cannot be read: nope: No such file"),
-        (("--counts", "config.json"), 78, "is no list of counts: each needs stream"),
+        (("--counts", "config.json"), 78, "is not a list of counts: each needs stream"),
         (("--catalog", "config.json"), 78, ""),
         (("--frob",), 2, ""),
         (("--input", "-", "--counts", "c"), 2, ""),

@@ -493,7 +493,7 @@ def test_an_answer_that_does_not_come(
     detail = failed(
         connect(timeout=0.2, retry_seconds=0), errors.TransientError, requests.Timeout
     )
-    assert "raise request_timeout if that goes on" in detail
+    assert "raise request_timeout if this persists" in detail
     assert ask(connect(timeout=0.2, retry_seconds=60))["projects"]
 
 

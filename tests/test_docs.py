@@ -270,7 +270,7 @@ def test_links_lead_somewhere(page: str, link: str) -> None:
 def test_the_modules_that_lead_through_the_code_are_there() -> None:
     """Where CONTRIBUTING.md says what is done in each."""
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    section = page.split("The section of a row")[1].split("`sandbox/`")[0]
+    section = page.split("The way of a row")[1].split("`sandbox/`")[0]
     modules = re.findall(r"`(\w+/\w+\.py)`", section)
 
     assert len(modules) > 10

@@ -104,7 +104,7 @@ def test_nobody_is_waited_for_half_a_minute(
     error = final_error(clock, address, retry_seconds=retry_seconds)
 
     assert type(error) is errors.AddressError
-    assert "nobody has answered there in this run" in str(error)
+    assert "no answer from there in this run" in str(error)
     assert str(error).endswith("api_url is probably wrong")
     limit = min(retry_seconds, FIRST_CONTACT_SECONDS)
     assert limit / 2 < clock.now <= limit + SLACK_SECONDS
@@ -156,7 +156,7 @@ def test_the_address_that_nobody_has_set_is_right(
     error = final_error(clock, address)
 
     assert isinstance(error, errors.UnsentError)
-    assert str(error).endswith("this machine has probably no way to it")
+    assert str(error).endswith("this machine probably cannot reach it")
     assert clock.now <= FIRST_CONTACT_SECONDS + SLACK_SECONDS
 
 

@@ -88,7 +88,7 @@ def test_what_is_cut_off_is_not_taken(
     assert read_state(inputs(content)) == state(2)
     (line,) = caplog.messages
     assert line.startswith("--state state.json is cut off in line ")
-    assert line.endswith("the state before that is taken")
+    assert line.endswith("the state before that is used")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf\n"])
@@ -100,7 +100,8 @@ def test_an_empty_file_is_no_state(
 
     assert read_state(inputs(content)) == {}
     assert caplog.messages == [
-        "--state state.json is empty, as after a first run that failed: all is read"
+        "--state state.json is empty, as after a first run that failed: "
+        "everything is read"
     ]
 
 

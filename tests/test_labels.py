@@ -366,7 +366,7 @@ def test_a_field_that_labelbox_forgot_is_null(
     output = serving(world, forget=[forgotten])("labels", page_size=20)
 
     logged = [m for m in caplog.messages if "no longer knows" in m]
-    assert logged == [f"Labelbox no longer knows {forgotten}: going on without"]
+    assert logged == [f"Labelbox no longer knows {forgotten}: continuing without it"]
     assert {r[column] for r in output.records("labels")} == {None}
     assert sorted(output.ids("labels")) == sorted(all_ids(world))
     assert output.error is None
@@ -416,7 +416,7 @@ def test_a_key_column_that_labelbox_forgot_costs_the_stream(
 
     assert isinstance(output.error, IncompleteError)
     assert not output.records("labels")
-    assert "it cannot be read: Labelbox gives no created_at" in caplog.text
+    assert "it cannot be read: Labelbox returns no created_at" in caplog.text
 
 
 def answer(body: Any, status: int = 200) -> Reply:

@@ -29,7 +29,7 @@ def test_a_plain_address_has_one_form(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is without https"),
+        ("", "does not use https"),
         ("ftp://files.test/", "ftp"),
         ("//files.test/", "nothing"),
         ("https://me:secret@files.test/", "no plain host"),

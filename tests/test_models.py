@@ -258,7 +258,7 @@ def test_what_may_not_be_read_costs_itself(
     assert output.records("users")
     assert sum("You may not" in line for line in left_out(caplog)) == 1
     assert all(
-        "You may not" in line or "read by them" in line for line in left_out(caplog)
+        "You may not" in line or "for each of them" in line for line in left_out(caplog)
     )
 
 

@@ -172,7 +172,7 @@ def test_a_thread_that_ends_unheard_is_not_waited_for(
         ("MemoryError", "There is not enough memory", 75),
         ("RecursionError", "nested too deeply", 1),
         ("OSError(24, 'Too many')", "Too few files may be open at once", 75),
-        ("OSError(28, 'No space', '/tmp/x')", "not enough room on the disk", 75),
+        ("OSError(28, 'No space', '/tmp/x')", "not enough disk space", 75),
     ],
 )
 def test_what_python_cannot_do_is_one_line(

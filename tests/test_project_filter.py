@@ -155,7 +155,7 @@ def test_the_log_says_which_projects_are_read(
     assert [r.message for r in debug] == [
         f"To be read: project {p.name} ({p.id})" for p in world.projects[:14]
     ]
-    assert "exclude_project_ids has 1 that the API key does not see: gone" in (
+    assert "exclude_project_ids: 1 that the API key does not see: gone" in (
         caplog.messages
     )
 
@@ -163,7 +163,7 @@ def test_the_log_says_which_projects_are_read(
 @pytest.mark.parametrize(
     ("settings", "logged"),
     [
-        ({"project_names": "nothing*"}, "project_names leave none of the 6 projects"),
+        ({"project_names": "nothing*"}, "project_names match none of the 6 projects"),
         (
             {"project_tags": ["x"], "media_types": ["SOUND"]},
             "correct or remove them (their media types: CONVERSATIONAL, IMAGE, TEXT",
@@ -253,4 +253,4 @@ def test_the_choice_is_refused_beside_files(run: Runner) -> None:
     done = run.command(export_files=["x.ndjson"], media_types="IMAGE, VIDEO")
 
     assert done.returncode == 78
-    assert "media_types does nothing beside export_files" in done.stderr
+    assert "media_types has no effect with export_files" in done.stderr

@@ -165,7 +165,7 @@ def test_a_bookmark_in_the_future_is_reported(run: Runner, caplog: Any) -> None:
 
     output = run(NAME, state=state, now=NOW)
 
-    assert "lies in the future" in caplog.text
+    assert "is in the future" in caplog.text
     assert days(run) == span(TODAY - 2 * DAY)
     assert len(output.records(NAME)) == 6
 

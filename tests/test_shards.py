@@ -159,7 +159,7 @@ def test_shards_after_the_first_ask_nothing_of_what_is_of_no_project(
         ),
         (
             {"shard": {"index": 0, "count": 2}, "export_files": ["x.ndjson"]},
-            "shard does nothing beside export_files",
+            "shard has no effect with export_files",
         ),
     ],
 )
@@ -440,7 +440,7 @@ def test_one_bookmark_for_all_projects_is_the_earliest_of_all_shards() -> None:
     joined = sharding.join([late, early], BY_PROJECT)
     assert joined == single("workspace_labelers", "2026-01-01")
     assert sharding.split(joined, [lambda _: False] * 2, BY_PROJECT) == [joined, joined]
-    # Who has none has read empty.
+    # Who has none has read nothing.
     empty = sharding.join([late, {"bookmarks": {}}], BY_PROJECT)
     assert empty["bookmarks"] == {}
 

@@ -242,7 +242,7 @@ def test_what_matches_nothing_is_an_error(
     output = read(tmp_path / address, tmp_path / "good.json")
 
     assert ids(output) == ["r1"]
-    assert "everything else was read, but not" in str(output.error)
+    assert "the sync is incomplete; left out:" in str(output.error)
     (message,) = [m for m in caplog.messages if "is left out" in m]
     assert message.startswith(str(tmp_path))
     assert logged in message
@@ -471,7 +471,7 @@ def test_a_broken_archive_costs_no_more_than_what_is_broken(
     (message,) = [m for m in caplog.messages if "is left out" in m]
     assert logged in message
     assert str(tmp_path / "1" / name) in message
-    assert "everything else was read, but not" in str(output.error)
+    assert "the sync is incomplete; left out:" in str(output.error)
 
 
 def test_items_of_a_bulk_export_are_read_too(tmp_path: Path) -> None:

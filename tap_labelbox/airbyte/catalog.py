@@ -140,5 +140,7 @@ def states(content: Any) -> dict[str, dict[str, Any]]:
                     if malformed_bookmark({"bookmarks": {name: own_state}}):
                         raise SettingsError(f"--state of {name} is malformed: {RESET}")
                 case _:
-                    raise SettingsError(f"--state has one of no stream: {RESET}")
+                    raise SettingsError(
+                        f"--state has one without a stream name: {RESET}"
+                    )
     return result

@@ -99,7 +99,9 @@ class Source:
     def _settings(self) -> dict[str, Any]:
         content = _content(self._options.config, "--config")
         if not isinstance(content, dict):
-            raise SettingsError("--config is no JSON object: give the settings")
+            raise SettingsError(
+                "--config is not a JSON object: put the settings in one"
+            )
         return form.settings(content, TapLabelbox.logger.warning)
 
 
@@ -157,7 +159,7 @@ def run(source: Source, command: Callable[[], None]) -> int:
     try:
         command()
     except Stopped as stop:
-        text, failure = "Stopped: the next sync goes on from here", Ending.TERMINATED
+        text, failure = "Stopped: the next sync resumes from here", Ending.TERMINATED
         code = cast("int", stop.code)
     except Exception as error:  # noqa: BLE001  # the last message says so
         failure, lines = ending(error), one_line_each(error)

@@ -99,7 +99,7 @@ def settings(
         if value is None or value in ("", [], {}):
             continue
         if name not in known:
-            warn(f"The setting {prefix}{name} is not known here, and is left out")
+            warn(f"Unknown setting {prefix}{name} is ignored")
             continue
         result[name] = value
     return result

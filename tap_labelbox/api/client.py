@@ -314,7 +314,7 @@ class Client:
         """
         if self.downloads.link(address).authority != Link.parse(self._base).authority:
             raise errors.UnavailableError(
-                "a file is not where api_url is, so the key is not sent for it"
+                "a file is on another host than api_url, so the key is not sent to it"
             )
         request = self._api.prepare_request(requests.Request("GET", address))
         send = partial(self._send, "file", request.copy, file_content)
@@ -416,7 +416,7 @@ class Client:
             self._documents[name], dropped = changed
             self.dropped.add(name)
             self._logger.warning(
-                "Labelbox no longer knows %s: going on without", ", ".join(dropped)
+                "Labelbox no longer knows %s: continuing without it", ", ".join(dropped)
             )
         return True
 

@@ -183,7 +183,7 @@ class Downloads:
                 return response
             if size is not None and size > start:
                 msg = (
-                    f"{link.authority} has {size} bytes, but gives none from {start} on"
+                    f"{link.authority} has {size} bytes, but sends none from {start} on"
                 )
                 raise TransientError(msg)
         raise link_error(response)
@@ -228,19 +228,17 @@ class Downloads:
             UnavailableError: If it is one.
         """
         if is_plain and not (reaches_found is self._api_reach is Reach.LOOPBACK):
-            msg = (
-                "a download link is without https, and only this machine may have such"
-            )
+            msg = "a download link is plain http, which is allowed to this machine only"
             raise UnavailableError(msg)
         is_let = reaches_found is Reach.PRIVATE and self._allow_private_links
         if is_let or self._api_reach.allows(reaches_found):
             return
-        hint = ": set allow_private_links if that is right" * (
+        hint = ": set allow_private_links if that is intended" * (
             reaches_found is Reach.PRIVATE
         )
         msg = (
-            f"a download link leads to a {reaches_found.value} address ({host}), which "
-            f"api_url ({self._api_reach.value}) may not name{hint}"
+            f"a download link leads to a {reaches_found.value} address ({host}), "
+            f"not allowed while api_url is {self._api_reach.value}{hint}"
         )
         raise UnavailableError(msg)
 

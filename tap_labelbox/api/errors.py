@@ -192,8 +192,8 @@ class OutageError(LabelboxError):
     def __init__(self, count: int, error: object) -> None:
         super().__init__(
             f"{count} projects or streams in a row could not be read, so Labelbox "
-            f"itself seems to be down ({error}): start the run again later, it goes on "
-            "from here"
+            f"itself seems to be down ({error}): start the run again later, it "
+            "resumes from here"
         )
 
 
@@ -333,7 +333,7 @@ def shortage(fault: BaseException) -> str | None:
             return OUT_OF_FILES
         if isinstance(cause, OSError) and cause.errno in SHORTAGES:
             where = f" for {cause.filename}" if cause.filename else ""
-            return f"There is not enough room on the disk{where}: make some"
+            return f"There is not enough disk space{where}: free some"
     return None
 
 
@@ -352,7 +352,7 @@ def network_error(
     elif proxy:
         host += f" through the proxy {proxy}"
     if isinstance(cause, TimeoutError) and not issubclass(TABLE[result], UnsentError):
-        reason += "; raise request_timeout if that goes on"
+        reason += "; raise request_timeout if this persists"
     if result is ssl.SSLCertVerificationError:
         why = getattr(cause, "verify_message", "") or reason
         reason = (
@@ -360,7 +360,7 @@ def network_error(
             "file with the certificate that signed it"
         )
     elif result is socket.gaierror:
-        reason = f"there is no address for this name ({reason})"
+        reason = f"the name has no address ({reason})"
     return TABLE[result](f"{host}: {reason}")
 
 

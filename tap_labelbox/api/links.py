@@ -91,7 +91,9 @@ class Link:
             scheme = SCHEME.match(text)
             if scheme and scheme[1].lower() in {"http", "https"}:
                 raise ValueError("has no plain host and port")
-            raise ValueError(f"is without https ({scheme[1] if scheme else 'nothing'})")
+            raise ValueError(
+                f"does not use https, but {scheme[1] if scheme else 'nothing'}"
+            )
         host = match["host"].lower()
         port = int(match["port"]) if match["port"] else None
         if port and port > MAX_PORT:
@@ -101,7 +103,7 @@ class Link:
         try:
             rest = quote((path or "/") + question_mark + query, safe=SAFE)
         except UnicodeEncodeError:
-            raise ValueError("has characters that are none") from None
+            raise ValueError("has characters that UTF-8 cannot encode") from None
         return cls(match["scheme"].lower(), _host(host), port, rest)
 
     @property

@@ -33,7 +33,7 @@ def proxy(address: str) -> str | None:
         msg = (
             "the proxy in the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is no "
             "address such as http://host:port: in a user and password before the "
-            "host, percent-encode what is no letter or digit"
+            "host, percent-encode all but letters and digits"
         )
         raise SettingsError(msg) from None
 

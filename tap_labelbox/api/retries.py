@@ -66,10 +66,10 @@ class FirstContact:
         """
         if not self.is_lacking(error):
             return
-        msg = f"{error}: nobody has answered there in this run, so"
+        msg = f"{error}: no answer from there in this run, so"
         if not self._is_default and not api_proxy(self._base):
             raise AddressError(f"{msg} api_url is probably wrong") from error
-        raise type(error)(f"{msg} this machine has probably no way to it") from error
+        raise type(error)(f"{msg} this machine probably cannot reach it") from error
 
 
 @dataclass(frozen=True)

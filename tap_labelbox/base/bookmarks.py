@@ -102,7 +102,7 @@ class BookmarkedStream(DirectStream):
         if bookmark > self.workspace.started_at:
             parent_id = context_id(context)
             self.workspace.progress.warn(
-                "The bookmark of %s%s lies in the future (%s): check "
+                "The bookmark of %s%s is in the future (%s): check "
                 "this machine's clock; if it is right, run once without state",
                 self.name,
                 f" for {singular(self.parent_key)} {parent_id}" if parent_id else "",

@@ -50,7 +50,9 @@ class NewestFirstCursorStream(ProjectStream):
         newest: str = self._reading(project_id).get("until", "")
         for number, page in enumerate(self.reader.pages(window, first_page)):
             if newest and not (page or number):  # a cursor stood for more
-                raise UnavailableError("the list has no such place any more")
+                raise UnavailableError(
+                    "the list no longer has the place to resume from"
+                )
             is_older = False
             for row in page:
                 for record in self.records({**row, **context}):

@@ -299,8 +299,8 @@ class ProjectExports(WindowedExports):
         except LEFT_OUT as error:
             self.state.drop(ALL)
             self._workspace.progress.warn(
-                "Projects are exported one by one, not %s at once: %s (if that stays "
-                "so, set export_scope to project)",
+                "Projects are exported one by one, not %s at once: %s (if this "
+                "persists, set export_scope to project)",
                 self._awaited(ALL),
                 error,
             )
@@ -340,7 +340,7 @@ class ProjectExports(WindowedExports):
 
     def _read(self, export: Export, progress: dict[str, Any], project_id: str) -> None:
         if not project_id and export.has_errors():
-            msg = "Labelbox could not export some data rows, of whichever project"
+            msg = "Labelbox could not export some data rows of unknown projects"
             raise FailedExportError(msg)
         super()._read(export, progress, project_id)
 
@@ -356,7 +356,7 @@ class ProjectExports(WindowedExports):
     def _read_for(self, row: Any) -> Iterator[str]:
         """Yield the projects whose turn it is of those that a data row is in."""
         if not (active_at := row.last_activity_at):
-            msg = "Labelbox leaves last_activity_at out of it"
+            msg = "Labelbox omits its last_activity_at"
             raise FailedExportError(msg)
         latest = self._latest_by_project
         for own_id in row.project_ids:
@@ -411,5 +411,5 @@ class ProjectExports(WindowedExports):
 def _check(answer: Callable[[], Any]) -> None:
     """Raise an error if there is no such project."""
     if answer().get("project") is None:
-        msg = "Labelbox knows no such project"
+        msg = "Labelbox has no such project"
         raise UnavailableError(msg)

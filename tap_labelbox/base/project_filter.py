@@ -97,8 +97,8 @@ class ProjectFilter:
         names = [n for n in self.settings if FIELDS.get(n) in dropped]
         if names:
             msg = (
-                f"{' and '.join(names)} cannot be used: Labelbox does not tell that of "
-                "projects; choose them by project_ids"
+                f"{' and '.join(names)} cannot be used: Labelbox does not report that "
+                "for projects; use project_ids instead"
             )
             raise SettingsError(msg)
 
@@ -116,7 +116,7 @@ class ProjectFilter:
         filters = [name for name in self.settings if name != "project_ids"]
         among = "requested projects" if self.requested else "projects that the key sees"
         names = " and ".join(filters)
-        msg = f"{names} leave none of the {len(requested)} {among}: correct or remove"
+        msg = f"{names} match none of the {len(requested)} {among}: correct or remove"
         verb = "them" if len(filters) > 1 else "it"
         if "media_types" in filters:
             types = sorted({*filter(None, map(media_type_of, requested))})

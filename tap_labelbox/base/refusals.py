@@ -63,7 +63,7 @@ class Refusals:
     def _leave_out(self, error: LabelboxError, parent_id: str) -> None:
         if isinstance(error, NotOfferedError):
             self.is_offered = False
-            why = f"{error} (deselect it if that stays so)"
+            why = f"{error} (deselect it if this persists)"
             self._workspace.record_failure(self._stream, why)
             return
         if not parent_id:

@@ -204,11 +204,11 @@ class RecordStream(BookmarkedStream):
         is_last = self._unmapped_records == MAX_LOGGED_RECORDS
         keys = (record[key] for key in type(self).primary_keys)
         self.logger.warning(
-            "%s %s: %s does not fit, see additional_columns%s",
+            "%s %s: %s does not fit its column: see additional_columns%s",
             self.name,
             " ".join(map(shortened, keys)),
             ", ".join(map(shortened, record["additional_columns"])),
-            " (no more are named)" if is_last else "",
+            " (further ones are not logged)" if is_last else "",
         )
 
     @cached_property

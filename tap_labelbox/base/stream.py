@@ -423,7 +423,7 @@ class LabelboxStream(RecordStream):
             if (parent_id := as_id(row.get(self.parent_id_column)))
         }
         if not parent.refusals.is_offered:
-            why = f"{self.parents} cannot be read, and it is read by them"
+            why = f"{self.parents} cannot be read, and it is read for each of them"
             self.workspace.record_failure(self.name, why)
         # Where Labelbox does not say which have any, all are asked.
         is_known = self.parents_with not in parent.reader.document().columns
@@ -533,5 +533,5 @@ class LabelboxStream(RecordStream):
         for key in (*self.primary_keys, self.replication_key, self.nested_in):
             # Of a relation as well, which several columns are made of.
             if dropped and any(f"{key}_".startswith(f"{name}_") for name in dropped):
-                msg = f"it cannot be read: Labelbox gives no {key}"
+                msg = f"it cannot be read: Labelbox returns no {key}"
                 raise NotOfferedError(msg)

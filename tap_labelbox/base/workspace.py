@@ -184,7 +184,8 @@ class Workspace:
         if date is None or self.began_at - date <= MAX_CLOCK_LEAD:
             return timestamps.isoformat(self.began_at)
         self._logger.warning(
-            "This machine's clock is %d s ahead of Labelbox's (%s), which counts here",
+            "This machine's clock is %d s ahead of Labelbox's (%s), which is used "
+            "instead",
             (self.began_at - date).total_seconds(),
             date.isoformat(),
         )
@@ -351,7 +352,7 @@ class Workspace:
         unknown = {*self._filter.excluded} - {*self.all_project_ids}
         if unknown:
             self._logger.info(
-                "exclude_project_ids has %d that the API key does not see: %s",
+                "exclude_project_ids: %d that the API key does not see: %s",
                 len(unknown),
                 first_of(sorted(map(shortened, unknown)), MAX_NAMED_PROJECTS),
             )
@@ -419,8 +420,8 @@ class Workspace:
         if not projects and not self.offline and not self._has_warned_of_none:
             self._has_warned_of_none = True
             self._logger.warning(
-                "The API key sees no project, so there is nothing to read: take a key "
-                "of the right workspace, of a user who has a role in its projects"
+                "The API key sees no project, so there is nothing to read: use a key "
+                "for the right workspace, of a user with a role in its projects"
             )
 
     def _record_missing(self, known: set[str]) -> None:
@@ -549,7 +550,7 @@ class Workspace:
         """Raise an error at the end of a run that left something out."""
         if missing := [*self._missing, *self._malformed_rows]:
             sources = first_of(missing, MAX_NAMED_SOURCES)
-            raise IncompleteError(f"everything else was read, but not {sources}")
+            raise IncompleteError(f"the sync is incomplete; left out: {sources}")
 
 
 def _made_at(row: Row) -> str:

@@ -170,4 +170,6 @@ class _Text:
 
     def _broken(self, reason: str) -> UnavailableError:
         at = self._dropped + self._position
-        return UnavailableError(f"the export is no whole JSON: {reason} (byte {at})")
+        return UnavailableError(
+            f"the export is not complete JSON: {reason} (byte {at})"
+        )

@@ -137,7 +137,7 @@ class ExportPreparer:
         try:
             self._wait(prepared.export, prepared.progress["position"])
         except (UnavailableError, TransientError) as error:
-            self._warn("%s is exported anew: %s", plan.subject, error)
+            self._warn("%s is exported again: %s", plan.subject, error)
             return False
         return True
 

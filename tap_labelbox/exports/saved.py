@@ -150,7 +150,7 @@ class SavedFile:
         """
         self._begin()
         if self._is_used and not self.source.is_rereadable:
-            msg = "it is no regular file and cannot be read twice: save it as one"
+            msg = "it is not a regular file and cannot be read twice: save it as one"
             raise UnavailableError(msg)
         self._is_used = True
         with self.source.open() as self._file:
@@ -327,7 +327,7 @@ class SavedFile:
                 next_row = rb"\n|(?=" + self._row_start + rb")"
                 return [self._left_out(_what(self._short_line()), next_row)]
         elif self._depth == 0 and byte not in (OPEN_BRACKET, COMMA):
-            return [self._left_out("it is no JSON", rb"\n|(?=\{)")]
+            return [self._left_out("it is not JSON", rb"\n|(?=\{)")]
         if byte == OPEN_BRACKET:
             self._depth += 1
         elif byte == CLOSE_BRACKET and self._depth:
@@ -358,7 +358,7 @@ class SavedFile:
         # What follows no comma may be out of step: a quote too many, for one.
         after = _end(BLANKS, self._text, result.end()) if result else 0
         if not result or self._text[after : after + 1] not in {b",", b"]", b""}:
-            return self._left_out("it is no JSON", self._next_row())
+            return self._left_out("it is not JSON", self._next_row())
         malformed = Malformed(self._where(), _what(result.group()))
         self._pass(result.end())
         return malformed
@@ -375,13 +375,13 @@ class SavedFile:
                     return [self._broken("", self._max_row_bytes)]
                 if not self._more():
                     waiting = len(self._text) - self._at
-                    return [self._broken("it is no JSON: it has no end", waiting)]
+                    return [self._broken("it is not JSON: it has no end", waiting)]
         except BrokenError as error:
-            return [self._broken(f"it is no JSON: {error}", error.at)]
+            return [self._broken(f"it is not JSON: {error}", error.at)]
         try:
             rows = self._decoded(size, decoded)
         except ValueError as error:
-            rows = [Malformed(self._where(), f"it is no JSON: {error}")]
+            rows = [Malformed(self._where(), f"it is not JSON: {error}")]
         return self._passed(rows, size)
 
     def _likely(self, decoded: Decoder) -> list[Any] | None:
@@ -432,7 +432,7 @@ class SavedFile:
         if self._begins_line and self._has_lines and not self._depth:
             is_one_line = self._text.find(b"\n", self._at, end) < 0
             if is_one_line and not self._ends_line(size):
-                return [self._left_out("it is no JSON: its line goes on", rb"\n")]
+                return [self._left_out("it is not JSON: its line goes on", rb"\n")]
         if size > self._max_row_bytes:
             why = f"it has {size} bytes: raise max_row_bytes"
             rows = [Malformed(self._where(), why)]
@@ -536,7 +536,7 @@ def _what(text: bytes) -> str:
     try:
         return f"it is {kind(decode(text))}, not an object"
     except ValueError as error:
-        return f"it is no JSON: {error}"
+        return f"it is not JSON: {error}"
 
 
 # --- several files ------------------------------------------------------------------

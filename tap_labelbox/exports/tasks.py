@@ -400,7 +400,7 @@ class Export:
         # One that was read to its end brings no more records: a target that confirms a
         # state only with records would be sent here for ever.
         if 0 < position >= size:
-            msg = f"its export has {size} bytes, and none from {position} on"
+            msg = f"its export has {size} bytes, none from {position} on"
             raise UnavailableError(msg)
         chunks = self._bytes(stream, position, size, part)
         chunks = chain([next(chunks, b"")], chunks)
@@ -455,7 +455,7 @@ class Export:
                     broken = {at: row.content for at, row in result if _is_broken(row)}
                     if not broken.items() <= suspects.items():
                         if (tries := tries + 1) == MAX_LINE_ATTEMPTS:
-                            msg = f"its export is no JSON from byte {position} on"
+                            msg = f"its export is not JSON from byte {position} on"
                             raise UnavailableError(msg) from None
                         suspects |= broken
                         chunks = self._bytes(stream, position, size)
@@ -649,7 +649,7 @@ def _one_by_one(
                 if start:
                     where = f"line {number} after byte {start} (byte {position})"
                 is_broken = not isinstance(error, MalformedError)
-                why = f"it is no JSON: {error}" if is_broken else str(error)
+                why = f"it is not JSON: {error}" if is_broken else str(error)
                 row = Malformed(where, why, "", hash(line), is_broken)
                 rows.append((position, row))
         position += len(line) + 1

@@ -91,7 +91,7 @@ def read_state(file: IO[str]) -> dict[str, Any]:
     line = text.count("\n", 0, broken_at or 0) + 1
     if not BLANK.sub("", text, count=1):
         LOGGER.warning(
-            "%s is empty, as after a first run that failed: all is read", where
+            "%s is empty, as after a first run that failed: everything is read", where
         )
         return {}
     if state is None:
@@ -99,7 +99,7 @@ def read_state(file: IO[str]) -> dict[str, Any]:
         raise SettingsError(f"{where} {why}: {GIVE_A_STATE}")
     if broken_at is not None:
         LOGGER.warning(
-            "%s is cut off in line %d: the state before that is taken", where, line
+            "%s is cut off in line %d: the state before that is used", where, line
         )
     if name := malformed_bookmark(state):
         raise SettingsError(

@@ -167,8 +167,8 @@ def problems(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
         if item.key == name and streams[name].selected:
             yield (
                 f"stream_maps.{item.key} is replaced by stream_maps.{other.key}, which "
-                "comes after it: put the pattern first, and all that is to be done "
-                f"with {name} into its own map"
+                "comes after it: put the pattern first, and everything for "
+                f"{name} into its own map"
             )
     for item in _maps(maps):
         names = [s for name, s in streams.items() if fnmatch(name, item.source)]
@@ -191,8 +191,8 @@ def warnings(config: Mapping[str, Any], streams: Mapping[str, Stream]) -> Iterat
     for item, other, name in _replaced(maps, streams):
         if streams[name].selected and item.key != name:
             yield (
-                f"stream_maps.{other.key} replaces stream_maps.{item.key}: nothing of "
-                "that is done there"
+                f"stream_maps.{other.key} replaces stream_maps.{item.key}, which "
+                f"has no effect on {name}"
             )
     for item in _maps(maps):
         for name, stream in streams.items():
@@ -298,7 +298,7 @@ def _column_problems(
             errors = _option_problems(column, value, known | columns.keys())
         elif value in (None, NULL_STRING):
             if column not in known:
-                errors = [f"is no column to leave out{suggestion(column, known)}"]
+                errors = [f"is not a column to leave out{suggestion(column, known)}"]
         elif isinstance(value, str):
             errors = _expression_problems(value, column, used, config)
         yield from (f"stream_maps.{mapping.key}.{column} {error}" for error in errors)

@@ -217,7 +217,7 @@ class DirectStream(Stream):
                 names = ", ".join(sorted(shortened(column) for column in more))
                 msg = (
                     f"{message.stream} has columns that its SCHEMA lacks: {names}; add "
-                    "them to the catalog's schema, or take out what makes them there "
+                    "them to the catalog's schema, or remove what adds them there "
                     "or in stream_maps"
                 )
                 raise SettingsError(msg)

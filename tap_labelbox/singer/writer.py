@@ -190,7 +190,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             msg = f"standard output cannot be written: {error.strerror}"
             if isinstance(error, BrokenPipeError):
-                msg = "the target has closed its input: its own log says why"
+                msg = "the target has closed its input: see its log"
             kind = ResourceError if shortage(error) else LabelboxError
             raise kind(msg) from None
         finally:

@@ -230,12 +230,12 @@ class LabelsStream(ProjectStream):
         try:
             page = answer()
         except QueryError as error:
-            msg = f"Labelbox does not take the query for labels: {error}"
+            msg = f"Labelbox rejects the query for labels: {error}"
             raise LabelboxError(msg) from None
         if isinstance(page, list):
             return page
         if page.get("project") is None:
-            msg = "Labelbox knows no such project"
+            msg = "Labelbox has no such project"
             raise UnavailableError(msg)
         labels = rows(page["project"], "labels", after, skip)
         return [
@@ -251,7 +251,7 @@ class LabelsStream(ProjectStream):
         """Return the record of a label that says when it was made, for the bookmark."""
         created_at = timestamps.normalize_or_empty(label.get("created_at"))
         if not created_at:
-            why = f"its created_at is no timestamp ({described(label)})"
+            why = f"its created_at is not a timestamp ({described(label)})"
             return malformed(label, after, number, why)
         return self.to_record(label | {"created_at": created_at})
 

@@ -122,8 +122,8 @@ class PresenceStream(ProjectStream):
         whole = self.workspace.gaps == self._first_gaps
         if not (whole and self.workspace.knows_all_projects):
             self.logger.warning(
-                "%s: nothing is written, for something was left out; records of the "
-                "rest would make it look as if it had been deleted",
+                "%s: nothing is written, because something was left out, and would "
+                "look as if it had been deleted",
                 " and ".join(stream.name for stream in self.pass_streams),
             )
             return

@@ -282,7 +282,7 @@ class Series(ReportStream):
             if isinstance(name, str) and name:
                 names[metric.get("buckets") != "time"].append(name)
             else:
-                self.leave_out_item(metric, "it is no metric with a name")
+                self.leave_out_item(metric, "it is not a metric with a name")
         return names
 
     def read(self, part: Part) -> dict[str, Any]:

@@ -195,11 +195,11 @@ def column_batches() -> Callable[[str, Mapping[str, Any]], Batches]:
         )
     except ImportError:
         raise SettingsError(
-            "tables need pyarrow: install tap-labelbox[parquet], or take tables.rows"
+            "tables need pyarrow: install tap-labelbox[parquet], or use tables.rows"
         ) from None
 
     class TableColumns(Columns):
-        remedy = "take tables.rows, which looks at no types"
+        remedy = "use tables.rows, which checks no types"
 
     return TableColumns
 
@@ -225,7 +225,7 @@ def prepare(
             raise SettingsError(f"{name} is for the command tap-labelbox: remove it")
     if state is not None and (malformed := malformed_bookmark(state)):
         raise SettingsError(
-            f"state has an invalid bookmark for {malformed}: go on from {{}}"
+            f"state has an invalid bookmark for {malformed}: start from {{}}"
         )
     try:
         tap = TapLabelbox(

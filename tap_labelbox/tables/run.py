@@ -108,7 +108,7 @@ class RecordTaker(MessageWriter):
         self._free.acquire()
         if self._is_over:
             self._free.release()
-            raise errors.StoppedError("nobody reads on")
+            raise errors.StoppedError("the reader has stopped")
         self._queue.put((stream, batch))
 
     def run(self, tap: TapLabelbox) -> None:

@@ -155,7 +155,7 @@ def gather(
         for name, rows in run.batches():
             rows_of[name] += [_kept(row) for row in rows]
     except IncompleteError as error:
-        raise IncompleteError(f"nothing is written, for {error}", {}) from None
+        raise IncompleteError(f"nothing is written: {error}", {}) from None
     report = Report()
     part_of: Callable[[str], str | None]
     if model_run_id is not None:
