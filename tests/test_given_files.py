@@ -100,8 +100,10 @@ def test_an_empty_file_is_no_state(
 
     assert read_state(inputs(content)) == {}
     assert caplog.messages == [
-        "--state state.json is empty, as after a first run that failed: "
-        "everything is read"
+        (
+            "--state state.json is empty, as after a first run that failed: "
+            "everything is read"
+        )
     ]
 
 

@@ -369,14 +369,14 @@ def test_malformed_rows_that_never_end_are_given_up() -> None:
 @given(
     made_at=st.lists(st.integers(0, 30), min_size=1, max_size=60),
     size=st.integers(3, 9),
-    way=st.sampled_from([(1, False), (4, False), (1, True), (4, True)]),
+    mode=st.sampled_from([(1, False), (4, False), (1, True), (4, True)]),
     bad=st.sets(st.integers(0, 30)),
     deleted=st.lists(st.one_of(st.none(), st.floats(0, 0.999)), max_size=40),
 )
 def test_a_list_that_moves_among_malformed_rows_is_read(
     made_at: list[int],
     size: int,
-    way: tuple[int, bool],
+    mode: tuple[int, bool],
     bad: set[int],
     deleted: list[float | None],
 ) -> None:
@@ -399,7 +399,7 @@ def test_a_list_that_moves_among_malformed_rows_is_read(
         return entries[skip : skip + first]
 
     by_name: list[str] = []
-    max_in_flight, together = way
+    max_in_flight, together = mode
     listing = Listing(
         fetch,
         size,
