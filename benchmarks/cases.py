@@ -28,7 +28,7 @@ class Case:
     name: str
     title: str
     sizes: dict[str, int]
-    """What the server is told to serve."""
+    """What the server is to serve."""
     contenders: tuple[str, ...]
     bars: dict[tuple[str, str], float | None]
     """How many times as long as the first the second has to take, at least."""

@@ -344,7 +344,7 @@ def column_type(schema: dict[str, Any]) -> str:
 
 
 def selection() -> list[str]:
-    """Return what Meltano has to be told, which by itself selects everything."""
+    """Return the `select` that Meltano needs, which by itself selects everything."""
     off = [f"{s.name}.*" for s in STREAMS if not s.selected_by_default]
     off += [
         f"{stream.name}.{column.name}"

@@ -301,7 +301,7 @@ def _why(tap: TapLabelbox, received: Received, finding: Finding) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print what is found out, and end the process with an exit code that tells."""
+    """Print the findings, and exit with a code that says whether all is well."""
     options = _parser().parse_args(arguments)
     logger = TapLabelbox.logger
     set_up_log(logger)

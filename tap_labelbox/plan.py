@@ -110,7 +110,7 @@ def reshard(parts: Sequence[Part], source: Path, target: Path) -> None:
     in the new ones.
 
     Raises:
-        SettingsError: If a file is no state, or cannot be written.
+        SettingsError: If a file is not a state, or cannot be written.
     """
     by_project = {
         name

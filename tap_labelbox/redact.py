@@ -36,7 +36,7 @@ MIN_DISTINCT_CHARACTERS = 8  # a secret that is shorter may be a part of a word
 PREFIX_CHARACTERS = 8  # by which a secret is known that somebody has cut
 MIN_PREFIX_CHARACTERS = 4
 
-# Parts of names whose values are secret, less all that is no letter or digit.
+# Parts of names whose values are secret, letters and digits only.
 SECRET_PARTS = re.compile(
     "signature|token|secret|passw|pwd|apikey|accesskey|accessid|credential|bewit"
     "|keypairid|authorization|cookie|hmac|xamz|xgoog"

@@ -834,7 +834,7 @@ def issues(world: World) -> list[Row]:
 
 
 def _replies(issue: Row) -> list[datetime]:
-    """Return when an issue was replied to: the odd ones, hour by hour."""
+    """Return when an issue was replied to: every other issue was, hour by hour."""
     number = int(issue["friendlyId"].removeprefix("ISS-"))
     count = number % 2 * (1 + number % 3)
     return [issue["createdAt"] + (n + 1) * HOUR for n in range(count)]

@@ -580,7 +580,7 @@ def test_an_order_of_another_shape_is_no_rank(z_order: Any) -> None:
 
 
 def test_an_annotation_of_dicom_has_its_view() -> None:
-    """Segments and key frames are told by view, too."""
+    """Segments and key frames are by view, too."""
     line = {"name": "bone", "annotation_kind": "DICOMPolyline", "line": []}
     axial = {"name": "Axial", "frames": {"1": {"objects": {"d": line}}}}
 
@@ -719,7 +719,7 @@ def test_no_labels_are_no_labels_whoever_looks(decode: Any, project: Row) -> Non
 
 
 def test_every_record_carries_the_latest_activity() -> None:
-    """In the one form that bookmarks have; so old ones can be told from current."""
+    """In the one form that bookmarks have, so that old ones stand out."""
     row = rich_row()
 
     result = {

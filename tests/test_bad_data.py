@@ -281,7 +281,7 @@ def test_direct_records_are_the_ordinary_ones(
     *,
     ascii_only: bool,
 ) -> None:
-    """Whatever is selected, and however odd the rows are."""
+    """Whatever is selected, and however malformed the rows are."""
     (tmp_path / "rows.ndjson").write_bytes(
         b"".join(
             json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "replace") + b"\n"
@@ -349,7 +349,7 @@ def malformed_labels(draw: st.DrawFn) -> list[Row]:
 def test_labels_become_the_same_records_both_ways(
     labels: list[Row], *, ascii_only: bool
 ) -> None:
-    """All at once, where nothing is unusual, and value by value."""
+    """All at once, where all is well-formed, and value by value."""
     stream = TapLabelbox(config={"api_key": "x"}).streams["labels"]
     assert isinstance(stream, LabelsStream)
     reply = {"data": {"project": {"labels": labels}}}

@@ -99,7 +99,7 @@ def streams(output: Output) -> list[str]:
 def comparable(records: list[Record], columns: dict[str, Any]) -> list[Record]:
     """Sort records, and take out the address, which differs each time it is given.
 
-    Where a file has JSON as text, or a moment as such, both are decoded.
+    Where a file has JSON as text, or a timestamp as such, both are decoded.
     """
     made = []
     for record in records:
@@ -216,7 +216,7 @@ def test_flattening(run: Runner, folder: Path, form: str, compression: str) -> N
 
 
 def projects_with(column: str, value: Any) -> Callable[[Request], Reply | None]:
-    """Return what answers with one project, in which a column is unusual."""
+    """Return what answers with one project, in which a column is malformed."""
     project = {"id": "p", "created_at": "2026-01-01T00:00:00Z", column: value}
     body = json.dumps({"data": {"projects": [project]}}).encode()
     return lambda r: Reply(200, {}, body) if r.operation == "Projects" else None

@@ -355,6 +355,6 @@ def test_every_list_may_have_any_members() -> None:
 
 
 def test_a_check_of_bounds_is_that_of_its_kind() -> None:
-    """Otherwise a number would be text in one column and a misfit in another."""
+    """Otherwise a number would be text in one column and unmapped in another."""
     assert columns.word.check(5) == columns.text.check(5) == "5"
     assert columns.email.check(5) is columns.string.check(5) is None

@@ -440,7 +440,7 @@ def test_stream_maps_are_left_as_they_are_given(run: Runner) -> None:
 
 
 def test_fake_needs_faker(run: Runner, monkeypatch: Any) -> None:
-    """It is no part of the tap; that is told before anything is read."""
+    """It is not part of the tap, which is logged before anything is read."""
     monkeypatch.setattr("tap_labelbox.singer.maps.find_spec", lambda _: None)
     inputs = {"labels": {"created_by_email": "fake.email()"}}
 

@@ -467,7 +467,7 @@ def test_a_port_at_which_nobody_listens(connect: Callable[..., Client]) -> None:
 
 
 def test_a_name_that_is_not_found(connect: Callable[..., Client]) -> None:
-    """It is tried again, for this often passes; the name is told."""
+    """It is tried again, because this often passes; the name is logged."""
     client = connect("http://labelbox.invalid/graphql", retry_seconds=0.1)
 
     detail = failed(client, errors.AddressError, socket.gaierror)
@@ -780,7 +780,7 @@ def test_a_limit_slows_all_threads(
     monkeypatch: pytest.MonkeyPatch,
     caplog: Any,
 ) -> None:
-    """Whichever of them was told, none asks before."""
+    """Whichever of them has to wait, none asks before."""
     monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.4)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
     clock = Clock()
@@ -1054,7 +1054,7 @@ def test_a_connection_is_kept_for_each_thread(
 def test_a_page_that_is_too_complex(
     serving: Any, world: Any, connect: Callable[..., Client]
 ) -> None:
-    """It is told as such, and no field is dropped for it."""
+    """It is reported as such, and no field is dropped for it."""
     client = connect(serving(world, most_rows=9).sandbox.url)
 
     with pytest.raises(errors.ComplexityError, match="lower page_size"):
@@ -1155,7 +1155,7 @@ def test_a_range_beyond_the_end(
 def test_a_link_that_is_not_safe_is_not_opened(
     sandbox: Sandbox, connect: Callable[..., Client], link: str
 ) -> None:
-    """Nor is one that leads to it; its signature is not told."""
+    """Nor is one that leads to it; its signature is not logged."""
     sandbox.before = lambda _: Reply(302, {"Location": link})
     links = [link, f"{sandbox.root}/files/x"]
 

@@ -470,7 +470,7 @@ def test_null_costs_one_project(serving: Any, caplog: Any, stream: str) -> None:
     "row", [None, 5, {}, {"id": ""}, {"id": [1]}, {"id": "x", "odd": float("nan")}]
 )
 def test_a_malformed_row_costs_itself(serving: Any, stream: str, row: Any) -> None:
-    """Also where it makes the whole reply odd JSON."""
+    """Also where it makes the whole reply malformed JSON."""
     run = small(serving, 10)
     whole = run(stream).records(stream)
     bad = run.world.projects[4].id

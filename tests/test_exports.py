@@ -173,7 +173,7 @@ def test_a_part_that_never_comes_is_an_error(
 
 
 def test_lines_are_counted(sandbox: Sandbox, world: World, client: Client) -> None:
-    """An export with fewer lines than announced is not whole."""
+    """An export with fewer lines than declared is not whole."""
 
     def lie(request: Request) -> Reply | None:
         if request.operation != "ExportHeader":
@@ -311,7 +311,7 @@ def test_an_export_without_rows_is_no_error(run: Runner) -> None:
     second = run(*STREAMS, now=NOW, state=first.state, lookback_seconds=0)
 
     assert second.error is None
-    assert len(second.records("data_row_exports")) < 30  # of the bookmark's moment
+    assert len(second.records("data_row_exports")) < 30  # of the bookmark's timestamp
     assert second.state["bookmarks"] == first.state["bookmarks"]
 
 
@@ -535,7 +535,7 @@ def test_exports_are_started_before_their_turn(serving: Any) -> None:
 
 
 def test_too_many_exports_are_a_reason_to_wait(serving: Any, caplog: Any) -> None:
-    """Others run exports of the same project as well. It is told, but once."""
+    """Others run exports of the same project as well. It is logged, but once."""
     world = World(projects=1, labels=10)
     run = serving(world)
     limit = {"message": "too many", "extensions": {"code": "API_LIMIT"}}
@@ -705,7 +705,7 @@ def test_data_rows_can_be_chosen_by_status(
 
 
 def test_timestamps_are_sent_as_utc() -> None:
-    """With the zone's name; a moment of another zone is converted."""
+    """With the zone's name; a timestamp of another zone is converted."""
     (single,) = inputs(
         "p1",
         {"label_created_after": "2026-01-01T01:00:00+02:00"},
@@ -828,7 +828,7 @@ def test_a_saved_file_is_recognized_by_its_beginning(
 
 
 def test_only_what_is_current_can_be_kept(run: Runner, world: World) -> None:
-    """Each child carries its row's moment: older ones were not in its latest export."""
+    """Each child has its row's timestamp: older ones were not in its latest export."""
     first = run(*STREAMS, now=NOW)
     gone = world.labels(world.projects[0].id)[0]
     world.now = lambda: NOW + timedelta(hours=1)

@@ -94,7 +94,7 @@ def garble(content: bytes) -> bytes:
 
 
 def too_many_until(_: Reply) -> Reply:
-    """Name a moment up to which to wait, as HTTP writes it."""
+    """Name a time up to which to wait, as HTTP writes it."""
     timestamp = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     return Reply(429, {"Retry-After": timestamp}, {"message": "Too many requests"})
 
@@ -131,7 +131,7 @@ API = passing(graphql=True) | {
     "HTTP 504, done": Fault(instead(Reply(504, dict(HTML), "<h1>504</h1>")), done=True),
     "text": Fault(instead(Reply(200, {"Content-Type": "text/plain"}, "no healthy"))),
     "redirect": Fault(instead(Reply(302, {"Location": "/login?Signature=1"}))),
-    "too many, until a moment": Fault(too_many_until),
+    "too many, until a time": Fault(too_many_until),
     "unknown code": Fault(refusal(200, "ODD"), passes=False),
     "forbidden": Fault(refusal(403, "AUTHORIZATION_ERROR"), passes=False),
     "not found": Fault(refusal(200, "RESOURCE_NOT_FOUND"), passes=False),
@@ -316,7 +316,7 @@ class Mishaps:
 @contextmanager
 def served(**knobs: Any) -> Iterator[Runner]:
     """Serve a workspace, the same one each time."""
-    # No two labels of one moment, so that it is known where each page begins.
+    # No two labels of one timestamp, so that it is known where each page begins.
     world = World(seed=1, projects=2, labels_per_project=LABELS, whole_seconds=False)
     world.now = lambda: NOW
     knobs = {"part_size": PART_BYTES, "cut_parts": True} | knobs
@@ -379,7 +379,7 @@ def test_a_fault_costs_no_row(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nor brings one twice. What does not pass is told, and read by the next run."""
+    """Nor brings one twice. What does not pass is logged, and read by the next run."""
     place = PLACES[place_name]
     fault = place.faults[fault_name]
     passes = (

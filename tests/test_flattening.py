@@ -67,7 +67,7 @@ def test_whether_objects_list_their_properties(stream: str) -> None:
 
 
 def schemas(output: Output) -> dict[str, dict[str, Any]]:
-    """Return the schema of each stream that was announced."""
+    """Return the schema of each stream that has a SCHEMA."""
     return {m["stream"]: m["schema"] for m in output.messages if m["type"] == "SCHEMA"}
 
 

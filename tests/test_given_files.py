@@ -84,7 +84,7 @@ def test_the_last_state_is_taken(
 def test_what_is_cut_off_is_not_taken(
     content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """But the last one before, which is told."""
+    """But the last one before, which is logged."""
     assert read_state(inputs(content)) == state(2)
     (line,) = caplog.messages
     assert line.startswith("--state state.json is cut off in line ")
@@ -95,7 +95,7 @@ def test_what_is_cut_off_is_not_taken(
 def test_an_empty_file_is_no_state(
     content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As a first run leaves one that failed; it is told that all is read."""
+    """As a first run leaves one that failed; it is logged that all is read."""
     caplog.set_level(logging.WARNING)
 
     assert read_state(inputs(content)) == {}

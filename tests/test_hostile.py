@@ -125,7 +125,7 @@ BROKEN_REPLIES: dict[str, bytes] = {
     "a compression nobody asked for": whole(b"\x8b\x0c", b"Content-Encoding: br"),
     "a body of zeros": whole(b"\0" * 5000),
 }
-# Whole, but not to be read: told at once, in one line.
+# Whole, but not to be read: reported at once, in one line.
 REFUSED_REPLIES: dict[str, bytes] = {
     "gzip of gzip": whole(
         gzip.compress(gzip.compress(DATA)), b"Content-Encoding: gzip, gzip"
@@ -145,7 +145,7 @@ REFUSED_REPLIES: dict[str, bytes] = {
         GZIP,
     ),
 }
-# Odd, but good.
+# Rare, but valid.
 UNCOMMON_REPLIES: dict[str, bytes] = {
     "one length twice": whole(DATA, LENGTH),
     "a negative length": bare(b"HTTP/1.1 200 OK\r\nContent-Length: -1"),
@@ -801,7 +801,7 @@ def test_a_link_to_a_place_that_is_not_public_is_not_opened(link: str) -> None:
 @pytest.mark.usefixtures("names")
 @pytest.mark.parametrize("link", GOOD_LINKS, ids=ascii)
 def test_a_link_to_a_public_place_is_opened(link: str) -> None:
-    """Also if it is of an odd form."""
+    """Also if it has a rare form."""
     with pytest.raises(Reached):
         list(of_api("api.test").downloads.read(link))
 

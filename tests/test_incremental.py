@@ -42,7 +42,7 @@ def test_several_runs_see_what_one_full_run_sees(
     clock = START
 
     def happen() -> None:
-        """Make labels, some of one moment, some listed late; delete some."""
+        """Make labels, some of one timestamp, some listed late; delete some."""
         for _ in range(chance.randrange(8)):
             timestamp = clock - timedelta(milliseconds=chance.randrange(4) * 700)
             world.add_label(

@@ -34,7 +34,7 @@ def output() -> Output:
     with serve(world, unexportable=1) as sandbox:
         run = Runner(sandbox, world)
         output = run(*PRIMARY_KEYS.keys() - {*PRESENCE}, all_columns=True)
-        sandbox.unexportable = 0  # what is there is told as a whole, or not
+        sandbox.unexportable = 0  # presence is reported as a whole, or not
         return Output(output.text + run(*PRESENCE).text)
 
 

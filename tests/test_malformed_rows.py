@@ -262,7 +262,7 @@ def assert_unread(log: pytest.LogCaptureFixture, output: Output) -> None:
     text += [str(m) for m in output.messages if m["type"] not in {"RECORD", "SCHEMA"}]
     if output.error:
         text += traceback.format_exception(output.error)
-    # Names of keys may be told; the marker is one in a value only.
+    # Names of keys may be logged; the marker is one in a value only.
     for line in text:
         assert "Jane" not in line.replace(f"its keys: {MARKER}", ""), line[:500]
 

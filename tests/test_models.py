@@ -281,7 +281,7 @@ def test_one_model_costs_itself(
     assert forbidden["id"] in line
 
 
-# --- odd values -----------------------------------------------------------------
+# --- malformed values ---------------------------------------------------------
 
 
 def malformed_run(**fields: Any) -> Output:

@@ -38,12 +38,12 @@ ORDERS = st.sampled_from([1, -1])  # oldest first, newest first
 
 
 def timestamp(number: int, unit: timedelta = SECOND) -> str:
-    """Return one of the test's moments: whole seconds, as labels have them."""
+    """Return one of the test's timestamps: whole seconds, as labels have them."""
     return isoformat(START + number * unit)
 
 
 def made(*numbers: int, unit: timedelta = SECOND) -> list[Row]:
-    """Return one row for each moment."""
+    """Return one row for each timestamp."""
     return [
         {"id": f"row-{n:05}", "created_at": timestamp(number, unit)}
         for n, number in enumerate(numbers)
@@ -51,7 +51,7 @@ def made(*numbers: int, unit: timedelta = SECOND) -> list[Row]:
 
 
 def age(row: Row) -> float:
-    """Return the seconds since the first moment, by which a server orders."""
+    """Return the seconds since the first timestamp, by which a server orders."""
     return (parse(row["created_at"]) - START).total_seconds()
 
 
@@ -130,7 +130,7 @@ def test_each_page_begins_with_the_last_row_of_the_one_before() -> None:
 
 
 def test_a_page_that_ends_among_ties_is_overlapped_by_all_of_them() -> None:
-    """Nobody promises in which order rows of one moment come."""
+    """Nobody promises in which order rows of one timestamp come."""
     server = Server(made(0, 1, 5, 5, 5, 9))
 
     assert ids(server, 4) == [row["id"] for row in server.rows]
@@ -369,7 +369,7 @@ def test_ties_may_come_in_any_order_each_time(
     seed: int,
     order: int,
 ) -> None:
-    """As long as a page holds all rows of a moment, none of them is lost."""
+    """As long as a page holds all rows of a timestamp, none of them is lost."""
     chance = random.Random(seed)
     kept = [ms for ms in set(made_at) for _ in range(min(made_at.count(ms), size - 1))]
     server = Server(
@@ -398,7 +398,7 @@ def test_ties_change_places_while_the_list_moves(
 ) -> None:
     """Both at once: an overlap may be whole, and yet hide a row that was its equal.
 
-    As long as a page holds all rows of a moment, none is lost; and none comes twice,
+    As long as a page holds all rows of a timestamp, none is lost; and none comes twice,
     but where late rows have moved others down by more than what is remembered.
     """
     chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The parts of an export, downloaded ahead: in order, whole, and no more than fits."""
+"""The parts of an export, prefetched: in order, whole, and no more than fits."""
 
 from __future__ import annotations
 

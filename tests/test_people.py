@@ -148,7 +148,7 @@ def test_the_next_run_reads_what_is_new(run: Runner, world: World) -> None:
 
 
 def test_changes_in_no_order_are_read_whole(run: Runner) -> None:
-    """Nothing is noted on the way then; a row without its moment is none the less."""
+    """Nothing is noted on the way then; a row without a timestamp is one as well."""
     days = ["2026-01-02", "2026-01-05", None, "2026-01-03"]
     rows = [
         {"id": str(number), "occurred_at": day and f"{day}T00:00:00Z"}

@@ -49,7 +49,7 @@ def to_copy(section: str) -> dict[str, Any]:
 
 @pytest.fixture
 def people() -> World:
-    """Return a workspace in which everybody does something, and odd things happen."""
+    """Return a workspace in which everybody does something, and rare cases occur."""
     return World(seed=1, projects=5)
 
 
@@ -86,7 +86,7 @@ def test_addresses_are_in_the_listed_columns_and_in_no_other(
     }
     assert result == entries["addresses"]
     read = {m["stream"] for m in output.messages if m["type"] == "RECORD"}
-    # What there is cannot be told without what could not be exported.
+    # What there is is not known without what could not be exported.
     assert read == {*PRIMARY_KEYS} - {"data_row_presence", "label_presence"}
     by_name = {
         (message["stream"], column)

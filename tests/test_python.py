@@ -305,7 +305,7 @@ def test_what_is_left_out_is_raised_after_the_rest(
 
 
 def test_errors_are_exceptions(run: Runner) -> None:
-    """A wrong key and a service that is down can be told apart."""
+    """A wrong key and a service that is down can be distinguished."""
     with pytest.raises(tables.AccessError):
         tables.read("labels", **run.config(api_key="wrong"))
     run.sandbox.before = lambda _: Reply(status=503)

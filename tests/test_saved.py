@@ -1,4 +1,4 @@
-"""Saved files: rows of every export, however laid out; and messages that stay lines."""
+"""Saved files: rows of every export, in any layout; and messages that stay lines."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def actual(path: Path, *, items: bool = False, limit: int = MAX_ROW_BYTES) -> li
     return rows
 
 
-# --- how a file is laid out -------------------------------------------------------
+# --- the layout of a file ----------------------------------------------------------
 
 SPACE = st.text(" \t\r\n", max_size=3)
 
@@ -310,7 +310,7 @@ def test_a_damaged_byte_costs_a_row(
     length: int,
     chunk: int,
 ) -> None:
-    """Or two, which it joins on one line; what is lost is told."""
+    """Or two, which it joins on one line; what is lost is logged."""
     path = tmp_path / "export"
     rows = [json.dumps(data_row(n), indent=indent) for n in range(5)]
     text = data.draw(
@@ -426,7 +426,7 @@ def test_memory_is_flat(tmp_path: Path, separator: str, *, items: bool) -> None:
     assert peak < 24 * MB < path.stat().st_size
 
 
-# --- what is told -----------------------------------------------------------------
+# --- what is logged ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -746,7 +746,7 @@ def test_tables_take_turns(run: Runner) -> None:
     assert {*list(order)[:2]} == {"user_groups", "labels"}
 
 
-# --- odd replies --------------------------------------------------------------------
+# --- malformed replies ------------------------------------------------------------
 
 
 def groups(*nodes: Any, cursor: Any = None) -> Reply:

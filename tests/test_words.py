@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parent.parent
+QUOTES = '"""'
 
 
 def trees(*folders: str) -> dict[str, ast.Module]:
@@ -62,6 +65,12 @@ NAMES = {
     *("opening", "openings", "piece", "room", "wanted", "way"),
 }
 CONSTANTS_ONLY = {"cut", "full", "links", "piece"}
+
+# Never in a docstring or a comment either.
+PROSE = {
+    *("door", "fruitless", "laid", "misfit", "moment", "moments", "odd"),
+    *("storable", "straight", "unusual"),
+}
 
 # A docstring states what a function does, or what a class or a module is.
 NO_BEGINNINGS = {
@@ -132,6 +141,17 @@ def bad_docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 1), f"{name}: {' '.join(words[:5])} ..."
 
 
+def bad_prose(source: str) -> Iterator[tuple[int, str]]:
+    """Yield words of docstrings and comments that need translation."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        is_docstring = (
+            token.type == tokenize.STRING and token.line.lstrip()[:3] == QUOTES
+        )
+        if token.type == tokenize.COMMENT or is_docstring:
+            for word in PROSE & {*re.findall("[a-z]+", token.string.lower())}:
+                yield token.start[0], word
+
+
 def bad_constants(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield numbers whose name leaves open of what they are."""
     for node in ast.walk(tree):
@@ -170,6 +190,28 @@ def test_the_code_needs_no_translation(
 
     assert len(TREES) > 150
     assert complaints == []
+
+
+@pytest.mark.parametrize("path", TREES)
+def test_docstrings_and_comments_need_none(path: str) -> None:
+    """Every word in them is plain."""
+    source = (ROOT / path).read_text("utf-8")
+
+    assert [*bad_prose(source)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ('def f():\n    """Return the moment."""', ["moment"]),
+        ("x = 1  # an odd value", ["odd"]),
+        ('x = "an odd value"', []),
+        ("odd = 1  # is a name", []),
+    ],
+)
+def test_words_of_prose_are_noticed(code: str, words: list[str]) -> None:
+    """They are noticed in docstrings and comments, and only there."""
+    assert [word for _, word in bad_prose(code)] == words
 
 
 @pytest.mark.parametrize("path", TREES)

@@ -390,7 +390,7 @@ def test_a_catalog_cannot_turn_snapshots_into_a_full_table(run: Runner) -> None:
 
 
 def test_half_a_snapshot_is_none(run: Runner, monkeypatch: Any, world: World) -> None:
-    """Its sum over all projects would be taken for the backlog of that moment."""
+    """Its sum over all projects would be taken for the backlog of that time."""
     monkeypatch.setattr("tap_labelbox.api.retries.MAX_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("tap_labelbox.base.workspace.MAX_FAILURES_IN_A_ROW", 2)
     first = world.projects[0].id

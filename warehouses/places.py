@@ -39,7 +39,7 @@ class Place:
     """A server or a folder that a target loads into."""
 
     settings: dict[str, Any]
-    """What the target has to be told of it."""
+    """The settings of the target that lead to it."""
     read: Callable[[], Contents]
     """Returns what is there."""
     environment: dict[str, str] = field(default_factory=dict)

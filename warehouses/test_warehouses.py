@@ -99,13 +99,13 @@ class Loading:
         return [programs / self._target.name]
 
     def arguments(self) -> list[str | Path]:
-        """Return what the target is told, but for where its settings are."""
+        """Return the target's arguments, but for the file of its settings."""
         config = self._folder / "config.json"
         config.write_text(json.dumps(self.settings()))
         return [] if self._target.recipe else ["--config", config]
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the target: those that users are told, and where."""
+        """Return the settings of the target: the page's, and where it loads to."""
         return shipped_settings(self._target.name) | self._place.settings
 
     def messages(self, load: Load) -> str:

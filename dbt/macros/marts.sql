@@ -28,7 +28,7 @@ coalesce({{ alias }}.last_activity_at, {{ labelbox.labelbox_timestamp('1970-01-0
 {%- endmacro %}
 
 
-{#- The time for which things are told: the variable labelbox__as_of, else the start of
+{#- The time that results are for: the variable labelbox__as_of, else the start of
     the run, which is the same for all models. -#}
 {% macro labelbox_as_of() -%}
 {{ labelbox.labelbox_timestamp(var('labelbox__as_of', none) or run_started_at.strftime('%Y-%m-%d %H:%M:%S')) }}

@@ -82,7 +82,7 @@ class Client:
         retry_seconds: Seconds, from its first failure on, in which a request that
             fails in passing is sent again; 0 is never.
         requests_per_minute: Requests to the API, of all threads; downloads are not
-            counted. None is no limit.
+            counted. None means no limit.
         concurrency: Requests to the API at once; others wait.
         max_reply_bytes: Of a reply of the API; what is larger is not read.
         max_row_bytes: Of a row of an export; kept for those who read these.
@@ -206,7 +206,7 @@ class Client:
 
         Args:
             name: Of the document.
-            decode_fast: Decodes a reply that has nothing unusual in it to something
+            decode_fast: Decodes a reply that is well-formed in every part to something
                 better than a dict; returns None for any other.
             judge: Returns the error that an error is for this document.
             **variables: Of the document.
@@ -458,7 +458,7 @@ class Client:
                     tags[metrics.Tag.HTTP_STATUS_CODE] = response.status_code
                     with response:
                         content = b"".join(read(response))
-        except (OSError, ValueError) as fault:  # the latter of what is no address
+        except (OSError, ValueError) as fault:  # the latter where it is not an address
             raise self._network_error(fault, base) from None
         try:
             if response.is_redirect:

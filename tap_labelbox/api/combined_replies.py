@@ -95,7 +95,7 @@ def _number(error: Any, count: int) -> int | None:
 
 
 def _decoded(content: bytes) -> _Reply:
-    """Decode a reply with something odd in it, such as NaN."""
+    """Decode a reply that is not strict JSON: it has NaN, say."""
     body = decode(content)
     if not isinstance(body, dict):
         return _Reply(errors=None)

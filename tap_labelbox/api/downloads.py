@@ -201,7 +201,7 @@ class Downloads:
             raise UnavailableError(f"a download link {error}") from None
 
     def _safe(self, link: Link) -> Link:
-        """Return a link that may be opened, as far as its host alone tells."""
+        """Return a link that may be opened, as far as its host alone shows."""
         result, is_plain = literal_reach(link.host), link.scheme == "http"
         if result or is_plain:
             self._judge(link.host, result or Reach.PUBLIC, is_plain)

@@ -289,7 +289,7 @@ VAGUE_CODES = frozenset(("MALFORMED_REQUEST", "RESOURCE_CONFLICT"))
 """Codes that a user had better see, with whatever reason there is."""
 
 # Under which keys of an error a code, a status or the reason may stand, and under which
-# there is none, for they hold rows, or what was sent. Keys less all that is no letter.
+# there is none, for they hold rows, or what was sent. Only the letters of keys.
 CODE_NAMES = frozenset(("code", "errorcode", "status"))
 STATUS_NAMES = frozenset(("code", "httpstatus", "status", "statuscode"))
 REASONS = frozenset(
@@ -488,7 +488,7 @@ def http_date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):  # the latter of odd zones and years
+    except (ValueError, OverflowError):  # the latter for invalid zones and years
         return None
 
 
@@ -668,7 +668,7 @@ def _parts(
 
 
 def _plain(name: str) -> str:
-    """Return a name of a key less all that is no letter."""
+    """Return only the letters of the name of a key."""
     return NO_LETTER.sub("", name[:MAX_KEY_CHARACTERS].lower())
 
 

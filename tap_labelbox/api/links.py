@@ -179,7 +179,7 @@ def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
 
 
 def literal_reach(host: str) -> Reach | None:
-    """Return from where a host can be reached; None if only DNS tells."""
+    """Return from where a host can be reached; None if only DNS knows."""
     try:
         return Reach.LOOPBACK if host == "localhost" else reach(host)
     except ValueError:

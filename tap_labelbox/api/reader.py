@@ -46,7 +46,7 @@ class Reader:
     Args:
         ask: Runs the document with these variables, and returns its data.
         document: Returns the document as it is sent.
-        key: The columns that tell a row from the others of its parent.
+        key: The columns that identify a row among those of its parent.
         size: Rows a page; halved where a page is too much for Labelbox.
         leave_out: Logs a malformed row.
         max_in_flight: Pages that are asked for at once.
@@ -177,7 +177,7 @@ class Reader:
         return [row for rows in lists for row in rows or ()]
 
     def _key(self, row: Row) -> str:
-        """Return what tells a row from others."""
+        """Return what identifies a row."""
         return "\n".join(str(as_id(_value(row, column))) for column in self.key)
 
 

@@ -31,13 +31,13 @@ CHUNK_BYTES = 1024 * 1024  # of a body that are read at once, at most
 
 MIN_PIECE_BYTES = 16 * 1024  # of a body, unless it is less
 
-# Fewer bytes a second than this is no transfer. A reply may have as many timeouts of
-# waiting to show a better rate.
+# Fewer bytes a second than this are not a transfer. A reply may have as many timeouts
+# of waiting to show a better rate.
 MIN_BYTES_PER_SECOND = 1024
 RATE_TIMEOUTS = 10
 REPLY_TIMEOUTS = 50  # for the whole of a reply of the API, however fast
 
-# What is no payload (status lines, headers, chunk sizes, trailers) may come without
+# Anything but payload (status lines, headers, chunk sizes, trailers) may come without
 # end too. Chunks of a byte have some four bytes of it each.
 MAX_OVERHEAD_BYTES = 1024 * 1024
 MAX_OVERHEAD_FACTOR = 16
@@ -181,7 +181,7 @@ class _Guarded:
         the address at the other end of the socket.
 
         Through a proxy there is nothing to see: it is the proxy that looks the name
-        up and connects. Addresses that are no names have been judged before, as the
+        up and connects. Addresses that are not names have been judged before, as the
         client parsed the link.
         """
         is_direct = self.proxy is None and not hasattr(self, "_socks_options")
@@ -263,7 +263,7 @@ class _Meter(io.RawIOBase):
         return count
 
     def is_overhead(self, count: int) -> None:
-        """Count bytes that are no payload after all."""
+        """Count bytes as overhead, not as payload."""
         self._payload -= count
         self._all_payload -= count
         self._overhead += count
@@ -315,7 +315,7 @@ def read_body(
     if max_bytes is not None:
         pieces = _limited(pieces, max_bytes, limited_by)
     names = response.headers.get("Content-Encoding", "").lower().split(",")
-    # What is none of these is no compression that was asked for: `aws-chunked`, say.
+    # Anything else is not a compression that was asked for: `aws-chunked`, say.
     codings = [c for c in map(str.strip, names) if c in {"gzip", "x-gzip", "deflate"}]
     if len(codings) > 1:
         # Nobody means well who does that: each squares what a byte can become.

@@ -400,7 +400,7 @@ class ExportGroup:
 
     @cached_property
     def _is_test(self) -> bool:
-        """True if a few records are wanted, not all."""
+        """True if a few records are enough."""
         return self.leader.is_test
 
     @cached_property

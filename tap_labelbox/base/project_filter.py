@@ -77,7 +77,7 @@ class ProjectFilter:
             self._tests.append(lambda row: media_type_of(row) in types)
 
     def takes_id(self, project_id: str) -> bool:
-        """Return whether a project is read as far as its ID tells."""
+        """Return whether a project is read as far as its ID decides."""
         return self._has_id(project_id) and self.shard.takes_id(project_id)
 
     def takes(self, row: Row) -> bool:
@@ -105,8 +105,8 @@ class ProjectFilter:
     def refuse_none(self, rows: list[Row]) -> None:
         """Raise SettingsError if none of the projects that there are is chosen.
 
-        Those that are requested one by one and are not there are no matter of this, nor
-        is a shard that has no project.
+        Requested projects that do not exist are reported elsewhere, and a shard may
+        have no project.
         """
         requested = [
             row for row in rows if self.requested is None or row["id"] in self.requested

@@ -36,7 +36,7 @@ class RecordStream(BookmarkedStream):
     nested_key = ""
     """The column that has the ID of the row of the document."""
     alias_column = ""
-    """The column that has the alias of a nested row; these are no list then."""
+    """The column that has the alias of a nested row; these are not a list then."""
     place = ""
     """The column that has the place in the list, from 0."""
     _unmapped_records = 0  # records with something that fits no column

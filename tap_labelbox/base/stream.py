@@ -219,7 +219,7 @@ class LabelboxStream(RecordStream):
         self.refusals.record()
 
     def _prefetch(self, lists: Iterable[dict[str, Any]]) -> Iterator[Future[Page]]:
-        """Ask for first pages ahead of their turn: most lists have no second."""
+        """Prefetch first pages: most lists have no second."""
         return self.together(self.document_name).answers(
             replace(
                 self.reader.first_question(variables), is_alone=self.is_alone(variables)

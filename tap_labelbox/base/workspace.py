@@ -131,7 +131,7 @@ class Workspace:
         self._warns_of_missing = config["on_missing"] == "warn"
         self._missing: dict[str, str] = {}  # why, by what
         self._gone: dict[str, str] = {}  # the same, of what is there no longer
-        self._noted: dict[str, str] = {}  # the same, of what is no error
+        self._noted: dict[str, str] = {}  # the same, for what is not an error
         self._left_out: dict[str, int] = {}  # rows, by their source
         self.gaps = 0
         """How often something was left out: where this has not moved, all was read."""
@@ -463,7 +463,7 @@ class Workspace:
         return bool(self.project_ids) and not self._unlisted
 
     def note_gap(self, what: str, why: str) -> None:
-        """Warn of something that is left out, which is no failure of this run."""
+        """Warn of something that is left out, which is not a failure of this run."""
         self.gaps += 1
         self.note_loss(what, why)
 

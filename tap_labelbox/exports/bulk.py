@@ -1,4 +1,4 @@
-"""Bulk exports: tell when one is ready, and read it without holding it."""
+"""Bulk exports: detect when one is ready, and stream it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ITEM_BYTES = 256 * 1024 * 1024
 QUICK_BYTES = 128 * 1024  # of items that are decoded together
 
 BLANKS = re.compile(rb"[ \t\r\n]++")
-# What is no array or object, up to what follows it.
+# Anything but an array or object, up to what follows it.
 SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^][{}",\s]++(?=.)', re.DOTALL)
 # What an item begins with: those of a file all begin with the same key.
 BEGINNING = re.compile(rb'\{"[^"\\]*":')
@@ -26,7 +26,7 @@ BEGINNING = re.compile(rb'\{"[^"\\]*":')
 def is_ready(export: dict[str, Any]) -> bool:
     """Return whether an export's file can be read.
 
-    ``shouldPoll`` alone does not tell: it was seen false beside an empty link.
+    ``shouldPoll`` alone does not say: it was seen false beside an empty link.
     """
     return bool(export.get("download_url")) and not export.get("should_poll")
 
@@ -41,7 +41,7 @@ def array_items(
         max_item_bytes: The most of an item: the text is not held beyond it.
 
     Raises:
-        UnavailableError: If the text is cut short or is no JSON array, or if an
+        UnavailableError: If the text is cut short or is not a JSON array, or if an
             item is too large.
 
     """
@@ -75,7 +75,7 @@ class _Text:
         self._position = len(BOM_UTF8) if self._text.startswith(BOM_UTF8) else 0
 
     def peek(self) -> str:
-        """Return the next character that is no white space; "" at the end."""
+        """Return the next character that is not white space; "" at the end."""
         while True:
             if blank := BLANKS.match(self._text, self._position):
                 self._position = blank.end()

@@ -67,7 +67,7 @@ def decode_fast_rows(lines: bytes) -> list[FastRow | DataRow]:
     """Return the data rows of some lines.
 
     Raises:
-        MalformedError: If one of the lines is no data row with an ID.
+        MalformedError: If one of the lines is not a data row with an ID.
         ValueError: If one is no JSON.
     """
     if (rows := _expected_rows(lines)) is not None:

@@ -71,7 +71,7 @@ class ExportPreparer:
         timeout: Seconds to wait for room for an export, and again for its end.
         note: Takes a project and the progress of an export that was just started.
         warn: Logs a warning of a kind that can come any number of times.
-        inform: Logs what is no warning.
+        inform: Logs what is not worth a warning.
     """
 
     def __init__(

@@ -341,10 +341,10 @@ EXPORT_ERRORS = Table.of(
     sequence("Number among the errors of the export, from 1."),
     identifier("data_row_id", "ID of the data row; null where the error names none."),
     string("message", "What went wrong."),
-    json("error", "The error as Labelbox tells it."),
+    json("error", "The error as Labelbox reports it."),
     timestamp(
         "last_activity_at",
-        "Latest activity on the data row; null where the error does not tell.",
+        "Latest activity on the data row; null where the error does not say.",
     ),
     ADDITIONAL_COLUMNS,
 )
@@ -383,7 +383,7 @@ ANNOTATION = (
         "annotation_kind",
         "Kind of annotation: ImageBoundingBox and the like for objects; Radio, "
         "Checklist or Text for answers; Segment for a segment of which no record "
-        "tells; for what is not known yet, its key.",
+        "says; for what is not known yet, its key.",
     ),
     *within(
         "answer",
@@ -456,7 +456,7 @@ ANNOTATION = (
         boolean(
             "is_key_frame",
             "Whether somebody drew it in this frame; null where the export does not "
-            "tell.",
+            "say.",
         ),
     ),
     *within(
@@ -469,7 +469,7 @@ ANNOTATION = (
 
 
 class AnnotationTable(Table):
-    """A table of annotations, which tells where its columns come from."""
+    """A table of annotations, which says where its columns come from."""
 
     answer: Any
     """The columns of an answer."""

@@ -1,13 +1,13 @@
-"""Files saved from Labelbox, of whichever export and however they are laid out.
+"""Files saved from Labelbox, of any export and in any layout.
 
-A file holds data rows of today's export or items of the bulk export, or both: one a
-line, as Labelbox writes them, or over several lines, one after the other, or in
-arrays, as programs save them. Each row itself tells what it is, not the name or the
-beginning of the file. Most files have a line for each data row; these are decoded
-many at a time, and all else one by one.
+A file holds data rows of the current export or items of the bulk export, or both: one
+a line, as Labelbox writes them, or spread over several lines, or in arrays, as programs
+save them. The kind of a row shows in the row itself, not in the name or the beginning
+of the file. Most files have a line for each data row; these are decoded many at a time,
+and all else one by one.
 
-A row that is no JSON, or of no export, is :class:`Malformed` and costs itself. No more
-of a file is held than a row, or a few megabytes.
+A row that is not JSON, or not part of an export, is :class:`Malformed`, and only that
+row is lost. No more of a file is held in memory than a row, or a few megabytes.
 """
 
 from __future__ import annotations
@@ -532,7 +532,7 @@ def _has_rows(text: bytes) -> bool:
 
 
 def _what(text: bytes) -> str:
-    """Return what is wrong with a text that is no object."""
+    """Return what is wrong with a text that is not an object."""
     try:
         return f"it is {kind(decode(text))}, not an object"
     except ValueError as error:
@@ -561,7 +561,7 @@ def saved_files(
 def newest_timestamp(source: Source) -> str:
     """Return the newest activity in a file, in UTC; "" if it has no timestamps.
 
-    Nothing is decoded. What is no regular file, such as a pipe, has none: it can be
+    Nothing is decoded. Anything but a regular file, such as a pipe, has none: it can be
     read but once. Of a broken file, it is that of what comes before the fault.
     """
     if not source.is_rereadable:

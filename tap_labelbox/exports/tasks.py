@@ -414,7 +414,7 @@ class Export:
     ) -> Iterator[tuple[int, list[Any]]]:
         """Decode the lines from a byte on.
 
-        A line that is no row is left out alone. If it is no JSON, it may have come
+        A line that is not a row is left out alone. If it is not JSON, it may have come
         broken: it is left out when it has come twice with the same bytes, and the
         byte to read on from stays before it.
 
@@ -430,7 +430,7 @@ class Export:
 
         Raises:
             UnavailableError: If the bytes or lines are not those that Labelbox
-                announced.
+                declared.
         """
         handle = self._open_streams.pop((stream, start), None) or self._open(
             stream, start
@@ -472,7 +472,7 @@ class Export:
     def _bytes(
         self, stream: str, position: int, size: int, part: Any = None
     ) -> Iterator[bytes]:
-        """Return the bytes of all parts from a position on, each as announced.
+        """Return the bytes of all parts from a position on, each as declared.
 
         Args:
             stream: RESULT or ERRORS.
@@ -540,7 +540,7 @@ def started_tasks(client: Client) -> dict[str, str]:
     """Return the tasks of this tap that the key has started, by name.
 
     Raises:
-        UnavailableError: If Labelbox does not tell which there are.
+        UnavailableError: If Labelbox does not list them.
     """
     return {name: task for tasks in _task_pages(client) for name, task in tasks.items()}
 
@@ -549,7 +549,7 @@ def _find(client: Client, name: str) -> str | None:
     """Return the task of this name among those that the key has started.
 
     Raises:
-        UnavailableError: If Labelbox does not tell which there are.
+        UnavailableError: If Labelbox does not list them.
     """
     try:
         return next((t[name] for t in _task_pages(client) if name in t), None)
@@ -562,7 +562,7 @@ def _task_pages(client: Client) -> Iterator[dict[str, str]]:
     """Yield the tasks of this tap, by name, a page at a time.
 
     Raises:
-        UnavailableError: If Labelbox does not tell which there are, or lists too many.
+        UnavailableError: If Labelbox does not list them, or lists too many.
     """
     with _parsing_reply():
         user_id = client.execute("user")["user"]["id"]
@@ -629,7 +629,7 @@ def _one_by_one(
     start: int,
     decoded: Callable[[bytes], list[Row]],
 ) -> list[tuple[int, Any]]:
-    """Decode lines of which some are no rows; return each with its first byte.
+    """Decode lines of which some are not rows; return each with its first byte.
 
     Args:
         text: The lines.

@@ -23,7 +23,7 @@ from tap_labelbox.records.timestamps import isoformat, parse, truncate_to_second
 MAX_WINDOW_ROWS = 50_000  # data rows of a window, if they are spread evenly
 MAX_WINDOWS = 64  # of a project, about
 MIN_SPLIT_TIME = timedelta(days=30)
-"""The shortest time that is split at once: less is no first load, and is split where
+"""The shortest time that is split at once: less is not a first load, and is split where
 Labelbox fails at it."""
 MIN_WINDOW_TIME = timedelta(days=1)
 """The shortest window: it is not halved."""

@@ -38,7 +38,7 @@ def unfold(tree: Row, **made: Any) -> Iterator[Any]:
     Each is what Labelbox says of it, by names in snake case, with ``id``,
     ``parent_id``, ``kind``, ``depth``, ``order`` and ``path``. What would be called
     the same as one of these is called ``normalized.<name>``. An item of a list that
-    is no object is yielded as it is.
+    is not an object is yielded as it is.
 
     Args:
         tree: The ontology.
@@ -121,7 +121,7 @@ def _is_list(name: str, value: Any) -> bool:
 
 
 def _piece(node: Row, kind: str) -> str:
-    """Return what tells a feature from those beside it."""
+    """Return what distinguishes a feature from its siblings."""
     known = as_id(node.get("featureSchemaId")) or as_id(node.get("schemaNodeId"))
     return known or f"{kind}:{name_of(node) or ''}"
 
@@ -142,7 +142,7 @@ def _feature(node: Row, made: Row) -> Row:
     if values.get("tool") is not None:
         result["type"] = values.pop("tool")
     values.pop("tool", None)
-    if as_string_or_number(values.get("name")) is not None:  # or else it is no name
+    if as_string_or_number(values.get("name")) is not None:  # or else it is not a name
         del values["name"]
     for key, value in values.items():
         column = snake_case(key)

@@ -20,7 +20,7 @@ OPENED_BY = {CLOSE_BRACE: OPEN_BRACE, CLOSE_BRACKET: OPEN_BRACKET}
 
 
 class BrokenError(ValueError):
-    """A text turns out to be no JSON."""
+    """A text turns out not to be JSON."""
 
     def __init__(self, why: str, at: int) -> None:
         """Note why, and at which byte of the object."""
@@ -44,7 +44,7 @@ class Extent:
         """Return the bytes of what starts here; None if more are needed.
 
         Raises:
-            BrokenError: If it is no JSON.
+            BrokenError: If it is not JSON.
         """
         at = start + self.seen
         while result := NEXT_BRACKET.match(text, at):

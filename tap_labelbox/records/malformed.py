@@ -1,6 +1,6 @@
 """Rows that cannot be read: logged by their place, without what they hold.
 
-A row that nobody can load (it has no ID, or is no object) costs itself and nothing
+A row that nobody can load (without an ID, or not an object) costs itself and nothing
 else. It is carried along in place of the row, so that whoever counts rows counts it
 too, until somebody names it in the log: by its place, its ID and the names of its
 keys. Its values never get there; they are other people's data.

@@ -1,12 +1,12 @@
 """Pseudonyms for e-mail addresses and names of people, the same wherever they stand.
 
 A pseudonym is a prefix that says what it stands for, and the HMAC-SHA-256 of the value
-with a salt. Without the salt nobody can compute it, so no list of addresses tells who
-it is; and tables still join by it.
+with a salt. Without the salt nobody can compute it, so no list of addresses reveals
+who it is; and tables still join by it.
 
-Columns that hold addresses or names say so where they are declared. In JSON it is the
-keys that tell (``created_by``, ``reviewedBy``, ``email``, the ``name`` of a user), and
-an address by itself is one under any key. Of JSON that is kept as text no more is
+Columns that hold addresses or names say so where they are declared. In JSON it shows
+in the keys (``created_by``, ``reviewedBy``, ``email``, the ``name`` of a user), and an
+address by itself is one under any key. Of JSON that is kept as text no more is
 decoded than what may hold one, level by level; all else is passed on as it is.
 """
 

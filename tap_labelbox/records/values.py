@@ -87,7 +87,7 @@ def shortened_id(text: str, max_bytes: int = MAX_ID_BYTES) -> str:
 def as_number(value: Any) -> float | None:
     """Return a number, also if it is a string; none beyond all floats.
 
-    Some targets take no whole numbers that are no float: these become the next one.
+    Some targets accept no integers that no float equals: these become the nearest.
     """
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value = float(value)
@@ -99,7 +99,7 @@ def as_number(value: Any) -> float | None:
 
 
 def digits(value: Any) -> str | None:
-    """Return the digits of a whole number that is no float; None of any other value."""
+    """Return the digits of an integer that no float equals; None for other values."""
     return str(value) if type(value) is int and as_number(value) != value else None
 
 
@@ -185,7 +185,7 @@ def as_ids(value: Any) -> list[str] | None:
 
 
 def as_timestamp(value: Any) -> str | None:
-    """Return a timestamp in the one form that :mod:`.timestamps` tells of."""
+    """Return a timestamp in the one form that :mod:`.timestamps` describes."""
     return _timestamp(value) if isinstance(value, str) else None
 
 
@@ -226,7 +226,7 @@ def to_record(table: Table, item: Any, ids: Record) -> Record:
 
     Args:
         table: What it is a record of.
-        item: The item; what is no object is put aside.
+        item: The item; anything but an object is put aside.
         ids: Columns that are not of the item.
     """
     unmapped: Row = {}
@@ -247,7 +247,7 @@ def populate(
 
     Args:
         record: What to fill; a column that has a value keeps it. The same value
-            once more is no other.
+            once more is not another.
         unmapped: Where to put what fits no column, by its dotted path.
         sources: The block's columns.
         block: The values.
@@ -269,8 +269,8 @@ def populate(
 def store(record: Record, unmapped: Row, column: Column, value: Any, path: str) -> None:
     """Fill a column with a value, and put aside by its path what does not fit.
 
-    A column that has a value keeps it; the same value once more is no other. Of a value
-    that the column cannot have whole, it has what it can, and all is put aside.
+    A column that has a value keeps it; the same value again does not count. Of a value
+    that does not fit as a whole, the column has what fits, and all is put aside.
     """
     name, kind = column.name, column.kind
     if (converted := kind.check(value)) is not None:

@@ -24,7 +24,7 @@ FONT = "Arial, Helvetica, sans-serif"  # whose widths the program that draws kno
 MAX_LABELERS = 6  # with a color of their own
 MAX_CLASSES = 12
 MAX_DAYS = 100  # after which a bar is a week
-# To be told from each other, on white and on black, also by the color-blind.
+# Distinguishable on white and on black, also by the color-blind.
 COLORS = ["#4f86c6", "#e1812c", "#3a9e6e", "#c44e52", "#9372b2", "#b0894f", "#8c8c8c"]
 OTHERS = "others"
 UTC = alt.Scale(type="utc")  # a day is the same wherever the page is made

@@ -224,7 +224,7 @@ class People:
 
     @cached_property
     def audit_events(self) -> list[Row]:
-        """The changes to groups, newest first; three share a moment each time."""
+        """The changes to groups, newest first; three share a timestamp each time."""
         events = [
             self._event(self._began + (40 + number // 3) * DAY, number)
             for number in range(EVENTS)
@@ -235,7 +235,7 @@ class People:
         return sorted(events, key=_age, reverse=True)
 
     def add_audit_event(self, occurred_at: datetime) -> Row:
-        """Change a group at some moment."""
+        """Change a group at some time."""
         event = self._event(occurred_at, len(self.audit_events))
         self.audit_events.append(event)
         self.audit_events.sort(key=_age, reverse=True)
@@ -269,7 +269,7 @@ class People:
 
     @cached_property
     def tasks(self) -> list[OtherTask]:
-        """Tasks of the owner of the key that are no exports, some of them odd."""
+        """Tasks of the owner of the key that are not exports, some malformed."""
         text = f'{{"queue": "Rework ♻", "token": "{SECRET}task"}}'
         kinds: tuple[tuple[str | None, str, str, float | None, Any], ...] = (
             ("JSON Import", "adv-upsert-data-rows", "COMPLETE", 100.0, {"url": SIGNED}),

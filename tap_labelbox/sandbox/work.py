@@ -111,7 +111,7 @@ def _import(project: Project, name: str, number: int) -> Row:
 
 
 def batches(rows: list[Row]) -> list[Row]:
-    """Return batches as they are told: every second one is without consensus."""
+    """Return batches as the API lists them: every second one without consensus."""
     return [
         row | ({"consensusSettingsJson": None, "createdBy": None} if number % 2 else {})
         for number, row in enumerate(rows)

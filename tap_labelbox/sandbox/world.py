@@ -466,7 +466,7 @@ class World:
         """Hand a label on once more, and return its new version.
 
         Args:
-            label_id: Which; lists of labels do not tell that it was edited.
+            label_id: Which; lists of labels do not show that it was edited.
             by: Who.
             edited_at: When; now by default.
             action: What was done, as `LabelVersion.action` names it.
@@ -739,7 +739,7 @@ class World:
         row: DataRow | None = None
         for number in range(count):
             # Around every hundredth label several share a timestamp, so that
-            # pages of any usual size end among equal ones.
+            # pages of any common size end among equal ones.
             tied = number >= 8 and (number + 4) % 100 < 8
             if self._whole_seconds and number > 1:
                 tied = pick() < SAME_SECOND_SHARE or tied

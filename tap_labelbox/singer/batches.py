@@ -77,7 +77,7 @@ class JsonLines:
         """Return the file as it is so far."""
         if compression == "none":
             return bytes(self._lines)
-        # The usual level, 9, takes many times as long for little.
+        # The default level, 9, takes many times as long for little.
         return gzip.compress(self._lines, 1, mtime=0)
 
     @staticmethod

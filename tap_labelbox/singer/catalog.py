@@ -80,7 +80,7 @@ def read(content: dict[str, Any]) -> Catalog:
     it chosen, is obeyed: discovery writes the default beside it, which the SDK takes.
 
     Raises:
-        SettingsError: If it is no catalog.
+        SettingsError: If it is not a catalog.
     """
     content = deepcopy(content)
     names: set[str] = set()

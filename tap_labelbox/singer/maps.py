@@ -149,7 +149,7 @@ def mapper(
                     _forget_bounds(item, maps)
     except ConfigValidationError:  # which names the setting itself
         raise
-    except Exception as error:  # noqa: BLE001  # whatever odd settings make it raise
+    except Exception as error:  # noqa: BLE001  # whatever invalid settings make it raise
         msg = f"{where} cannot be used: {error}"
         raise SettingsError(msg) from None
     return made

@@ -53,7 +53,7 @@ def _kept(kind: Kind, value: Any) -> Any:
 
 
 # pyarrow itself would cut 1.5 down to 1 where integers are wanted, take True for 1.0,
-# and refuse integers that are no exact float.
+# and refuse integers that no float equals.
 
 
 def _integer(value: Any) -> int:

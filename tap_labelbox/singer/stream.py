@@ -1,4 +1,4 @@
-"""A stream whose records go straight to the writer, and what the others need of it.
+"""A stream whose records go directly to the writer, and what the others need of it.
 
 What the SDK does for each record (look at every nested value for one that is not
 selected or not of its type, build a message, encode it in Python, flush the line)
@@ -82,7 +82,7 @@ class DirectStream(Stream):
 
     @property
     def is_test(self) -> bool:
-        """True if a few records are wanted, not all."""
+        """True if a few records are enough."""
         return self.ABORT_AT_RECORD_COUNT is not None
 
     @cached_property
@@ -278,7 +278,7 @@ class DirectStream(Stream):
         """Note that all records have been read that can be.
 
         Args:
-            is_complete: Whether nothing was left out, but for what is no error.
+            is_complete: Whether nothing was left out that is an error.
         """
         self.writer.end_stream(self.name, self.tap_state, is_complete=is_complete)
 

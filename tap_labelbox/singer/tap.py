@@ -255,7 +255,7 @@ class SingerTap(Tap):
 
 
 def set_up_log(logger: logging.Logger) -> None:
-    """Send the log where that of a run goes, for a command that is no run."""
+    """Send the log where that of a run goes, for a command other than a run."""
     _setup_console_logging(log_level=logger.level)
 
 

@@ -77,7 +77,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         Args:
             stream: Its name.
             state: Of the tap; no record of the stream comes after it.
-            is_complete: Whether nothing of it was left out, but for what is no error.
+            is_complete: Whether nothing of it was left out that is an error.
         """
 
     def write_message(self, message: Message) -> None:
@@ -115,7 +115,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         """Write records of a stream with nothing in between.
 
         Args:
-            stream: Theirs, which is told how many there are.
+            stream: Theirs, whose count of records is raised.
             version: Of the full table that they are of, if they are of one.
             records: As they are made; what they become on their way out is written.
         """

@@ -138,7 +138,7 @@ class BulkExportStream(ProjectStream):
         boolean(
             "is_skipped",
             "Whether the labeler skipped the data row; null where the "
-            "file does not tell.",
+            "file does not say.",
             "skipped",
         ),
         objects("reviews", "Its reviews, as exported.", personal=PEOPLE),

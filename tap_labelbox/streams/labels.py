@@ -84,7 +84,7 @@ class LabelsStream(ProjectStream):
             boolean(
                 "is_skipped",
                 "Whether the labeler skipped the data row; null where Labelbox does "
-                "not tell.",
+                "not say.",
             )
         ),
         timestamp(

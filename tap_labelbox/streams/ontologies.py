@@ -77,7 +77,7 @@ class OntologyFeaturesStream(LabelboxStream):
         word(
             "kind",
             "The list it is in: tool, classification, option or relationship, or else "
-            "its name. A question under an option is in options too; its type tells.",
+            "its name. A question under an option is in options too; its type says so.",
         ),
         integer("depth", "How deep it is nested; 0 at the top."),
         integer("order", "Place in its list, from 0."),
@@ -94,7 +94,7 @@ class OntologyFeaturesStream(LabelboxStream):
         word("scope", "global or index; null for nested ones."),
         word("ui_mode", "hotkey or searchable."),
         boolean("is_likert_scale", "Whether it is a radio shown as a scale."),
-        integer("position", "Place of an option, as it is told."),
+        integer("position", "Place of an option, as Labelbox reports it."),
         integer("min_characters", "The fewest characters of a text."),
         integer("max_characters", "The most characters of a text."),
         objects("attributes", "Further properties."),
@@ -135,7 +135,7 @@ class FeatureSchemasStream(LabelboxStream):
         key(
             "id",
             "Feature schema ID: what annotations refer to. The node's where none is "
-            "told.",
+            "reported.",
         ),
         identifier("schema_node_id", "ID of the schema node."),
         text("name", "Its name."),

@@ -32,7 +32,7 @@ class ProjectMembersStream(LabelboxStream):
         text("role_name", "Name of the role."),
         word(
             "access_from",
-            "Where the right comes from, such as ORGANIZATION: from the role there.",
+            "Where the permission comes from, such as ORGANIZATION: the role there.",
         ),
     )
 

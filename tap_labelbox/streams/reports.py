@@ -621,7 +621,9 @@ class SignInSessionsStream(Feed):
         _END_REASON,
         _END_DERIVED,
         timestamp("expires_at", "Latest end, which may move while it is open."),
-        integer("duration_seconds", "Seconds from start to end, which is no work."),
+        integer(
+            "duration_seconds", "Seconds from start to end, which is not working time."
+        ),
     )
 
     def days(self, context: Context | None) -> list[str]:

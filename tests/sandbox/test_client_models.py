@@ -58,7 +58,7 @@ def sandbox(start: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Any:
-    """Return the client, told nothing but addresses and key."""
+    """Return the client, given nothing but addresses and key."""
     logging.getLogger("labelbox").setLevel(logging.ERROR)
     return labelbox.Client(
         api_key=sandbox.api_key, endpoint=sandbox.url, rest_endpoint=sandbox.rest_url

@@ -36,7 +36,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture
 def client(run: Runner) -> Any:
-    """Return the client, told nothing but addresses and key."""
+    """Return the client, given nothing but addresses and key."""
     logging.getLogger("labelbox").setLevel(logging.ERROR)
     sandbox = run.sandbox
     return labelbox.Client(

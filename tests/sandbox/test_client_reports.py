@@ -66,7 +66,7 @@ def read(sandbox: Sandbox, world: World) -> Callable[[str], list[dict[str, Any]]
 
 @pytest.fixture
 def client(sandbox: Sandbox, world: World) -> Any:
-    """Return the client, told nothing but addresses and key."""
+    """Return the client, given nothing but addresses and key."""
     world.now = lambda: NOW
     logging.getLogger("labelbox").setLevel(logging.ERROR)
     return labelbox.Client(

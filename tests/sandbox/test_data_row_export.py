@@ -224,7 +224,7 @@ def test_parts_that_were_not_asked_for_are_left_out(
 
 
 def test_details_are_those_of_the_world(exports: Exports, world: World) -> None:
-    """Moments are written as this export does it; the workflow latest first."""
+    """Timestamps are written as this export does it; the workflow latest first."""
     for row in exports.rows(exports.start(**DETAILS)):
         made = world.data_row(row["data_row"]["id"])
         assert made is not None

@@ -90,7 +90,7 @@ days as (
     ) }}
 ),
 
--- What happened before the first day that is told has happened by then.
+-- What happened before the first day that is shown has happened by then.
 changes as (
     select
         moves.project_id,

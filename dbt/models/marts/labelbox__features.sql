@@ -4,7 +4,7 @@ with places as (
         coalesce(features.feature_schema_id, features.id) as feature_key,
         features.id as place,
         coalesce(parents.feature_schema_id, parents.id) as parent_key,
-        -- A question under an option is told among the options.
+        -- A question under an option is listed among the options.
         case
             when features.kind = 'option' and features.type is not null then 'classification'
             else features.kind
