@@ -343,7 +343,7 @@ def test_sums_that_hide_a_difference(check: Any, run: Runner, tmp_path: Path) ->
     done = check("--counts", str(file), "--format", "json")
 
     assert done.returncode == 1
-    assert "those of projects are not" in results(done)["labels"]["why"]
+    assert "but not project by project" in results(done)["labels"]["why"]
     assert len(results(done)) == len(STREAMS) + 2
 
 

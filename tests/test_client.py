@@ -472,7 +472,7 @@ def test_a_name_that_is_not_found(connect: Callable[..., Client]) -> None:
 
     detail = failed(client, errors.AddressError, socket.gaierror)
 
-    assert detail.startswith("labelbox.invalid: there is no address for this name")
+    assert detail.startswith("labelbox.invalid: the name has no address")
     assert "tries" in detail
 
 

@@ -43,7 +43,7 @@ def test_a_plain_address_has_one_form(text: str, url: str) -> None:
         ("https://[::1%25lo]/", "no plain host"),
         ("https://files.test\\@evil.test/", "backslashes"),
         ("https://files.test/\n", "control characters"),
-        ("https://files.test/\ud800", "characters that are none"),
+        ("https://files.test/\ud800", "characters that UTF-8 cannot encode"),
         ("https://files.test/" + "a" * 33_000, "more than 32768 characters"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_choice_of_nothing_is_an_error(
     done = run.command(**settings)
 
     assert done.returncode == 78
-    (line,) = [line for line in done.stderr.splitlines() if "leave none" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "match none" in line]
     assert logged in line
     assert not done.stdout
 

@@ -281,7 +281,9 @@ def test_what_could_be_read_is_in_the_error(run: Runner) -> None:
     known = run.world.projects[0].id
     settings = run.config(project_ids=[known, "gone"])
 
-    with pytest.raises(tables.IncompleteError, match="not project gone") as raised:
+    with pytest.raises(
+        tables.IncompleteError, match="left out: project gone"
+    ) as raised:
         tables.read_all("labels", "projects", state=state, **settings)
 
     error = raised.value
