@@ -383,7 +383,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add_config(parser)
-    add("--catalog", type=argparse.FileType(), help="what a run would select")
+    add("--catalog", type=argparse.FileType(), help="catalog of the streams to check")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--input", metavar="FILE", help="the messages of a run; - for standard input"
@@ -392,7 +392,7 @@ def _parser() -> argparse.ArgumentParser:
         "--counts",
         type=Path,
         metavar="FILE",
-        help="JSON or CSV with stream, count, and project_id if it is by project",
+        help="JSON or CSV with stream, count, and project_id for counts by project",
     )
-    add("--format", choices=("text", "json"), default="text", help="of the output")
+    add("--format", choices=("text", "json"), default="text", help="output format")
     return parser

@@ -195,25 +195,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add_config(parser)
-    add("--shards", type=_positive, required=True, metavar="N", help="how many")
+    add("--shards", type=_positive, required=True, metavar="N", help="number of shards")
     add(
         "--giant",
         type=_positive,
         metavar="ROWS",
-        help="data rows from which on a project is read by a run of its own",
+        help="projects with at least so many data rows get a run of their own",
     )
     add(
         "--states",
         type=Path,
         metavar="DIR",
-        help="states of earlier runs, of any number of shards, as files of any name",
+        help="folder of the state files of earlier runs, of any number of shards",
     )
     add(
         "--into",
         type=Path,
         metavar="DIR",
-        help="where a state for each run of the plan goes, as NAME.json; it may be the "
-        "same folder",
+        help="folder for the states of the runs of the plan, as NAME.json; may be "
+        "the same",
     )
     return parser
 

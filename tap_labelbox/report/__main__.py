@@ -77,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--schema",
         default="analytics",
-        help="where dbt puts the models; default: %(default)s",
+        help="schema of the dbt models; default: %(default)s",
     )
     add(
         "--staging-schema",
-        help="where it puts the staging models; default: SCHEMA_staging",
+        help="schema of the staging models; default: SCHEMA_staging",
     )
     add(
         "--since",

@@ -30,10 +30,10 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--port", type=int, default=0, help="0 is any free one")
-    add("--projects", type=int, default=13, help="how many the key may see")
-    add("--labels", type=int, default=1300, help="in all, unevenly shared out")
-    add("--seed", type=int, default=1, help="another workspace, other faults")
+    add("--port", type=int, default=0, help="0 for any free port")
+    add("--projects", type=int, default=13, help="number of projects")
+    add("--labels", type=int, default=1300, help="number of labels in all projects")
+    add("--seed", type=int, default=1, help="seed of the workspace and of the faults")
     add("--latency", type=float, default=0.0, help="seconds before each reply")
     add("--faults", type=float, default=0.0, help="share of requests that fail, 0 to 1")
     add(
@@ -41,7 +41,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="what the API no longer knows: Label.type, Project.labels.orderBy, "
+        help="what the API no longer has: Label.type, Project.labels.orderBy, "
         "LabelWhereInput.createdAt_lt, LabelOrderBy.createdAt_ASC, …",
     )
     add(
@@ -49,7 +49,7 @@ def main() -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="arguments that the API takes and does not obey: Project.labels.orderBy, "
+        help="arguments that the API accepts and ignores: Project.labels.orderBy, "
         "Query.projects.orderBy, …",
     )
     add(
@@ -63,7 +63,7 @@ def main() -> None:
         "--export-lag",
         type=float,
         default=0.0,
-        help="seconds by which data row exports are behind",
+        help="seconds by which data row exports lag behind",
     )
     add(
         "--exports-v1",
@@ -71,8 +71,13 @@ def main() -> None:
         default="works",
         help="the bulk export",
     )
-    add("--polls", type=int, default=2, help="how often an export is not ready yet")
-    add("--link-seconds", type=float, default=86_400.0, help="life of a link to a file")
+    add("--polls", type=int, default=2, help="polls until an export is ready")
+    add(
+        "--link-seconds",
+        type=float,
+        default=86_400.0,
+        help="lifetime of links to files",
+    )
     add(
         "--restricted",
         type=int,
