@@ -453,7 +453,7 @@ def test_items_without_id_are_named(single: Runner, caplog: Any) -> None:
     project_id = single.world.projects[0].id
     assert output.ids("bulk_export") == ["c1", "c2"]
     assert isinstance(output.error, IncompleteError)
-    assert f"not 93 malformed rows of bulk_export of project {project_id}" in str(
+    assert f"left out: 93 malformed rows of bulk_export of project {project_id}" in str(
         output.error
     )
     problem = [m for m in caplog.messages if "is left out: it has no ID" in m]
