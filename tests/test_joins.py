@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +10,11 @@ import pytest
 from tap_labelbox.sandbox import World, serve
 from tap_labelbox.streams import STREAMS
 from tap_labelbox.streams.joins import IN_ROWS, JOINS, OFF, joins_of
+from tests.few_days import add_reviewed_labels
 from tests.runner import PRIMARY_KEYS, Output, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tap_labelbox.sandbox import Label
 
 COLUMNS = {stream.name: {*stream.schema["properties"]} for stream in STREAMS}
 PRESENCE = ("data_row_presence", "label_presence")
@@ -26,11 +25,7 @@ ALL = [(stream.name, join) for stream in STREAMS for join in joins_of(stream)]
 def output() -> Output:
     """Read a workspace in which everything happens."""
     world = World(projects=6, labels_per_project=80)
-    # For reports, which go back a month; until some of them are reviewed.
-    labels: list[Label] = []
-    while len(labels) < 20 or not any(label.reviews for label in labels):
-        at = datetime.now(UTC) - timedelta(days=2, minutes=len(labels))
-        labels.append(world.add_label(world.projects[0].id, at))
+    add_reviewed_labels(world, world.projects[0].id, timedelta(days=2))
     with serve(world, unexportable=1) as sandbox:
         run = Runner(sandbox, world)
         output = run(*PRIMARY_KEYS.keys() - {*PRESENCE}, all_columns=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tap_labelbox.streams import STREAMS
+from tests.few_days import add_reviewed_labels
 from tests.runner import PRIMARY_KEYS
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ def ends(column: Column, word: str) -> bool:
 
 def test_an_e_mail_stands_under_its_name(run: Runner) -> None:
     """Whatever the descriptions say: of all columns of text that hold one."""
-    for _ in range(20):  # for reports on the last month; some of them are reviewed
-        run.world.add_label(run.world.projects[0].id)
+    add_reviewed_labels(run.world, run.world.projects[0].id)
     output = run(*PRIMARY_KEYS)
     result = {
         f"{message['stream']}.{name}"

@@ -16,6 +16,7 @@ import pytest
 
 from tap_labelbox.sandbox import ANCHOR, World
 from tap_labelbox.streams import STREAMS
+from tests.few_days import add_reviewed_labels
 from tests.runner import PRIMARY_KEYS, Output
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def test_addresses_are_in_the_listed_columns_and_in_no_other(
     serving: Callable[..., Runner], people: World, section: str
 ) -> None:
     """Each of them has some."""
-    for _ in range(9):  # for reports, which go back a month
-        people.add_label(people.projects[0].id)
+    add_reviewed_labels(people, people.projects[0].id)
     run = serving(people, unexportable=2)
     output = run(*PRIMARY_KEYS, all_columns=True)
 

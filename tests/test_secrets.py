@@ -14,6 +14,7 @@ from tap_labelbox.redact import MASK
 from tap_labelbox.sandbox import Reply, World, server
 from tap_labelbox.sandbox.people import SECRET
 from tap_labelbox.sandbox.resolvers import RESOLVERS
+from tests.few_days import add_reviewed_labels
 from tests.runner import PRIMARY_KEYS
 from tests.test_queries import SCHEMA
 
@@ -71,8 +72,7 @@ def run(
     monkeypatch.setattr(server, "RESOLVERS", RESOLVERS | resolvers)
     server._schema.cache_clear()
     world = World(projects=5)
-    for _ in range(9):  # for reports, which go back a month
-        world.add_label(world.projects[0].id)
+    add_reviewed_labels(world, world.projects[0].id)
     world.people.webhooks.append({"id": "odd", "url": "-"})
     yield serving(world, unexportable=1)
     server._schema.cache_clear()
