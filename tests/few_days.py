@@ -20,7 +20,6 @@ MONTH, reports.FIRST_DAYS = reports.FIRST_DAYS, 7
 """In days: as it is, and in tests."""
 
 
-
 def add_reviewed_labels(
     world: World, project_id: str, ago: timedelta = timedelta(0)
 ) -> None:

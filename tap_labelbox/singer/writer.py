@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 from tap_labelbox.api.errors import LabelboxError, ResourceError, shortage
 from tap_labelbox.records.json_text import encode_shallow, encoder
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from tap_labelbox.singer.stream import DirectStream
 
 MAX_BUFFER_BYTES = 64 * 1024
+PIPE_BYTES = 1024 * 1024  # the most that Linux lets anybody have
 COUNTED_RECORDS = 1000  # after so many, whether to log how many there are
 
 
@@ -49,6 +56,16 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self._interruption: BaseException | None = None
         self._beginnings: dict[str, bytes] = {}
         self._end_of_record = b""
+        self.enlarge_pipe()
+
+    def enlarge_pipe(self) -> None:
+        """Ask for a larger pipe: with 64 KB, tap and target wait for each other.
+
+        That costs an eighth of the time of `labels`, and no CPU.
+        """
+        with suppress(OSError):
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # on Linux
+                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     @property
     def has_open_files(self) -> bool:
