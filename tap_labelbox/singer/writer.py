@@ -51,7 +51,7 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         self._base: bytes | None = None
         self._buffer_limit = 0  # bytes; none for the first record, which says: it works
         self._buffer: list[bytes] = []
-        self._buffered_bytes = 0  # of the records in it, in bytes, near enough
+        self._buffered_bytes = 0  # of what is in it
         self._writing = False
         self._interruption: BaseException | None = None
         self._beginnings: dict[str, bytes] = {}
@@ -162,9 +162,11 @@ class MessageWriter(GenericSingerWriter[bytes, "Message"]):
         except RecursionError:
             line = encode_shallow(record)
         # In one step, which no signal can interrupt.
-        buffer += (beginning, line, self._end_of_record)
-        self._buffered_bytes += len(line)
-        self.written_bytes += len(line)
+        end = self._end_of_record
+        buffer += (beginning, line, end)
+        size = len(beginning) + len(line) + len(end)
+        self._buffered_bytes += size
+        self.written_bytes += size
         self.ended_with_state = False
         if self._buffered_bytes > self._buffer_limit:
             self.flush()
